@@ -1,0 +1,23 @@
+//! The words that all parties of Standin share.
+//!
+//! Views and identities, entries and the log's format, wire messages and their framing, sessions,
+//! and the state machine: bytes in, bytes out. The central types are [`view::ViewRecord`], the
+//! register that says who is primary; [`entry::Batch`], what is logged and replicated; and
+//! [`state::Replicated`], the state that every replica must agree on. Nothing in this crate opens a
+//! file or a socket, reads a clock or draws a random number.
+
+mod bytes;
+pub mod clock;
+pub mod digest;
+pub mod entry;
+pub mod frame;
+pub mod identity;
+pub mod lease;
+pub mod machine;
+pub mod message;
+pub mod random;
+pub mod segment;
+pub mod session;
+pub mod state;
+pub mod time;
+pub mod view;

@@ -1,0 +1,205 @@
+//! The state machine: what a user writes, and all that it may know of the world.
+//!
+//! # What breaks determinism in Rust
+//! Two replicas apply the same entries and must reach the same state, bit for bit. A machine must
+//! therefore not look at anything but its own state, the command and the [`Context`]:
+//! - iteration order of `HashMap` and `HashSet`, which differs from process to process: use
+//!   `BTreeMap`, or sort;
+//! - wall clocks and std's `Instant`: use [`Context::now`];
+//! - random numbers and `RandomState`: use [`Context::random`];
+//! - threads whose order of finishing shows in the state;
+//! - addresses of memory, and `usize` where its width could show;
+//! - floats across different targets or compiler versions, above all through `libm` functions;
+//! - files, sockets, environment variables, the process id.
+
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Index;
+use crate::random::RandomStream;
+use crate::time::WallTime;
+
+/// Longest name of a machine, in bytes.
+pub const MACHINE_NAME_BYTES_MAX: usize = 32;
+/// Most timers a machine may have set at one time.
+pub const TIMERS_MAX: usize = 1 << 20;
+
+/// A machine's name and version, as they stand in every log and handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineId {
+    name: String,
+    version: u32,
+}
+
+impl MachineId {
+    /// Checks and takes a name: 1 to [`MACHINE_NAME_BYTES_MAX`] visible ASCII characters.
+    #[must_use]
+    pub fn new(name: &str, version: u32) -> Option<Self> {
+        let is_valid = (1..=MACHINE_NAME_BYTES_MAX).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic());
+        is_valid.then(|| Self {
+            name: name.to_owned(),
+            version,
+        })
+    }
+
+    /// The name and version of `M`.
+    #[must_use]
+    pub fn of<M: StateMachine>() -> Self {
+        Self::new(M::NAME, M::VERSION)
+            .expect("StateMachine::NAME must be 1 to 32 visible ASCII characters")
+    }
+
+    /// The machine's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The machine's version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl fmt::Display for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} version {}", self.name, self.version)
+    }
+}
+
+/// A deterministic state machine, in its bytes form.
+///
+/// ```
+/// use std::io;
+/// use standin_core::machine::{Context, StateMachine};
+///
+/// /// Appends every command to a text.
+/// #[derive(Default)]
+/// struct Journal(Vec<u8>);
+///
+/// impl StateMachine for Journal {
+///     const NAME: &'static str = "journal";
+///     const VERSION: u32 = 1;
+///     type Capture = Vec<u8>;
+///
+///     fn apply(&mut self, _ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+///         self.0.extend_from_slice(command);
+///         reply.extend_from_slice(&(self.0.len() as u64).to_le_bytes());
+///     }
+///     fn query(&self, _query: &[u8], reply: &mut Vec<u8>) {
+///         reply.extend_from_slice(&self.0);
+///     }
+///     fn capture(&self) -> Vec<u8> {
+///         self.0.clone()
+///     }
+///     fn write_capture(capture: Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
+///         out.write_all(&capture)
+///     }
+///     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
+///         let mut text = Vec::new();
+///         input.read_to_end(&mut text)?;
+///         Ok(Self(text))
+///     }
+///     fn digest(&self) -> u128 {
+///         standin_core::digest::digest(&self.0)
+///     }
+/// }
+/// ```
+pub trait StateMachine: Default + Send + 'static {
+    /// The machine's name: 1 to 32 visible ASCII characters. Replicas of different machines refuse
+    /// each other.
+    const NAME: &'static str;
+    /// The machine's version: to be raised when `apply` comes to do something else.
+    const VERSION: u32;
+
+    /// The state at one moment, cheap to take and ready to be serialised on another thread.
+    type Capture: Send + 'static;
+
+    /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
+    ///
+    /// Called for the same commands in the same order on every replica. Any bytes may come: what is
+    /// no command of this machine is answered with a reply that says so.
+    fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>);
+
+    /// A timer set with [`Context::set_timer`] is due.
+    fn timer(&mut self, _ctx: &mut Context<'_>, _id: u64) {}
+
+    /// Answers a question about the state without changing it, in at most
+    /// [`crate::entry::COMMAND_BYTES_MAX`] bytes.
+    fn query(&self, query: &[u8], reply: &mut Vec<u8>);
+
+    /// Hands back the state as it is now, quickly: it is serialised in the background.
+    fn capture(&self) -> Self::Capture;
+
+    /// Writes a captured state.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write_capture(capture: Self::Capture, out: &mut dyn io::Write) -> io::Result<()>;
+
+    /// The machine with the state that [`StateMachine::write_capture`] wrote.
+    ///
+    /// # Errors
+    /// Those of `input`, and if the bytes are no state of this machine.
+    fn restore(input: &mut dyn io::Read) -> io::Result<Self>;
+
+    /// A digest of the whole state: equal on two replicas exactly when their states are.
+    fn digest(&self) -> u128;
+}
+
+/// What a machine asks of its timers while it executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimerChange {
+    Set { id: u64, deadline: WallTime },
+    Cancel { id: u64 },
+}
+
+/// All that a machine may know of the world while it executes an entry.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub(crate) now: WallTime,
+    pub(crate) index: Index,
+    pub(crate) session: Option<u64>,
+    pub(crate) random: RandomStream,
+    pub(crate) timers: &'a mut Vec<TimerChange>,
+}
+
+impl Context<'_> {
+    /// The entry's logged time. Never runs backwards from one entry to the next.
+    #[must_use]
+    pub fn now(&self) -> WallTime {
+        self.now
+    }
+
+    /// The entry's index.
+    #[must_use]
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// The session whose command this is; `None` when a timer fires.
+    #[must_use]
+    pub fn session(&self) -> Option<u64> {
+        self.session
+    }
+
+    /// The next random number, drawn from the logged seed: the same on every replica.
+    pub fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// Sets timer `id`, or sets it anew. [`StateMachine::timer`] is called in an entry of its own
+    /// whose logged time is not before `deadline`.
+    pub fn set_timer(&mut self, id: u64, deadline: WallTime) {
+        self.timers.push(TimerChange::Set { id, deadline });
+    }
+
+    /// Takes timer `id` back, if it is set.
+    pub fn cancel_timer(&mut self, id: u64) {
+        self.timers.push(TimerChange::Cancel { id });
+    }
+}

@@ -1,0 +1,340 @@
+//! Sessions: each request takes effect exactly once (`protocol.md` section 9).
+//!
+//! The table is replicated state. Everything in it is decided when an entry is applied, from logged
+//! time alone, so it is the same on every replica and in every replay. After Liskov and Cowling 2012
+//! (the client table), with a window of several requests in flight.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::bytes::{put_u32, put_u64};
+use crate::time::{Duration, WallTime, nanos};
+
+/// Requests of one session that may be without an acknowledged reply at one time.
+pub const SESSION_WINDOW: u64 = 16;
+/// Most sessions that are kept, unless a ViewStart says otherwise.
+pub const SESSIONS_MAX: u32 = 100_000;
+/// A session without a request for so long expires, unless a ViewStart says otherwise.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// The next in its session: execute it, then [`SessionTable::remember`] the reply.
+    Execute,
+    /// Executed before: this is the reply it had.
+    Repeat(&'a [u8]),
+    /// Must not be executed.
+    Refuse(SessionError),
+}
+
+/// Why a request is not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The session is unknown: never opened, closed, expired, or pushed out by newer ones.
+    #[error("the session is unknown or has expired")]
+    Unknown,
+    /// A request before this one is missing, or more than [`SESSION_WINDOW`] are in flight.
+    #[error("the request's sequence number is not the next, or beyond the window")]
+    Gap,
+    /// Executed before, and its reply was acknowledged, so it is no longer kept.
+    #[error("the request was executed before and its reply was acknowledged")]
+    Acknowledged,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    /// The sequence number to execute next; the first is 1.
+    next: u64,
+    /// Replies of the requests before `next`, oldest first, from the first not acknowledged on.
+    ///
+    /// Invariant: `replies.len() <= SESSION_WINDOW` and `< next`.
+    replies: VecDeque<Box<[u8]>>,
+    /// Logged time of the last request.
+    last_active: WallTime,
+    /// Rank in the order of activity; key in `SessionTable::by_activity`.
+    rank: u64,
+}
+
+/// All open sessions.
+#[derive(Clone, Debug)]
+pub struct SessionTable {
+    sessions: BTreeMap<u64, Session>,
+    /// Session ids in order of last activity: the first one expires or is pushed out first.
+    ///
+    /// Invariant: exactly one element for each session, under its rank. Since logged time never
+    /// falls, `last_active` does not fall along it either.
+    by_activity: BTreeMap<u64, u64>,
+    rank_next: u64,
+    /// A ViewStart counts as activity for all: nobody could send requests during a takeover.
+    active_since: WallTime,
+    timeout: Duration,
+    sessions_max: u32,
+}
+
+impl Default for SessionTable {
+    fn default() -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            by_activity: BTreeMap::new(),
+            rank_next: 0,
+            active_since: WallTime::default(),
+            timeout: SESSION_TIMEOUT,
+            sessions_max: SESSIONS_MAX,
+        }
+    }
+}
+
+impl SessionTable {
+    /// A view starts at `now` with these limits.
+    pub fn start_view(&mut self, now: WallTime, timeout: Duration, sessions_max: u32) {
+        self.active_since = now;
+        self.timeout = timeout;
+        self.sessions_max = sessions_max.max(1);
+        self.make_room(self.sessions_max);
+    }
+
+    /// Forgets the sessions that have expired by `now`. To be called for every entry, first.
+    pub fn expire(&mut self, now: WallTime) {
+        while let Some((&rank, &id)) = self.by_activity.first_key_value() {
+            let last_active = self.sessions[&id].last_active.max(self.active_since);
+            if now.since(last_active) <= self.timeout {
+                return;
+            }
+            self.by_activity.remove(&rank);
+            self.sessions.remove(&id);
+        }
+    }
+
+    /// Opens session `id`, the index of the entry that opens it.
+    pub fn open(&mut self, id: u64, now: WallTime) {
+        self.make_room(self.sessions_max - 1);
+        let rank = self.rank_next;
+        self.rank_next += 1;
+        let session = Session {
+            next: 1,
+            replies: VecDeque::new(),
+            last_active: now,
+            rank,
+        };
+        let replaced = self.sessions.insert(id, session);
+        assert!(replaced.is_none(), "session {id} opened twice");
+        self.by_activity.insert(rank, id);
+    }
+
+    /// Closes session `id`; says whether it was open.
+    pub fn close(&mut self, id: u64) -> bool {
+        let closed = self.sessions.remove(&id);
+        if let Some(session) = &closed {
+            self.by_activity.remove(&session.rank);
+        }
+        closed.is_some()
+    }
+
+    /// Decides about request `sequence` of session `id`, whose client has all replies up to
+    /// `acknowledged`. Counts as activity at `now`, also if the request is refused.
+    pub fn admit(
+        &mut self,
+        id: u64,
+        sequence: u64,
+        acknowledged: u64,
+        now: WallTime,
+    ) -> Verdict<'_> {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Verdict::Refuse(SessionError::Unknown);
+        };
+        self.by_activity.remove(&session.rank);
+        session.rank = self.rank_next;
+        session.last_active = now;
+        self.by_activity.insert(session.rank, id);
+        self.rank_next += 1;
+        session.forget(acknowledged);
+        session.judge(sequence)
+    }
+
+    /// The kept reply of a request that was executed before, without counting it as activity: what a
+    /// primary may answer a repeat with, without ordering it again.
+    #[must_use]
+    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<&[u8]> {
+        match self.sessions.get(&id)?.judge(sequence) {
+            Verdict::Repeat(reply) => Some(reply),
+            Verdict::Execute | Verdict::Refuse(_) => None,
+        }
+    }
+
+    /// Keeps the reply of the request that was just executed.
+    pub fn remember(&mut self, id: u64, sequence: u64, reply: &[u8]) {
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .expect("an admitted session is open");
+        assert_eq!(sequence, session.next, "only the next request is executed");
+        assert!(
+            (session.replies.len() as u64) < SESSION_WINDOW,
+            "judged to be in the window"
+        );
+        session.next += 1;
+        session.replies.push_back(reply.into());
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether no session is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Appends everything that the state digest covers, in order of activity.
+    pub fn encode_for_digest(&self, out: &mut Vec<u8>) {
+        for id in self.by_activity.values() {
+            let session = &self.sessions[id];
+            put_u64(out, *id);
+            put_u64(out, session.next);
+            put_u64(out, session.last_active.0);
+            put_u64(out, session.replies.len() as u64);
+            for reply in &session.replies {
+                put_u64(out, reply.len() as u64);
+                out.extend_from_slice(reply);
+            }
+        }
+        put_u64(out, self.active_since.0);
+        put_u64(out, nanos(self.timeout));
+        put_u32(out, self.sessions_max);
+    }
+
+    /// Pushes out the least recently active sessions until at most `most` are left.
+    fn make_room(&mut self, most: u32) {
+        while self.sessions.len() as u64 > u64::from(most) {
+            let (_, id) = self
+                .by_activity
+                .pop_first()
+                .expect("one element for each session");
+            self.sessions.remove(&id);
+        }
+    }
+}
+
+impl Session {
+    /// Drops the replies that the client says it has.
+    fn forget(&mut self, acknowledged: u64) {
+        while self.first_kept() <= acknowledged && self.replies.pop_front().is_some() {}
+    }
+
+    fn first_kept(&self) -> u64 {
+        self.next - self.replies.len() as u64
+    }
+
+    fn judge(&self, sequence: u64) -> Verdict<'_> {
+        if sequence == self.next && (self.replies.len() as u64) < SESSION_WINDOW {
+            return Verdict::Execute;
+        }
+        if sequence >= self.next || sequence == 0 {
+            return Verdict::Refuse(SessionError::Gap);
+        }
+        let place = sequence
+            .checked_sub(self.first_kept())
+            .and_then(|at| usize::try_from(at).ok());
+        match place {
+            Some(place) => Verdict::Repeat(&self.replies[place]),
+            None => Verdict::Refuse(SessionError::Acknowledged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(seconds: u64) -> WallTime {
+        WallTime(seconds * SECOND)
+    }
+
+    fn execute(table: &mut SessionTable, id: u64, sequence: u64, acknowledged: u64) {
+        let verdict = table.admit(id, sequence, acknowledged, at(1));
+        assert_eq!(verdict, Verdict::Execute, "request {sequence}");
+        table.remember(id, sequence, &sequence.to_le_bytes());
+    }
+
+    #[test]
+    fn a_repeat_gets_the_kept_reply_and_is_not_executed() {
+        let mut table = SessionTable::default();
+        table.open(5, at(0));
+        execute(&mut table, 5, 1, 0);
+        execute(&mut table, 5, 2, 0);
+        let reply = 1u64.to_le_bytes();
+        assert_eq!(table.admit(5, 1, 0, at(1)), Verdict::Repeat(&reply));
+        assert_eq!(table.kept_reply(5, 1), Some(reply.as_slice()));
+        assert_eq!(table.kept_reply(5, 3), None);
+    }
+
+    #[test]
+    fn a_gap_an_acknowledged_and_an_unknown_request_are_never_executed() {
+        let mut table = SessionTable::default();
+        table.open(5, at(0));
+        execute(&mut table, 5, 1, 0);
+        execute(&mut table, 5, 2, 1);
+        let refused =
+            |table: &mut SessionTable, id, sequence| match table.admit(id, sequence, 1, at(1)) {
+                Verdict::Refuse(error) => Some(error),
+                Verdict::Execute | Verdict::Repeat(_) => None,
+            };
+        assert_eq!(refused(&mut table, 5, 4), Some(SessionError::Gap));
+        assert_eq!(refused(&mut table, 5, 0), Some(SessionError::Gap));
+        assert_eq!(refused(&mut table, 5, 1), Some(SessionError::Acknowledged));
+        assert_eq!(refused(&mut table, 6, 1), Some(SessionError::Unknown));
+        assert!(table.close(5));
+        assert_eq!(refused(&mut table, 5, 3), Some(SessionError::Unknown));
+    }
+
+    #[test]
+    fn the_window_bounds_the_replies_that_are_kept() {
+        let mut table = SessionTable::default();
+        table.open(5, at(0));
+        for sequence in 1..=SESSION_WINDOW {
+            execute(&mut table, 5, sequence, 0);
+        }
+        let beyond = table.admit(5, SESSION_WINDOW + 1, 0, at(1));
+        assert_eq!(beyond, Verdict::Refuse(SessionError::Gap));
+        execute(&mut table, 5, SESSION_WINDOW + 1, 1);
+    }
+
+    #[test]
+    fn expiry_goes_by_logged_time_and_a_view_start_counts_as_activity() {
+        let mut table = SessionTable::default();
+        table.start_view(at(0), Duration::from_secs(10), 100);
+        table.open(5, at(0));
+        table.open(6, at(5));
+        table.expire(at(10));
+        assert_eq!(table.len(), 2);
+        table.expire(at(11));
+        assert_eq!(
+            table.len(),
+            1,
+            "only the first has been silent for over ten seconds"
+        );
+        table.start_view(at(15), Duration::from_secs(10), 100);
+        table.expire(at(25));
+        assert_eq!(table.len(), 1);
+        table.expire(at(26));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn the_least_recently_active_goes_first() {
+        let mut table = SessionTable::default();
+        table.start_view(at(0), Duration::from_secs(10), 2);
+        table.open(1, at(1));
+        table.open(2, at(2));
+        execute(&mut table, 1, 1, 0);
+        table.open(3, at(3));
+        let refused = table.admit(2, 1, 0, at(3));
+        assert_eq!(refused, Verdict::Refuse(SessionError::Unknown));
+        execute(&mut table, 1, 2, 1);
+    }
+}

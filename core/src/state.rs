@@ -1,0 +1,273 @@
+//! The replicated state: a machine, its sessions, its timers and the chain over its replies.
+//!
+//! Applying an entry is a function of the state and the entry alone. Primary, backup, replay and the
+//! simulator all go through [`Replicated::apply`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bytes::put_u64;
+use crate::digest::{DigestChain, digest};
+use crate::entry::{
+    COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, ViewStart,
+};
+use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
+use crate::message::{ReplyStatus, decode_payload};
+use crate::random::RandomStream;
+use crate::session::{SessionError, SessionTable, Verdict};
+use crate::time::{Duration, WallTime};
+
+/// A machine with everything around it that must be the same on every replica.
+#[derive(Debug)]
+pub struct Replicated<M> {
+    machine: M,
+    sessions: SessionTable,
+    timers: Timers,
+    applied: Index,
+    reply_digest: DigestChain,
+    /// Used again for each entry, so that applying allocates nothing by itself.
+    timer_changes: Vec<TimerChange>,
+}
+
+impl<M: StateMachine> Default for Replicated<M> {
+    fn default() -> Self {
+        Self {
+            machine: M::default(),
+            sessions: SessionTable::default(),
+            timers: Timers::default(),
+            applied: Index::ZERO,
+            reply_digest: DigestChain::default(),
+            timer_changes: Vec::new(),
+        }
+    }
+}
+
+impl<M: StateMachine> Replicated<M> {
+    /// Applies the next entry, appends its reply to `reply` and says how it went.
+    pub fn apply(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+        assert_eq!(
+            entry.header.index,
+            self.applied.next(),
+            "entries are applied in order"
+        );
+        let reply_at = reply.len();
+        self.sessions.expire(entry.header.time);
+        let status = self.dispatch(entry, reply);
+        if reply.len() - reply_at > COMMAND_BYTES_MAX {
+            panic!(
+                "the machine {} gave a reply of over {COMMAND_BYTES_MAX} bytes",
+                M::NAME
+            );
+        }
+        self.applied = entry.header.index;
+        self.reply_digest
+            .add(entry.header.index.0, status as u8, &reply[reply_at..]);
+        status
+    }
+
+    fn dispatch(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+        let time = entry.header.time;
+        match entry.header.kind {
+            EntryKind::ViewStart => {
+                let start: ViewStart = payload_of(entry);
+                let timeout = Duration::from_millis(start.session_timeout_ms);
+                self.sessions.start_view(time, timeout, start.sessions_max);
+                ReplyStatus::Done
+            }
+            EntryKind::OpenSession => {
+                self.sessions.open(entry.header.index.0, time);
+                put_u64(reply, entry.header.index.0);
+                ReplyStatus::Done
+            }
+            EntryKind::CloseSession => {
+                let close: CloseSession = payload_of(entry);
+                self.sessions.close(close.session);
+                ReplyStatus::Done
+            }
+            EntryKind::Command => self.apply_command(entry, reply),
+            EntryKind::Timer => {
+                let fired: TimerFired = payload_of(entry);
+                if self.timers.take(fired) {
+                    let (machine, mut ctx) = self.machine_and_context(entry, None);
+                    machine.timer(&mut ctx, fired.id);
+                    self.change_timers();
+                }
+                ReplyStatus::Done
+            }
+        }
+    }
+
+    fn apply_command(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+        let command = Command::decode(entry.payload).expect("the primary encoded this entry");
+        let Command {
+            session,
+            sequence,
+            acknowledged,
+            bytes,
+        } = command;
+        match self
+            .sessions
+            .admit(session, sequence, acknowledged, entry.header.time)
+        {
+            Verdict::Execute => {}
+            Verdict::Repeat(kept) => {
+                reply.extend_from_slice(kept);
+                return ReplyStatus::Done;
+            }
+            Verdict::Refuse(error) => return refusal(error),
+        }
+        let reply_at = reply.len();
+        let (machine, mut ctx) = self.machine_and_context(entry, Some(session));
+        machine.apply(&mut ctx, bytes, reply);
+        self.change_timers();
+        self.sessions
+            .remember(session, sequence, &reply[reply_at..]);
+        ReplyStatus::Done
+    }
+
+    fn machine_and_context(
+        &mut self,
+        entry: &Entry<'_>,
+        session: Option<u64>,
+    ) -> (&mut M, Context<'_>) {
+        let context = Context {
+            now: entry.header.time,
+            index: entry.header.index,
+            session,
+            random: RandomStream::new(entry.header.seed, entry.header.index.0),
+            timers: &mut self.timer_changes,
+        };
+        (&mut self.machine, context)
+    }
+
+    fn change_timers(&mut self) {
+        for change in self.timer_changes.drain(..) {
+            self.timers.change(change);
+        }
+        assert!(
+            self.timers.len() <= TIMERS_MAX,
+            "the machine {} set too many timers",
+            M::NAME
+        );
+    }
+
+    /// Asks the machine.
+    pub fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
+        let reply_at = reply.len();
+        self.machine.query(query, reply);
+        if reply.len() - reply_at > COMMAND_BYTES_MAX {
+            panic!(
+                "the machine {} gave a reply of over {COMMAND_BYTES_MAX} bytes",
+                M::NAME
+            );
+        }
+    }
+
+    /// The kept reply of a request that was executed before.
+    #[must_use]
+    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<&[u8]> {
+        self.sessions.kept_reply(session, sequence)
+    }
+
+    /// Index of the last entry that was applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The chain over all replies so far.
+    #[must_use]
+    pub fn reply_digest(&self) -> DigestChain {
+        self.reply_digest
+    }
+
+    /// The digest of the whole state. Costs time in proportion to the state.
+    #[must_use]
+    pub fn state_digest(&self) -> u128 {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&self.machine.digest().to_le_bytes());
+        self.sessions.encode_for_digest(&mut bytes);
+        self.timers.encode_for_digest(&mut bytes);
+        digest(&bytes)
+    }
+
+    /// The timers that are due at `now`, in order, at most `most`.
+    #[must_use]
+    pub fn timers_due(&self, now: WallTime, most: usize) -> Vec<TimerFired> {
+        let due = self
+            .timers
+            .by_deadline
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now);
+        due.take(most)
+            .map(|&(deadline, id)| TimerFired { id, deadline })
+            .collect()
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn timer_next(&self) -> Option<WallTime> {
+        self.timers
+            .by_deadline
+            .first()
+            .map(|(deadline, _)| *deadline)
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+/// A payload that the primary encoded and the checksum vouches for.
+fn payload_of<T: serde::de::DeserializeOwned>(entry: &Entry<'_>) -> T {
+    decode_payload(entry.payload).expect("an entry with a good checksum has a good payload")
+}
+
+fn refusal(error: SessionError) -> ReplyStatus {
+    match error {
+        SessionError::Unknown => ReplyStatus::SessionUnknown,
+        SessionError::Gap => ReplyStatus::SequenceGap,
+        SessionError::Acknowledged => ReplyStatus::SequenceAcknowledged,
+    }
+}
+
+/// The machine's timers, in order of (deadline, id).
+#[derive(Clone, Debug, Default)]
+struct Timers {
+    by_id: BTreeMap<u64, WallTime>,
+    by_deadline: BTreeSet<(WallTime, u64)>,
+}
+
+impl Timers {
+    fn change(&mut self, change: TimerChange) {
+        let (TimerChange::Set { id, .. } | TimerChange::Cancel { id }) = change;
+        if let Some(deadline) = self.by_id.remove(&id) {
+            self.by_deadline.remove(&(deadline, id));
+        }
+        if let TimerChange::Set { id, deadline } = change {
+            self.by_id.insert(id, deadline);
+            self.by_deadline.insert((deadline, id));
+        }
+    }
+
+    /// Removes a timer that fires; `false` if it was set anew or taken back since.
+    fn take(&mut self, fired: TimerFired) -> bool {
+        let is_set = self.by_deadline.remove(&(fired.deadline, fired.id));
+        if is_set {
+            self.by_id.remove(&fired.id);
+        }
+        is_set
+    }
+
+    fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn encode_for_digest(&self, out: &mut Vec<u8>) {
+        for (deadline, id) in &self.by_deadline {
+            put_u64(out, deadline.0);
+            put_u64(out, *id);
+        }
+    }
+}
