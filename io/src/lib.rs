@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What touches the machine: segment files, the log thread, framed connections and the boot clock.
+//!
+//! Everything that decides lives in the pure crates; this one only carries their decisions out.
+
+pub mod clock;
+pub mod data_dir;
+pub mod entropy;
+pub mod log;
+pub mod log_limit;
+pub mod log_thread;
+pub mod net;
+pub mod signals;

@@ -1,0 +1,1 @@
+//! The machine's clocks, read once per wake-up.

@@ -1,0 +1,1 @@
+//! Keeps a flood of like log lines short.

@@ -1,0 +1,1 @@
+//! Framed connections over one event loop.

@@ -1,0 +1,1 @@
+//! Signals as something the event loop can wait for.
