@@ -1,0 +1,73 @@
+//! What can go wrong with a log.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use standin_core::entry::{EntryError, Index};
+use standin_core::segment::SegmentError;
+
+/// Why the log cannot be used, or not any further.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The operating system says no.
+    #[error("the log cannot go on: {doing} {file}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file or directory.
+        file: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// An earlier failure was final.
+    #[error(
+        "the log refuses further work since an earlier write or sync failed; restart the replica"
+    )]
+    Failed,
+    /// An entry is bad though the log goes on after it. It is never cut off or skipped.
+    #[error(
+        "the log is damaged at byte {at} of {file}: {source}; nothing was changed; set the data directory aside and start with an empty --data and --replace"
+    )]
+    Damaged {
+        /// The segment file.
+        file: PathBuf,
+        /// Where, in bytes from the beginning of the file.
+        at: u64,
+        /// What is wrong there.
+        source: EntryError,
+    },
+    /// A segment's header is bad.
+    #[error(
+        "the log is damaged at byte 0 of {file}: {source}; nothing was changed; set the data directory aside and start with an empty --data and --replace"
+    )]
+    Header {
+        /// The segment file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: SegmentError,
+    },
+    /// A segment does not continue the one before it.
+    #[error(
+        "the log is incomplete at byte 0 of {file}: it continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment or start with an empty --data and --replace"
+    )]
+    Missing {
+        /// The segment file that does not fit.
+        file: PathBuf,
+        /// The last entry before it.
+        expected: Index,
+        /// The entry that it says it continues after.
+        found: Index,
+    },
+    /// A segment belongs to another cluster, store or machine, or its name is not its own.
+    #[error(
+        "{file} is not of this log (byte 0): {what}; nothing was changed; remove the file if it was put there by mistake"
+    )]
+    Foreign {
+        /// The segment file.
+        file: PathBuf,
+        /// What is not ours, in words.
+        what: String,
+    },
+}
