@@ -154,6 +154,19 @@ impl<'a> Frame<'a> {
         Ok(Some(Self { kind, payload }))
     }
 
+    /// Reads the first frame of bytes that [`Frame::decode`] has accepted before, without computing
+    /// its checksum again. `None` if there is no whole frame.
+    #[must_use]
+    pub fn decode_again(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() < FRAME_HEADER_BYTES {
+            return None;
+        }
+        let payload_bytes = usize::try_from(u32_at(bytes, AT_LENGTH)).ok()?;
+        let payload = bytes[FRAME_HEADER_BYTES..].get(..payload_bytes)?;
+        let kind = FrameKind::from_u16(u16_at(bytes, AT_KIND))?;
+        Some(Self { kind, payload })
+    }
+
     /// Bytes of the whole frame.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -214,8 +227,11 @@ mod tests {
             (FrameKind::Query, b"payload".as_slice())
         );
         assert_eq!(frame.len(), bytes.len());
+        let again = Frame::decode_again(&bytes).unwrap();
+        assert_eq!((again.kind, again.payload), (frame.kind, frame.payload));
         for length in 0..bytes.len() {
             assert!(Frame::decode(&bytes[..length], 100).unwrap().is_none());
+            assert!(Frame::decode_again(&bytes[..length]).is_none());
         }
     }
 
