@@ -201,6 +201,9 @@ pub enum Refusal {
     /// Too many connections.
     #[error("the other side has too many connections")]
     Busy,
+    /// Another life of the same data directory has reported, and this one is not a later one.
+    #[error("another process has been started on this data directory, or on a copy of it, since")]
+    Superseded,
 }
 
 /// What a replica is at the moment.
