@@ -9,25 +9,30 @@ mod meta;
 mod replace;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName, StoreId};
+use standin_core::identity::{BootId, Identity, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
+use standin_core::view::ViewId;
 
 pub use lock::{DirLock, LockError};
-pub use meta::{META_FORMAT_VERSION, MetaError, QUARANTINE_BYTES_MAX, ReplicaMeta};
+pub use meta::{
+    META_BYTES_MAX, META_FORMAT_VERSION, META_HEADER_BYTES, MetaError, QUARANTINE_BYTES_MAX,
+    ReplicaMeta,
+};
 pub use replace::{create_dir_durably, replace_file, sync_dir};
 
 /// The directory of log segments inside a data directory.
 pub const LOG_DIR: &str = "log";
 /// The directory of tails that were cut off the log, inside a data directory.
 pub const CUT_DIR: &str = "cut";
+/// How the name of a segment file ends.
+pub(crate) const SEGMENT_SUFFIX: &str = ".log";
 const META_FILE: &str = "meta";
-const LOCK_FILE: &str = "lock";
 /// What may stand in a directory that has not been formatted: our own lock, a meta file whose
 /// formatting was interrupted, and what `mkfs` leaves at the root of a file system.
-const UNFORMATTED_MAY_HOLD: [&str; 3] = [LOCK_FILE, "meta.new", "lost+found"];
+const UNFORMATTED_MAY_HOLD: [&str; 3] = [lock::LOCK_FILE, "meta.new", "lost+found"];
 
 /// Why a data directory cannot be used. Each is one line: what, why, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +100,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
         /// The highest view it has adopted.
-        view: standin_core::view::ViewId,
+        view: ViewId,
     },
     /// The operating system says no.
     #[error("cannot use data directory {path}: {doing}: {source}")]
@@ -132,8 +137,71 @@ impl DataDir {
         machine: &MachineId,
         fresh_store: StoreId,
     ) -> Result<(Self, bool), DataDirError> {
-        let _ = (path, name, machine, fresh_store);
-        unimplemented!()
+        let failed = |doing| {
+            move |source| DataDirError::Io {
+                path: path.to_owned(),
+                doing,
+                source,
+            }
+        };
+        create_dir_durably(path).map_err(failed("creating it"))?;
+        // Nothing is written, not even a lock file, into a directory that is someone else's.
+        if !path.join(META_FILE).exists() {
+            refuse_foreign_files(path)?;
+        }
+        let lock = DirLock::take(path).map_err(|error| match error {
+            LockError::Held { .. } => DataDirError::Held {
+                path: path.to_owned(),
+                holder: error.to_string(),
+            },
+            LockError::Io(source) => failed("locking it")(source),
+        })?;
+        let found = read_meta(path)?;
+        let is_fresh = found.is_none();
+        let meta = found.unwrap_or_else(|| ReplicaMeta::fresh(name, fresh_store, machine));
+        let mut dir = Self {
+            path: path.to_owned(),
+            meta,
+            is_failed: false,
+            _lock: lock,
+        };
+        if is_fresh {
+            let meta = dir.meta.clone();
+            dir.store(meta).map_err(failed("formatting it"))?;
+        } else {
+            dir.check_owner(name, machine)?;
+            dir.check_log()?;
+        }
+        Ok((dir, is_fresh))
+    }
+
+    fn check_owner(&self, name: &ReplicaName, machine: &MachineId) -> Result<(), DataDirError> {
+        if self.meta.name != *name {
+            return Err(DataDirError::OtherName {
+                path: self.path.clone(),
+                theirs: self.meta.name.clone(),
+                ours: name.clone(),
+            });
+        }
+        if self.meta.machine != *machine {
+            return Err(DataDirError::OtherMachine {
+                path: self.path.clone(),
+                theirs: self.meta.machine.clone(),
+                ours: machine.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A directory that lost its log must not pass for one that never had any.
+    fn check_log(&self) -> Result<(), DataDirError> {
+        if self.meta.has_log && !has_segments(&self.path) {
+            return Err(DataDirError::LogLost {
+                path: self.path.clone(),
+                view: self.meta.adopted,
+            });
+        }
+        Ok(())
     }
 
     /// Where it is.
@@ -148,17 +216,44 @@ impl DataDir {
         &self.meta
     }
 
-    /// Replaces the meta file; on disk when this returns. Waits for the disk.
+    /// Replaces the meta file; on disk when this returns. Waits for the disk. A quarantine's reason
+    /// is cut to [`QUARANTINE_BYTES_MAX`], and `has_log` is set once there is a log.
     ///
     /// # Errors
     /// Those of the file system. The first is final: every later call fails.
     ///
     /// # Panics
-    /// If name, store or machine differ, or the adopted view, the count of starts or the cluster
+    /// If name, store, machine or a known cluster change, or the adopted view or the count of starts
     /// would go back: that is a bug of the caller's (`protocol.md` S7).
-    pub fn store(&mut self, meta: ReplicaMeta) -> io::Result<()> {
-        let _ = meta;
-        unimplemented!()
+    pub fn store(&mut self, mut meta: ReplicaMeta) -> io::Result<()> {
+        let old = &self.meta;
+        assert_eq!(meta.name, old.name, "a store keeps its name");
+        assert_eq!(meta.store, old.store, "a store keeps its id");
+        assert_eq!(meta.machine, old.machine, "a store keeps its machine");
+        assert!(
+            old.cluster.is_none() || meta.cluster == old.cluster,
+            "a store stays in its cluster"
+        );
+        assert!(meta.starts >= old.starts, "starts only rise");
+        assert!(
+            meta.adopted >= old.adopted,
+            "view {} after {} was adopted",
+            meta.adopted,
+            old.adopted
+        );
+        if self.is_failed {
+            return Err(io::Error::other(
+                "an earlier write of the meta file failed; restart the replica",
+            ));
+        }
+        meta.bound_quarantine();
+        meta.has_log = meta.has_log || has_segments(&self.path);
+        // Until it is known to be done it counts as failed.
+        self.is_failed = true;
+        replace_file(&self.path.join(META_FILE), &meta.encode())?;
+        self.is_failed = false;
+        self.meta = meta;
+        Ok(())
     }
 
     /// Begins a process life: counts the start durably and says who this replica is now.
@@ -166,8 +261,15 @@ impl DataDir {
     /// # Errors
     /// Those of [`DataDir::store`].
     pub fn begin_life(&mut self, boot: BootId, nonce: u64) -> io::Result<Identity> {
-        let _ = (boot, nonce);
-        unimplemented!()
+        let mut meta = self.meta.clone();
+        let life = meta.begin_life(boot, nonce);
+        self.store(meta)?;
+        Ok(Identity {
+            name: self.meta.name.clone(),
+            store: self.meta.store,
+            life,
+            clean_lives: self.meta.clean_lives.clone(),
+        })
     }
 
     /// Ends the life cleanly: its tokens live on. The log must have been synced before
@@ -176,8 +278,59 @@ impl DataDir {
     /// # Errors
     /// Those of [`DataDir::store`].
     pub fn note_clean_stop(&mut self) -> io::Result<()> {
-        unimplemented!()
+        let mut meta = self.meta.clone();
+        meta.clean_stop = meta.life;
+        self.store(meta)
     }
+}
+
+fn refuse_foreign_files(path: &Path) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io {
+        path: path.to_owned(),
+        doing: "listing it",
+        source,
+    };
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !UNFORMATTED_MAY_HOLD.iter().any(|known| name == *known) {
+            return Err(DataDirError::NotOurs {
+                path: path.to_owned(),
+                found: name.display().to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_meta(path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
+    let failed = |source| DataDirError::Io {
+        path: path.to_owned(),
+        doing: "reading its meta file",
+        source,
+    };
+    let file = match fs::File::open(path.join(META_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    let bytes_max = u64::try_from(META_BYTES_MAX).expect("it is small") + 1;
+    file.take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    let meta = ReplicaMeta::decode(&bytes).map_err(|source| DataDirError::BadMeta {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Some(meta))
+}
+
+/// Whether there is a log. One that cannot be listed counts as none.
+fn has_segments(path: &Path) -> bool {
+    fs::read_dir(path.join(LOG_DIR)).is_ok_and(|entries| {
+        let mut names = entries.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().ends_with(SEGMENT_SUFFIX))
+    })
 }
 
 /// The machine's boot, as the kernel names it.
@@ -185,5 +338,13 @@ impl DataDir {
 /// # Errors
 /// Those of reading `/proc/sys/kernel/random/boot_id`, and `InvalidData` if it holds no UUID.
 pub fn boot_id() -> io::Result<BootId> {
-    unimplemented!()
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    match u128::from_str_radix(&digits, 16) {
+        Ok(id) if digits.len() == 32 => Ok(BootId(id)),
+        Ok(_) | Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's boot id is no UUID",
+        )),
+    }
 }

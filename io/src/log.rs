@@ -4,18 +4,27 @@
 //! the disk; what waits goes through [`crate::log_thread::LogThread`]. `docs/format.md` has the
 //! bytes, and what recovery makes of each kind of damage.
 
+mod cut;
 mod error;
+mod recovery;
+mod segment_file;
 mod sync;
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use standin_core::entry::{Batch, EntryError, Index, LogTip, ViewStarts};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 
 pub use error::LogError;
+use segment_file::{ENTRIES_AT, OpenSegment, Segment};
+use sync::SyncState;
 pub use sync::{PrepareRequest, PreparedSegment, SyncRequest};
+
+use crate::data_dir::{CUT_DIR, LOG_DIR, create_dir_durably, sync_dir};
 
 /// Length to which a segment file is preallocated unless configured otherwise, in bytes.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -23,6 +32,11 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const SEGMENT_BYTES_MIN: u64 = 4096;
 /// Most cut tails that are kept in `cut/`; the oldest goes first.
 pub const CUT_TAILS_MAX: usize = 16;
+
+/// The beginning of the name of a segment file that is being prepared. Recovery removes such files.
+const NEXT_PREFIX: &str = "next-";
+/// A batch up to this size is remembered by its first entry alone, in bytes.
+const SMALL_BATCH_BYTES: usize = 64 << 10;
 
 /// What every segment's header repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,10 +88,51 @@ pub struct Recovered {
     pub torn: Option<Torn>,
 }
 
+/// Where the log's files are.
+#[derive(Clone, Debug)]
+struct Paths {
+    /// The segments.
+    log: PathBuf,
+    /// Tails that were cut off.
+    cut: PathBuf,
+}
+
+/// A full segment that may not be on disk yet.
+#[derive(Debug)]
+struct Sealed {
+    file: Arc<OpenSegment>,
+    /// Its last entry.
+    last: Index,
+    /// A sync of it has been asked for.
+    is_requested: bool,
+}
+
 /// The log of one replica.
 #[derive(Debug)]
 pub struct SegmentLog {
+    paths: Paths,
+    ids: SegmentIds,
+    config: LogConfig,
+    /// All segments, in order; the last is the one in use. Never empty.
+    segments: Vec<Segment>,
+    /// The file of the segment in use.
+    active: Arc<OpenSegment>,
+    /// Full segments whose entries are not all known to be on disk. Bounded by
+    /// [`SegmentLog::upkeep`], which has them synced at every durability level.
+    sealed: Vec<Sealed>,
+    /// The next segment file, if it is ready.
+    next: Option<PreparedSegment>,
+    /// The segment in which the next one was last asked for, by the entry before it: it is asked
+    /// for once per segment, so that a full disk is not asked again and again.
+    next_asked_in: Option<Index>,
+    /// Numbers the files that are being prepared, so that no two share a name.
+    prepared_count: u64,
     tip: LogTip,
+    /// A sync was asked for through this entry. Invariant: `durable <= requested <= tip.index`.
+    requested: Index,
+    /// A segment was named since a sync was last asked for.
+    is_dir_dirty: bool,
+    state: Arc<SyncState>,
 }
 
 impl SegmentLog {
@@ -87,13 +142,226 @@ impl SegmentLog {
     /// # Errors
     /// [`LogError`] if it is damaged, incomplete or another's (see the table in `docs/format.md`).
     /// Nothing is then changed.
+    ///
+    /// # Panics
+    /// If `config` is out of bounds.
     pub fn open(
         dir: &Path,
         ids: SegmentIds,
         config: LogConfig,
     ) -> Result<(Self, Recovered), LogError> {
-        let _ = (dir, ids, config);
-        unimplemented!()
+        assert!(config.segment_bytes >= SEGMENT_BYTES_MIN);
+        let paths = Paths {
+            log: dir.join(LOG_DIR),
+            cut: dir.join(CUT_DIR),
+        };
+        for dir in [&paths.log, &paths.cut] {
+            create_dir_durably(dir).map_err(LogError::io("creating", dir))?;
+        }
+        let found = recovery::recover(&paths, &ids, config)?;
+        let recovered = found.recovered;
+        let log = Self {
+            active: OpenSegment::open(&found.segments[found.segments.len() - 1].path)?,
+            segments: found.segments,
+            sealed: Vec::new(),
+            next: None,
+            next_asked_in: None,
+            prepared_count: 0,
+            tip: recovered.tip,
+            requested: recovered.tip.index,
+            is_dir_dirty: false,
+            state: Arc::new(SyncState::new(recovered.tip.index)),
+            paths,
+            ids,
+            config,
+        };
+        Ok((log, recovered))
+    }
+
+    /// Appends a batch: into the page cache, without waiting for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`] if the write fails. The first failure is final: every later call fails.
+    ///
+    /// # Panics
+    /// If the batch does not follow the log's end.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        self.check_follows(batch);
+        self.check_usable()?;
+        self.try_append(batch).inspect_err(|_| self.state.fail())
+    }
+
+    fn check_follows(&self, batch: &Batch) {
+        let first = batch.entries().next().expect("a batch is never empty");
+        assert_eq!(first.header.index, self.tip.index.next(), "next entry");
+        assert_eq!(first.header.chain, self.tip.chain, "chain of checksums");
+    }
+
+    fn check_usable(&self) -> Result<(), LogError> {
+        if self.state.is_failed() {
+            return Err(LogError::Failed);
+        }
+        Ok(())
+    }
+
+    fn try_append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let bytes = batch.bytes();
+        let length = u64::try_from(bytes.len()).expect("a batch is short");
+        let end = self.segment().end;
+        // A batch never spans segments. One that is longer than a whole segment makes its segment
+        // longer.
+        if end > ENTRIES_AT && end + length > self.config.segment_bytes {
+            self.roll()?;
+        }
+        let end = self.segment().end;
+        self.active
+            .file
+            .write_all_at(bytes, end)
+            .map_err(LogError::io("writing", &self.active.path))?;
+        self.extend(batch);
+        self.tip = batch.tip();
+        Ok(())
+    }
+
+    /// Takes note of a batch that was written to the segment in use.
+    fn extend(&mut self, batch: &Batch) {
+        let last = self.segments.len() - 1;
+        let segment = &mut self.segments[last];
+        if batch.bytes().len() <= SMALL_BATCH_BYTES {
+            segment.extend(batch.first(), batch.bytes().len());
+            return;
+        }
+        for entry in batch.entries() {
+            let bytes = usize::try_from(entry.header.length).expect("an entry is short");
+            segment.extend(entry.header.index, bytes);
+        }
+    }
+
+    /// Goes on in a new segment.
+    fn roll(&mut self) -> Result<(), LogError> {
+        let ready = match self.next.take() {
+            Some(ready) => ready,
+            // The disk is slower than the log. The file that is being prepared has another name and
+            // serves the roll after this one.
+            None => {
+                let path = self.next_path();
+                let file = segment_file::create(&path, self.config.segment_bytes)?;
+                PreparedSegment { path, file }
+            }
+        };
+        let first = self.tip.index.next();
+        let path = self.paths.log.join(segment_file::segment_name(first));
+        ready
+            .file
+            .write_all_at(&segment_file::header(&self.ids, self.tip), 0)
+            .map_err(LogError::io("writing", &ready.path))?;
+        fs::rename(&ready.path, &path).map_err(LogError::io("naming", &path))?;
+        self.is_dir_dirty = true;
+        let file = ready.file;
+        let opened = Arc::new(OpenSegment {
+            path: path.clone(),
+            file,
+        });
+        self.sealed.push(Sealed {
+            file: std::mem::replace(&mut self.active, opened),
+            last: self.tip.index,
+            is_requested: false,
+        });
+        self.segments.push(Segment::new(path, self.tip));
+        Ok(())
+    }
+
+    fn next_path(&mut self) -> PathBuf {
+        self.prepared_count += 1;
+        let name = format!("{NEXT_PREFIX}{}", self.prepared_count);
+        self.paths.log.join(name)
+    }
+
+    /// Removes everything after `after`, durably: when this returns, the rest is on disk and what
+    /// was removed can never come back. The removed tail is kept as a file in `dir/cut/`. Syncs that
+    /// are still under way are not reported any more. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`] if it fails, which is final.
+    pub fn cut(&mut self, after: Index) -> Result<LogTip, LogError> {
+        self.check_usable()?;
+        if after < self.tip.index {
+            cut::cut(self, after).inspect_err(|_| self.state.fail())?;
+        }
+        self.sync_now()?;
+        Ok(self.tip)
+    }
+
+    /// What must be synced for everything appended so far to be on disk, to be handed to
+    /// [`crate::log_thread::LogThread::sync`]; `None` if that has been asked for already.
+    pub fn sync_request(&mut self) -> Option<SyncRequest> {
+        let durable = self.state.durable();
+        self.sealed.retain(|sealed| sealed.last > durable);
+        if self.state.is_failed() || self.requested == self.tip.index {
+            return None;
+        }
+        let mut files = Vec::with_capacity(1);
+        for sealed in self.sealed.iter_mut().filter(|one| !one.is_requested) {
+            sealed.is_requested = true;
+            files.push(Arc::clone(&sealed.file));
+        }
+        files.push(Arc::clone(&self.active));
+        let is_dir_dirty = std::mem::replace(&mut self.is_dir_dirty, false);
+        let dir = is_dir_dirty.then(|| self.paths.log.clone());
+        self.requested = self.tip.index;
+        Some(SyncRequest::new(files, dir, self.tip.index, &self.state))
+    }
+
+    /// Syncs everything appended so far. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`] if it fails, which is final.
+    pub fn sync_now(&mut self) -> Result<(), LogError> {
+        self.check_usable()?;
+        // Also what the log thread is at: it may not be done.
+        let files = self.sealed.iter().map(|sealed| &sealed.file);
+        let files = files.chain([&self.active]).map(Arc::clone).collect();
+        let dir = Some(self.paths.log.clone());
+        let request = SyncRequest::new(files, dir, self.tip.index, &self.state);
+        request.run()?;
+        request.complete().expect("the log was not cut meanwhile");
+        self.sealed.clear();
+        self.requested = self.tip.index;
+        self.is_dir_dirty = false;
+        Ok(())
+    }
+
+    /// What is to be done at every durability level: sync full segments, so that neither they nor
+    /// what a power failure may take grow without bound.
+    pub(crate) fn sync_upkeep(&mut self) -> Option<SyncRequest> {
+        let is_waiting = self.sealed.iter().any(|sealed| !sealed.is_requested);
+        is_waiting.then(|| self.sync_request()).flatten()
+    }
+
+    /// The request for the next segment file, if it is time for one.
+    pub(crate) fn prepare_request(&mut self) -> Option<PrepareRequest> {
+        let here = self.segment().before.index;
+        let is_served = self.next.is_some() || self.state.is_preparing();
+        if is_served || self.next_asked_in == Some(here) || self.state.is_failed() {
+            return None;
+        }
+        // Not before the segment is half full: an idle replica does not take room for two.
+        if self.segment().end < self.config.segment_bytes / 2 {
+            return None;
+        }
+        self.next_asked_in = Some(here);
+        self.state.set_preparing(true);
+        Some(PrepareRequest {
+            path: self.next_path(),
+            segment_bytes: self.config.segment_bytes,
+            state: Arc::clone(&self.state),
+        })
+    }
+
+    /// Takes the segment file that the log thread has prepared.
+    pub fn take_prepared(&mut self, segment: PreparedSegment) {
+        self.state.set_preparing(false);
+        self.next = Some(segment);
     }
 
     /// The log's end.
@@ -105,19 +373,7 @@ impl SegmentLog {
     /// Everything up to here is known to be on disk.
     #[must_use]
     pub fn durable(&self) -> Index {
-        unimplemented!()
-    }
-
-    /// Appends a batch: into the page cache, without waiting for the disk.
-    ///
-    /// # Errors
-    /// [`LogError`] if the write fails. The first failure is final: every later call fails.
-    ///
-    /// # Panics
-    /// If the batch does not follow the log's end.
-    pub fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let _ = batch;
-        unimplemented!()
+        self.state.durable()
     }
 
     /// Whole encoded entries from `from` on: at least one if there is one, else about `bytes_max`
@@ -126,39 +382,40 @@ impl SegmentLog {
     ///
     /// # Errors
     /// [`LogError`] if they cannot be read or are damaged.
+    ///
+    /// # Panics
+    /// If `from` is 0: no entry has that index.
     pub fn read(&self, from: Index, bytes_max: usize) -> Result<Vec<u8>, LogError> {
-        let _ = (from, bytes_max);
-        unimplemented!()
+        assert!(from > Index::ZERO, "entries begin at 1");
+        if from > self.tip.index {
+            return Ok(Vec::new());
+        }
+        let number = self.segment_of(from);
+        let segment = &self.segments[number];
+        let entries = if number + 1 == self.segments.len() {
+            segment.read(&self.active.file, from, bytes_max)?
+        } else {
+            let file = File::open(&segment.path).map_err(LogError::io("opening", &segment.path))?;
+            segment.read(&file, from, bytes_max)?
+        };
+        Ok(entries.bytes)
     }
 
-    /// Removes everything after `after`, durably: when this returns, the rest is on disk and what
-    /// was removed can never come back. The removed tail is kept as a file in `dir/cut/`. Syncs that
-    /// are still under way are not reported any more. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`LogError`] if it fails, which is final.
-    pub fn cut(&mut self, after: Index) -> Result<LogTip, LogError> {
-        let _ = after;
-        unimplemented!()
+    /// The number of the segment that holds entry `index`, or will: the first for 0.
+    fn segment_of(&self, index: Index) -> usize {
+        let beyond = self
+            .segments
+            .partition_point(|segment| segment.before.index < index);
+        beyond.saturating_sub(1)
     }
 
-    /// What must be synced for everything appended so far to be on disk, to be handed to
-    /// [`crate::log_thread::LogThread::sync`]; `None` if that has been asked for already.
-    pub fn sync_request(&mut self) -> Option<SyncRequest> {
-        unimplemented!()
+    /// The segment in use.
+    fn segment(&self) -> &Segment {
+        self.segments.last().expect("there is always a segment")
     }
+}
 
-    /// Syncs everything appended so far. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`LogError`] if it fails, which is final.
-    pub fn sync_now(&mut self) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    /// Takes the segment file that the log thread has prepared.
-    pub fn take_prepared(&mut self, segment: PreparedSegment) {
-        let _ = segment;
-        unimplemented!()
-    }
+/// Syncs the log's directory.
+fn sync_log_dir(dir: &Path) -> Result<(), LogError> {
+    sync_dir(dir).map_err(LogError::io("syncing", dir))
 }

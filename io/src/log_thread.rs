@@ -1,8 +1,12 @@
 //! The log thread: does for the log what waits for the disk.
 
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
 use standin_core::entry::Index;
 
-use crate::log::{LogError, PreparedSegment, SegmentLog, SyncRequest};
+use crate::log::{LogError, PrepareRequest, PreparedSegment, SegmentLog, SyncRequest};
 
 /// Something that the log thread has done.
 #[derive(Debug)]
@@ -26,35 +30,170 @@ pub enum LogDone {
     },
 }
 
-/// The thread that syncs segment files and prepares new ones.
-#[derive(Debug)]
-pub struct LogThread {}
+/// What waits for the thread, and what waits to be polled. Requests merge and there is one of each
+/// kind at most, so nothing here grows.
+#[derive(Debug, Default)]
+struct Desk {
+    sync: Option<SyncRequest>,
+    prepare: Option<PrepareRequest>,
+    synced: Option<SyncRequest>,
+    prepared: Option<Result<PreparedSegment, LogError>>,
+    failure: Option<LogError>,
+    /// A sync has failed: whatever comes is refused.
+    has_failed: bool,
+    is_stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    desk: Mutex<Desk>,
+    work: Condvar,
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // Nobody panics while holding it; were it so, the desk would still be whole.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that syncs segment files and prepares new ones. Dropping this waits for the sync that
+/// is under way and lets go of what has not begun.
+pub struct LogThread {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for LogThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogThread").finish_non_exhaustive()
+    }
+}
 
 impl LogThread {
     /// Starts the thread. It calls `waker` whenever there is something to [`LogThread::poll`].
+    ///
+    /// # Panics
+    /// If the system cannot start a thread.
     #[must_use]
     pub fn start(waker: impl Fn() + Send + 'static) -> Self {
-        let _ = waker;
-        unimplemented!()
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || run(&theirs, &waker))
+            .expect("a thread can be started when the process begins");
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 
     /// Asks for a sync. Requests that come while one is under way are served together by the next.
     /// After a failure nothing more is done.
     pub fn sync(&self, request: SyncRequest) {
-        let _ = request;
-        unimplemented!()
+        let mut desk = self.shared.desk();
+        if desk.has_failed {
+            return;
+        }
+        match &mut desk.sync {
+            Some(waiting) => waiting.merge(request),
+            None => desk.sync = Some(request),
+        }
+        self.shared.work.notify_one();
     }
 
     /// Asks for what the log needs at every durability level: the next segment file ahead of time, and
     /// a sync of segments that are full. To be called after appends; does nothing most of the time.
     pub fn upkeep(&self, log: &mut SegmentLog) {
-        let _ = log;
-        unimplemented!()
+        if let Some(request) = log.sync_upkeep() {
+            self.sync(request);
+        }
+        if let Some(request) = log.prepare_request() {
+            self.shared.desk().prepare = Some(request);
+            self.shared.work.notify_one();
+        }
     }
 
-    /// The next thing that is done. An error is final and comes once: from then on the log refuses
-    /// every append.
+    /// The next thing that is done. To be called on the thread that the log lives on, until there is
+    /// nothing more. An error is final and comes once: from then on the log refuses every append.
     pub fn poll(&self) -> Option<Result<LogDone, LogError>> {
-        unimplemented!()
+        let mut desk = self.shared.desk();
+        let synced = desk.synced.take().and_then(SyncRequest::complete);
+        if let Some(through) = synced {
+            return Some(Ok(LogDone::Synced { through }));
+        }
+        if let Some(error) = desk.failure.take() {
+            return Some(Err(error));
+        }
+        desk.prepared.take().map(|result| {
+            Ok(match result {
+                Ok(segment) => LogDone::Prepared { segment },
+                Err(error) => LogDone::NoRoom { error },
+            })
+        })
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        self.shared.desk().is_stopping = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic, and if it did there would be nothing left to do about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread takes off the desk.
+enum Job {
+    Sync(SyncRequest),
+    Prepare(PrepareRequest),
+}
+
+fn run(shared: &Shared, waker: &impl Fn()) {
+    while let Some(job) = next_job(shared) {
+        match job {
+            Job::Sync(request) => {
+                let result = request.run();
+                let mut desk = shared.desk();
+                match result {
+                    // A later sync covers an earlier one that was not polled yet.
+                    Ok(()) => desk.synced = Some(request),
+                    Err(error) => {
+                        // Final: what the kernel threw away it will not write when asked again.
+                        desk.has_failed = true;
+                        desk.sync = None;
+                        desk.failure = Some(error);
+                    }
+                }
+            }
+            Job::Prepare(request) => {
+                let result = request.run();
+                shared.desk().prepared = Some(result);
+            }
+        }
+        waker();
+    }
+}
+
+/// Waits for the next thing to do. `None`: stop. A sync goes first, since clients wait for it.
+fn next_job(shared: &Shared) -> Option<Job> {
+    let mut desk = shared.desk();
+    loop {
+        if desk.is_stopping {
+            return None;
+        }
+        if let Some(request) = desk.sync.take() {
+            return Some(Job::Sync(request));
+        }
+        if let Some(request) = desk.prepare.take() {
+            return Some(Job::Prepare(request));
+        }
+        desk = shared
+            .work
+            .wait(desk)
+            .unwrap_or_else(PoisonError::into_inner);
     }
 }

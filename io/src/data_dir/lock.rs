@@ -1,8 +1,14 @@
 //! The lock on a data directory: one process at a time.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::Path;
+
+/// The lock file's name.
+pub(super) const LOCK_FILE: &str = "lock";
+
+/// Longest process id that is read from a lock file, in bytes.
+const PID_BYTES_MAX: u64 = 16;
 
 /// An exclusive lock on a directory, held while this value lives. The kernel lets it go when the
 /// process dies, however it dies.
@@ -15,15 +21,22 @@ pub struct DirLock {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Another process holds it; its process id, if it could be read.
-    #[error("another process holds it")]
+    /// Another process holds it.
+    #[error("{}", holder(.pid))]
     Held {
-        /// The process id in the lock file.
+        /// The process id in the lock file, if it could be read.
         pid: Option<u32>,
     },
     /// The operating system says no.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("process {pid} holds it"),
+        None => "another process holds it".to_owned(),
+    }
 }
 
 impl DirLock {
@@ -32,7 +45,29 @@ impl DirLock {
     /// # Errors
     /// [`LockError`] if another process holds it or the file cannot be opened.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
-        let _ = dir;
-        unimplemented!()
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(LOCK_FILE))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = read_pid(&mut file);
+                return Err(LockError::Held { pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        // Only for the message that another process shows to people: the lock is what counts.
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())?;
+        Ok(Self { _file: file })
     }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(PID_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.parse().ok()
 }

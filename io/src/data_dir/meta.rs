@@ -1,8 +1,11 @@
 //! The meta file's format: a 24-byte header and a postcard payload.
 
 use serde::{Deserialize, Serialize};
-use standin_core::identity::{CLEAN_LIVES_MAX, ClusterId, Life, ReplicaName, StoreId};
+use standin_core::identity::{
+    BootId, CLEAN_LIVES_MAX, ClusterId, Incarnation, Life, ReplicaName, StoreId,
+};
 use standin_core::machine::MachineId;
+use standin_core::message::{decode_payload, encode_payload};
 use standin_core::view::ViewId;
 
 /// Version of the meta file's format.
@@ -59,7 +62,7 @@ pub enum MetaError {
     /// Written by a version that this one does not read.
     #[error("its format is {0}, and this version reads format {META_FORMAT_VERSION}")]
     Version(u32),
-    /// Shorter or longer than it says, or than is possible.
+    /// Shorter or longer than it says, or longer than [`META_BYTES_MAX`].
     #[error("its length is wrong")]
     Length,
     /// The checksum does not match.
@@ -68,4 +71,122 @@ pub enum MetaError {
     /// A field holds what it may not.
     #[error("it holds an impossible value")]
     Field,
+}
+
+impl ReplicaMeta {
+    /// The meta file of a directory that is being formatted.
+    #[must_use]
+    pub fn fresh(name: &ReplicaName, store: StoreId, machine: &MachineId) -> Self {
+        Self {
+            cluster: None,
+            name: name.clone(),
+            store,
+            machine: machine.clone(),
+            starts: 0,
+            adopted: ViewId::default(),
+            life: None,
+            clean_lives: Vec::new(),
+            clean_stop: None,
+            quarantine: None,
+            has_log: false,
+        }
+    }
+
+    /// Begins the next life, in machine boot `boot`.
+    pub(super) fn begin_life(&mut self, boot: BootId, nonce: u64) -> Life {
+        match self.clean_stop.take() {
+            Some(ended) => self.remember_clean(ended),
+            None => self.forget_lost(boot),
+        }
+        self.starts += 1;
+        let incarnation = Incarnation {
+            start: self.starts,
+            nonce,
+        };
+        let life = Life { boot, incarnation };
+        self.life = Some(life);
+        life
+    }
+
+    fn remember_clean(&mut self, ended: Life) {
+        if self.clean_lives.len() == CLEAN_LIVES_MAX {
+            self.clean_lives.remove(0);
+        }
+        self.clean_lives.push(ended);
+    }
+
+    /// The last life ended without a clean stop. If the machine was rebooted since, what that life
+    /// had only in the page cache may be gone, so the token (store, boot) must die; but a clean life
+    /// in the *same* boot would keep it alive. Example: life 1 stops cleanly, life 2 in the same boot
+    /// acknowledges more at level `os`, the power fails, life 3 begins: were life 1 still listed,
+    /// life 3 would pass for a holder of what life 2 acknowledged.
+    fn forget_lost(&mut self, boot: BootId) {
+        if let Some(lost) = self.life
+            && lost.boot != boot
+        {
+            self.clean_lives.retain(|life| life.boot != lost.boot);
+        }
+    }
+
+    /// The whole file.
+    ///
+    /// # Panics
+    /// If a field is beyond its bound.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert!(self.clean_lives.len() <= CLEAN_LIVES_MAX);
+        let mut out = vec![0; META_HEADER_BYTES];
+        encode_payload(self, &mut out);
+        assert!(out.len() <= META_BYTES_MAX, "a meta file of {}", out.len());
+        let payload_bytes = u32::try_from(out.len() - META_HEADER_BYTES).expect("it is short");
+        out[..AT_VERSION].copy_from_slice(MAGIC);
+        out[AT_VERSION..AT_CHECKSUM].copy_from_slice(&META_FORMAT_VERSION.to_le_bytes());
+        out[AT_LENGTH..AT_RESERVED].copy_from_slice(&payload_bytes.to_le_bytes());
+        let checksum = crc32fast::hash(&out[AT_LENGTH..]);
+        out[AT_CHECKSUM..AT_LENGTH].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`MetaError`] if it is none, damaged, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
+        if bytes.len() < META_HEADER_BYTES || bytes.len() > META_BYTES_MAX {
+            return Err(MetaError::Length);
+        }
+        if &bytes[..AT_VERSION] != MAGIC {
+            return Err(MetaError::Magic);
+        }
+        let version = u32_at(bytes, AT_VERSION);
+        if version != META_FORMAT_VERSION {
+            return Err(MetaError::Version(version));
+        }
+        let (head, payload) = bytes.split_at(META_HEADER_BYTES);
+        if usize::try_from(u32_at(head, AT_LENGTH)) != Ok(payload.len()) {
+            return Err(MetaError::Length);
+        }
+        if crc32fast::hash(&bytes[AT_LENGTH..]) != u32_at(head, AT_CHECKSUM) {
+            return Err(MetaError::Checksum);
+        }
+        let meta: Self = decode_payload(payload).ok_or(MetaError::Field)?;
+        let is_possible = u32_at(head, AT_RESERVED) == 0
+            && meta.clean_lives.len() <= CLEAN_LIVES_MAX
+            && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
+        is_possible.then_some(meta).ok_or(MetaError::Field)
+    }
+
+    /// Cuts the quarantine's reason to its bound.
+    pub(super) fn bound_quarantine(&mut self) {
+        if let Some(reason) = &mut self.quarantine {
+            let end = reason.floor_char_boundary(QUARANTINE_BYTES_MAX);
+            reason.truncate(end);
+        }
+    }
+}
+
+/// Reads a little-endian u32; the caller has checked that it is there.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let field = bytes[at..at + 4].try_into().expect("the range has four");
+    u32::from_le_bytes(field)
 }

@@ -1,7 +1,8 @@
 //! Files and directories that are on disk when the call returns.
 
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` by `bytes`, so that a crash leaves either the old or the new one:
 /// written beside as `path` + `.new`, synced, renamed, directory synced. Waits for the disk.
@@ -9,8 +10,15 @@ use std::path::Path;
 /// # Errors
 /// Those of the file system. What is on disk is then either file.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let _ = (path, bytes);
-    unimplemented!()
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    // The name must not come to stand for bytes that are not there yet.
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    sync_dir(parent(path))
 }
 
 /// Creates the directory at `path` and its missing parents, and syncs the directories they were
@@ -19,8 +27,15 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Those of the file system. That it exists already is none.
 pub fn create_dir_durably(path: &Path) -> io::Result<()> {
-    let _ = path;
-    unimplemented!()
+    if path.is_dir() {
+        return Ok(());
+    }
+    create_dir_durably(parent(path))?;
+    match fs::create_dir(path) {
+        Ok(()) => sync_dir(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Syncs a directory: names created, renamed or removed in it are then on disk.
@@ -28,6 +43,14 @@ pub fn create_dir_durably(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
-    let _ = path;
-    unimplemented!()
+    File::open(path)?.sync_all()
+}
+
+/// The directory that `path` stands in; that of a bare name is the current one.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a log.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use standin_core::entry::{EntryError, Index};
@@ -22,9 +22,7 @@ pub enum LogError {
         source: Arc<io::Error>,
     },
     /// An earlier failure was final.
-    #[error(
-        "the log refuses further work since an earlier write or sync failed; restart the replica"
-    )]
+    #[error("the log refuses further work: an earlier write or sync failed; restart the replica")]
     Failed,
     /// An entry is bad though the log goes on after it. It is never cut off or skipped.
     #[error(
@@ -50,7 +48,7 @@ pub enum LogError {
     },
     /// A segment does not continue the one before it.
     #[error(
-        "the log is incomplete at byte 0 of {file}: it continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment or start with an empty --data and --replace"
+        "the log is incomplete before byte 0 of {file}: that segment continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment, or start with an empty --data and --replace"
     )]
     Missing {
         /// The segment file that does not fit.
@@ -62,7 +60,7 @@ pub enum LogError {
     },
     /// A segment belongs to another cluster, store or machine, or its name is not its own.
     #[error(
-        "{file} is not of this log (byte 0): {what}; nothing was changed; remove the file if it was put there by mistake"
+        "{file} is not of this log (byte 0): {what}; nothing was changed; move the file away if it was put there by mistake"
     )]
     Foreign {
         /// The segment file.
@@ -70,4 +68,15 @@ pub enum LogError {
         /// What is not ours, in words.
         what: String,
     },
+}
+
+impl LogError {
+    /// Wraps what the operating system said about `file`.
+    pub(crate) fn io(doing: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            doing,
+            file: file.to_owned(),
+            source: Arc::new(source),
+        }
+    }
 }

@@ -1,15 +1,172 @@
-//! What the log asks of the log thread.
+//! What the log asks of the log thread, and what the two share.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use standin_core::entry::Index;
+
+use super::segment_file::{self, OpenSegment};
+use super::{LogError, sync_log_dir};
+
+/// What the log and its requests have in common.
+///
+/// `is_failed` is set by whoever fails, on either thread. The numbers are written on the log's own
+/// thread only, where [`crate::log_thread::LogThread::poll`] is called too.
+#[derive(Debug)]
+pub(crate) struct SyncState {
+    is_failed: AtomicBool,
+    /// Everything up to here is on disk.
+    durable: AtomicU64,
+    /// How often the log was cut. A sync that was asked for before a cut must not be reported after
+    /// it: its entries may be others by now.
+    cuts: AtomicU64,
+    /// A segment file is being prepared, or waits to be taken.
+    is_preparing: AtomicBool,
+}
+
+impl SyncState {
+    pub(super) fn new(durable: Index) -> Self {
+        Self {
+            is_failed: AtomicBool::new(false),
+            durable: AtomicU64::new(durable.0),
+            cuts: AtomicU64::new(0),
+            is_preparing: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail(&self) {
+        self.is_failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn durable(&self) -> Index {
+        Index(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_durable(&self, through: Index) {
+        self.durable.store(through.0, Ordering::Release);
+    }
+
+    pub(super) fn count_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_preparing(&self) -> bool {
+        self.is_preparing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_preparing(&self, is_preparing: bool) {
+        self.is_preparing.store(is_preparing, Ordering::Release);
+    }
+
+    fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+}
 
 /// Files to sync, and the entry through which the log is then on disk.
 #[must_use = "what is not handed to the log thread is not synced"]
 #[derive(Debug)]
-pub struct SyncRequest {}
+pub struct SyncRequest {
+    files: Vec<Arc<OpenSegment>>,
+    /// The log's directory, if a segment's name in it may not be on disk yet.
+    dir: Option<PathBuf>,
+    through: Index,
+    /// Cuts before the request was made.
+    cuts: u64,
+    state: Arc<SyncState>,
+}
+
+impl SyncRequest {
+    pub(super) fn new(
+        files: Vec<Arc<OpenSegment>>,
+        dir: Option<PathBuf>,
+        through: Index,
+        state: &Arc<SyncState>,
+    ) -> Self {
+        Self {
+            files,
+            dir,
+            through,
+            cuts: state.cuts(),
+            state: Arc::clone(state),
+        }
+    }
+
+    /// The last entry that is on disk once this is done.
+    #[must_use]
+    pub fn through(&self) -> Index {
+        self.through
+    }
+
+    /// Takes in a request that was made later: one round of syncs then serves both.
+    pub(crate) fn merge(&mut self, later: Self) {
+        for file in later.files {
+            if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                self.files.push(file);
+            }
+        }
+        self.dir = later.dir.or(self.dir.take());
+        self.through = later.through;
+        self.cuts = later.cuts;
+    }
+
+    /// Does it. Waits for the disk.
+    ///
+    /// The directory comes last: an entry counts as on disk only when its file's name is, too.
+    pub(crate) fn run(&self) -> Result<(), LogError> {
+        let run = || {
+            for file in &self.files {
+                file.sync()?;
+            }
+            self.dir.as_deref().map_or(Ok(()), sync_log_dir)
+        };
+        run().inspect_err(|_| self.state.fail())
+    }
+
+    /// Takes note, on the log's own thread, that it is done. `None` if the log was cut meanwhile.
+    pub(crate) fn complete(self) -> Option<Index> {
+        if self.cuts != self.state.cuts() {
+            return None;
+        }
+        self.state
+            .set_durable(self.through.max(self.state.durable()));
+        Some(self.through)
+    }
+}
 
 /// Please create the next segment file.
 #[must_use = "what is not handed to the log thread is not done"]
 #[derive(Debug)]
-pub struct PrepareRequest {}
+pub struct PrepareRequest {
+    pub(super) path: PathBuf,
+    pub(super) segment_bytes: u64,
+    pub(super) state: Arc<SyncState>,
+}
 
-/// A segment file, created and preallocated, that waits for its turn.
+impl PrepareRequest {
+    /// Does it. Waits for the disk.
+    pub(crate) fn run(self) -> Result<PreparedSegment, LogError> {
+        let create = || {
+            let file = segment_file::create(&self.path, self.segment_bytes)?;
+            file.sync_all()
+                .map_err(LogError::io("making room for", &self.path))?;
+            Ok(file)
+        };
+        let file = create().inspect_err(|_| self.state.set_preparing(false))?;
+        let path = self.path;
+        Ok(PreparedSegment { path, file })
+    }
+}
+
+/// A segment file, created and preallocated, that waits for its turn under a name of its own.
 #[derive(Debug)]
-pub struct PreparedSegment {}
+pub struct PreparedSegment {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}

@@ -1,0 +1,114 @@
+//! Cutting the log: removing a tail that was never answered (`protocol.md` section 8).
+//!
+//! The order survives a crash at any point: first the tail is saved for people; then whole segments
+//! go, the last one first, each one durably before the next, so that what is left is always a
+//! beginning of the log; then the segment that holds the new end is truncated and filled with zeros
+//! again. Until that is on disk the log is merely longer, and will be cut again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use standin_core::entry::{Entry, Index, LogTip};
+
+use super::segment_file::{self, OpenSegment, Segment};
+use super::{CUT_TAILS_MAX, LogError, SegmentLog, sync_log_dir};
+use crate::data_dir::SEGMENT_SUFFIX;
+
+/// How much of a tail is copied at a time, in bytes.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// Cuts off everything after `after`, which lies before the log's end.
+pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
+    let (tip, end) = find_end(log, after)?;
+    let target = log.segment_of(after);
+    save_tail(log, tip, target, end)?;
+    // From here on a sync that is under way speaks of entries that are being removed.
+    log.state.count_cut();
+    log.state.set_durable(log.state.durable().min(after));
+    for segment in log.segments.drain(target + 1..).rev() {
+        fs::remove_file(&segment.path).map_err(LogError::io("removing", &segment.path))?;
+        sync_log_dir(&log.paths.log)?;
+    }
+    let segment = &mut log.segments[target];
+    if log.active.path != segment.path {
+        log.active = OpenSegment::open(&segment.path)?;
+    }
+    log.active.truncate(end, log.config.segment_bytes)?;
+    segment.cut(end);
+    log.sealed.retain(|sealed| sealed.last < after);
+    log.tip = tip;
+    log.requested = log.requested.min(after);
+    Ok(())
+}
+
+/// The log's end if `after` were its last entry, and the byte at which that entry's segment then
+/// ends.
+fn find_end(log: &SegmentLog, after: Index) -> Result<(LogTip, u64), LogError> {
+    let segment = &log.segments[log.segment_of(after)];
+    if after == Index::ZERO {
+        return Ok((LogTip::default(), segment_file::ENTRIES_AT));
+    }
+    let file = File::open(&segment.path).map_err(LogError::io("opening", &segment.path))?;
+    let found = segment.read(&file, after, 0)?;
+    let tip = Entry::decode(&found.bytes)
+        .expect("what was read was checked")
+        .tip();
+    let length = u64::try_from(found.bytes.len()).expect("an entry is short");
+    Ok((tip, found.at + length))
+}
+
+/// Keeps what will be cut off, as a segment file of its own that follows `tip`.
+fn save_tail(log: &SegmentLog, tip: LogTip, target: usize, end: u64) -> Result<(), LogError> {
+    let dir = &log.paths.cut;
+    let failed = || LogError::io("saving a cut tail in", dir);
+    let mut kept = list_tails(dir).map_err(failed())?;
+    let number = kept.last().map_or(1, |(number, _)| number + 1);
+    while kept.len() >= CUT_TAILS_MAX {
+        let (_, name) = kept.remove(0);
+        fs::remove_file(dir.join(name)).map_err(failed())?;
+    }
+    let (first, last) = (tip.index.next(), log.tip.index);
+    let path = dir.join(format!("{number:06}-{first}-{last}{SEGMENT_SUFFIX}"));
+    let mut out = File::create(&path).map_err(failed())?;
+    out.write_all(&segment_file::header(&log.ids, tip))
+        .map_err(failed())?;
+    copy(&log.segments[target], end, &mut out)?;
+    for segment in &log.segments[target + 1..] {
+        copy(segment, segment_file::ENTRIES_AT, &mut out)?;
+    }
+    out.sync_all().map_err(failed())?;
+    sync_log_dir(dir)
+}
+
+/// Appends a segment's bytes from `from` to its end.
+fn copy(segment: &Segment, from: u64, out: &mut File) -> Result<(), LogError> {
+    let failed = || LogError::io("copying the tail of", &segment.path);
+    let file = File::open(&segment.path).map_err(failed())?;
+    let mut at = from;
+    while at < segment.end {
+        let bytes = COPY_BYTES.min(segment.end - at);
+        let mut buffer = vec![0; usize::try_from(bytes).expect("it is a constant")];
+        file.read_exact_at(&mut buffer, at).map_err(failed())?;
+        out.write_all(&buffer).map_err(failed())?;
+        at += bytes;
+    }
+    Ok(())
+}
+
+/// The tails that are kept: their numbers and names, oldest first.
+fn list_tails(dir: &Path) -> io::Result<Vec<(u64, String)>> {
+    let mut tails = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let Ok(name) = entry?.file_name().into_string() else {
+            continue;
+        };
+        let number = name.split('-').next().and_then(|text| text.parse().ok());
+        if let Some(number) = number.filter(|_| name.ends_with(SEGMENT_SUFFIX)) {
+            tails.push((number, name));
+        }
+    }
+    tails.sort();
+    Ok(tails)
+}

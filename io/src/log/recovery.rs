@@ -1,0 +1,242 @@
+//! Recovery: what a log that is found on disk is worth.
+//!
+//! First everything is read and judged, by the table in `docs/format.md`; only when the verdict is
+//! that the log is good, or good but for its very end, is anything changed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use standin_core::entry::{EntryError, Index, LogTip, ViewStarts};
+use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, scan};
+
+use super::segment_file::{self, OpenSegment, Segment};
+use super::{LogConfig, LogError, NEXT_PREFIX, Paths, Recovered, SegmentIds, Torn, sync_log_dir};
+
+/// A log that was found to be good, and what is known of it.
+pub(super) struct Found {
+    pub(super) segments: Vec<Segment>,
+    pub(super) recovered: Recovered,
+}
+
+/// Reads the log, repairs its end if need be, and syncs it.
+pub(super) fn recover(
+    paths: &Paths,
+    ids: &SegmentIds,
+    config: LogConfig,
+) -> Result<Found, LogError> {
+    let mut files = list(&paths.log)?;
+    let dropped = drop_unwritten(&mut files)?;
+    let mut found = read_all(&files, ids)?;
+    for path in &dropped {
+        fs::remove_file(path).map_err(LogError::io("removing", path))?;
+    }
+    remove_prepared(&paths.log)?;
+    if found.segments.is_empty() {
+        found.segments.push(create_first(paths, ids, config)?);
+    }
+    let last = found.segments.len() - 1;
+    for (number, segment) in found.segments.iter().enumerate() {
+        let opened = OpenSegment::open(&segment.path)?;
+        // A crash while the log was being cut may have left the file shorter than it should be.
+        let is_short = number == last
+            && file_bytes(&opened).map_err(LogError::io("reading", &segment.path))?
+                < config.segment_bytes;
+        if number == last && (found.recovered.torn.is_some() || is_short) {
+            opened.truncate(segment.end, config.segment_bytes)?;
+        }
+        // What was read may have come from the page cache alone. From here on it counts as on disk.
+        opened.sync()?;
+    }
+    sync_log_dir(&paths.log)?;
+    Ok(found)
+}
+
+fn file_bytes(segment: &OpenSegment) -> io::Result<u64> {
+    Ok(segment.file.metadata()?.len())
+}
+
+/// The segment files, in order.
+fn list(dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
+    let failed = || LogError::io("listing", dir);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let name = entry.file_name();
+        let first = name.to_str().and_then(segment_file::first_of_name);
+        if let Some(first) = first {
+            files.push((first, entry.path()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Takes segments off the end that never came to be: named, but without a whole header and without
+/// a whole entry. They were made by a roll whose bytes the disk never saw. The first file is never
+/// one: the header of a log's first segment is on disk before it is named, and a log must not come
+/// to look as if it had never been.
+fn drop_unwritten(files: &mut Vec<(Index, PathBuf)>) -> Result<Vec<PathBuf>, LogError> {
+    let mut dropped = Vec::new();
+    while let [_, .., (_, path)] = files.as_slice() {
+        let bytes = fs::read(path).map_err(LogError::io("reading", path))?;
+        if !is_unwritten(&bytes) {
+            break;
+        }
+        dropped.extend(files.pop().map(|(_, path)| path));
+    }
+    Ok(dropped)
+}
+
+fn is_unwritten(bytes: &[u8]) -> bool {
+    let is_torn_header = match SegmentHeader::decode(bytes) {
+        Ok(_) => false,
+        // Version 0 never was: the bytes of the version are missing. Any other is a version that we
+        // don't know, and not ours to remove.
+        Err(SegmentError::Version(version)) => version == 0,
+        Err(_) => true,
+    };
+    let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
+    let scan = scan(entries, LogTip::default(), |_| {});
+    is_torn_header && scan.bytes == 0 && !matches!(scan.end, ScanEnd::Damaged(_))
+}
+
+/// Reads and judges all segments.
+fn read_all(files: &[(Index, PathBuf)], ids: &SegmentIds) -> Result<Found, LogError> {
+    let mut found = Found {
+        segments: Vec::with_capacity(files.len()),
+        recovered: Recovered {
+            tip: LogTip::default(),
+            view_starts: ViewStarts::new(),
+            commit: Index::ZERO,
+            torn: None,
+        },
+    };
+    for (first, path) in files {
+        // Nothing may follow a torn end.
+        if let Some(torn) = &found.recovered.torn {
+            return Err(LogError::Damaged {
+                file: torn.file.clone(),
+                at: torn.at,
+                source: torn.why,
+            });
+        }
+        let bytes = fs::read(path).map_err(LogError::io("reading", path))?;
+        check_header(path, &bytes, *first, ids, found.recovered.tip)?;
+        read_entries(path, &bytes[segment_file::HEADER_BYTES..], &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Checks that the segment is ours and continues the log.
+fn check_header(
+    path: &Path,
+    bytes: &[u8],
+    first: Index,
+    ids: &SegmentIds,
+    tip: LogTip,
+) -> Result<(), LogError> {
+    let header = SegmentHeader::decode(bytes).map_err(|source| LogError::Header {
+        file: path.to_owned(),
+        source,
+    })?;
+    let foreign = |what| {
+        Err(LogError::Foreign {
+            file: path.to_owned(),
+            what,
+        })
+    };
+    if header.cluster != ids.cluster {
+        return foreign(format!("it belongs to cluster {}", header.cluster));
+    }
+    if header.store != ids.store {
+        return foreign(format!("it belongs to store {}", header.store));
+    }
+    if header.machine != ids.machine {
+        return foreign(format!("it belongs to the machine {}", header.machine));
+    }
+    let before = header.before;
+    if before.index.next() != first {
+        let begins = before.index.next();
+        return foreign(format!("it begins at entry {begins}, not as it is named"));
+    }
+    if before.index != tip.index {
+        return Err(LogError::Missing {
+            file: path.to_owned(),
+            expected: tip.index,
+            found: before.index,
+        });
+    }
+    if before != tip {
+        return Err(LogError::Damaged {
+            file: path.to_owned(),
+            at: 0,
+            source: EntryError::Chain(first),
+        });
+    }
+    Ok(())
+}
+
+/// Reads the entries of a segment onto what was found before it.
+fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogError> {
+    let recovered = &mut found.recovered;
+    let mut segment = Segment::new(path.to_owned(), recovered.tip);
+    let scan = scan(bytes, recovered.tip, |entry| {
+        let length = usize::try_from(entry.header.length).expect("an entry is short");
+        segment.extend(entry.header.index, length);
+        if entry.header.view > recovered.tip.view {
+            recovered
+                .view_starts
+                .push((entry.header.view, entry.header.index));
+        }
+        recovered.tip = entry.tip();
+    });
+    recovered.commit = recovered.commit.max(scan.commit);
+    match scan.end {
+        ScanEnd::Clean => {}
+        ScanEnd::Torn(why) => {
+            recovered.torn = Some(Torn {
+                file: path.to_owned(),
+                at: segment.end,
+                why,
+            });
+        }
+        ScanEnd::Damaged(source) => {
+            return Err(LogError::Damaged {
+                file: path.to_owned(),
+                at: segment.end,
+                source,
+            });
+        }
+    }
+    found.segments.push(segment);
+    Ok(())
+}
+
+/// Makes the first segment of a log. It gets its name when its header is on disk.
+fn create_first(paths: &Paths, ids: &SegmentIds, config: LogConfig) -> Result<Segment, LogError> {
+    let tip = LogTip::default();
+    let beside = paths.log.join(format!("{NEXT_PREFIX}0"));
+    let path = paths.log.join(segment_file::segment_name(tip.index.next()));
+    let file = segment_file::create(&beside, config.segment_bytes)?;
+    let failed = || LogError::io("creating", &path);
+    file.write_all_at(&segment_file::header(ids, tip), 0)
+        .map_err(failed())?;
+    file.sync_all().map_err(failed())?;
+    fs::rename(&beside, &path).map_err(failed())?;
+    Ok(Segment::new(path.clone(), tip))
+}
+
+/// Removes segment files that were being prepared.
+fn remove_prepared(dir: &Path) -> Result<(), LogError> {
+    let failed = || LogError::io("listing", dir);
+    for entry in fs::read_dir(dir).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if entry.file_name().to_string_lossy().starts_with(NEXT_PREFIX) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
+        }
+    }
+    Ok(())
+}
