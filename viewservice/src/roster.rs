@@ -1,0 +1,206 @@
+//! The replicas that have reported since the view service started.
+
+use std::collections::BTreeMap;
+
+use standin_core::entry::Index;
+use standin_core::identity::{Identity, ReplicaName, StoreId};
+use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
+use standin_core::time::{Duration, Instant};
+use standin_core::view::ViewId;
+
+use crate::event::ConnId;
+
+/// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
+pub const TROUBLE_BYTES_MAX: usize = 1024;
+
+/// What is known of one replica.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// Its newest life.
+    pub(crate) identity: Identity,
+    /// Where others reach it.
+    pub(crate) address: String,
+    /// Its last word on where it stands.
+    pub(crate) standing: Standing,
+    /// What keeps it from serving, in its own words.
+    pub(crate) trouble: Option<String>,
+    /// When it was last heard of.
+    pub(crate) seen_at: Instant,
+    /// Its newest connection, while that is open.
+    pub(crate) conn: Option<ConnId>,
+    /// What its store was seen to have.
+    had: Had,
+}
+
+/// The most that a store was seen to have, over all its lives.
+#[derive(Clone, Copy, Debug, Default)]
+struct Had {
+    view: ViewId,
+    /// Committed, so never lost while its token lives, and in the store itself.
+    committed: Index,
+}
+
+impl Had {
+    fn of(standing: &Standing) -> Self {
+        Self {
+            view: standing.view,
+            // A spare hears of commits beyond the end of its own log.
+            committed: standing.commit.min(standing.last.index),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        // A forced takeover sets logs aside, so a new data epoch begins anew.
+        let committed = match self.view.data_epoch.cmp(&other.view.data_epoch) {
+            std::cmp::Ordering::Less => other.committed,
+            std::cmp::Ordering::Equal => self.committed.max(other.committed),
+            std::cmp::Ordering::Greater => self.committed,
+        };
+        Self {
+            view: self.view.max(other.view),
+            committed,
+        }
+    }
+}
+
+impl Replica {
+    fn new(report: Report, conn: ConnId, now: Instant) -> Self {
+        let mut trouble = report.trouble;
+        if let Some(words) = &mut trouble {
+            words.truncate(words.floor_char_boundary(TROUBLE_BYTES_MAX));
+        }
+        Self {
+            had: Had::of(&report.standing),
+            identity: report.identity,
+            address: report.address,
+            standing: report.standing,
+            trouble,
+            seen_at: now,
+            conn: Some(conn),
+        }
+    }
+
+    /// Whether it is connected and was heard of within a lease term.
+    pub(crate) fn is_alive(&self, now: Instant, term: Duration) -> bool {
+        self.conn.is_some() && now.since(self.seen_at) <= term
+    }
+
+    /// Whether its store came back with less than it was seen to have, as an old copy of a disk does.
+    pub(crate) fn is_regressed(&self) -> bool {
+        self.standing.view < self.had.view
+            || (self.standing.view.data_epoch == self.had.view.data_epoch
+                && self.standing.last.index < self.had.committed)
+    }
+
+    /// Whether it has taken part in any view.
+    pub(crate) fn has_history(&self) -> bool {
+        has_history(&self.standing)
+    }
+
+    /// Whether it was put out of service until an operator has looked at it.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.standing.role == RoleName::Quarantined
+    }
+
+    pub(crate) fn peer(&self, now: Instant) -> Peer {
+        Peer {
+            identity: self.identity.clone(),
+            address: self.address.clone(),
+            unseen_ms: millis(now.since(self.seen_at)),
+        }
+    }
+}
+
+/// Whether a replica that stands there has taken part in any view.
+pub(crate) fn has_history(standing: &Standing) -> bool {
+    standing.view != ViewId::default() || standing.last.index > Index::ZERO
+}
+
+/// A duration in whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a report is, next to what is known of its replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// The newest life, on its newest connection.
+    Current,
+    /// The newest life, on a connection that it has since replaced: it was sent earlier.
+    EarlierConnection,
+    /// Not the newest life of that store.
+    Superseded,
+}
+
+/// All replicas that have reported, by name.
+///
+/// Invariant: at most [`REPLICAS_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    replicas: BTreeMap<ReplicaName, Replica>,
+}
+
+impl Roster {
+    /// Takes in a report of a current life.
+    pub(crate) fn note(&mut self, report: Report, conn: ConnId, now: Instant) {
+        let mut replica = Replica::new(report, conn, now);
+        if let Some(before) = self.replicas.get(&replica.identity.name)
+            && before.identity.store == replica.identity.store
+        {
+            replica.had = before.had.and(replica.had);
+        }
+        self.replicas.insert(replica.identity.name.clone(), replica);
+        assert!(
+            self.replicas.len() <= REPLICAS_MAX,
+            "{} replicas",
+            self.replicas.len()
+        );
+    }
+
+    /// A connection is gone.
+    pub(crate) fn disconnect(&mut self, conn: ConnId) {
+        for replica in self.replicas.values_mut() {
+            if replica.conn == Some(conn) {
+                replica.conn = None;
+            }
+        }
+    }
+
+    /// Which life of its replica speaks as `identity` on `conn`.
+    pub(crate) fn life(&self, identity: &Identity, conn: ConnId) -> Life {
+        let Some(known) = self.replicas.get(&identity.name) else {
+            return Life::Current;
+        };
+        let (newest, speaks) = (known.identity.life.incarnation, identity.life.incarnation);
+        if known.identity.store != identity.store || speaks.is_newer_than(newest) {
+            Life::Current
+        } else if speaks != newest {
+            Life::Superseded
+        } else if known.conn.is_some_and(|newer| newer > conn) {
+            Life::EarlierConnection
+        } else {
+            Life::Current
+        }
+    }
+
+    /// Whether one more replica of that name would be too many.
+    pub(crate) fn is_full_for(&self, name: &ReplicaName) -> bool {
+        self.replicas.len() >= REPLICAS_MAX && !self.replicas.contains_key(name)
+    }
+
+    pub(crate) fn by_name(&self, name: &ReplicaName) -> Option<&Replica> {
+        self.replicas.get(name)
+    }
+
+    pub(crate) fn by_store(&self, store: StoreId) -> Option<&Replica> {
+        self.iter().find(|replica| replica.identity.store == store)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.values()
+    }
+
+    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
+        self.iter().map(|replica| replica.peer(now)).collect()
+    }
+}

@@ -1,0 +1,537 @@
+//! [`ViewService`]: one event in, actions out.
+
+use std::collections::VecDeque;
+
+use standin_core::identity::{CLEAN_LIVES_MAX, ReplicaName, StoreId};
+use standin_core::message::{
+    ADDRESS_BYTES_MAX, LookupReply, REPLICAS_MAX, Refusal, Release, Report, ReportReply, RoleName,
+    Swap, SwapReply,
+};
+use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::view::{Member, Reason, ViewId, ViewRecord};
+
+use crate::candidates::{best_candidate, primary_restarted};
+use crate::event::{Action, Answer, ConnId, Event};
+use crate::lease::{Grantor, LeaseTerm};
+use crate::roster::{Life, Roster, has_history};
+use crate::status;
+use crate::stored::{Registered, StoredState};
+use crate::waiting::{Request, WaitingLine};
+
+/// The view of an inactive record is moved on after this many lease terms.
+const INACTIVE_TERMS_MAX: u32 = 2;
+
+/// A state on its way to the disk, and what to answer when it is there.
+#[derive(Debug)]
+struct Storing {
+    state: StoredState,
+    cause: StoreCause,
+}
+
+#[derive(Debug)]
+enum StoreCause {
+    /// A report registers its replica, or starts the first view. `None`: its connection is gone.
+    Report(Option<(ConnId, Box<Report>)>),
+    /// A swap was accepted. `None`: its connection is gone.
+    Swap(Option<(ConnId, u64)>),
+    /// The view service deposes.
+    Depose,
+}
+
+/// The decision core of the view service. See the crate's page for how to drive it.
+#[derive(Debug)]
+pub struct ViewService {
+    /// The term of views that begin from now on; a running view keeps its own.
+    term: LeaseTerm,
+    /// What is durable. All that is said and granted rests on this alone.
+    state: StoredState,
+    /// What is being made durable. At most one at a time.
+    storing: Option<Storing>,
+    /// Requests that wait for the store in progress.
+    ///
+    /// Invariant: empty if nothing is being stored.
+    waiting: WaitingLine,
+    /// Who has reported since the start.
+    roster: Roster,
+    /// What is granted, and from when on silence counts.
+    grantor: Grantor,
+    /// The primary that gave its lease back, and in which view.
+    released: Option<(ViewId, Member)>,
+    /// Since when the record is as it is, counted from this process's start at the earliest.
+    changed_at: Instant,
+    /// When this process started.
+    started_at: Instant,
+    /// When the last event happened.
+    now: Instant,
+    actions: VecDeque<Action>,
+}
+
+impl ViewService {
+    /// A view service that starts with what was stored. A new view's lease lasts `term`.
+    #[must_use]
+    pub fn new(state: StoredState, term: LeaseTerm, now: Instant) -> Self {
+        let granted_max = Duration::from_millis(u64::from(state.term_max_ms));
+        let mut service = Self {
+            term,
+            state,
+            storing: None,
+            waiting: WaitingLine::default(),
+            roster: Roster::default(),
+            grantor: Grantor::new(now, granted_max.max(term.duration())),
+            released: None,
+            changed_at: now,
+            started_at: now,
+            now,
+            actions: VecDeque::new(),
+        };
+        if service.state.record.is_some() {
+            service.grantor.watch(now, service.view_term());
+        }
+        service
+    }
+
+    /// Takes one event, which happened at `now`.
+    ///
+    /// # Panics
+    /// If actions of the event before are left, which is a bug of the driver.
+    pub fn handle(&mut self, now: Now, event: Event) {
+        assert!(
+            self.actions.is_empty(),
+            "actions are left: {:?}",
+            self.actions
+        );
+        let now = Now {
+            boot: now.boot.max(self.now),
+            ..now
+        };
+        self.now = now.boot;
+        self.grantor.observe(now.boot, self.view_term());
+        match event {
+            Event::Report { conn, report } => self.on_report(now, conn, report),
+            Event::Swap { conn, swap } => self.on_swap(now, conn, swap),
+            Event::Release { release, .. } => self.on_release(&release),
+            Event::Lookup { conn } => self.on_lookup(conn),
+            Event::StatusRequest { conn } => self.on_status_request(now, conn),
+            Event::Closed { conn } => self.on_closed(conn),
+            Event::Stored => self.on_stored(now),
+            Event::Deadline => self.on_deadline(now),
+        }
+        self.depose_if_due(now);
+    }
+
+    /// The next thing to do; `None` once everything is said.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to hand in [`Event::Deadline`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let record = self.state.record.as_ref()?;
+        let inactive_until = (!record.active)
+            .then(|| self.inactive_until())
+            .filter(|at| *at > self.now);
+        earliest(self.grantor.deadline(self.now), inactive_until)
+    }
+
+    /// What is durable.
+    #[must_use]
+    pub fn state(&self) -> &StoredState {
+        &self.state
+    }
+
+    fn on_report(&mut self, now: Now, conn: ConnId, report: Box<Report>) {
+        let is_bounded = report.address.len() <= ADDRESS_BYTES_MAX
+            && report.identity.clean_lives.len() <= CLEAN_LIVES_MAX;
+        if !is_bounded {
+            return self.refuse(conn, Refusal::Protocol);
+        }
+        match self.admit(now, conn, &report) {
+            Admission::Welcome => {}
+            Admission::NotYet => return,
+            Admission::Refused(refusal) => return self.refuse(conn, refusal),
+        }
+        match self.state_with(&report) {
+            None => self.answer_report(now, conn, *report),
+            Some(_) if self.storing.is_some() => self.wait(now, conn, Request::Report(report)),
+            Some(state) => self.store(state, StoreCause::Report(Some((conn, report)))),
+        }
+    }
+
+    /// Whether the sender of a report is who may report under its name.
+    fn admit(&self, now: Now, conn: ConnId, report: &Report) -> Admission {
+        let identity = &report.identity;
+        match self.roster.life(identity, conn) {
+            Life::Current => {}
+            Life::EarlierConnection => return Admission::NotYet,
+            Life::Superseded => return Admission::Refused(Refusal::Superseded),
+        }
+        let mut replicas = self.state.replicas.iter();
+        if replicas.any(|other| other.store == identity.store && other.name != identity.name) {
+            return Admission::Refused(Refusal::Protocol);
+        }
+        match self.state.store_of(&identity.name) {
+            Some(store) if store != identity.store => self.admit_other_store(now, store, report),
+            Some(_) => Admission::Welcome,
+            None if self.state.replicas.len() >= REPLICAS_MAX
+                || self.roster.is_full_for(&identity.name) =>
+            {
+                Admission::Refused(Refusal::TooManyReplicas)
+            }
+            None => Admission::Welcome,
+        }
+    }
+
+    /// A known name on another data directory: only if the operator says so, and never while the
+    /// directory that has the name is in use.
+    fn admit_other_store(&self, now: Now, store: StoreId, report: &Report) -> Admission {
+        let term = self.view_term();
+        let is_in_use = self
+            .roster
+            .by_store(store)
+            .is_some_and(|replica| replica.is_alive(now.boot, term));
+        if !report.replace || is_in_use {
+            Admission::Refused(Refusal::NameTaken { store })
+        } else if self.grantor.hold_remaining(now.boot).is_some() {
+            // The other directory's replica may live and not have been able to report yet.
+            Admission::NotYet
+        } else {
+            Admission::Welcome
+        }
+    }
+
+    /// The state that a report brings about, if it is another: a new name or store, the first view.
+    fn state_with(&self, report: &Report) -> Option<StoredState> {
+        let identity = &report.identity;
+        let mut histories = self.roster.iter().map(|replica| replica.has_history());
+        if self.state.record.is_none()
+            && (has_history(&report.standing) || histories.any(|has_history| has_history))
+        {
+            // There were views, and this service has forgotten them. It must not begin anew.
+            return None;
+        }
+        let mut state = self.state.clone();
+        register(&mut state.replicas, &identity.name, identity.store);
+        if state.record.is_none() && report.standing.role != RoleName::Quarantined {
+            let term_ms = self.term.millis();
+            state.record = Some(ViewRecord::bootstrap(state.cluster, identity, term_ms));
+        }
+        (state != self.state).then_some(state)
+    }
+
+    fn answer_report(&mut self, now: Now, conn: ConnId, report: Report) {
+        let granted = self.grants(&report);
+        if granted {
+            self.grantor.grant(now.boot, self.view_term());
+        }
+        let number = report.number;
+        self.roster.note(report, conn, now.boot);
+        let reply = self.report_reply(now, number, granted);
+        self.send(conn, Answer::Report(reply));
+    }
+
+    /// Whether a renewal is granted: to the primary of the active view that it names, and no other.
+    ///
+    /// A lapsed lease is granted again as long as nobody else is primary.
+    fn grants(&self, report: &Report) -> bool {
+        let Some(record) = &self.state.record else {
+            return false;
+        };
+        let storing = self.storing.as_ref().map(|storing| &storing.cause);
+        // Once another primary is on its way to the disk, the present one gets no more time: it
+        // would hold its lease while the other serves.
+        let is_being_deposed = matches!(storing, Some(StoreCause::Depose));
+        record.active
+            && report.renew == Some(record.id())
+            && record.primary.is(&report.identity)
+            && !is_being_deposed
+            && !self.is_released(record)
+            && !self.is_behind()
+    }
+
+    fn on_swap(&mut self, now: Now, conn: ConnId, swap: Box<Swap>) {
+        if self.storing.is_some() {
+            return self.wait(now, conn, Request::Swap(swap));
+        }
+        if self.accepts(conn, &swap) {
+            let state = StoredState {
+                record: Some(swap.proposed),
+                ..self.state.clone()
+            };
+            self.store(state, StoreCause::Swap(Some((conn, swap.number))));
+        } else {
+            self.answer_swap(now, conn, swap.number, false);
+        }
+    }
+
+    fn accepts(&self, conn: ConnId, swap: &Swap) -> bool {
+        let Some(current) = &self.state.record else {
+            return false;
+        };
+        swap.expected == *current
+            && current.check_move(&swap.proposed, &swap.identity).is_ok()
+            && self.roster.life(&swap.identity, conn) != Life::Superseded
+            && !self.is_behind()
+    }
+
+    fn answer_swap(&mut self, now: Now, conn: ConnId, number: u64, accepted: bool) {
+        let reply = SwapReply {
+            number,
+            accepted,
+            record: self.state.record.clone(),
+            wall: now.wall,
+        };
+        self.send(conn, Answer::Swap(reply));
+    }
+
+    fn on_release(&mut self, release: &Release) {
+        let Some(record) = &self.state.record else {
+            return;
+        };
+        if record.id() == release.view && record.primary.is(&release.identity) {
+            self.released = Some((record.id(), record.primary.clone()));
+        }
+    }
+
+    fn on_lookup(&mut self, conn: ConnId) {
+        let record = self.state.record.as_ref();
+        let primary = record.filter(|record| record.active).and_then(|record| {
+            let replica = self.roster.by_name(&record.primary.name)?;
+            let is_it = record.primary.is(&replica.identity);
+            is_it.then(|| replica.address.clone())
+        });
+        let reply = LookupReply {
+            view: record.map(ViewRecord::id),
+            primary,
+            term_ms: self.view_term_ms(),
+        };
+        self.send(conn, Answer::Lookup(reply));
+    }
+
+    fn on_status_request(&mut self, now: Now, conn: ConnId) {
+        let reply = status::reply(&status::Facts {
+            state: &self.state,
+            roster: &self.roster,
+            grantor: &self.grantor,
+            now: now.boot,
+            started_at: self.started_at,
+            term_ms: self.view_term_ms(),
+            is_behind: self.is_behind(),
+            is_released: self
+                .state
+                .record
+                .as_ref()
+                .is_some_and(|r| self.is_released(r)),
+        });
+        self.send(conn, Answer::Status(reply));
+    }
+
+    fn on_closed(&mut self, conn: ConnId) {
+        self.roster.disconnect(conn);
+        self.waiting.forget(conn);
+        match self.storing.as_mut().map(|storing| &mut storing.cause) {
+            Some(StoreCause::Report(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(StoreCause::Swap(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(StoreCause::Report(_) | StoreCause::Swap(_) | StoreCause::Depose) | None => {}
+        }
+    }
+
+    fn on_stored(&mut self, now: Now) {
+        let storing = self.storing.take().expect("something was being stored");
+        let before = std::mem::replace(&mut self.state, storing.state);
+        let has_changed = before.record != self.state.record;
+        if has_changed {
+            self.on_record_changed(now, before.record.as_ref());
+        }
+        match storing.cause {
+            StoreCause::Report(Some((conn, report))) => self.answer_report(now, conn, *report),
+            StoreCause::Swap(Some((conn, number))) => self.answer_swap(now, conn, number, true),
+            StoreCause::Report(None) | StoreCause::Swap(None) | StoreCause::Depose => {}
+        }
+        if has_changed {
+            self.push(now);
+        }
+        while self.storing.is_none()
+            && let Some((conn, request)) = self.waiting.pop()
+        {
+            match request {
+                Request::Report(report) => self.on_report(now, conn, report),
+                Request::Swap(swap) => self.on_swap(now, conn, swap),
+            }
+        }
+    }
+
+    fn on_record_changed(&mut self, now: Now, before: Option<&ViewRecord>) {
+        let term = self.view_term();
+        let record = self
+            .state
+            .record
+            .as_ref()
+            .expect("a record is never removed");
+        let is_same_primary = before.is_some_and(|before| before.primary == record.primary);
+        if !is_same_primary || !record.active {
+            self.grantor.start_over();
+        } else if before.is_some_and(|before| !before.active) {
+            // Activate counts as a renewal. After Join and Drop the lease goes on as it is.
+            self.grantor.grant(now.boot, term);
+        }
+        self.changed_at = now.boot;
+        self.grantor.watch(now.boot, term);
+    }
+
+    fn on_deadline(&mut self, now: Now) {
+        if self.state.record.is_some() {
+            self.grantor.watch(now.boot, self.view_term());
+        }
+    }
+
+    fn depose_if_due(&mut self, now: Now) {
+        if self.storing.is_some() {
+            return;
+        }
+        let Some(record) = &self.state.record else {
+            return;
+        };
+        let Some(reason) = self.depose_reason(now.boot, record) else {
+            return;
+        };
+        let at = (now.boot, self.view_term());
+        let Some(candidate) = best_candidate(record, &self.roster, at) else {
+            return;
+        };
+        let next = ViewRecord {
+            term_ms: self.term.millis(),
+            ..record.depose(&candidate.identity, reason)
+        };
+        let state = StoredState {
+            record: Some(next),
+            ..self.state.clone()
+        };
+        self.store(state, StoreCause::Depose);
+    }
+
+    /// Why the present primary should go, if it should: proof first, silence after.
+    fn depose_reason(&self, now: Instant, record: &ViewRecord) -> Option<Reason> {
+        if self.is_behind() {
+            None
+        } else if primary_restarted(record, &self.roster).is_some() {
+            Some(Reason::PrimaryRestarted)
+        } else if self.is_released(record) {
+            Some(Reason::Released)
+        } else if !self.grantor.is_out(now) {
+            None
+        } else if record.active {
+            Some(Reason::LeaseExpired)
+        } else {
+            (now >= self.inactive_until()).then_some(Reason::NotActivated)
+        }
+    }
+
+    /// Until when the candidate of an inactive view may take.
+    fn inactive_until(&self) -> Instant {
+        self.changed_at.plus(self.view_term() * INACTIVE_TERMS_MAX)
+    }
+
+    /// Whether this view's primary gave its lease back. It answers nothing more, whatever it says.
+    fn is_released(&self, record: &ViewRecord) -> bool {
+        self.released
+            .as_ref()
+            .is_some_and(|(view, member)| *view == record.id() && *member == record.primary)
+    }
+
+    /// Whether a replica has seen a later view than the record's: then the data directory is an old
+    /// copy, and what it would decide was decided otherwise before.
+    fn is_behind(&self) -> bool {
+        let current = self.state.record.as_ref().map(ViewRecord::id);
+        current.is_some_and(|current| {
+            let mut replicas = self.roster.iter();
+            replicas.any(|replica| replica.standing.view > current)
+        })
+    }
+
+    fn view_term_ms(&self) -> u32 {
+        let record = self.state.record.as_ref();
+        record.map_or(self.term.millis(), |record| record.term_ms)
+    }
+
+    /// The lease term of the present view.
+    fn view_term(&self) -> Duration {
+        Duration::from_millis(u64::from(self.view_term_ms()))
+    }
+
+    fn report_reply(&self, now: Now, number: u64, granted: bool) -> ReportReply {
+        ReportReply {
+            number,
+            record: self.state.record.clone(),
+            granted,
+            wall: now.wall,
+            peers: self.roster.peers(now.boot),
+        }
+    }
+
+    /// Tells every connected replica what the record is now.
+    fn push(&mut self, now: Now) {
+        let news = self.report_reply(now, 0, false);
+        let conns: Vec<ConnId> = self
+            .roster
+            .iter()
+            .filter_map(|replica| replica.conn)
+            .collect();
+        for conn in conns {
+            self.send(conn, Answer::Report(news.clone()));
+        }
+    }
+
+    fn store(&mut self, mut state: StoredState, cause: StoreCause) {
+        assert!(self.storing.is_none(), "one store at a time");
+        if let Some(record) = &state.record {
+            // Durable before anything is granted for that long.
+            state.term_max_ms = state.term_max_ms.max(record.term_ms);
+        }
+        self.actions.push_back(Action::Store {
+            state: state.clone(),
+        });
+        self.storing = Some(Storing { state, cause });
+    }
+
+    /// Keeps a request until the store in progress is done. A swap that is turned away is answered:
+    /// it will never take effect. A report is simply made again.
+    fn wait(&mut self, now: Now, conn: ConnId, request: Request) {
+        match self.waiting.push(conn, request) {
+            Some(Request::Swap(swap)) => self.answer_swap(now, conn, swap.number, false),
+            Some(Request::Report(_)) | None => {}
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, answer: Answer) {
+        self.actions.push_back(Action::Send { conn, answer });
+    }
+
+    fn refuse(&mut self, conn: ConnId, refusal: Refusal) {
+        self.on_closed(conn);
+        self.actions.push_back(Action::Refuse { conn, refusal });
+    }
+}
+
+/// Whether a report may be taken in.
+enum Admission {
+    Welcome,
+    /// Not answered now; the replica will report again.
+    NotYet,
+    Refused(Refusal),
+}
+
+/// Gives a name to a store.
+fn register(replicas: &mut Vec<Registered>, name: &ReplicaName, store: StoreId) {
+    match replicas.binary_search_by(|replica| replica.name.cmp(name)) {
+        Ok(at) => replicas[at].store = store,
+        Err(at) => {
+            let name = name.clone();
+            replicas.insert(at, Registered { name, store });
+        }
+    }
+}
+
+fn is_conn<T>(asker: &Option<(ConnId, T)>, conn: ConnId) -> bool {
+    asker.as_ref().is_some_and(|(asker, _)| *asker == conn)
+}

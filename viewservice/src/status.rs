@@ -1,0 +1,277 @@
+//! The answer to "how is everybody?", above all why nobody serves and what to do about it.
+
+use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName};
+use standin_core::message::{Peer, ReplicaStatus, StatusReply};
+use standin_core::time::{Duration, Instant};
+use standin_core::view::ViewRecord;
+
+use crate::candidates::{HolderState, Unfit, best_candidate, holder_state, primary_restarted};
+use crate::lease::Grantor;
+use crate::roster::{Replica, Roster, millis};
+use crate::stored::{Registered, StoredState};
+
+/// All that a status is made of.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) state: &'a StoredState,
+    pub(crate) roster: &'a Roster,
+    pub(crate) grantor: &'a Grantor,
+    pub(crate) now: Instant,
+    /// Since when this process runs.
+    pub(crate) started_at: Instant,
+    /// The lease term of the present view.
+    pub(crate) term_ms: u32,
+    /// The data directory is an old copy.
+    pub(crate) is_behind: bool,
+    /// This view's primary gave its lease back.
+    pub(crate) is_released: bool,
+}
+
+/// The whole answer.
+pub(crate) fn reply(facts: &Facts<'_>) -> StatusReply {
+    let is_held = facts.holds_lease();
+    let lease = facts.grantor.remaining(facts.now).filter(|_| is_held);
+    StatusReply {
+        cluster: facts.state.cluster,
+        record: facts.state.record.clone(),
+        term_ms: facts.term_ms,
+        lease_remaining_ms: lease.map(millis),
+        replicas: replicas(facts),
+        unavailable: unavailable(facts),
+    }
+}
+
+/// Those that reported, and those that are only known by name, in the order of their names.
+fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
+    let unreported = facts.state.replicas.iter().filter_map(|registered| {
+        let is_known = facts.roster.by_name(&registered.name).is_some();
+        (!is_known).then(|| never_reported(registered, facts))
+    });
+    let reported = facts.roster.iter().map(|replica| ReplicaStatus {
+        peer: replica.peer(facts.now),
+        standing: Some(replica.standing),
+        is_alive: facts.is_alive(replica),
+        trouble: replica.trouble.clone(),
+    });
+    let mut all: Vec<ReplicaStatus> = reported.chain(unreported).collect();
+    all.sort_by(|a, b| a.peer.identity.name.cmp(&b.peer.identity.name));
+    all
+}
+
+/// What there is to say of a replica that has not reported since the start: its name and its store.
+/// Life and address are empty.
+fn never_reported(registered: &Registered, facts: &Facts<'_>) -> ReplicaStatus {
+    let identity = Identity {
+        name: registered.name.clone(),
+        store: registered.store,
+        life: Life {
+            boot: BootId(0),
+            incarnation: Incarnation { start: 0, nonce: 0 },
+        },
+        clean_lives: Vec::new(),
+    };
+    ReplicaStatus {
+        peer: Peer {
+            identity,
+            address: String::new(),
+            unseen_ms: millis(facts.now.since(facts.started_at)),
+        },
+        standing: None,
+        is_alive: false,
+        trouble: None,
+    }
+}
+
+/// Why nobody serves, and the way out; `None` if somebody does.
+fn unavailable(facts: &Facts<'_>) -> Option<String> {
+    let Some(record) = &facts.state.record else {
+        return Some(no_record(facts));
+    };
+    if facts.is_behind {
+        return Some(behind(record, facts));
+    }
+    if facts.holds_lease() {
+        return None;
+    }
+    let why = why(record, facts);
+    Some(
+        match in_view(record, facts).or_else(|| next_view(record, facts)) {
+            Some(outlook) => format!("{why}; {outlook}"),
+            None => format!("{why}, and {}", no_holder(record, facts)),
+        },
+    )
+}
+
+fn no_record(facts: &Facts<'_>) -> String {
+    match facts.roster.iter().find(|replica| replica.has_history()) {
+        Some(replica) => format!(
+            "this view service has lost its record: replica {} was in view {} and has {} entries, \
+             and here there is no view; start the view service on the data directory that it had \
+             before",
+            replica.identity.name, replica.standing.view, replica.standing.last.index
+        ),
+        None if facts.roster.iter().next().is_none() => {
+            "no replica has started yet; start one with `standin replica`".to_owned()
+        }
+        None => "no replica that could begin the first view has started yet; start one on an \
+                 empty data directory with `standin replica`"
+            .to_owned(),
+    }
+}
+
+fn behind(record: &ViewRecord, facts: &Facts<'_>) -> String {
+    let ahead = facts
+        .roster
+        .iter()
+        .max_by_key(|replica| replica.standing.view);
+    let ahead = ahead.expect("some replica is ahead of the record");
+    format!(
+        "this view service's data directory is an old copy: it is at view {}, and replica {} was in \
+         view {}; start the view service on the newest data directory that it had",
+        record.id(),
+        ahead.identity.name,
+        ahead.standing.view
+    )
+}
+
+/// What is wrong with the present primary.
+fn why(record: &ViewRecord, facts: &Facts<'_>) -> String {
+    let (primary, view) = (&record.primary.name, record.id());
+    if !record.active {
+        format!("view {view} is not active yet: {primary} is to be its primary")
+    } else if primary_restarted(record, facts.roster).is_some() {
+        format!("{primary}, the primary of view {view}, was restarted")
+    } else if facts.is_released {
+        format!("{primary}, the primary of view {view}, has stopped")
+    } else {
+        format!("{primary}, the primary of view {view}, does not renew its lease")
+    }
+}
+
+/// What the primary of the present view may still do itself.
+fn in_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
+    let replica = facts.roster.by_name(&record.primary.name)?;
+    let is_at_it = record.primary.is(&replica.identity)
+        && facts.is_alive(replica)
+        && !replica.is_quarantined();
+    if !is_at_it || record.active {
+        return None;
+    }
+    Some(match &replica.trouble {
+        Some(trouble) => format!("it is taking over, but says: {trouble}"),
+        None => "it is taking over; wait a moment".to_owned(),
+    })
+}
+
+/// Who will be primary next, and when.
+fn next_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
+    let next = best_candidate(record, facts.roster, (facts.now, facts.term()))?;
+    let name = &next.identity.name;
+    Some(match facts.grantor.hold_remaining(facts.now) {
+        Some(hold) => format!(
+            "the view service was away and lets a lease that may still be held run out; {name} takes \
+             over in {} ms",
+            millis(hold)
+        ),
+        None => format!("{name} is about to take over; wait a moment"),
+    })
+}
+
+/// No holder lives that could be primary: which would have to be started, or what to give up.
+fn no_holder(record: &ViewRecord, facts: &Facts<'_>) -> String {
+    let mut silent = Vec::new();
+    let mut unfit = Vec::new();
+    for holder in &record.holders {
+        match holder_state(record, holder, facts.roster, (facts.now, facts.term())) {
+            HolderState::Silent => silent.push(holder.name.as_str()),
+            HolderState::Unfit(replica, reason) => unfit.push(unfit_words(replica, reason)),
+            HolderState::Ready(replica) => unfit.push(stalled_words(replica)),
+        }
+    }
+    let unfit = unfit.join("; ");
+    let recover = format!(
+        "`standin recover --primary {} --accept-loss`",
+        best_survivor(facts).map_or("NAME", ReplicaName::as_str)
+    );
+    if silent.is_empty() {
+        return format!(
+            "no other replica has every answered entry: {unfit}; {recover} goes on with what is left"
+        );
+    }
+    let start = silent.join(" or ");
+    if unfit.is_empty() {
+        format!(
+            "no replica that has every answered entry is alive; start {start} (if that can never be \
+             done again, {recover} goes on without what only it had)"
+        )
+    } else {
+        format!(
+            "only {start} may have every answered entry; start {start} ({unfit}; if {start} can never \
+             be started again, {recover} goes on with what is left)"
+        )
+    }
+}
+
+fn unfit_words(replica: &Replica, reason: Unfit) -> String {
+    let name = &replica.identity.name;
+    match reason {
+        Unfit::OtherStore => format!("{name} runs on another data directory"),
+        Unfit::Restarted => {
+            format!("{name} was restarted, and entries were acknowledged in memory only")
+        }
+        Unfit::Rebooted => format!(
+            "the machine of {name} was rebooted, and entries were acknowledged in its page cache only"
+        ),
+        Unfit::OldCopy => format!("the data directory of {name} is an old copy"),
+        Unfit::Quarantined => match &replica.trouble {
+            Some(trouble) => format!("{name} is out of service: {trouble}"),
+            None => format!("{name} is out of service until somebody has looked at it"),
+        },
+    }
+}
+
+/// The present primary lives, and yet it does not serve.
+fn stalled_words(replica: &Replica) -> String {
+    let name = &replica.identity.name;
+    match &replica.trouble {
+        Some(trouble) => format!("{name} is alive and says: {trouble}"),
+        None => format!("{name} is alive and makes no progress; look at its log or restart it"),
+    }
+}
+
+/// The living replica with the longest log.
+fn best_survivor<'a>(facts: &Facts<'a>) -> Option<&'a ReplicaName> {
+    facts
+        .roster
+        .iter()
+        .filter(|replica| facts.is_alive(replica) && !replica.is_quarantined())
+        .max_by_key(|replica| {
+            let standing = replica.standing;
+            (
+                standing.view.data_epoch,
+                standing.last.view,
+                standing.last.index,
+            )
+        })
+        .map(|replica| &replica.identity.name)
+}
+
+impl Facts<'_> {
+    /// Whether somebody serves, as far as the view service can tell.
+    fn holds_lease(&self) -> bool {
+        self.state
+            .record
+            .as_ref()
+            .is_some_and(|record| record.active)
+            && self.grantor.remaining(self.now).is_some()
+            && !self.is_released
+    }
+
+    fn is_alive(&self, replica: &Replica) -> bool {
+        replica.is_alive(self.now, self.term())
+    }
+
+    fn term(&self) -> Duration {
+        Duration::from_millis(u64::from(self.term_ms))
+    }
+}

@@ -1,0 +1,157 @@
+//! What the view service keeps durably, and its form in a file. `docs/format.md` has the drawing.
+
+use serde::{Deserialize, Serialize};
+use standin_core::identity::{ClusterId, ReplicaName, StoreId};
+use standin_core::message::{REPLICAS_MAX, decode_payload, encode_payload};
+use standin_core::view::ViewRecord;
+
+use crate::lease::LEASE_TERM_MAX;
+
+/// Version of the file's format.
+pub const STATE_FORMAT_VERSION: u32 = 1;
+/// Longest file, header included, in bytes.
+pub const STATE_BYTES_MAX: usize = 64 << 10;
+
+const MAGIC: &[u8; 8] = b"STANDVSV";
+const AT_VERSION: usize = 8;
+const AT_LENGTH: usize = 12;
+const AT_CHECKSUM: usize = 16;
+const HEADER_BYTES: usize = 20;
+
+/// Everything that the view service must know after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredState {
+    /// The cluster, drawn when the data directory was formatted.
+    pub cluster: ClusterId,
+    /// The view record; `None` before the first view.
+    pub record: Option<ViewRecord>,
+    /// The replicas that the cluster knows, in the order of their names. No two share a name or a
+    /// store.
+    pub replicas: Vec<Registered>,
+    /// Longest lease term that was ever granted, in milliseconds.
+    pub term_max_ms: u32,
+}
+
+/// A replica's name and the data directory that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The name.
+    pub name: ReplicaName,
+    /// The data directory.
+    pub store: StoreId,
+}
+
+/// Why bytes are no state of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The file has another length than its header says, or none that it may have.
+    #[error("it is cut short or too long")]
+    Length,
+    /// The magic bytes are others.
+    #[error("it is no view service's file")]
+    Magic,
+    /// Written by a version that this one does not read.
+    #[error("its format {0} is unknown; this version reads format {STATE_FORMAT_VERSION}")]
+    Version(u32),
+    /// The bytes are not those that were written.
+    #[error("its checksum does not match")]
+    Checksum,
+    /// A field holds what it may not.
+    #[error("it holds an impossible value")]
+    Field,
+}
+
+impl StoredState {
+    /// The state of a cluster that has had no view yet.
+    #[must_use]
+    pub fn new(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            record: None,
+            replicas: Vec::new(),
+            term_max_ms: 0,
+        }
+    }
+
+    /// The store that a name belongs to.
+    #[must_use]
+    pub fn store_of(&self, name: &ReplicaName) -> Option<StoreId> {
+        self.replicas
+            .iter()
+            .find(|replica| replica.name == *name)
+            .map(|replica| replica.store)
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert!(self.is_valid(), "about to write {self:?}");
+        let mut out = vec![0; HEADER_BYTES];
+        encode_payload(self, &mut out);
+        assert!(out.len() <= STATE_BYTES_MAX, "{} bytes", out.len());
+        let length = u32::try_from(out.len() - HEADER_BYTES).expect("the state is bounded");
+        out[..AT_VERSION].copy_from_slice(MAGIC);
+        out[AT_VERSION..AT_LENGTH].copy_from_slice(&STATE_FORMAT_VERSION.to_le_bytes());
+        out[AT_LENGTH..AT_CHECKSUM].copy_from_slice(&length.to_le_bytes());
+        let checksum = checksum(&out);
+        out[AT_CHECKSUM..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`StateError`] if it is none, damaged, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        if bytes.len() < HEADER_BYTES || bytes.len() > STATE_BYTES_MAX {
+            return Err(StateError::Length);
+        }
+        if &bytes[..AT_VERSION] != MAGIC {
+            return Err(StateError::Magic);
+        }
+        let version = u32_at(bytes, AT_VERSION);
+        if version != STATE_FORMAT_VERSION {
+            return Err(StateError::Version(version));
+        }
+        if usize::try_from(u32_at(bytes, AT_LENGTH)) != Ok(bytes.len() - HEADER_BYTES) {
+            return Err(StateError::Length);
+        }
+        if checksum(bytes) != u32_at(bytes, AT_CHECKSUM) {
+            return Err(StateError::Checksum);
+        }
+        decode_payload::<Self>(&bytes[HEADER_BYTES..])
+            .filter(Self::is_valid)
+            .ok_or(StateError::Field)
+    }
+
+    fn is_valid(&self) -> bool {
+        let are_different = self.replicas.iter().enumerate().all(|(at, replica)| {
+            self.replicas[..at]
+                .iter()
+                .all(|other| other.name < replica.name && other.store != replica.store)
+        });
+        let record_is_valid = self.record.as_ref().is_none_or(|record| {
+            record.cluster == self.cluster
+                && matches!(record.holders.len(), 1 | 2)
+                && record.term_ms > 0
+                && record.term_ms <= self.term_max_ms
+        });
+        self.replicas.len() <= REPLICAS_MAX
+            && u128::from(self.term_max_ms) <= LEASE_TERM_MAX.as_millis()
+            && are_different
+            && record_is_valid
+    }
+}
+
+/// Over everything but the checksum itself.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..AT_CHECKSUM]);
+    hasher.update(&bytes[HEADER_BYTES..]);
+    hasher.finalize()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
