@@ -1,0 +1,170 @@
+//! Single questions: how is everybody, and what is this replica's state?
+
+use std::io;
+
+use standin_core::conn::ConnId;
+use standin_core::message::{Inspect, InspectReply, Message, Refusal, StatusReply, StatusRequest};
+use standin_core::time::{Duration, Instant};
+use standin_io::clock;
+use standin_io::net::{Net, NetEvent};
+
+use crate::address::{AddressError, ViewServices, check_address};
+use crate::blocking::{new_net, refusal_of};
+
+/// How long one address may take to answer, if there are others.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait after no address answered.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Nobody answered in time.
+    #[error(
+        "asked {address} for {waited:?} without an answer ({reason}): check that it runs and that \
+         the address is right"
+    )]
+    Unreachable {
+        /// Whom: the last address that was tried.
+        address: String,
+        /// How long.
+        waited: Duration,
+        /// What went wrong last.
+        reason: String,
+    },
+    /// The other side closed the connection for a reason that will not go away.
+    #[error("asked {address}, which refused: {refusal}; check the address and the versions")]
+    Refused {
+        /// Whom.
+        address: String,
+        /// Its reason.
+        refusal: Refusal,
+    },
+    /// What came back is no answer to this question.
+    #[error("asked {address}, but what it answered is not understood; check the address")]
+    Protocol {
+        /// Whom.
+        address: String,
+    },
+    /// The address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// This machine refused something: sockets, descriptors, memory.
+    #[error("could not wait for an answer: {0}")]
+    Local(#[from] io::Error),
+}
+
+/// The view service's account of all replicas. The addresses are tried in turn, again and again,
+/// until one answers or `timeout` is over.
+///
+/// # Errors
+/// [`AskError`], when none answers in time.
+pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusReply, AskError> {
+    ask(view_services.as_slice(), &StatusRequest, timeout)
+}
+
+/// A replica's own account of itself, with the digest of its whole state, which takes it time in
+/// proportion to the state.
+///
+/// # Errors
+/// [`AskError`], when it does not answer in time.
+pub fn inspect(address: &str, timeout: Duration) -> Result<InspectReply, AskError> {
+    check_address(address)?;
+    ask(&[address.to_owned()], &Inspect, timeout)
+}
+
+fn ask<Q: Message, A: Message>(
+    addresses: &[String],
+    question: &Q,
+    timeout: Duration,
+) -> Result<A, AskError> {
+    let mut net = new_net()?;
+    let end = clock::boot().plus(timeout);
+    loop {
+        let mut last_failure = None;
+        for address in addresses {
+            let now = clock::boot();
+            let patience = if addresses.len() == 1 {
+                end
+            } else {
+                end.min(now.plus(ANSWER_PATIENCE))
+            };
+            match ask_one(&mut net, address, question, patience)? {
+                Ok(answer) => return Ok(answer),
+                Err(reason) => last_failure = Some((address, reason)),
+            }
+        }
+        let now = clock::boot();
+        if now >= end {
+            let (address, reason) = last_failure.expect("there is at least one address");
+            return Err(AskError::Unreachable {
+                address: address.clone(),
+                waited: timeout,
+                reason,
+            });
+        }
+        wait_until(&mut net, end.min(now.plus(PAUSE)))?;
+    }
+}
+
+/// Asks at one address until `end`. The inner error is one that may go away.
+fn ask_one<Q: Message, A: Message>(
+    net: &mut Net,
+    address: &str,
+    question: &Q,
+    end: Instant,
+) -> Result<Result<A, String>, AskError> {
+    let now = clock::boot();
+    let conn = net.connect(address, now, end.since(now));
+    let mut events = Vec::new();
+    loop {
+        let now = net.poll(Some(end), &mut events)?.boot;
+        for event in events.drain(..) {
+            match event {
+                NetEvent::Ready { conn: ready, .. } if ready == conn => {
+                    net.send(conn, |out| question.encode(out));
+                }
+                NetEvent::Input { conn: from } if from == conn => {
+                    let answer = take_answer(net, conn);
+                    net.close(conn);
+                    let address = address.to_owned();
+                    return answer.ok_or(AskError::Protocol { address }).map(Ok);
+                }
+                NetEvent::Closed {
+                    conn: closed,
+                    reason,
+                } if closed == conn => {
+                    return match refusal_of(&reason) {
+                        Some(refusal) if refusal != Refusal::Busy => Err(AskError::Refused {
+                            address: address.to_owned(),
+                            refusal,
+                        }),
+                        _ => Ok(Err(reason.to_string())),
+                    };
+                }
+                // Left over from an address that was given up.
+                NetEvent::Ready { .. }
+                | NetEvent::Input { .. }
+                | NetEvent::Closed { .. }
+                | NetEvent::Woken
+                | NetEvent::Signal(_) => {}
+            }
+        }
+        if now >= end {
+            net.close(conn);
+            return Ok(Err("it does not answer".to_owned()));
+        }
+    }
+}
+
+fn take_answer<A: Message>(net: &Net, conn: ConnId) -> Option<A> {
+    let frame = net.frames(conn).next()?;
+    A::decode(&frame).ok()
+}
+
+fn wait_until(net: &mut Net, end: Instant) -> io::Result<()> {
+    let mut events = Vec::new();
+    while net.poll(Some(end), &mut events)?.boot < end {}
+    Ok(())
+}
