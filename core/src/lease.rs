@@ -58,6 +58,8 @@ impl LeaseHolder {
             let until = at.plus(holder_term(term));
             self.held = match self.held {
                 Some((held, end)) if held == view => Some((view, end.max(until))),
+                // Asked for before this primary's own Join or Drop changed the view.
+                Some((held, end)) if held > view => Some((held, end)),
                 _ => Some((view, until)),
             };
             return;

@@ -8,6 +8,7 @@
 
 mod bytes;
 pub mod clock;
+pub mod conn;
 pub mod digest;
 pub mod entry;
 pub mod frame;

@@ -151,16 +151,6 @@ impl SessionTable {
         session.judge(sequence)
     }
 
-    /// The kept reply of a request that was executed before, without counting it as activity: what a
-    /// primary may answer a repeat with, without ordering it again.
-    #[must_use]
-    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<&[u8]> {
-        match self.sessions.get(&id)?.judge(sequence) {
-            Verdict::Repeat(reply) => Some(reply),
-            Verdict::Execute | Verdict::Refuse(_) => None,
-        }
-    }
-
     /// Keeps the reply of the request that was just executed.
     pub fn remember(&mut self, id: u64, sequence: u64, reply: &[u8]) {
         let session = self
@@ -269,8 +259,6 @@ mod tests {
         execute(&mut table, 5, 2, 0);
         let reply = 1u64.to_le_bytes();
         assert_eq!(table.admit(5, 1, 0, at(1)), Verdict::Repeat(&reply));
-        assert_eq!(table.kept_reply(5, 1), Some(reply.as_slice()));
-        assert_eq!(table.kept_reply(5, 3), None);
     }
 
     #[test]

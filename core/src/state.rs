@@ -162,12 +162,6 @@ impl<M: StateMachine> Replicated<M> {
         }
     }
 
-    /// The kept reply of a request that was executed before.
-    #[must_use]
-    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<&[u8]> {
-        self.sessions.kept_reply(session, sequence)
-    }
-
     /// Index of the last entry that was applied.
     #[must_use]
     pub fn applied(&self) -> Index {

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! One replica's decision core: which role it has in the view, its dialog with the view service, its
+//! log as far as decisions need it, and its state machine.
+//!
+//! The central type is [`Replica`]. It hosts a `standin_backup::Backup` while it follows and a
+//! `standin_primary::Primary` while the record names it, adopts every view durably before it acts by
+//! it (rule R5), and applies what is committed. It is driven like every decision core: handle one
+//! event, take actions until there is none, take the answers, read the deadline. The process around
+//! it owns sockets, files and clocks; a simulator is another such process. It stands apart from the
+//! program so that both can drive the very same struct. It never opens a socket or a file, reads a
+//! clock or draws a random number.
+
+mod answers;
+mod apply;
+mod clients;
+mod dialog;
+mod recent;
+mod replica;
+mod roles;
+mod views;
+
+pub use answers::{Answer, Answers, Request, RequestBody};
+pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};

@@ -1,0 +1,464 @@
+//! The follower's decisions, one event at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
+use standin_core::identity::{Durability, Identity};
+use standin_core::message::{Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume};
+use standin_core::time::{Duration, Instant, Now};
+use standin_core::view::ViewId;
+
+/// How long after a connection to the primary failed the next is tried.
+const DIAL_RETRY: Duration = Duration::from_millis(25);
+
+/// What a follower is made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica.
+    pub identity: Identity,
+    /// The view it has adopted durably.
+    pub view: ViewId,
+    /// Where the view's primary is reached; `None` while there is none to follow.
+    pub primary: Option<String>,
+    /// The end of the log.
+    pub tip: LogTip,
+    /// Where views begin in the log.
+    pub view_starts: ViewStarts,
+    /// Everything up to here is in the page cache.
+    pub written: Index,
+    /// Everything up to here is on the disk.
+    pub synced: Index,
+    /// Everything up to here is known to be committed.
+    pub commit: Index,
+    /// Everything up to here is applied.
+    pub applied: Index,
+    /// The chain over the replies up to `applied`.
+    pub reply_digest: u128,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The deadline that was asked for has come.
+    Deadline,
+    /// All input of this wake-up was handed in: acknowledgements leave once.
+    Flush,
+    /// Where the view's primary is reached now.
+    Primary(Option<String>),
+    /// The connection that [`Action::Dial`] asked for is ready.
+    Connected(ConnId),
+    /// That connection is gone, or never came about.
+    Closed,
+    /// The primary says where the two logs part.
+    Resume(ConnId, &'a Resume),
+    /// The primary sends entries.
+    Entries(ConnId, &'a Entries<'a>),
+    /// The answer to [`Action::ReadLog`].
+    LogRead(Vec<u8>),
+    /// The log was cut durably: this is its end.
+    Cut(LogTip),
+    /// Everything up to here is in the page cache.
+    Written(Index),
+    /// Everything up to here is on the disk.
+    Synced(Index),
+    /// Everything up to here is applied, and the chain over the replies.
+    Applied(Index, u128),
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to the primary.
+    Dial(String),
+    /// Close the connection to the primary.
+    Hang,
+    /// Ask to follow.
+    Follow(ConnId, Box<Follow>),
+    /// Acknowledge.
+    Ack(ConnId, Ack),
+    /// Say that there is a higher view than the one the other side speaks in.
+    HigherView(ConnId, ViewId),
+    /// Append to the log; [`Event::Written`] tells when it is in the page cache.
+    Append(Arc<Batch>),
+    /// Make all that was appended durable; [`Event::Synced`] tells when it is.
+    Sync,
+    /// Read the entry at this index; [`Event::LogRead`] answers.
+    ReadLog(Index),
+    /// Remove everything after this index from the log, durably; [`Event::Cut`] tells when it is done.
+    Cut(Index),
+    /// Everything up to here may be applied.
+    Commit(Index),
+    /// Ask the view service what the record is.
+    ReadRecord,
+    /// This replica's log contradicts the primary's: it must not go on until somebody has looked.
+    Quarantine(String),
+}
+
+#[derive(Debug)]
+enum Link {
+    /// Not connected; when to dial.
+    Idle(Instant),
+    /// Dialled; no answer yet.
+    Dialling,
+    /// Asked to follow.
+    Asked(ConnId),
+    /// The primary named an entry in common that is not this log's end: checking it before the cut.
+    Checking(ConnId, Resume),
+    /// What the primary never had is being cut off.
+    Cutting(ConnId, Resume),
+    /// Entries flow.
+    Streaming(Stream),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    conn: ConnId,
+    nonce: u64,
+    durability: Durability,
+    round: u64,
+    silence_max: Duration,
+    heard_at: Instant,
+}
+
+/// A replica that follows a primary, in one view that it has adopted durably (rule R5).
+#[derive(Debug)]
+pub struct Backup {
+    identity: Identity,
+    view: ViewId,
+    primary: Option<String>,
+    link: Link,
+    tip: LogTip,
+    view_starts: ViewStarts,
+    written: Index,
+    synced: Index,
+    commit: Index,
+    applied: Index,
+    reply_digest: u128,
+    /// The last acknowledgement that was sent on this stream.
+    acked: Option<Ack>,
+    is_sync_wanted: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Backup {
+    /// A follower in an adopted view.
+    #[must_use]
+    pub fn new(config: Config, now: Instant) -> Self {
+        Self {
+            identity: config.identity,
+            view: config.view,
+            primary: config.primary,
+            link: Link::Idle(now),
+            tip: config.tip,
+            view_starts: config.view_starts,
+            written: config.written,
+            synced: config.synced,
+            commit: config.commit,
+            applied: config.applied,
+            reply_digest: config.reply_digest,
+            acked: None,
+            is_sync_wanted: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one event. All actions of the one before must have been taken.
+    pub fn handle(&mut self, now: Now, event: Event<'_>) {
+        assert!(
+            self.actions.is_empty(),
+            "take all actions before the next event"
+        );
+        let now = now.boot;
+        match event {
+            Event::Deadline => {}
+            Event::Flush => self.acknowledge(),
+            Event::Primary(address) => self.on_primary(address, now),
+            Event::Connected(conn) => self.on_connected(conn),
+            Event::Closed => self.link = Link::Idle(now.plus(DIAL_RETRY)),
+            Event::Resume(conn, resume) => self.on_resume(conn, resume, now),
+            Event::Entries(conn, entries) => self.on_entries(conn, entries, now),
+            Event::LogRead(bytes) => self.on_log_read(&bytes),
+            Event::Cut(tip) => self.on_cut(tip, now),
+            Event::Written(through) => self.written = self.written.max(through),
+            Event::Synced(through) => {
+                self.synced = self.synced.max(through);
+                self.written = self.written.max(through);
+            }
+            Event::Applied(through, digest) => {
+                assert!(through <= self.commit, "only what is committed is applied");
+                (self.applied, self.reply_digest) = (through, digest);
+            }
+        }
+        self.keep_link(now);
+        if std::mem::take(&mut self.is_sync_wanted) && self.synced < self.tip.index {
+            self.actions.push_back(Action::Sync);
+        }
+    }
+
+    /// The next thing to do; `None` when there is nothing left.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Event::Deadline`] is wanted at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Idle(at) => self.primary.as_ref().map(|_| *at),
+            Link::Streaming(stream) => Some(stream.silent_at()),
+            Link::Dialling | Link::Asked(_) | Link::Checking(..) | Link::Cutting(..) => None,
+        }
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn tip(&self) -> LogTip {
+        self.tip
+    }
+
+    /// Where views begin in the log.
+    #[must_use]
+    pub fn view_starts(&self) -> &ViewStarts {
+        &self.view_starts
+    }
+
+    /// What is known to be committed.
+    #[must_use]
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// Whether entries flow.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        matches!(self.link, Link::Streaming(_))
+    }
+
+    fn on_primary(&mut self, address: Option<String>, now: Instant) {
+        if self.primary == address {
+            return;
+        }
+        self.primary = address;
+        self.hang(now);
+    }
+
+    /// Dials when it is time; gives up a stream that has gone silent, for a connection may die
+    /// without a sign.
+    fn keep_link(&mut self, now: Instant) {
+        match &self.link {
+            Link::Idle(at) if now >= *at => {
+                if let Some(primary) = &self.primary {
+                    self.actions.push_back(Action::Dial(primary.clone()));
+                    self.link = Link::Dialling;
+                }
+            }
+            Link::Streaming(stream) if now >= stream.silent_at() => self.hang(now),
+            Link::Idle(_)
+            | Link::Dialling
+            | Link::Asked(_)
+            | Link::Checking(..)
+            | Link::Cutting(..)
+            | Link::Streaming(_) => {}
+        }
+    }
+
+    fn hang(&mut self, now: Instant) {
+        if !matches!(self.link, Link::Idle(_)) {
+            self.actions.push_back(Action::Hang);
+        }
+        self.link = Link::Idle(now.plus(DIAL_RETRY));
+    }
+
+    fn on_connected(&mut self, conn: ConnId) {
+        if !matches!(self.link, Link::Dialling) {
+            return; // hung up meanwhile
+        }
+        let listed = self.view_starts.len().saturating_sub(FOLLOW_VIEWS_MAX);
+        let follow = Follow {
+            identity: self.identity.clone(),
+            view: self.view,
+            last: self.tip,
+            view_starts: self.view_starts[listed..].to_vec(),
+        };
+        self.actions
+            .push_back(Action::Follow(conn, Box::new(follow)));
+        self.link = Link::Asked(conn);
+    }
+
+    /// Whether a message of `view` may be acted on. What comes from a lower view is refused with
+    /// one's own (rule R7); a higher one must be adopted first, from the record (rule R5).
+    fn accepts(&mut self, conn: ConnId, view: ViewId) -> bool {
+        if view < self.view {
+            self.actions.push_back(Action::HigherView(conn, self.view));
+        } else if view > self.view {
+            self.actions.push_back(Action::ReadRecord);
+        }
+        view == self.view
+    }
+
+    fn on_resume(&mut self, conn: ConnId, resume: &Resume, now: Instant) {
+        if !matches!(self.link, Link::Asked(asked) if asked == conn)
+            || !self.accepts(conn, resume.view)
+        {
+            return;
+        }
+        let common = resume.common;
+        if common.index == self.tip.index {
+            if common == self.tip {
+                self.begin(conn, resume, now);
+            } else {
+                self.quarantine(common.index, "has another checksum in the primary's log");
+            }
+        } else if common.index > self.tip.index {
+            self.actions.push_back(Action::Hang);
+            self.link = Link::Idle(now.plus(DIAL_RETRY));
+        } else if common.index == Index::ZERO {
+            self.cut(conn, *resume);
+        } else {
+            self.actions.push_back(Action::ReadLog(common.index));
+            self.link = Link::Checking(conn, *resume);
+        }
+    }
+
+    fn on_log_read(&mut self, bytes: &[u8]) {
+        let Link::Checking(conn, resume) = self.link else {
+            return;
+        };
+        match Entry::decode(bytes) {
+            Ok(entry) if entry.tip() == resume.common => self.cut(conn, resume),
+            Ok(_) | Err(_) => self.quarantine(
+                resume.common.index,
+                "differs from the entry at that place in the primary's log",
+            ),
+        }
+    }
+
+    /// Cuts what the primary never had: only an active primary of a higher view causes that, and
+    /// never at or below what is committed or applied (S9).
+    fn cut(&mut self, conn: ConnId, resume: Resume) {
+        let after = resume.common.index;
+        let first_cut_view = self
+            .view_starts
+            .iter()
+            .rev()
+            .find(|(_, first)| *first <= after.next());
+        let is_of_this_view = first_cut_view.is_some_and(|(view, _)| *view >= self.view.view);
+        if after < self.commit.max(self.applied) {
+            self.quarantine(
+                after.next(),
+                "is committed here and missing in the primary's log",
+            );
+        } else if is_of_this_view {
+            self.quarantine(
+                after.next(),
+                "is of the primary's own view and missing in its log",
+            );
+        } else {
+            self.actions.push_back(Action::Cut(after));
+            self.link = Link::Cutting(conn, resume);
+        }
+    }
+
+    fn on_cut(&mut self, tip: LogTip, now: Instant) {
+        self.tip = tip;
+        self.view_starts.retain(|(_, first)| *first <= tip.index);
+        self.written = self.written.min(tip.index);
+        self.synced = tip.index;
+        if let Link::Cutting(conn, resume) = self.link {
+            assert_eq!(tip, resume.common, "the cut leaves what both have");
+            self.begin(conn, &resume, now);
+        }
+    }
+
+    fn quarantine(&mut self, index: Index, what: &str) {
+        let words = format!("entry {index} of this replica's log {what}");
+        self.actions.push_back(Action::Quarantine(words));
+        self.link = Link::Idle(Instant::from_nanos(u64::MAX));
+        self.primary = None;
+    }
+
+    fn begin(&mut self, conn: ConnId, resume: &Resume, now: Instant) {
+        let silence_max = Duration::from_millis(u64::from(resume.silence_ms)).max(DIAL_RETRY) * 2;
+        self.link = Link::Streaming(Stream {
+            conn,
+            nonce: resume.nonce,
+            durability: resume.durability,
+            round: 0,
+            silence_max,
+            heard_at: now,
+        });
+        self.acked = None;
+        self.is_sync_wanted |= resume.durability == Durability::Disk;
+    }
+
+    fn on_entries(&mut self, conn: ConnId, entries: &Entries<'_>, now: Instant) {
+        if !self.accepts(conn, entries.view) {
+            return;
+        }
+        let Link::Streaming(stream) = &mut self.link else {
+            return;
+        };
+        if stream.conn != conn || stream.nonce != entries.nonce {
+            return;
+        }
+        stream.round = stream.round.max(entries.round);
+        stream.heard_at = now;
+        let durability = stream.durability;
+        if !entries.bytes.is_empty() {
+            // The same bytes that were checked are appended: nothing is encoded again.
+            match Batch::verify(entries.bytes.to_vec(), self.tip) {
+                Ok(batch) => self.append(batch, durability),
+                // What does not continue the chain was damaged on the way, or is of another
+                // history: following anew finds out which.
+                Err(_) => return self.hang(now),
+            }
+        }
+        let commit = entries.commit.min(self.tip.index);
+        if commit > self.commit {
+            self.commit = commit;
+            self.actions.push_back(Action::Commit(commit));
+        }
+    }
+
+    fn append(&mut self, batch: Batch, durability: Durability) {
+        self.tip = batch.tip();
+        self.view_starts.extend_from_slice(batch.view_starts());
+        self.actions.push_back(Action::Append(Arc::new(batch)));
+        self.is_sync_wanted |= durability == Durability::Disk;
+    }
+
+    /// Acknowledges what is new since the last time: once per wake-up.
+    fn acknowledge(&mut self) {
+        let Link::Streaming(stream) = &self.link else {
+            return;
+        };
+        let durable = match stream.durability {
+            Durability::Memory => self.tip.index,
+            Durability::Os => self.written,
+            Durability::Disk => self.synced,
+        };
+        let ack = Ack {
+            nonce: stream.nonce,
+            view: self.view,
+            round: stream.round,
+            durable,
+            applied: self.applied,
+            reply_digest: self.reply_digest,
+        };
+        let is_news = self
+            .acked
+            .is_none_or(|last| last.durable != ack.durable || last.round != ack.round);
+        if is_news {
+            self.actions.push_back(Action::Ack(stream.conn, ack));
+            self.acked = Some(ack);
+        }
+    }
+}
+
+impl Stream {
+    fn silent_at(&self) -> Instant {
+        self.heard_at.plus(self.silence_max)
+    }
+}

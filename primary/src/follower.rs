@@ -1,0 +1,252 @@
+//! One stream of entries to a follower, and the entry at which it begins.
+
+use std::collections::VecDeque;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Index, LogTip};
+use standin_core::identity::Identity;
+use standin_core::message::{Ack, Follow};
+use standin_core::time::{Duration, Instant};
+use standin_core::view::ViewNumber;
+
+/// Bytes sent to a follower and not yet acknowledged, at most. Beyond it the stream pauses and later
+/// goes on from the log.
+pub const FOLLOWER_WINDOW_BYTES_MAX: usize = 32 << 20;
+
+/// The newest entry that two logs have in common, found from where views begin in each.
+///
+/// Entries of one view are created by one replica in one order (S2, S3), so two logs that both have
+/// entries of a view agree up to the end of the shorter one's. The largest view in both is the one
+/// to look at: going on in the one log to a higher view, and in the other to another, they part
+/// (`protocol.md` section 8; the idea of cutting by epoch is Kafka's KIP-101). `None`: the logs
+/// disagree about where a view begins, so one of them is wrong and neither may be cut.
+#[must_use]
+pub fn common_entry(
+    ours: &[(ViewNumber, Index)],
+    our_last: Index,
+    theirs: &[(ViewNumber, Index)],
+    their_last: Index,
+) -> Option<Index> {
+    let end_of = |starts: &[(ViewNumber, Index)], at: usize, last: Index| {
+        starts
+            .get(at + 1)
+            .map_or(last, |(_, first)| Index(first.0 - 1))
+    };
+    for (at, (view, first)) in theirs.iter().enumerate().rev() {
+        if let Ok(ours_at) = ours.binary_search_by_key(view, |(view, _)| *view) {
+            let end = end_of(ours, ours_at, our_last).min(end_of(theirs, at, their_last));
+            return (ours[ours_at].1 == *first).then_some(end);
+        }
+    }
+    Some(Index::ZERO)
+}
+
+/// How far a stream has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The chain value of the entry in common is being looked up in the log.
+    LookingUp,
+    /// Resume was sent; the follower cuts what it must and then acknowledges.
+    Matching,
+    /// Entries flow.
+    Streaming,
+}
+
+/// A stream of entries to one follower, in the primary's present view.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) conn: ConnId,
+    pub(crate) identity: Identity,
+    /// Names the stream; an acknowledgement with another nonce is of an earlier one.
+    pub(crate) nonce: u64,
+    pub(crate) phase: Phase,
+    /// The entry that both logs have in common.
+    pub(crate) common: Index,
+    /// The next entry to send. Invariant: `acked < next` once streaming.
+    pub(crate) next: Index,
+    /// Everything up to here is durable at the follower, at the level of the pair.
+    pub(crate) acked: Index,
+    pub(crate) round_sent: u64,
+    pub(crate) round_acked: u64,
+    /// What the last message said is committed.
+    pub(crate) commit_sent: Index,
+    pub(crate) sent_at: Instant,
+    /// Last time that it got on: it acknowledged something new, or everything.
+    pub(crate) progress_at: Instant,
+    /// A piece of the log is being read for it.
+    pub(crate) is_reading: bool,
+    /// Sizes of messages on their way, each with its last index.
+    in_flight: VecDeque<(Index, usize)>,
+    in_flight_bytes: usize,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        conn: ConnId,
+        follow: &Follow,
+        nonce: u64,
+        common: Index,
+        now: Instant,
+    ) -> Self {
+        Self {
+            conn,
+            identity: follow.identity.clone(),
+            nonce,
+            phase: Phase::LookingUp,
+            common,
+            next: common.next(),
+            acked: Index::ZERO,
+            round_sent: 0,
+            round_acked: 0,
+            commit_sent: Index::ZERO,
+            sent_at: now,
+            progress_at: now,
+            is_reading: false,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    /// Whether it takes a batch that begins at `first` as it is ordered, without a look at the log.
+    pub(crate) fn takes_live(&self, first: Index) -> bool {
+        self.phase == Phase::Streaming
+            && !self.is_reading
+            && self.next == first
+            && self.has_window()
+    }
+
+    /// Whether a piece of the log up to `last` should be read for it now.
+    pub(crate) fn wants_log(&self, last: Index) -> bool {
+        self.phase == Phase::Streaming && !self.is_reading && self.next <= last && self.has_window()
+    }
+
+    fn has_window(&self) -> bool {
+        self.in_flight_bytes < FOLLOWER_WINDOW_BYTES_MAX
+    }
+
+    /// Whether all up to `last` was sent and little of it is still on its way.
+    pub(crate) fn is_caught_up(&self, last: Index, in_flight_bytes_max: usize) -> bool {
+        self.phase == Phase::Streaming
+            && self.next > last
+            && self.in_flight_bytes <= in_flight_bytes_max
+    }
+
+    /// A message with entries up to `through` (none if it is below `next`) goes out; its round.
+    pub(crate) fn sending(
+        &mut self,
+        through: Index,
+        bytes: usize,
+        commit: Index,
+        now: Instant,
+    ) -> u64 {
+        if !self.is_outstanding() {
+            // The silence that counts begins when there is something to say.
+            self.progress_at = now;
+        }
+        if through >= self.next {
+            self.next = through.next();
+            self.in_flight.push_back((through, bytes));
+            self.in_flight_bytes += bytes;
+        }
+        self.round_sent += 1;
+        self.commit_sent = commit;
+        self.sent_at = now;
+        self.round_sent
+    }
+
+    /// Whether it owes an acknowledgement.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.phase != Phase::Streaming
+            || self.round_acked < self.round_sent
+            || self.acked.next() < self.next
+    }
+
+    /// Takes an acknowledgement of this stream; `false` if it claims what was never sent.
+    pub(crate) fn acknowledge(&mut self, ack: &Ack, now: Instant) -> bool {
+        let is_possible = ack.durable < self.next && ack.round <= self.round_sent;
+        if self.phase == Phase::LookingUp || !is_possible {
+            return false;
+        }
+        let gets_on = ack.durable > self.acked || ack.durable.next() == self.next;
+        if gets_on || self.phase == Phase::Matching {
+            self.progress_at = now;
+        }
+        self.phase = Phase::Streaming;
+        self.acked = self.acked.max(ack.durable);
+        self.round_acked = self.round_acked.max(ack.round);
+        while let Some((through, bytes)) = self.in_flight.front()
+            && *through <= self.acked
+        {
+            self.in_flight_bytes -= bytes;
+            self.in_flight.pop_front();
+        }
+        true
+    }
+
+    /// When it will have been silent for `limit`; `None` while it owes nothing.
+    pub(crate) fn silent_at(&self, limit: Duration) -> Option<Instant> {
+        self.is_outstanding().then(|| self.progress_at.plus(limit))
+    }
+
+    /// The end of the log as this follower has it is known to be `acked`.
+    pub(crate) fn resume_point(&self, tip: LogTip) -> Option<LogTip> {
+        if self.common == Index::ZERO {
+            Some(LogTip::default())
+        } else if self.common == tip.index {
+            Some(tip)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(list: &[(u64, u64)]) -> Vec<(ViewNumber, Index)> {
+        list.iter()
+            .map(|(view, index)| (ViewNumber(*view), Index(*index)))
+            .collect()
+    }
+
+    fn common(ours: &[(u64, u64)], our_last: u64, theirs: &[(u64, u64)], their_last: u64) -> u64 {
+        common_entry(
+            &starts(ours),
+            Index(our_last),
+            &starts(theirs),
+            Index(their_last),
+        )
+        .unwrap()
+        .0
+    }
+
+    #[test]
+    fn logs_that_disagree_about_where_a_view_begins_have_nothing_to_go_on_from() {
+        let (ours, theirs) = (starts(&[(1, 1), (2, 5)]), starts(&[(1, 1), (2, 6)]));
+        assert_eq!(common_entry(&ours, Index(9), &theirs, Index(9)), None);
+    }
+
+    #[test]
+    fn the_entry_in_common_is_the_end_of_the_newest_view_in_both() {
+        assert_eq!(common(&[], 0, &[], 0), 0);
+        assert_eq!(common(&[(1, 1)], 9, &[], 0), 0);
+        assert_eq!(
+            common(&[(1, 1)], 9, &[(1, 1)], 5),
+            5,
+            "a follower that is behind"
+        );
+        assert_eq!(common(&[(1, 1), (2, 6)], 9, &[(1, 1)], 5), 5);
+        assert_eq!(
+            common(&[(1, 1), (3, 6)], 9, &[(1, 1)], 8),
+            5,
+            "a tail of view 1 to be cut"
+        );
+        // The follower went on alone in view 2, which the primary never saw.
+        assert_eq!(common(&[(1, 1), (3, 6)], 9, &[(1, 1), (2, 4)], 8), 3);
+        assert_eq!(
+            common(&[(1, 1), (2, 4), (5, 7)], 9, &[(1, 1), (2, 4), (3, 6)], 20),
+            5
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Confirmed reads: a read is answered only after proof that this was still the primary when it came
+//! (`protocol.md` section 5).
+
+use std::collections::VecDeque;
+
+use standin_core::entry::Index;
+use standin_core::message::Consistency;
+
+use crate::primary::Query;
+
+/// Most reads that wait at one time.
+pub const READS_MAX: usize = 1 << 16;
+
+#[derive(Debug)]
+struct WaitingRead {
+    query: Query,
+    /// The backup must acknowledge a message of at least this round. `None`: no message that was
+    /// sent after the read came has been assigned yet.
+    round: Option<u64>,
+    /// The commit index when the read came.
+    at: Index,
+}
+
+/// Reads that wait to be confirmed.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    waiting: VecDeque<WaitingRead>,
+}
+
+/// What confirms reads at the moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Confirmation {
+    /// Nobody else can have become primary (solo, lease held).
+    Solo,
+    /// The gate's follower has acknowledged this round.
+    Round {
+        /// The highest round acknowledged.
+        acked: u64,
+        /// Whether the lease is held, which serves lease reads.
+        lease_is_held: bool,
+    },
+    /// Nothing does.
+    None,
+}
+
+impl Reads {
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= READS_MAX
+    }
+
+    pub(crate) fn push(&mut self, query: Query, at: Index) {
+        self.waiting.push_back(WaitingRead {
+            query,
+            round: None,
+            at,
+        });
+    }
+
+    /// Assigns `round`, the next one to be sent, to the reads that have none; says whether there
+    /// were any, so that it must be sent.
+    pub(crate) fn assign_round(&mut self, round: u64) -> bool {
+        let mut is_needed = false;
+        for read in self.waiting.iter_mut().rev() {
+            if read.round.is_some() {
+                break;
+            }
+            read.round = Some(round);
+            is_needed |= read.query.consistency == Consistency::Confirmed;
+        }
+        is_needed
+    }
+
+    /// The gate changed: what other followers acknowledged proves nothing any more.
+    pub(crate) fn forget_rounds(&mut self) {
+        for read in &mut self.waiting {
+            read.round = None;
+        }
+    }
+
+    /// Takes the reads that may be answered from a state with `applied`.
+    pub(crate) fn take_ready(
+        &mut self,
+        confirmation: Confirmation,
+        applied: Index,
+        ready: &mut Vec<Query>,
+    ) {
+        let is_ready = |read: &WaitingRead| {
+            let is_confirmed = match confirmation {
+                Confirmation::Solo => true,
+                Confirmation::Round {
+                    acked,
+                    lease_is_held,
+                } => {
+                    (read.query.consistency == Consistency::Lease && lease_is_held)
+                        || read.round.is_some_and(|round| round <= acked)
+                }
+                Confirmation::None => false,
+            };
+            is_confirmed && read.at <= applied
+        };
+        while self.waiting.front().is_some_and(is_ready) {
+            let read = self.waiting.pop_front().expect("the front was looked at");
+            ready.push(read.query);
+        }
+    }
+
+    /// Takes all: this is no primary any more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Query> + '_ {
+        self.waiting.drain(..).map(|read| read.query)
+    }
+}

@@ -1,0 +1,128 @@
+//! Requests as they come in and answers as they go out.
+
+use std::ops::Range;
+
+use standin_core::conn::ConnId;
+use standin_core::message::{
+    CloseSession, CommandRequest, OpenSession, QueryRequest, Reply, ReplyStatus, Seen,
+};
+use standin_core::time::Instant;
+
+/// One request of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The connection that it came on.
+    pub conn: ConnId,
+    /// What is asked.
+    pub body: RequestBody<'a>,
+}
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug)]
+pub enum RequestBody<'a> {
+    /// Open a session.
+    Open(OpenSession),
+    /// Close a session.
+    Close(CloseSession),
+    /// Execute a command.
+    Command(CommandRequest<'a>),
+    /// Answer a query.
+    Query(QueryRequest<'a>),
+}
+
+impl RequestBody<'_> {
+    /// The client's number for the request, and how far it has seen.
+    #[must_use]
+    pub fn id_and_seen(&self) -> (u64, Seen) {
+        match self {
+            Self::Open(open) => (open.id, open.seen),
+            Self::Close(close) => (close.id, close.seen),
+            Self::Command(command) => (command.id, command.seen),
+            Self::Query(query) => (query.id, query.seen),
+        }
+    }
+}
+
+/// One answer; its bytes lie in the [`Answers`] that holds it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The client's connection.
+    pub conn: ConnId,
+    /// The client's number for the request.
+    pub id: u64,
+    /// How it went.
+    pub status: ReplyStatus,
+    /// View and index as of which it is answered.
+    pub seen: Seen,
+    /// Whether the primary is solo.
+    pub is_solo: bool,
+    /// A read that rests on the lease: the clock must be read again, after the state was, and the
+    /// answer may leave only before this moment (`protocol.md` section 5; the other order is wrong
+    /// if the process is paused in between).
+    pub valid_until: Option<Instant>,
+    bytes: Range<usize>,
+}
+
+/// The answers that one event brought about.
+#[derive(Debug, Default)]
+pub struct Answers {
+    items: Vec<Answer>,
+    bytes: Vec<u8>,
+}
+
+impl Answers {
+    /// Each answer as the message to be sent, with the answer itself.
+    pub fn iter(&self) -> impl Iterator<Item = (&Answer, Reply<'_>)> {
+        self.items.iter().map(|answer| {
+            let reply = Reply {
+                id: answer.id,
+                status: answer.status,
+                seen: answer.seen,
+                is_solo: answer.is_solo,
+                bytes: &self.bytes[answer.bytes.clone()],
+            };
+            (answer, reply)
+        })
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Forgets all, keeping the room.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.bytes.clear();
+    }
+
+    /// Where the bytes of the next answer go.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Adds an answer whose bytes were appended from `from` on.
+    pub(crate) fn push(&mut self, head: AnswerHead, from: usize) {
+        self.items.push(Answer {
+            conn: head.conn,
+            id: head.id,
+            status: head.status,
+            seen: head.seen,
+            is_solo: head.is_solo,
+            valid_until: head.valid_until,
+            bytes: from..self.bytes.len(),
+        });
+    }
+}
+
+/// All of an answer but its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerHead {
+    pub(crate) conn: ConnId,
+    pub(crate) id: u64,
+    pub(crate) status: ReplyStatus,
+    pub(crate) seen: Seen,
+    pub(crate) is_solo: bool,
+    pub(crate) valid_until: Option<Instant>,
+}

@@ -1,0 +1,257 @@
+//! The log as decisions need it: appending, applying what is committed in bounded pieces, timers.
+
+use std::sync::Arc;
+
+use standin_backup as backup;
+use standin_core::digest::DigestChain;
+use standin_core::entry::{Batch, ENTRY_HEADER_BYTES, Entry, Index, LogTip};
+use standin_core::machine::StateMachine;
+use standin_core::message::Seen;
+use standin_core::time::{Instant, Now};
+use standin_primary as primary;
+use standin_primary::{Input, Waiter};
+
+use crate::answers::AnswerHead;
+use crate::replica::{Action, Level, ReadFor, Replica, Role};
+
+/// Timers that become entries of one batch, at most.
+const TIMERS_PER_BATCH: usize = 1024;
+/// Bytes of log that are read at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Bytes that are appended before they are synced though no answer waits for it, so that what a lone
+/// primary must sync before it goes on alone stays small.
+const UNSYNCED_BYTES_MAX: usize = 8 << 20;
+
+/// Entries applied for one event, at most: renewals must not wait for a long replay.
+pub(crate) const APPLY_ENTRIES_MAX: u64 = 8192;
+
+/// Digests of the newest entries that are remembered. A follower further behind is compared later.
+const DIGESTS_KEPT: u64 = 1 << 16;
+
+/// The reply digest at each of the newest indexes.
+#[derive(Debug, Default)]
+pub(crate) struct DigestLog {
+    digests: Vec<u128>,
+    last: u64,
+}
+
+impl DigestLog {
+    pub(crate) fn push(&mut self, index: Index, digest: DigestChain) {
+        let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
+        if self.digests.len() <= place {
+            self.digests.resize(place + 1, 0);
+        }
+        self.digests[place] = digest.0;
+        self.last = index.0;
+    }
+
+    /// Whether `digest` at `index` contradicts what is remembered. What is not remembered
+    /// contradicts nothing.
+    pub(crate) fn contradicts(&self, index: Index, digest: u128) -> bool {
+        let is_kept = index.0 > 0 && index.0 <= self.last && self.last - index.0 < DIGESTS_KEPT;
+        let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
+        is_kept && self.digests.get(place).is_some_and(|kept| *kept != digest)
+    }
+}
+
+impl<M: StateMachine> Replica<M> {
+    pub(crate) fn append(&mut self, batch: Arc<Batch>) {
+        self.log.tip = batch.tip();
+        self.log.view_starts.extend_from_slice(batch.view_starts());
+        self.recent.push(Arc::clone(&batch));
+        self.unsynced_bytes += batch.bytes().len();
+        self.actions.push_back(Action::Append(batch));
+        if self.unsynced_bytes > UNSYNCED_BYTES_MAX {
+            self.unsynced_bytes = 0;
+            self.actions.push_back(Action::Sync);
+        }
+    }
+
+    pub(crate) fn sync(&mut self) {
+        self.progress.sync_asked = self.log.tip.index;
+        self.unsynced_bytes = 0;
+        self.actions.push_back(Action::Sync);
+    }
+
+    pub(crate) fn on_cut(&mut self, now: Now, tip: LogTip) {
+        assert!(
+            self.state.applied() <= tip.index,
+            "S9: nothing applied is cut"
+        );
+        self.log.tip = tip;
+        self.log.view_starts.retain(|(_, first)| *first <= tip.index);
+        self.log.written = tip.index;
+        self.log.synced = tip.index;
+        self.recent.clear();
+        let text = format!(
+            "cut the log after entry {}: the primary never had the rest",
+            tip.index
+        );
+        self.actions.push_back(Action::Log(Level::Info, text));
+        self.tell_backup(now, backup::Event::Cut(tip));
+    }
+
+    pub(crate) fn on_log_read(&mut self, now: Now, read: ReadFor, bytes: Vec<u8>) {
+        match read {
+            ReadFor::Follower(conn) => {
+                self.tell_primary(now, primary::Event::LogRead(conn, bytes));
+            }
+            ReadFor::Check => self.tell_backup(now, backup::Event::LogRead(bytes)),
+            ReadFor::Apply => {
+                self.is_reading = false;
+                self.apply_bytes(&bytes);
+                self.tell_applied(now);
+            }
+        }
+    }
+
+    pub(crate) fn wants_to_apply(&self) -> bool {
+        self.state.applied() < self.log.commit
+            && !self.is_reading
+            && !matches!(self.role, Role::Quarantined)
+    }
+
+    /// Applies what is committed, in order, at most [`APPLY_ENTRIES_MAX`] entries at a time.
+    pub(crate) fn apply_committed(&mut self, now: Now) {
+        if !self.wants_to_apply() {
+            return;
+        }
+        let before = self.state.applied();
+        let stop = Index(before.0.saturating_add(APPLY_ENTRIES_MAX));
+        while self.wants_to_apply() && self.state.applied() < stop {
+            let next = self.state.applied().next();
+            let Some(batch) = self.recent.find(next).map(Arc::clone) else {
+                self.is_reading = true;
+                self.actions
+                    .push_back(Action::ReadLog(ReadFor::Apply, next, READ_BYTES));
+                break;
+            };
+            self.apply_batch(&batch);
+        }
+        if self.state.applied() > before {
+            self.tell_applied(now);
+        }
+    }
+
+    pub(crate) fn apply_batch(&mut self, batch: &Batch) {
+        for entry in batch.entries() {
+            if entry.header.index > self.log.commit {
+                return;
+            }
+            self.apply_entry(&entry);
+        }
+    }
+
+    /// Applies entries that were read back from the log.
+    pub(crate) fn apply_bytes(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.state.applied() < self.log.commit {
+            let Ok(entry) = Entry::decode(rest) else {
+                return self.quarantine("an entry of its log can no longer be read");
+            };
+            self.apply_entry(&entry);
+            rest = &rest[ENTRY_HEADER_BYTES + entry.payload.len()..];
+        }
+    }
+
+    pub(crate) fn apply_entry(&mut self, entry: &Entry<'_>) {
+        let index = entry.header.index;
+        if index <= self.state.applied() {
+            return; // the batch began before
+        }
+        let from = self.answers.bytes().len();
+        let status = self.state.apply(entry, self.answers.bytes());
+        self.digests.push(index, self.state.reply_digest());
+        let waiter = match &mut self.role {
+            Role::Primary(primary) => primary
+                .take_waiter(index)
+                .map(|waiter| (waiter, primary.is_solo())),
+            Role::Backup(_) | Role::Between | Role::Quarantined => None,
+        };
+        match waiter {
+            Some((Waiter { conn, id }, is_solo)) => {
+                let seen = Seen {
+                    view: self.adopted,
+                    index,
+                };
+                let head = AnswerHead {
+                    conn,
+                    id,
+                    status,
+                    seen,
+                    is_solo,
+                    valid_until: None,
+                };
+                self.answers.push(head, from);
+            }
+            None => self.answers.bytes().truncate(from),
+        }
+    }
+
+    pub(crate) fn tell_applied(&mut self, now: Now) {
+        let (applied, digest) = (self.state.applied(), self.state.reply_digest().0);
+        match &self.role {
+            Role::Primary(_) => self.tell_primary(now, primary::Event::Applied(applied)),
+            Role::Backup(_) => self.tell_backup(now, backup::Event::Applied(applied, digest)),
+            Role::Between | Role::Quarantined => {}
+        }
+    }
+
+    pub(crate) fn fire_timers(&mut self, now: Now) {
+        self.timer_at = None;
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        let (Some(next), true) = (self.state.timer_next(), primary.is_serving()) else {
+            return;
+        };
+        let Some(time) = primary.logged_time(now) else {
+            return;
+        };
+        if next > time {
+            self.timer_at = Some(now.boot.plus(next.since(time)));
+            return;
+        }
+        if self.state.applied() < self.timers_through || !primary.has_room() {
+            return; // those that are due now may have been ordered already
+        }
+        let due = self.state.timers_due(time, TIMERS_PER_BATCH);
+        let inputs: Vec<Input<'_>> = due.into_iter().map(Input::Timer).collect();
+        self.tell_primary(now, primary::Event::Inputs(&inputs));
+        self.timers_through = self.log.tip.index;
+    }
+
+    pub(crate) fn watch_progress(&mut self, now: Instant) {
+        let mark = (self.log.synced, self.state.applied());
+        let waits_for_disk = self.progress.sync_asked > self.log.synced;
+        let waits_for_machine = self.state.applied() < self.log.commit;
+        if self.progress.mark != mark || !(waits_for_disk || waits_for_machine) {
+            self.progress.mark = mark;
+            self.progress.at = now;
+        }
+    }
+
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        now.since(self.progress.at) > self.term()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_compared_as_long_as_it_is_kept() {
+        let mut log = DigestLog::default();
+        for index in 1..=DIGESTS_KEPT + 10 {
+            log.push(Index(index), DigestChain(u128::from(index)));
+        }
+        let newest = DIGESTS_KEPT + 10;
+        assert!(!log.contradicts(Index(newest), u128::from(newest)));
+        assert!(log.contradicts(Index(newest), 1));
+        assert!(log.contradicts(Index(11), 1));
+        assert!(!log.contradicts(Index(10), 1), "no longer kept");
+        assert!(!log.contradicts(Index(newest + 1), 1), "not there yet");
+        assert!(!log.contradicts(Index(0), 1));
+    }
+}

@@ -1,0 +1,148 @@
+//! What clients ask, and what they are answered.
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{COMMAND_BYTES_MAX, Command};
+use standin_core::machine::StateMachine;
+use standin_core::message::{Consistency, InspectReply, QueryRequest, ReplyStatus, Seen};
+use standin_core::time::{Instant, Now};
+use standin_core::view::ViewId;
+use standin_primary as primary;
+use standin_primary::{Input, Query, Waiter};
+
+use crate::answers::{AnswerHead, Request, RequestBody};
+use crate::replica::{Action, Replica, Role};
+
+impl<M: StateMachine> Replica<M> {
+    pub(crate) fn on_requests(&mut self, now: Now, requests: &[Request<'_>]) {
+        let mut inputs = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (id, seen) = request.body.id_and_seen();
+            let waiter = Waiter {
+                conn: request.conn,
+                id,
+            };
+            if seen.view > self.adopted {
+                // Rule R7: the client has heard a higher view than this replica has.
+                self.on_higher_view(now, seen.view);
+                self.answer_hint(waiter, ReplyStatus::NotPrimary);
+                continue;
+            }
+            match request.body {
+                RequestBody::Query(query) => self.on_query(now, waiter, &query),
+                _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
+                RequestBody::Open(_) => inputs.push(Input::Open(waiter)),
+                RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
+                RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
+                    self.refuse_size(waiter, "command");
+                }
+                RequestBody::Command(request) => {
+                    let command = Command {
+                        session: request.session,
+                        sequence: request.sequence,
+                        acknowledged: request.acknowledged,
+                        bytes: request.bytes,
+                    };
+                    inputs.push(Input::Command(waiter, command));
+                }
+            }
+        }
+        if !inputs.is_empty() {
+            self.tell_primary(now, primary::Event::Inputs(&inputs));
+        }
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(&self.role, Role::Primary(primary) if primary.is_serving())
+    }
+
+    pub(crate) fn on_query(&mut self, now: Now, waiter: Waiter, request: &QueryRequest<'_>) {
+        if request.bytes.len() > COMMAND_BYTES_MAX {
+            return self.refuse_size(waiter, "query");
+        }
+        if request.consistency == Consistency::Stale {
+            let view = self.adopted;
+            return self.answer_query(waiter, request.bytes, view, None);
+        }
+        match &self.role {
+            Role::Primary(primary) if primary.is_serving() => {
+                if !primary.has_room() {
+                    return self.answer(waiter, ReplyStatus::Overloaded, b"");
+                }
+                let query = Query {
+                    waiter,
+                    consistency: request.consistency,
+                    bytes: request.bytes.to_vec(),
+                };
+                self.tell_primary(now, primary::Event::Read(query));
+            }
+            _ => self.answer_hint(waiter, ReplyStatus::NotPrimary),
+        }
+    }
+
+    pub(crate) fn answer_query(
+        &mut self,
+        waiter: Waiter,
+        query: &[u8],
+        view: ViewId,
+        valid_until: Option<Instant>,
+    ) {
+        let from = self.answers.bytes().len();
+        self.state.query(query, self.answers.bytes());
+        let head = AnswerHead {
+            conn: waiter.conn,
+            id: waiter.id,
+            status: ReplyStatus::Done,
+            seen: Seen {
+                view,
+                index: self.state.applied(),
+            },
+            is_solo: self.is_solo(),
+            valid_until,
+        };
+        self.answers.push(head, from);
+    }
+
+    pub(crate) fn is_solo(&self) -> bool {
+        matches!(&self.role, Role::Primary(primary) if primary.is_solo())
+    }
+
+    pub(crate) fn refuse_size(&mut self, waiter: Waiter, what: &str) {
+        let words = format!("a {what} has at most {COMMAND_BYTES_MAX} bytes");
+        self.answer(waiter, ReplyStatus::Refused, words.as_bytes());
+    }
+
+    /// Answers with the address of the primary, as far as it is known.
+    pub(crate) fn answer_hint(&mut self, waiter: Waiter, status: ReplyStatus) {
+        let hint = self.primary_address().unwrap_or_default();
+        self.answer(waiter, status, hint.as_bytes());
+    }
+
+    pub(crate) fn answer(&mut self, waiter: Waiter, status: ReplyStatus, bytes: &[u8]) {
+        let from = self.answers.bytes().len();
+        self.answers.bytes().extend_from_slice(bytes);
+        let head = AnswerHead {
+            conn: waiter.conn,
+            id: waiter.id,
+            status,
+            seen: Seen {
+                view: self.adopted,
+                index: self.state.applied(),
+            },
+            is_solo: self.is_solo(),
+            valid_until: None,
+        };
+        self.answers.push(head, from);
+    }
+
+    pub(crate) fn on_inspect(&mut self, conn: ConnId) {
+        let reply = InspectReply {
+            name: self.config.identity.name.clone(),
+            incarnation: self.config.identity.life.incarnation,
+            standing: self.standing(),
+            state_digest: self.state.state_digest(),
+            sessions: self.state.session_count() as u64,
+        };
+        self.actions
+            .push_back(Action::Inspected(conn, Box::new(reply)));
+    }
+}

@@ -1,0 +1,128 @@
+//! The dialog with the view service: reports, renewals and swaps, each with its number.
+
+use std::collections::VecDeque;
+
+use standin_core::lease::LeaseHolder;
+use standin_core::message::Peer;
+use standin_core::time::{Duration, Instant, WallTime};
+use standin_core::view::{Reason, ViewId, ViewRecord};
+
+/// The term that is assumed before the record has told the real one.
+const TERM_ASSUMED: Duration = Duration::from_secs(1);
+
+/// What a replica knows of the view service, and through it.
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    pub(crate) is_up: bool,
+    number: u64,
+    /// Reports and swaps without an answer, with the time they were sent.
+    unanswered: VecDeque<(u64, Instant)>,
+    report_at: Instant,
+    /// The swap on its way: number, and whether it is an Activate, which renews the lease too.
+    swap: Option<(u64, bool)>,
+    pub(crate) lease: LeaseHolder,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) wall: WallTime,
+}
+
+impl Dialog {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_up: false,
+            number: 0,
+            unanswered: VecDeque::new(),
+            report_at: Instant::ZERO,
+            swap: None,
+            lease: LeaseHolder::new(),
+            peers: Vec::new(),
+            wall: WallTime::default(),
+        }
+    }
+
+    pub(crate) fn up(&mut self, now: Instant) {
+        self.is_up = true;
+        self.report_at = now;
+    }
+
+    pub(crate) fn down(&mut self) {
+        self.is_up = false;
+        self.unanswered.clear();
+        self.swap = None;
+    }
+
+    /// Wants the next report at once.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.report_at = now;
+    }
+
+    pub(crate) fn is_report_due(&self, now: Instant) -> bool {
+        self.is_up && now >= self.report_at
+    }
+
+    /// The number of a report that leaves now, which asks to renew the lease for `renew`.
+    pub(crate) fn report(&mut self, now: Instant, renew: Option<ViewId>, term: Duration) -> u64 {
+        self.report_at = now.plus((term / 5).max(Duration::from_millis(10)));
+        let number = self.next_number(now);
+        if let Some(view) = renew {
+            self.lease.sent(number, view, now);
+        }
+        number
+    }
+
+    /// The number of a swap that leaves now.
+    pub(crate) fn swap(&mut self, now: Instant, proposed: &ViewRecord) -> u64 {
+        let number = self.next_number(now);
+        let is_activate = proposed.reason == Reason::Activated;
+        if is_activate {
+            self.lease.sent(number, proposed.id(), now);
+        }
+        self.swap = Some((number, is_activate));
+        number
+    }
+
+    fn next_number(&mut self, now: Instant) -> u64 {
+        self.number += 1;
+        self.unanswered.push_back((self.number, now));
+        self.number
+    }
+
+    /// An answer came; all before it were answered too, for they are answered in order.
+    pub(crate) fn answered(&mut self, number: u64) {
+        self.unanswered.retain(|(sent, _)| *sent > number);
+    }
+
+    /// A swap was answered; whether it was an Activate.
+    pub(crate) fn swap_answered(&mut self, number: u64) -> bool {
+        self.answered(number);
+        match self.swap {
+            Some((sent, is_activate)) if sent == number => {
+                self.swap = None;
+                is_activate
+            }
+            _ => false,
+        }
+    }
+
+    /// When the view service will have been silent for too long: half a term, so that there is time
+    /// to ask again over another connection before the lease runs out.
+    pub(crate) fn silent_at(&self, term: Duration) -> Option<Instant> {
+        self.unanswered.front().map(|(_, sent)| sent.plus(term / 2))
+    }
+
+    pub(crate) fn deadline(&self, term: Duration) -> Option<Instant> {
+        if !self.is_up {
+            return None;
+        }
+        Some(
+            self.silent_at(term)
+                .map_or(self.report_at, |at| at.min(self.report_at)),
+        )
+    }
+}
+
+/// The lease term of a record.
+pub(crate) fn term_of(record: Option<&ViewRecord>) -> Duration {
+    record.map_or(TERM_ASSUMED, |record| {
+        Duration::from_millis(u64::from(record.term_ms))
+    })
+}

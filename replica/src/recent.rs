@@ -1,0 +1,48 @@
+//! The newest batches, kept in memory: what is applied and forwarded next is nearly always here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use standin_core::entry::{Batch, Index};
+
+/// Bytes of batches that are kept, at most (and one batch more).
+pub(crate) const RECENT_BYTES_MAX: usize = 64 << 20;
+
+/// A window over the end of the log.
+#[derive(Debug, Default)]
+pub(crate) struct RecentLog {
+    batches: VecDeque<Arc<Batch>>,
+    bytes: usize,
+}
+
+impl RecentLog {
+    /// Adds the batch that follows all others.
+    pub(crate) fn push(&mut self, batch: Arc<Batch>) {
+        if let Some(last) = self.batches.back() {
+            assert_eq!(
+                last.last().next(),
+                batch.first(),
+                "batches follow each other"
+            );
+        }
+        self.bytes += batch.bytes().len();
+        self.batches.push_back(batch);
+        while self.bytes > RECENT_BYTES_MAX && self.batches.len() > 1 {
+            if let Some(oldest) = self.batches.pop_front() {
+                self.bytes -= oldest.bytes().len();
+            }
+        }
+    }
+
+    /// The batch that holds `index`, if it is still here.
+    pub(crate) fn find(&self, index: Index) -> Option<&Arc<Batch>> {
+        let at = self.batches.partition_point(|batch| batch.last() < index);
+        self.batches.get(at).filter(|batch| batch.first() <= index)
+    }
+
+    /// The log was cut: nothing in here counts any more.
+    pub(crate) fn clear(&mut self) {
+        self.batches.clear();
+        self.bytes = 0;
+    }
+}

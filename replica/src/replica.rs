@@ -1,0 +1,421 @@
+//! The replica's decisions: adopting views, switching roles, applying, answering.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use standin_backup as backup;
+use standin_core::conn::ConnId;
+use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
+use standin_core::identity::{Durability, Identity};
+use standin_core::machine::StateMachine;
+use standin_core::message::{
+    Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
+    Standing, Swap, SwapReply,
+};
+use standin_core::state::Replicated;
+use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::view::{ViewId, ViewRecord};
+use standin_primary as primary;
+use standin_primary::{Payload, Primary};
+
+use crate::answers::{Answers, Request};
+use crate::apply::DigestLog;
+use crate::dialog::{Dialog, term_of};
+use crate::recent::RecentLog;
+use crate::roles::RoleEvent;
+
+/// What the log held when it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its end.
+    pub tip: LogTip,
+    /// Where views begin in it.
+    pub view_starts: ViewStarts,
+    /// The highest commit index that an entry names: everything up to there was committed.
+    pub commit: Index,
+    /// Everything up to here is certainly on the disk.
+    pub synced: Index,
+}
+
+/// What a replica is made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where others reach it.
+    pub address: String,
+    /// The durability level when it is primary.
+    pub durability: Durability,
+    /// A session's timeout when it is primary.
+    pub session_timeout: Duration,
+    /// Most sessions when it is primary.
+    pub sessions_max: u32,
+    /// Random, for the seeds of batches and the names of streams.
+    pub seed: u64,
+    /// The view that it adopted durably in an earlier life.
+    pub adopted: ViewId,
+    /// What the log held.
+    pub recovered: Recovered,
+    /// The operator said that this new store takes over the name of a lost one.
+    pub replace: bool,
+    /// Why it was put out of service in an earlier life, if it was.
+    pub quarantine: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The deadline that was asked for has come.
+    Deadline,
+    /// All input of this wake-up was handed in.
+    Flush,
+    /// A connection to the view service is ready.
+    ViewServiceUp,
+    /// That connection is gone.
+    ViewServiceDown,
+    /// The view service answers a report, or has news.
+    ReportReply(&'a ReportReply),
+    /// The view service answers a swap.
+    SwapReply(&'a SwapReply),
+    /// Requests of clients, all of one wake-up.
+    Requests(&'a [Request<'a>]),
+    /// The connection that [`Action::Dial`] asked for is ready.
+    Dialled(ConnId),
+    /// That connection is gone, or never came about.
+    DialClosed,
+    /// The primary that this replica follows says where the logs part.
+    Resume(ConnId, &'a Resume),
+    /// The primary that this replica follows sends entries.
+    Entries(ConnId, &'a Entries<'a>),
+    /// A follower asks to follow.
+    Follow(ConnId, &'a Follow),
+    /// A follower acknowledges.
+    Ack(ConnId, &'a Ack),
+    /// The other side of a stream knows a higher view.
+    HigherView(HigherView),
+    /// A connection that was accepted is gone.
+    Closed(ConnId),
+    /// Someone asks for this replica's state.
+    Inspect(ConnId),
+    /// Everything up to here is in the page cache.
+    Written(Index),
+    /// Everything up to here is on the disk.
+    Synced(Index),
+    /// The answer to [`Action::ReadLog`].
+    LogRead(ReadFor, Vec<u8>),
+    /// The log was cut durably: this is its end.
+    Cut(LogTip),
+    /// The view that [`Action::Adopt`] named is kept durably.
+    Adopted(ViewId),
+    /// The process is to end: give the lease back and answer nothing more.
+    Stop,
+}
+
+/// What a piece of the log is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFor {
+    /// To be applied here.
+    Apply,
+    /// To be compared with the primary's.
+    Check,
+    /// To be sent to a follower.
+    Follower(ConnId),
+}
+
+/// How much people should care about a line in the log output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Part of a normal life.
+    Info,
+    /// Something should be looked at.
+    Warn,
+    /// Something must be looked at.
+    Error,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send to the view service.
+    Report(Box<Report>),
+    /// Send to the view service.
+    Swap(Box<Swap>),
+    /// Send to the view service.
+    Release(Box<Release>),
+    /// The view service does not answer: connect anew, to another address if there is one.
+    RedialViewService,
+    /// Keep this view durably as the highest that was adopted; [`Event::Adopted`] tells when it is.
+    Adopt(ViewId),
+    /// Keep durably that this replica is out of service, and why.
+    Quarantine(String),
+    /// Append to the log; [`Event::Written`] tells when it is in the page cache.
+    Append(Arc<Batch>),
+    /// Make all that was appended durable; [`Event::Synced`] tells when it is.
+    Sync,
+    /// Read entries from an index on, at most about so many bytes; [`Event::LogRead`] answers.
+    ReadLog(ReadFor, Index, usize),
+    /// Remove everything after this index, durably; [`Event::Cut`] tells when it is done.
+    Cut(Index),
+    /// Connect to the primary at this address.
+    Dial(String),
+    /// Close the connection to the primary.
+    Hang,
+    /// Send to the primary.
+    Follow(ConnId, Box<Follow>),
+    /// Send to the primary.
+    Ack(ConnId, Ack),
+    /// Send to a follower.
+    Resume(ConnId, Resume),
+    /// Send to a follower.
+    Entries {
+        /// Its connection.
+        conn: ConnId,
+        /// The stream's name.
+        nonce: u64,
+        /// The view.
+        view: ViewId,
+        /// The message's number in the stream.
+        round: u64,
+        /// What may be applied.
+        commit: Index,
+        /// The entries.
+        payload: Payload,
+    },
+    /// Send to the other side of a stream.
+    HigherView(ConnId, ViewId),
+    /// Close a follower's connection.
+    CloseFollower(ConnId),
+    /// Send to whoever asked.
+    Inspected(ConnId, Box<InspectReply>),
+    /// Tell people.
+    Log(Level, String),
+}
+
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Follows, or waits for somebody to follow.
+    Backup(Box<backup::Backup>),
+    /// Candidate or primary.
+    Primary(Box<Primary>),
+    /// A higher view is being adopted: the old role has ended, the new one has not begun.
+    Between,
+    /// Out of service until an operator has looked at it.
+    Quarantined,
+}
+
+/// The log as far as decisions need it, kept whole while roles change.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    pub(crate) tip: LogTip,
+    pub(crate) view_starts: ViewStarts,
+    pub(crate) written: Index,
+    pub(crate) synced: Index,
+    pub(crate) commit: Index,
+}
+
+/// Watches that work gets on: a stalled replica must not keep its lease (`protocol.md` section 3).
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) at: Instant,
+    pub(crate) mark: (Index, Index),
+    pub(crate) sync_asked: Index,
+}
+
+/// One replica.
+#[derive(Debug)]
+pub struct Replica<M> {
+    pub(crate) config: Config,
+    pub(crate) state: Replicated<M>,
+    pub(crate) role: Role,
+    /// The record as last read, if its view is adopted.
+    pub(crate) record: Option<ViewRecord>,
+    /// The highest view adopted durably. Never falls, across crashes (S7).
+    pub(crate) adopted: ViewId,
+    /// The record whose view is being made durable.
+    pub(crate) adopting: Option<ViewRecord>,
+    pub(crate) dialog: Dialog,
+    pub(crate) log: Log,
+    pub(crate) recent: RecentLog,
+    pub(crate) digests: DigestLog,
+    pub(crate) progress: Progress,
+    /// A piece of the log is being read to be applied.
+    pub(crate) is_reading: bool,
+    /// Timers up to this entry were ordered and are not all applied yet.
+    pub(crate) timers_through: Index,
+    pub(crate) timer_at: Option<Instant>,
+    pub(crate) is_stopping: bool,
+    /// Bytes appended since a sync was last asked for.
+    pub(crate) unsynced_bytes: usize,
+    pub(crate) trouble: Option<String>,
+    pub(crate) answers: Answers,
+    pub(crate) actions: VecDeque<Action>,
+}
+
+impl<M: StateMachine> Replica<M> {
+    /// A replica at the start of its process.
+    #[must_use]
+    pub fn new(config: Config, now: Now) -> Self {
+        let recovered = config.recovered.clone();
+        let log = Log {
+            tip: recovered.tip,
+            view_starts: recovered.view_starts,
+            written: recovered.tip.index,
+            synced: recovered.synced,
+            commit: recovered.commit,
+        };
+        let progress = Progress {
+            at: now.boot,
+            mark: (Index::ZERO, Index::ZERO),
+            sync_asked: Index::ZERO,
+        };
+        let role = match &config.quarantine {
+            Some(_) => Role::Quarantined,
+            None => Role::Between,
+        };
+        Self {
+            adopted: config.adopted,
+            trouble: config.quarantine.clone(),
+            config,
+            state: Replicated::default(),
+            role,
+            record: None,
+            adopting: None,
+            dialog: Dialog::new(),
+            log,
+            recent: RecentLog::default(),
+            digests: DigestLog::default(),
+            progress,
+            is_reading: false,
+            timers_through: Index::ZERO,
+            timer_at: None,
+            is_stopping: false,
+            unsynced_bytes: 0,
+            answers: Answers::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one event. All actions of the one before must have been taken.
+    pub fn handle(&mut self, now: Now, event: Event<'_>) {
+        assert!(
+            self.actions.is_empty(),
+            "take all actions before the next event"
+        );
+        match event {
+            Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
+            Event::Flush => self.tell_role(now, RoleEvent::Flush),
+            Event::ViewServiceUp => self.dialog.up(now.boot),
+            Event::ViewServiceDown => self.dialog.down(),
+            Event::ReportReply(reply) => self.on_report_reply(now, reply),
+            Event::SwapReply(reply) => self.on_swap_reply(now, reply),
+            Event::Requests(requests) => self.on_requests(now, requests),
+            Event::Dialled(conn) => self.tell_backup(now, backup::Event::Connected(conn)),
+            Event::DialClosed => self.tell_backup(now, backup::Event::Closed),
+            Event::Resume(conn, resume) => {
+                self.tell_backup(now, backup::Event::Resume(conn, resume));
+            }
+            Event::Entries(conn, entries) => {
+                self.tell_backup(now, backup::Event::Entries(conn, entries));
+            }
+            Event::Follow(conn, follow) => self.on_follow(now, conn, follow),
+            Event::Ack(conn, ack) => self.on_ack(now, conn, ack),
+            Event::HigherView(higher) => self.on_higher_view(now, higher.view),
+            Event::Closed(conn) => self.tell_primary(now, primary::Event::Closed(conn)),
+            Event::Inspect(conn) => self.on_inspect(conn),
+            Event::Written(through) => {
+                self.log.written = self.log.written.max(through);
+                self.tell_role(now, RoleEvent::Written(through));
+            }
+            Event::Synced(through) => {
+                self.log.synced = self.log.synced.max(through);
+                self.tell_role(now, RoleEvent::Synced(through));
+            }
+            Event::LogRead(read, bytes) => self.on_log_read(now, read, bytes),
+            Event::Cut(tip) => self.on_cut(now, tip),
+            Event::Adopted(view) => self.on_adopted(now, view),
+            Event::Stop => self.on_stop(now),
+        }
+        self.apply_committed(now);
+        self.fire_timers(now);
+        self.watch_progress(now.boot);
+        self.report_if_due(now);
+    }
+
+    /// The next thing to do; `None` when there is nothing left.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Exchanges the answers that have come about for an empty `answers`.
+    pub fn take_answers(&mut self, answers: &mut Answers) {
+        assert!(answers.is_empty(), "hand in an empty one");
+        std::mem::swap(&mut self.answers, answers);
+    }
+
+    /// When [`Event::Deadline`] is wanted at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.wants_to_apply() {
+            return Some(Instant::ZERO);
+        }
+        let role = match &self.role {
+            Role::Backup(backup) => backup.deadline(),
+            Role::Primary(primary) => earliest(primary.deadline(), self.timer_at),
+            Role::Between | Role::Quarantined => None,
+        };
+        earliest(role, self.dialog.deadline(self.term()))
+    }
+
+    /// Whether requests of clients should be read at all: there is room for what they bring.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        match &self.role {
+            Role::Primary(primary) => primary.has_room(),
+            Role::Backup(_) | Role::Between | Role::Quarantined => true,
+        }
+    }
+
+    /// Where this replica stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing {
+            view: self.adopted,
+            role: self.role_name(),
+            last: self.log.tip,
+            commit: self.log.commit,
+            applied: self.state.applied(),
+            reply_digest: self.state.reply_digest().0,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn role_name(&self) -> RoleName {
+        let identity = &self.config.identity;
+        let is_named_backup = self.record.as_ref().is_some_and(|record| {
+            record.active
+                && record
+                    .backup
+                    .as_ref()
+                    .is_some_and(|member| member.name == identity.name)
+                && record.is_holder(identity)
+        });
+        match &self.role {
+            Role::Primary(primary) if primary.is_active() => RoleName::Primary,
+            Role::Primary(_) => RoleName::Candidate,
+            Role::Quarantined => RoleName::Quarantined,
+            Role::Backup(_) if is_named_backup => RoleName::Backup,
+            Role::Backup(_) | Role::Between => RoleName::Spare,
+        }
+    }
+
+    /// The replicated state.
+    #[must_use]
+    pub fn state(&self) -> &Replicated<M> {
+        &self.state
+    }
+
+    pub(crate) fn term(&self) -> Duration {
+        term_of(self.record.as_ref())
+    }
+}

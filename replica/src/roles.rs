@@ -1,0 +1,198 @@
+//! The roles at work: handing them events and carrying out what they ask.
+
+use standin_backup as backup;
+use standin_core::conn::ConnId;
+use standin_core::entry::Index;
+use standin_core::machine::StateMachine;
+use standin_core::message::{Ack, Consistency, Follow, Swap};
+use standin_core::time::Now;
+use standin_core::view::ViewRecord;
+use standin_primary as primary;
+
+use crate::replica::{Action, Level, ReadFor, Replica, Role};
+
+impl<M: StateMachine> Replica<M> {
+    pub(crate) fn on_follow(&mut self, now: Now, conn: ConnId, follow: &Follow) {
+        self.on_higher_view(now, follow.view);
+        match &self.role {
+            Role::Primary(_) => self.tell_primary(now, primary::Event::Follow(conn, follow)),
+            _ if follow.view < self.adopted => {
+                self.actions
+                    .push_back(Action::HigherView(conn, self.adopted));
+            }
+            _ => self.actions.push_back(Action::CloseFollower(conn)),
+        }
+    }
+
+    pub(crate) fn on_ack(&mut self, now: Now, conn: ConnId, ack: &Ack) {
+        if self.digests.contradicts(ack.applied, ack.reply_digest) {
+            let text = format!(
+                "a follower's replies up to entry {} differ from this replica's: one of the two is \
+                 wrong; it is dropped and both logs are kept for comparison",
+                ack.applied
+            );
+            self.actions.push_back(Action::Log(Level::Error, text));
+            self.tell_primary(now, primary::Event::Diverged(conn));
+            return;
+        }
+        self.tell_primary(now, primary::Event::Ack(conn, ack));
+    }
+
+    pub(crate) fn tell_role(&mut self, now: Now, event: RoleEvent) {
+        match &self.role {
+            Role::Primary(_) => self.tell_primary(now, event.for_primary()),
+            Role::Backup(_) => self.tell_backup(now, event.for_backup()),
+            Role::Between | Role::Quarantined => {}
+        }
+    }
+
+    pub(crate) fn tell_primary(&mut self, now: Now, event: primary::Event<'_>) {
+        if let Role::Primary(primary) = &mut self.role {
+            primary.handle(now, event);
+            self.carry_out_primary(now);
+        }
+    }
+
+    pub(crate) fn carry_out_primary(&mut self, now: Now) {
+        while let Role::Primary(primary) = &mut self.role
+            && let Some(action) = primary.next_action()
+        {
+            self.carry_out_primary_action(now, action);
+        }
+    }
+
+    pub(crate) fn carry_out_primary_action(&mut self, now: Now, action: primary::Action) {
+        match action {
+            primary::Action::Append(batch) => self.append(batch),
+            primary::Action::Sync => self.sync(),
+            primary::Action::Send {
+                conn,
+                nonce,
+                view,
+                round,
+                commit,
+                payload,
+            } => {
+                let action = Action::Entries {
+                    conn,
+                    nonce,
+                    view,
+                    round,
+                    commit,
+                    payload,
+                };
+                self.actions.push_back(action);
+            }
+            primary::Action::Resume(conn, resume) => {
+                self.actions.push_back(Action::Resume(conn, resume));
+            }
+            primary::Action::HigherView(conn, view) => {
+                self.actions.push_back(Action::HigherView(conn, view));
+            }
+            primary::Action::CloseFollower(conn) => {
+                self.actions.push_back(Action::CloseFollower(conn));
+            }
+            primary::Action::ReadLog {
+                conn,
+                from,
+                bytes_max,
+            } => {
+                let read = ReadFor::Follower(conn);
+                self.actions
+                    .push_back(Action::ReadLog(read, from, bytes_max));
+            }
+            primary::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
+            primary::Action::Answer(query) => {
+                let view = self.adopted;
+                let valid_until = match query.consistency {
+                    Consistency::Lease => self.dialog.lease.until(view),
+                    Consistency::Confirmed | Consistency::Stale => None,
+                };
+                self.answer_query(query.waiter, &query.bytes, view, valid_until);
+            }
+            primary::Action::Swap { expected, proposed } => {
+                self.swap(now, *expected, *proposed);
+            }
+            primary::Action::ReadRecord => self.dialog.hurry(now.boot),
+        }
+    }
+
+    pub(crate) fn swap(&mut self, now: Now, expected: ViewRecord, proposed: ViewRecord) {
+        if !self.dialog.is_up {
+            return; // it is asked again in time
+        }
+        let number = self.dialog.swap(now.boot, &proposed);
+        let identity = self.config.identity.clone();
+        let swap = Swap {
+            number,
+            identity,
+            expected,
+            proposed,
+        };
+        self.actions.push_back(Action::Swap(Box::new(swap)));
+    }
+
+    pub(crate) fn tell_backup(&mut self, now: Now, event: backup::Event<'_>) {
+        if let Role::Backup(backup) = &mut self.role {
+            backup.handle(now, event);
+        }
+        while let Role::Backup(backup) = &mut self.role
+            && let Some(action) = backup.next_action()
+        {
+            self.carry_out_backup_action(now, action);
+        }
+    }
+
+    pub(crate) fn carry_out_backup_action(&mut self, now: Now, action: backup::Action) {
+        match action {
+            backup::Action::Dial(address) => self.actions.push_back(Action::Dial(address)),
+            backup::Action::Hang => self.actions.push_back(Action::Hang),
+            backup::Action::Follow(conn, follow) => {
+                self.actions.push_back(Action::Follow(conn, follow));
+            }
+            backup::Action::Ack(conn, ack) => self.actions.push_back(Action::Ack(conn, ack)),
+            backup::Action::HigherView(conn, view) => {
+                self.actions.push_back(Action::HigherView(conn, view));
+            }
+            backup::Action::Append(batch) => self.append(batch),
+            backup::Action::Sync => self.sync(),
+            backup::Action::ReadLog(index) => {
+                self.actions
+                    .push_back(Action::ReadLog(ReadFor::Check, index, 1));
+            }
+            backup::Action::Cut(after) => self.actions.push_back(Action::Cut(after)),
+            backup::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
+            backup::Action::ReadRecord => self.dialog.hurry(now.boot),
+            backup::Action::Quarantine(why) => self.quarantine(&why),
+        }
+    }
+}
+
+/// Events that both roles know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RoleEvent {
+    Deadline,
+    Flush,
+    Written(Index),
+    Synced(Index),
+}
+
+impl RoleEvent {
+    pub(crate) fn for_primary(self) -> primary::Event<'static> {
+        match self {
+            Self::Deadline => primary::Event::Deadline,
+            Self::Flush => primary::Event::Flush,
+            Self::Written(through) => primary::Event::Written(through),
+            Self::Synced(through) => primary::Event::Synced(through),
+        }
+    }
+
+    pub(crate) fn for_backup(self) -> backup::Event<'static> {
+        match self {
+            Self::Deadline => backup::Event::Deadline,
+            Self::Flush => backup::Event::Flush,
+            Self::Written(through) => backup::Event::Written(through),
+            Self::Synced(through) => backup::Event::Synced(through),
+        }
+    }
+}

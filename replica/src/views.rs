@@ -1,0 +1,315 @@
+//! Adopting views and switching roles, in dialog with the view service.
+
+use standin_backup as backup;
+use standin_core::entry::Index;
+use standin_core::machine::StateMachine;
+use standin_core::message::{
+    Peer, Release, ReplyStatus, Report, ReportReply, SwapReply,
+};
+use standin_core::time::{Duration, Now};
+use standin_core::view::{ViewId, ViewRecord};
+use standin_primary as primary;
+use standin_primary::Primary;
+
+use crate::replica::{Action, Level, Replica, Role};
+
+impl<M: StateMachine> Replica<M> {
+    pub(crate) fn report_if_due(&mut self, now: Now) {
+        if self.is_stopping {
+            return;
+        }
+        let is_silent = self
+            .dialog
+            .silent_at(self.term())
+            .is_some_and(|at| now.boot >= at);
+        if is_silent && self.dialog.is_up {
+            self.dialog.down();
+            self.actions.push_back(Action::RedialViewService);
+            return;
+        }
+        if !self.dialog.is_report_due(now.boot) {
+            return;
+        }
+        let renew = match &self.role {
+            Role::Primary(primary) if primary.is_active() && !self.is_stalled(now.boot) => {
+                Some(self.adopted)
+            }
+            _ => None,
+        };
+        let number = self.dialog.report(now.boot, renew, self.term());
+        let report = Report {
+            number,
+            identity: self.config.identity.clone(),
+            address: self.config.address.clone(),
+            standing: self.standing(),
+            renew,
+            replace: self.config.replace,
+            trouble: self.trouble.clone(),
+        };
+        self.actions.push_back(Action::Report(Box::new(report)));
+    }
+
+    pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
+        self.dialog.answered(reply.number);
+        self.dialog.wall = reply.wall;
+        self.dialog.peers.clone_from(&reply.peers);
+        let Some(record) = &reply.record else { return };
+        if reply.granted {
+            let term = Duration::from_millis(u64::from(record.term_ms));
+            self.dialog.lease.granted(reply.number, term);
+        }
+        self.on_record(now, record);
+        self.tell_lease(now);
+        self.tell_peers(now);
+    }
+
+    pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
+        let is_activate = self.dialog.swap_answered(reply.number);
+        self.dialog.wall = reply.wall;
+        let Some(record) = &reply.record else { return };
+        if is_activate && reply.accepted {
+            let term = Duration::from_millis(u64::from(record.term_ms));
+            self.dialog.lease.granted(reply.number, term);
+        }
+        self.on_record(now, record);
+        self.tell_lease(now);
+    }
+
+    pub(crate) fn tell_lease(&mut self, now: Now) {
+        let until = self.dialog.lease.until(self.adopted);
+        self.tell_primary(now, primary::Event::Lease(until));
+    }
+
+    pub(crate) fn tell_peers(&mut self, now: Now) {
+        let Some(record) = &self.record else { return };
+        let find = |name, peers: &[Peer]| {
+            peers
+                .iter()
+                .find(|peer| peer.identity.name == name)
+                .cloned()
+        };
+        match &self.role {
+            Role::Backup(_) => {
+                let address = self.primary_address();
+                self.tell_backup(now, backup::Event::Primary(address));
+            }
+            Role::Primary(_) => {
+                let backup = record.backup.as_ref().map(|member| member.name.clone());
+                if let Some(peer) = backup.and_then(|name| find(name, &self.dialog.peers)) {
+                    let unseen = Duration::from_millis(peer.unseen_ms);
+                    self.tell_primary(now, primary::Event::BackupUnseen(unseen));
+                }
+            }
+            Role::Between | Role::Quarantined => {}
+        }
+    }
+
+    /// The address of the active primary, if that is another replica.
+    pub(crate) fn primary_address(&self) -> Option<String> {
+        let record = self.record.as_ref().filter(|record| record.active)?;
+        if record.primary.name == self.config.identity.name {
+            return None;
+        }
+        let is_primary = |peer: &&Peer| record.primary.is(&peer.identity);
+        self.dialog
+            .peers
+            .iter()
+            .find(is_primary)
+            .map(|peer| peer.address.clone())
+    }
+
+    pub(crate) fn on_higher_view(&mut self, now: Now, view: ViewId) {
+        if view > self.adopted {
+            self.dialog.hurry(now.boot);
+        }
+    }
+
+    pub(crate) fn on_record(&mut self, now: Now, record: &ViewRecord) {
+        let view = record.id();
+        if view < self.adopted {
+            let words = format!(
+                "the view service is at view {view}, lower than view {} that this replica has \
+                 adopted; its record is not the cluster's newest",
+                self.adopted
+            );
+            self.set_trouble(words);
+            return;
+        }
+        if let Some(adopting) = &mut self.adopting {
+            if view >= adopting.id() {
+                *adopting = record.clone();
+            }
+            self.end_role_unless_kept(record);
+            return;
+        }
+        if view > self.adopted {
+            self.end_role_unless_kept(record);
+            self.adopting = Some(record.clone());
+            self.actions.push_back(Action::Adopt(view));
+        } else if self.record.as_ref() != Some(record) {
+            self.enter(now, record.clone());
+        }
+    }
+
+    /// A higher view ends the role in a lower one at once, before it is durable: nothing of the lower
+    /// view is acknowledged or answered any more. Only a primary whose own Join or Drop this is goes
+    /// on, behind the same gate.
+    pub(crate) fn end_role_unless_kept(&mut self, record: &ViewRecord) {
+        let is_kept = matches!(&self.role, Role::Primary(primary)
+            if primary.is_active() && record.active && record.primary.is(&self.config.identity));
+        if !is_kept {
+            self.end_role();
+        }
+    }
+
+    pub(crate) fn on_adopted(&mut self, now: Now, view: ViewId) {
+        assert!(view > self.adopted, "the adopted view rises");
+        let from = self.adopted;
+        self.adopted = view;
+        let Some(record) = self.adopting.take() else {
+            return;
+        };
+        if record.id() > view {
+            self.adopting = Some(record.clone());
+            self.actions.push_back(Action::Adopt(record.id()));
+            return;
+        }
+        if matches!(self.role, Role::Primary(_)) {
+            self.dialog.lease.carry_over(from, view);
+        }
+        self.enter(now, record);
+    }
+
+    /// Takes up the role that a record of the adopted view gives.
+    pub(crate) fn enter(&mut self, now: Now, record: ViewRecord) {
+        assert_eq!(
+            record.id(),
+            self.adopted,
+            "rule R5: adopt durably, then act"
+        );
+        if !matches!(self.role, Role::Quarantined) {
+            self.trouble = None;
+        }
+        let was = self.role_name();
+        self.record = Some(record.clone());
+        let is_named = record.primary.is(&self.config.identity);
+        match &self.role {
+            Role::Quarantined => return,
+            Role::Primary(role) if is_named && (record.active || !role.is_active()) => {
+                let wall = self.dialog.wall;
+                self.tell_primary(now, primary::Event::Record(&record, wall));
+                self.tell_lease(now);
+            }
+            // Rule R4: an active view is taken up only by the candidate that activated it.
+            _ if is_named && !record.active && !self.is_stopping => {
+                self.end_role();
+                self.stand_as_candidate(now, record);
+            }
+            Role::Backup(_) if !is_named => self.tell_peers(now),
+            _ => {
+                self.end_role();
+                self.follow(now);
+            }
+        }
+        self.dialog.hurry(now.boot);
+        let (is, view) = (self.role_name(), self.adopted);
+        if was != is {
+            let text = format!("{} in view {view}", is.word());
+            self.actions.push_back(Action::Log(Level::Info, text));
+        }
+    }
+
+    pub(crate) fn stand_as_candidate(&mut self, now: Now, record: ViewRecord) {
+        let config = primary::Config {
+            identity: self.config.identity.clone(),
+            record,
+            durability: self.config.durability,
+            session_timeout: self.config.session_timeout,
+            sessions_max: self.config.sessions_max,
+            tip: self.log.tip,
+            view_starts: self.log.view_starts.clone(),
+            written: self.log.written,
+            synced: self.log.synced,
+            commit: self.log.commit,
+            applied: self.state.applied(),
+            seed: self.config.seed,
+        };
+        self.timers_through = Index::ZERO;
+        self.role = Role::Primary(Box::new(Primary::candidate(config, now)));
+        self.carry_out_primary(now);
+    }
+
+    pub(crate) fn follow(&mut self, now: Now) {
+        let config = backup::Config {
+            identity: self.config.identity.clone(),
+            view: self.adopted,
+            primary: if self.is_stopping {
+                None
+            } else {
+                self.primary_address()
+            },
+            tip: self.log.tip,
+            view_starts: self.log.view_starts.clone(),
+            written: self.log.written,
+            synced: self.log.synced,
+            commit: self.log.commit,
+            applied: self.state.applied(),
+            reply_digest: self.state.reply_digest().0,
+        };
+        self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
+        self.tell_backup(now, backup::Event::Deadline);
+    }
+
+    pub(crate) fn end_role(&mut self) {
+        if matches!(self.role, Role::Quarantined) {
+            return;
+        }
+        match std::mem::replace(&mut self.role, Role::Between) {
+            Role::Primary(primary) => {
+                self.timer_at = None;
+                let (waiters, queries) = primary.step_down();
+                for waiter in waiters {
+                    // It was ordered: the next primary may have it, or may not.
+                    self.answer_hint(waiter, ReplyStatus::OutcomeUnknown);
+                }
+                for query in queries {
+                    self.answer_hint(query.waiter, ReplyStatus::NotPrimary);
+                }
+            }
+            Role::Backup(_) => self.actions.push_back(Action::Hang),
+            Role::Between | Role::Quarantined => {}
+        }
+    }
+
+    pub(crate) fn on_stop(&mut self, _now: Now) {
+        self.is_stopping = true;
+        if let Role::Primary(primary) = &self.role
+            && primary.is_active()
+        {
+            let release = Release {
+                identity: self.config.identity.clone(),
+                view: self.adopted,
+            };
+            self.actions.push_back(Action::Release(Box::new(release)));
+        }
+        self.end_role();
+    }
+
+    pub(crate) fn quarantine(&mut self, why: &str) {
+        self.end_role();
+        let words = format!("quarantined: {why}");
+        self.actions.push_back(Action::Quarantine(words.clone()));
+        self.actions
+            .push_back(Action::Log(Level::Error, words.clone()));
+        self.trouble = Some(words.clone());
+        self.role = Role::Quarantined;
+    }
+
+    pub(crate) fn set_trouble(&mut self, words: String) {
+        if self.trouble.as_ref() != Some(&words) {
+            self.actions
+                .push_back(Action::Log(Level::Warn, words.clone()));
+            self.trouble = Some(words);
+        }
+    }
+}
