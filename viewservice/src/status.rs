@@ -259,10 +259,9 @@ fn best_survivor<'a>(facts: &Facts<'a>) -> Option<&'a ReplicaName> {
 impl Facts<'_> {
     /// Whether somebody serves, as far as the view service can tell.
     fn holds_lease(&self) -> bool {
-        self.state
-            .record
-            .as_ref()
-            .is_some_and(|record| record.active)
+        let record = self.state.record.as_ref();
+        record
+            .is_some_and(|record| record.active && primary_restarted(record, self.roster).is_none())
             && self.grantor.remaining(self.now).is_some()
             && !self.is_released
     }

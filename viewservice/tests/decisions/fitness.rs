@@ -1,0 +1,191 @@
+//! Who may come back alone (`protocol.md` section 7): the holders in the record, nobody else.
+
+use standin_core::identity::{BootId, Durability, StoreId};
+use standin_core::message::RoleName;
+use standin_core::view::{DataEpoch, ViewId, ViewNumber};
+
+use super::rig::{Rig, TERM, accepted};
+
+/// Both die; `name` is started again, changed by `change`; whether it becomes primary.
+fn comes_back(
+    durability: Durability,
+    name: &'static str,
+    change: impl FnOnce(&mut super::rig::Node),
+) -> (bool, String) {
+    let mut rig = Rig::pair_at(durability);
+    for name in ["a", "b"] {
+        rig.node(name).last = (2, 50);
+        rig.node(name).commit = 40;
+        rig.report(name);
+    }
+    rig.kill("a");
+    rig.kill("b");
+    rig.run(TERM + 100);
+    rig.start(name, 2);
+    change(rig.node(name));
+    rig.report(name);
+    rig.run(3 * TERM);
+    let (view, primary, _) = rig.view();
+    let words = rig.unavailable();
+    (view == 3 && primary == name, words)
+}
+
+#[test]
+fn a_restarted_process_holds_what_is_in_the_page_cache_or_on_disk() {
+    assert!(comes_back(Durability::Os, "a", |_| {}).0);
+    assert!(comes_back(Durability::Os, "b", |_| {}).0);
+    assert!(comes_back(Durability::Disk, "b", |_| {}).0);
+    let (serves, words) = comes_back(Durability::Memory, "b", |_| {});
+    assert!(!serves);
+    assert!(words.contains("b was restarted"), "{words}");
+    assert!(words.contains("start a ("), "{words}");
+}
+
+#[test]
+fn a_rebooted_machine_holds_what_is_on_disk() {
+    let reboot = |node: &mut super::rig::Node| node.identity.life.boot = BootId(8);
+    assert!(comes_back(Durability::Disk, "b", reboot).0);
+    let (serves, words) = comes_back(Durability::Os, "b", reboot);
+    assert!(!serves);
+    assert!(words.contains("the machine of b was rebooted"), "{words}");
+    assert!(
+        words.contains("standin recover --primary b --accept-loss"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_clean_stop_keeps_what_was_held() {
+    let clean = |node: &mut super::rig::Node| {
+        let before = super::rig::identity("b", 1).life;
+        node.identity.clean_lives.push(before);
+        node.identity.life.boot = BootId(8);
+    };
+    assert!(comes_back(Durability::Os, "b", clean).0);
+    assert!(comes_back(Durability::Memory, "b", clean).0);
+}
+
+#[test]
+fn a_replaced_disk_holds_nothing() {
+    let (serves, words) = comes_back(Durability::Disk, "b", |node| {
+        node.identity.store = StoreId(999);
+        node.last = (0, 0);
+        node.commit = 0;
+        node.replace = true;
+    });
+    assert!(!serves);
+    assert!(
+        words.contains("b runs on another data directory"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_store_that_comes_back_with_less_than_it_had_holds_nothing() {
+    let (serves, words) = comes_back(Durability::Disk, "b", |node| node.last = (2, 39));
+    assert!(!serves);
+    assert!(
+        words.contains("data directory of b is an old copy"),
+        "{words}"
+    );
+    let forgot_its_view = comes_back(Durability::Disk, "b", |node| {
+        node.view = Some(ViewId {
+            view: ViewNumber(1),
+            ..ViewId::default()
+        });
+    });
+    assert!(!forgot_its_view.0);
+    // What it had beyond the commit was answered to nobody.
+    assert!(comes_back(Durability::Disk, "b", |node| node.last = (2, 40)).0);
+}
+
+#[test]
+fn a_copy_of_a_role_holders_directory_is_recognised_after_a_restart_of_the_service() {
+    let mut rig = Rig::pair();
+    rig.kill("a");
+    rig.restart(TERM, 0);
+    rig.start("b", 1);
+    rig.node("b").identity.life.incarnation.nonce = 12345;
+    rig.run(5 * TERM);
+    assert_eq!(rig.view(), (2, "a".to_owned(), true));
+    let words = rig.unavailable();
+    assert!(
+        words.contains("data directory of b is an old copy"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_quarantined_holder_is_passed_over() {
+    let (serves, words) = comes_back(Durability::Os, "b", |node| {
+        node.role = RoleName::Quarantined;
+        node.trouble = Some("its log diverges at entry 7".to_owned());
+    });
+    assert!(!serves);
+    assert!(
+        words.contains("b is out of service: its log diverges at entry 7"),
+        "{words}"
+    );
+}
+
+/// Section 7, third row: B dies, Drop, P dies: only P may come back.
+#[test]
+fn a_dropped_backup_may_not_come_back_alone() {
+    let mut rig = Rig::pair();
+    rig.kill("b");
+    let dropped = rig.record().drop_backup(&rig.id("a"));
+    assert!(accepted(&rig.swap("a", dropped)));
+    rig.kill("a");
+    rig.start("b", 2);
+    rig.run(5 * TERM);
+    assert_eq!(rig.view(), (3, "a".to_owned(), true));
+    let words = rig.unavailable();
+    assert!(words.contains("start a (if that can never"), "{words}");
+    rig.start("a", 2);
+    rig.report("a");
+    assert_eq!(rig.view(), (4, "a".to_owned(), false));
+}
+
+/// Section 7, fifth row: P dies, B activates, B dies: only B may come back.
+#[test]
+fn a_deposed_primary_may_not_come_back_alone_once_its_successor_served() {
+    let mut rig = Rig::pair();
+    rig.kill("a");
+    rig.run(TERM);
+    let active = rig.record().activate(&rig.id("b"));
+    assert!(accepted(&rig.swap("b", active)));
+    rig.kill("b");
+    rig.start("a", 2);
+    rig.run(5 * TERM);
+    assert_eq!(rig.view(), (3, "b".to_owned(), true));
+    rig.start("b", 2);
+    rig.report("b");
+    assert_eq!(rig.view(), (4, "b".to_owned(), false));
+}
+
+#[test]
+fn a_new_data_epoch_begins_its_logs_anew() {
+    let mut rig = Rig::pair();
+    rig.node("c").last = (2, 50);
+    rig.node("c").commit = 50;
+    rig.report("c");
+    let mut state = rig.service.state().clone();
+    // As an operator's Force leaves it: c primary in a new data epoch, with a shorter log.
+    let record = state.record.as_mut().unwrap();
+    record.data_epoch = DataEpoch(1);
+    record.view = ViewNumber(9);
+    let mut rig = Rig::on(state, TERM, rig.now_ms);
+    rig.start("b", 1);
+    rig.node("b").last = (2, 50);
+    rig.node("b").commit = 50;
+    rig.node("b").view = Some(ViewId {
+        data_epoch: DataEpoch(0),
+        view: ViewNumber(2),
+    });
+    rig.report("b");
+    rig.node("b").view = None;
+    rig.node("b").last = (2, 3);
+    rig.node("b").commit = 3;
+    rig.run(2 * TERM);
+    assert_eq!(rig.view(), (10, "b".to_owned(), false));
+}

@@ -1,0 +1,13 @@
+//! Decision steps of the view service: one file per group, an event in, the actions compared.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod bootstrap;
+mod bounds;
+mod depose;
+mod fitness;
+mod lease;
+mod naming;
+mod restart;
+mod rig;
+mod status;
+mod swap;
