@@ -5,26 +5,49 @@
 //!
 //! # Run loop
 //! Call [`Net::poll`], handle its events (read [`Net::frames`], then [`Net::consume`] them, and
-//! [`Net::send`] answers), call [`Net::flush`] once, repeat.
+//! [`Net::send`] answers), call [`Net::flush`] once, repeat. Events may be spurious: `poll` may
+//! return without any.
 
+mod buffer;
+mod conn;
 mod event;
+mod input;
 mod limits;
+mod open;
+mod output;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod wait;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Waker};
 use standin_core::frame::Frame;
 use standin_core::identity::ClusterId;
 use standin_core::machine::MachineId;
-use standin_core::message::{Party, Refusal};
-use standin_core::time::{Duration, Instant, Now};
+use standin_core::message::{Message as _, Party, Refusal};
+use standin_core::time::{Duration, Instant};
 
+use crate::clock;
+use crate::log_limit::LogLimit;
 use crate::signals::Signals;
+use buffer::Pool;
+use conn::{Conn, Stage, Table};
+use open::Listener;
 
-pub use event::{CloseReason, ConnId, NetEvent};
+pub use event::{CloseReason, NetEvent};
 pub use limits::*;
+pub use standin_core::conn::ConnId;
+
+/// Most readiness events taken from the kernel at once; the rest come with the next wake-up.
+const READINESS_EVENTS_MAX: usize = 1024;
+/// Most warnings about connections per second; the rest are counted in one line.
+const WARNINGS_PER_SECOND_MAX: u32 = 20;
 
 /// Who this side is, and its bounds.
 #[derive(Clone, Debug)]
@@ -43,32 +66,86 @@ pub struct NetConfig {
 #[derive(Debug)]
 pub struct Net {
     config: NetConfig,
+    poll: Poll,
+    /// What the kernel said last; kept for its memory.
+    readiness: Events,
+    waker: Arc<Waker>,
+    signals: Option<Signals>,
+    listeners: Vec<Listener>,
+    /// No connection is accepted before this moment: the process is out of file descriptors.
+    accept_after: Option<Instant>,
+
+    conns: Table,
+    /// Accepted connections without a hello; ids rise, so the first is the oldest.
+    handshaking: BTreeSet<ConnId>,
+    /// When to look at which connection's deadline; at most one entry for each.
+    timers: BTreeSet<(Instant, ConnId)>,
+    /// Sockets that may have bytes, in the order in which they get their turn.
+    to_read: VecDeque<ConnId>,
+    /// Connections with unsent bytes.
+    dirty: Vec<ConnId>,
+    /// Connections with whole frames, reported until these are consumed.
+    with_input: Vec<ConnId>,
+    /// Connections that have ended but have whole frames left.
+    ended: Vec<ConnId>,
+    /// Ends that the next poll reports.
+    closed: Vec<(ConnId, CloseReason)>,
+    is_client_input_paused: bool,
+
+    pool: Pool,
+    /// Where every socket is read into; what came is then copied to its connection.
+    scratch: Vec<u8>,
+    warnings: LogLimit,
+    /// The boot clock after the last sleep.
+    now: Instant,
 }
 
 /// The whole frames that are buffered of one connection, oldest first.
-#[derive(Debug)]
-pub struct Frames<'a>(PhantomData<&'a ()>);
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
 
 impl<'a> Iterator for Frames<'a> {
     type Item = Frame<'a>;
 
     fn next(&mut self) -> Option<Frame<'a>> {
-        None
+        let frame = Frame::decode_again(self.rest)?;
+        self.rest = &self.rest[frame.len()..];
+        Some(frame)
     }
 }
 
-#[allow(
-    unused_variables,
-    clippy::unimplemented,
-    clippy::needless_pass_by_value
-)]
 impl Net {
     /// Makes an event loop without connections.
     ///
     /// # Errors
     /// When the kernel gives no more file descriptors.
     pub fn new(config: NetConfig) -> io::Result<Self> {
-        Ok(Self { config })
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), wait::WAKER)?);
+        Ok(Self {
+            poll,
+            waker,
+            readiness: Events::with_capacity(READINESS_EVENTS_MAX),
+            signals: None,
+            listeners: Vec::new(),
+            accept_after: None,
+            conns: Table::default(),
+            handshaking: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            to_read: VecDeque::new(),
+            dirty: Vec::new(),
+            with_input: Vec::new(),
+            ended: Vec::new(),
+            closed: Vec::new(),
+            is_client_input_paused: false,
+            pool: Pool::default(),
+            scratch: vec![0; config.limits.read_bytes_per_conn],
+            warnings: LogLimit::new(WARNINGS_PER_SECOND_MAX),
+            now: clock::boot(),
+            config,
+        })
     }
 
     /// Accepts connections at an address from now on, and returns the address: port 0 means any.
@@ -76,21 +153,28 @@ impl Net {
     /// # Errors
     /// When the address cannot be bound.
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
-        unimplemented!()
+        // Binds with SO_REUSEADDR, so that a restarted process need not wait for old connections.
+        let mut socket = mio::net::TcpListener::bind(addr)?;
+        let bound = socket.local_addr()?;
+        let token = wait::listener_token(self.listeners.len());
+        let registry = self.poll.registry();
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        self.listeners.push(Listener::new(socket));
+        Ok(bound)
     }
 
     /// Begins to connect to `HOST:PORT`. Resolving a name may block; a numeric address does not.
     ///
     /// The handshake must be done within `timeout`. Success shows as [`NetEvent::Ready`], failure as
-    /// [`NetEvent::Closed`].
+    /// [`NetEvent::Closed`]. What is sent before that follows the hello.
     pub fn connect(&mut self, addr: &str, now: Instant, timeout: Duration) -> ConnId {
-        unimplemented!()
+        self.open(addr, now, timeout)
     }
 
     /// What other threads use to make [`Net::poll`] return with [`NetEvent::Woken`].
     #[must_use]
-    pub fn waker(&self) -> Arc<mio::Waker> {
-        unimplemented!()
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     /// Reports signals as [`NetEvent::Signal`] from now on.
@@ -98,7 +182,12 @@ impl Net {
     /// # Errors
     /// When the kernel does not let the loop wait for them.
     pub fn watch_signals(&mut self, signals: Signals) -> io::Result<()> {
-        unimplemented!()
+        use std::os::fd::AsRawFd as _;
+        let fd = signals.as_raw_fd();
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd), wait::SIGNALS, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
     }
 
     /// Names the cluster in every handshake from now on.
@@ -106,73 +195,253 @@ impl Net {
         self.config.cluster = Some(cluster);
     }
 
-    /// Sleeps until there is something to report or `deadline` has come; clears `events`, then fills
-    /// it. Everything that is ready is read once, within the bounds.
-    ///
-    /// Returns the clocks as they were *after* the last byte was read: a grantor of leases may count
-    /// from it, because everything reported was sent before.
-    ///
-    /// # Errors
-    /// When the kernel fails to wait, which leaves nothing to do but stop.
-    pub fn poll(
-        &mut self,
-        deadline: Option<Instant>,
-        events: &mut Vec<NetEvent>,
-    ) -> io::Result<Now> {
-        unimplemented!()
+    /// Lets `write` append whole frames to a connection's output. Nothing is sent before
+    /// [`Net::flush`] or [`Net::poll`]. False: the connection is gone, and `write` was not called or
+    /// what it wrote was dropped.
+    pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_open()) else {
+            return false;
+        };
+        write(found.output.tail(&mut self.pool));
+        if !found.is_dirty && !found.output.is_empty() {
+            found.is_dirty = true;
+            self.dirty.push(conn);
+        }
+        let bytes = found.output.len();
+        if bytes > self.config.limits.output_bytes_max {
+            self.finish(conn, CloseReason::OutputFull { bytes });
+            return false;
+        }
+        true
+    }
+
+    /// Drops bytes from the front of a connection's input: the sum of `frame.len()` of the frames
+    /// that are done with.
+    pub fn consume(&mut self, conn: ConnId, bytes: usize) {
+        let Some(found) = self.conns.get_mut(conn) else {
+            return;
+        };
+        // Refusing it has dropped them already.
+        if matches!(found.stage, Stage::Lingering) {
+            return;
+        }
+        assert!(bytes <= found.whole, "{bytes} bytes of {}", found.whole);
+        found.whole -= bytes;
+        found.input.consume(bytes, &mut self.pool);
+        self.queue_read(conn);
+    }
+
+    /// Stops or continues reading and reporting a connection's input. Nothing is lost meanwhile.
+    pub fn pause_input(&mut self, conn: ConnId, paused: bool) {
+        if let Some(found) = self.conns.get_mut(conn) {
+            found.is_paused = paused;
+            self.release(conn);
+        }
+    }
+
+    /// Stops or continues reading and reporting the input of all accepted connections whose hello
+    /// said [`Party::Client`], those to come included.
+    pub fn pause_client_input(&mut self, paused: bool) {
+        let was_paused = std::mem::replace(&mut self.is_client_input_paused, paused);
+        if paused || !was_paused {
+            return;
+        }
+        let ids: Vec<_> = self.conns.ids().collect();
+        for id in ids {
+            self.release(id);
+        }
+    }
+
+    /// Says why to the other side, and closes the connection once that is sent.
+    pub fn refuse(&mut self, conn: ConnId, refusal: Refusal) {
+        let is_connected =
+            |found: &&mut Conn| found.is_open() && !matches!(found.stage, Stage::Connecting(_));
+        let Some(found) = self.conns.get_mut(conn).filter(is_connected) else {
+            return self.close(conn);
+        };
+        refusal.encode(found.output.tail(&mut self.pool));
+        if !found.is_dirty {
+            found.is_dirty = true;
+            self.dirty.push(conn);
+        }
+        self.linger(conn, CloseReason::RefusedHere(refusal));
+    }
+
+    /// Closes a connection at once; what is unsent is dropped, and so is what is not consumed.
+    pub fn close(&mut self, conn: ConnId) {
+        let Some(found) = self.conns.get_mut(conn) else {
+            return;
+        };
+        match found.stage {
+            // Gone for the owner already, who may still hold its id: leave it to be told why.
+            Stage::Lingering => {}
+            Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready => {
+                found.whole = 0;
+                if found.end.is_none() {
+                    self.finish(conn, CloseReason::Here);
+                } else {
+                    self.ended.retain(|&ended| ended != conn);
+                    self.remove(conn, None);
+                }
+            }
+        }
     }
 
     /// The whole frames that are buffered of a connection, without consuming them; none if it is
     /// gone. Their checksums have been checked.
     #[must_use]
     pub fn frames(&self, conn: ConnId) -> Frames<'_> {
-        unimplemented!()
+        let rest = match self.conns.get(conn) {
+            Some(found) => &found.input.as_slice()[..found.whole],
+            None => &[],
+        };
+        Frames { rest }
     }
-
-    /// Drops bytes from the front of a connection's input: the sum of `frame.len()` of the frames
-    /// that are done with.
-    pub fn consume(&mut self, conn: ConnId, bytes: usize) {
-        unimplemented!()
-    }
-
-    /// Lets `write` append whole frames to a connection's output. Nothing is sent before
-    /// [`Net::flush`] or [`Net::poll`]. False: the connection is gone, and `write` was not called or
-    /// what it wrote was dropped.
-    pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        unimplemented!()
-    }
-
-    /// Writes what is unsent, one write for each connection.
-    pub fn flush(&mut self) {}
 
     /// Unsent bytes of a connection; zero if it is gone.
     #[must_use]
     pub fn output_bytes(&self, conn: ConnId) -> usize {
-        unimplemented!()
+        self.conns.get(conn).map_or(0, |found| found.output.len())
     }
 
-    /// Stops or continues reading and reporting a connection's input. Nothing is lost meanwhile.
-    pub fn pause_input(&mut self, conn: ConnId, paused: bool) {}
-
-    /// Stops or continues reading and reporting the input of all accepted connections whose hello
-    /// said [`Party::Client`], those to come included.
-    pub fn pause_client_input(&mut self, paused: bool) {}
-
-    /// Says why to the other side, and closes the connection once that is sent.
-    pub fn refuse(&mut self, conn: ConnId, refusal: Refusal) {}
-
-    /// Closes a connection at once; what is unsent is dropped.
-    pub fn close(&mut self, conn: ConnId) {}
-
-    /// Connections that are open or being opened.
+    /// Connections that are open or being opened, those included whose handshake is not done.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        unimplemented!()
+        self.conns.len() - self.ended.len()
     }
 
     /// The other side's address, if the connection has one.
     #[must_use]
     pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
-        unimplemented!()
+        self.conns.get(conn)?.peer
+    }
+}
+
+/// The parts that the modules below share.
+impl Net {
+    /// Whether a connection's input is neither read nor reported at the moment.
+    fn is_held(&self, conn: &Conn) -> bool {
+        // Only a client's input is held for its output: it makes us answer. A replica's input says
+        // what has arrived and so makes the output shorter; and were the connecting side held too,
+        // both could wait for the other for ever.
+        let is_output_high = conn.output.len() >= self.config.limits.output_bytes_high;
+        conn.is_paused || conn.is_client && (self.is_client_input_paused || is_output_high)
+    }
+
+    /// Continues with what was kept waiting, if nothing holds the connection any more.
+    fn release(&mut self, id: ConnId) {
+        self.queue_read(id);
+        self.list_input(id);
+    }
+
+    /// Queues a socket to be read, if it may be.
+    fn queue_read(&mut self, id: ConnId) {
+        if self.conns.get(id).is_some_and(|conn| self.may_read(conn))
+            && let Some(conn) = self.conns.get_mut(id)
+            && !conn.is_queued
+        {
+            conn.is_queued = true;
+            self.to_read.push_back(id);
+        }
+    }
+
+    /// Lists a connection as having whole frames, if it has and they may be reported.
+    fn list_input(&mut self, id: ConnId) {
+        if self.conns.get(id).is_some_and(|conn| self.may_report(conn))
+            && let Some(conn) = self.conns.get_mut(id)
+            && !conn.is_listed
+        {
+            conn.is_listed = true;
+            self.with_input.push(id);
+        }
+    }
+
+    fn may_read(&self, conn: &Conn) -> bool {
+        let is_connected = !matches!(conn.stage, Stage::Connecting(_));
+        // The owner is behind; what it has not consumed is bounded by this.
+        let has_room = conn.whole < self.config.limits.read_bytes_per_conn;
+        conn.is_readable && is_connected && has_room && conn.stream.is_some() && !self.is_held(conn)
+    }
+
+    fn may_report(&self, conn: &Conn) -> bool {
+        conn.whole > 0 && !self.is_held(conn)
+    }
+
+    /// Ends a connection: closes its socket, and reports the end to an owner who knows of it, after
+    /// the whole frames that are left.
+    fn finish(&mut self, id: ConnId, reason: CloseReason) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if let Some(mut stream) = conn.stream.take() {
+            // Fails only if the kernel has forgotten the socket, which is what is wanted.
+            let _ = self.poll.registry().deregister(&mut stream);
+        }
+        conn.output.clear(&mut self.pool);
+        conn.deadline = None;
+        let timer = conn.armed.take();
+        if let Some(at) = timer {
+            self.timers.remove(&(at, id));
+        }
+        self.handshaking.remove(&id);
+        self.log_end(id, &reason);
+        match self.conns.get_mut(id) {
+            Some(conn) if conn.whole > 0 => {
+                conn.end = Some(reason);
+                self.ended.push(id);
+                self.list_input(id);
+            }
+            _ => self.remove(id, Some(reason)),
+        }
+    }
+
+    /// Takes a connection out of the table and has its end reported if its owner knows of it.
+    fn remove(&mut self, id: ConnId, reason: Option<CloseReason>) {
+        let Some(mut conn) = self.conns.remove(id) else {
+            return;
+        };
+        conn.input.clear(&mut self.pool);
+        if conn.is_known()
+            && let Some(reason) = reason.or(conn.end)
+        {
+            self.closed.push((id, reason));
+        }
+    }
+
+    /// Reports a connection as closed, and keeps its socket until the other side has been told why.
+    fn linger(&mut self, id: ConnId, reason: CloseReason) {
+        self.log_end(id, &reason);
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.is_known() {
+            self.closed.push((id, reason));
+        }
+        conn.stage = Stage::Lingering;
+        conn.whole = 0;
+        conn.is_paused = false;
+        conn.is_client = false;
+        conn.input.clear(&mut self.pool);
+        self.handshaking.remove(&id);
+        self.set_deadline(id, self.now.plus(self.config.limits.linger_timeout));
+        self.queue_read(id);
+    }
+
+    fn log_end(&mut self, id: ConnId, reason: &CloseReason) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if matches!(conn.stage, Stage::Lingering) {
+            return;
+        }
+        let side = if conn.is_accepted { "from" } else { "to" };
+        let peer = conn
+            .peer
+            .map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string());
+        if !reason.is_suspicious() {
+            log::debug!("the connection {side} {peer} ended: {reason}");
+        } else if self.warnings.admit(self.now) {
+            log::warn!("the connection {side} {peer} was closed: {reason}");
+        }
     }
 }

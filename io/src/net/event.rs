@@ -1,23 +1,10 @@
 //! What a [`super::Net`] reports.
 
-use std::fmt;
 use std::io;
 
+use standin_core::conn::ConnId;
 use standin_core::frame::FrameError;
 use standin_core::message::{Hello, Refusal};
-
-/// Names one connection of one [`super::Net`].
-///
-/// The low bits are its place in a table, the high ones a number that rises with every connection:
-/// an id is never given twice, and a later connection's id is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u64);
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "conn-{:x}", self.0)
-    }
-}
 
 /// Something that [`super::Net::poll`] reports.
 #[derive(Debug)]
@@ -52,6 +39,24 @@ pub enum NetEvent {
     Signal(i32),
 }
 
+impl CloseReason {
+    /// Whether it is the other side's doing and worth a warning: it may be broken or hostile.
+    pub(super) fn is_suspicious(&self) -> bool {
+        match self {
+            Self::Here | Self::Peer | Self::Connect(_) | Self::Failed(_) => false,
+            // The owner of the connection is told, and says more than could be said here.
+            Self::RefusedByPeer(_) => false,
+            Self::RefusedHere(_)
+            | Self::HandshakeTimeout
+            | Self::HandshakeCrowded
+            | Self::BadFrame(_)
+            | Self::OutOfPlace
+            | Self::PartialFrameTimeout
+            | Self::OutputFull { .. } => true,
+        }
+    }
+}
+
 /// Why a connection is gone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,13 +73,13 @@ pub enum CloseReason {
     /// The other side closed it.
     #[error("closed by the other side")]
     Peer,
-    /// The connection was never made.
+    /// The connection was never made, or not in time.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
     /// The connection broke.
     #[error("the connection failed: {0}")]
     Failed(#[source] io::Error),
-    /// No hello in time; for a connection that this side opened, also: not connected in time.
+    /// Connected, but no hello came in time.
     #[error("no hello within the time allowed")]
     HandshakeTimeout,
     /// Too many connections had not said hello, and this was the oldest.

@@ -1,0 +1,219 @@
+//! How connections come to be: accepting and connecting.
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use mio::Interest;
+use mio::net::{TcpListener, TcpStream};
+use nix::errno::Errno;
+use standin_core::conn::ConnId;
+use standin_core::message::{Hello, Message as _, Refusal};
+use standin_core::time::{Duration, Instant};
+
+use super::conn::Stage;
+use super::event::CloseReason;
+use super::{Net, socket, wait};
+
+/// Most connections accepted per listener and wake-up.
+const ACCEPTS_PER_POLL: usize = 64;
+/// How long accepting rests when the process or the machine has no file descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// A socket that accepts.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: TcpListener,
+    /// Connections may be waiting: nothing has shown the contrary since the kernel last said so.
+    pub(super) is_ready: bool,
+}
+
+impl Listener {
+    pub(super) fn new(socket: TcpListener) -> Self {
+        Self {
+            socket,
+            is_ready: false,
+        }
+    }
+}
+
+impl Net {
+    /// Accepts from every listener that is ready.
+    pub(super) fn accept(&mut self) {
+        if self.accept_after.is_some_and(|moment| self.now < moment) {
+            return;
+        }
+        self.accept_after = None;
+        for listener in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_POLL {
+                if !self.listeners[listener].is_ready || self.accept_after.is_some() {
+                    break;
+                }
+                self.accept_one(listener);
+            }
+        }
+    }
+
+    fn accept_one(&mut self, listener: usize) {
+        let listener = &mut self.listeners[listener];
+        match listener.socket.accept() {
+            Ok((stream, peer)) => self.accepted(stream, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.is_ready = false,
+            Err(error) if is_exhaustion(&error) => {
+                // The connection stays in the kernel's queue, so trying again at once would spin.
+                self.accept_after = Some(self.now.plus(ACCEPT_REST));
+                if self.warnings.admit(self.now) {
+                    log::warn!("cannot accept a connection: {error}");
+                }
+            }
+            // That one connection failed before it was accepted.
+            Err(error) => log::debug!("a connection failed before it was accepted: {error}"),
+        }
+    }
+
+    fn accepted(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        let limits = &self.config.limits;
+        if self.conns.len() >= limits.connections_max {
+            let mut refusal = Vec::new();
+            Refusal::Busy.encode(&mut refusal);
+            // A courtesy: an empty socket takes so few bytes, and if not, closing says enough.
+            let _ = stream.write(&refusal);
+            if self.warnings.admit(self.now) {
+                log::warn!("turned {peer} away: {} connections", self.conns.len());
+            }
+            return;
+        }
+        if let Err(error) = socket::prepare(&stream, limits.peer_silence_timeout) {
+            log::debug!("the connection from {peer} ended at once: {error}");
+            return;
+        }
+        let deadline = self.now.plus(limits.handshake_timeout);
+        let crowd = limits.handshaking_max;
+        let id = self.conns.insert(true, Stage::AwaitHello);
+        if let Err(error) = self.attach(id, stream, peer) {
+            self.finish(id, CloseReason::Failed(error));
+            return;
+        }
+        // The hello is often there already; if not, one read too many finds that out. A new socket
+        // has room for ours.
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.is_readable = true;
+            conn.is_writable = true;
+        }
+        self.set_deadline(id, deadline);
+        self.queue_read(id);
+        self.handshaking.insert(id);
+        if self.handshaking.len() > crowd
+            && let Some(&oldest) = self.handshaking.first()
+        {
+            self.finish(oldest, CloseReason::HandshakeCrowded);
+        }
+    }
+
+    /// Begins to connect.
+    pub(super) fn open(&mut self, addr: &str, now: Instant, timeout: Duration) -> ConnId {
+        let id = self.conns.insert(false, Stage::AwaitHello);
+        let mut addrs: VecDeque<_> = match addr.to_socket_addrs() {
+            Ok(addrs) => addrs.collect(),
+            Err(error) => {
+                self.finish(id, CloseReason::Connect(error));
+                return id;
+            }
+        };
+        let first = addrs.pop_front();
+        let hello = self.own_hello();
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stage = Stage::Connecting(addrs);
+            hello.encode(conn.output.tail(&mut self.pool));
+        }
+        self.set_deadline(id, now.plus(timeout));
+        match first {
+            Some(first) => self.try_addr(id, first),
+            None => {
+                let error = io::Error::other("the name has no address");
+                self.finish(id, CloseReason::Connect(error));
+            }
+        }
+        id
+    }
+
+    fn try_addr(&mut self, id: ConnId, addr: SocketAddr) {
+        let attempt = TcpStream::connect(addr);
+        if let Err(error) = attempt.and_then(|stream| self.attach(id, stream, addr)) {
+            self.try_next_addr(id, error);
+        }
+    }
+
+    fn try_next_addr(&mut self, id: ConnId, error: io::Error) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if let Some(mut stream) = conn.stream.take() {
+            // Fails only if the kernel has forgotten the socket, which is what is wanted.
+            let _ = self.poll.registry().deregister(&mut stream);
+        }
+        let next = match &mut conn.stage {
+            Stage::Connecting(rest) => rest.pop_front(),
+            Stage::AwaitHello | Stage::Ready | Stage::Lingering => None,
+        };
+        match next {
+            Some(addr) => self.try_addr(id, addr),
+            None => self.finish(id, CloseReason::Connect(error)),
+        }
+    }
+
+    /// Looks whether a connection that is being made has been made, or has failed.
+    pub(super) fn check_connecting(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(stream) = &conn.stream else {
+            return;
+        };
+        let outcome = match stream.take_error() {
+            Ok(Some(error)) | Err(error) => Err(error),
+            Ok(None) => stream.peer_addr(),
+        };
+        let silence = self.config.limits.peer_silence_timeout;
+        match outcome.and_then(|_| socket::prepare(stream, silence)) {
+            Ok(()) => {
+                conn.stage = Stage::AwaitHello;
+                conn.is_writable = true;
+                conn.is_readable = true;
+                self.mark_dirty(id);
+                self.queue_read(id);
+            }
+            // The event was spurious: the kernel is still connecting.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => self.try_next_addr(id, error),
+        }
+    }
+
+    fn attach(&mut self, id: ConnId, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = wait::conn_token(id);
+        self.poll
+            .registry()
+            .register(&mut stream, token, interest)?;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.peer = Some(peer);
+            conn.stream = Some(stream);
+        }
+        Ok(())
+    }
+
+    /// What this side says of itself.
+    pub(super) fn own_hello(&self) -> Hello {
+        let config = &self.config;
+        Hello::new(config.party, config.cluster, config.machine.clone())
+    }
+}
+
+/// Whether accepting failed for want of something that only time or other processes give back.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
+}

@@ -1,0 +1,27 @@
+//! Options of a connected socket.
+
+use std::io;
+
+use mio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
+use standin_core::time::Duration;
+
+/// Probes that fit into the time after which a silent host is given up.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Sends small frames at once, and has the kernel notice a host that vanished without a word.
+///
+/// Without the latter a connection to a host that lost its power stays open for about a quarter of
+/// an hour: keepalive finds it when nothing is in flight, the user timeout when something is.
+pub(super) fn prepare(stream: &TcpStream, peer_silence_timeout: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let timeout_ms = u32::try_from(peer_silence_timeout.as_millis()).unwrap_or(u32::MAX);
+    let timeout_s = u32::try_from(peer_silence_timeout.as_secs()).unwrap_or(u32::MAX);
+    let interval_s = (timeout_s / (KEEPALIVE_PROBES + 1)).max(1);
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &interval_s)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &interval_s)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &timeout_ms)?;
+    Ok(())
+}

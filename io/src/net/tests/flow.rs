@@ -1,0 +1,290 @@
+//! That what was sent arrives: in order, once, whole, and fairly.
+
+use std::io::Write as _;
+use std::thread;
+
+use nix::sys::signal::{Signal, raise};
+
+use super::*;
+
+#[test]
+fn frames_of_all_sizes_arrive_in_order() {
+    let (mut near, mut far) = (Node::new(Party::Replica), Node::new(Party::Replica));
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    let sizes = [0, 1, 100, 70_000, 3, 2 << 20, 0, 1 << 20, 12];
+    for (number, size) in (0_u8..).zip(sizes) {
+        let payload = vec![number; size];
+        assert!(near.send(at_near, &payload));
+        assert!(far.send(at_far, &payload));
+    }
+    turn_until([&mut near, &mut far], |[near, far]| {
+        near.frames.len() == sizes.len() && far.frames.len() == sizes.len()
+    });
+    for frames in [&near.frames, &far.frames] {
+        for ((number, size), (_, _, payload)) in (0_u8..).zip(sizes).zip(frames) {
+            assert!(*payload == vec![number; size], "frame {number}");
+        }
+    }
+    assert_eq!(near.net.output_bytes(at_near), 0);
+}
+
+#[test]
+fn a_frame_that_comes_byte_by_byte_arrives() {
+    let mut server = Node::new(Party::Replica);
+    let mut stream = raw(server.addr);
+    let mut bytes = hello_of(Party::Client);
+    frame_into(&mut bytes, b"slowly");
+    for byte in bytes {
+        stream.write_all(&[byte]).unwrap();
+        server.turn();
+    }
+    turn_until([&mut server], |[server]| server.frames.len() == 1);
+    assert_eq!(server.frames[0].2, b"slowly");
+}
+
+#[test]
+fn frames_of_several_connections_can_be_held_at_once() {
+    let mut server = Node::new(Party::Replica);
+    server.consumes = false;
+    let mut clients = [Node::new(Party::Client), Node::new(Party::Client)];
+    let [first, second] = &mut clients;
+    let (near_first, far_first) = pair(first, &mut server);
+    let (near_second, far_second) = pair(second, &mut server);
+    first.send(near_first, b"one");
+    second.send(near_second, b"two");
+    turn_until([first, second, &mut server], |[.., server]| {
+        [far_first, far_second]
+            .iter()
+            .all(|id| server.net.frames(*id).count() == 1)
+    });
+    let held: Vec<_> = [far_first, far_second]
+        .into_iter()
+        .flat_map(|id| server.net.frames(id))
+        .collect();
+    assert_eq!(
+        (held[0].payload, held[1].payload),
+        (b"one".as_slice(), b"two".as_slice())
+    );
+}
+
+#[test]
+fn what_is_not_consumed_is_reported_again() {
+    let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
+    far.consumes = false;
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    near.send(at_near, b"one");
+    near.send(at_near, b"two");
+    turn_until([&mut near, &mut far], |[_, far]| {
+        far.net.frames(at_far).count() == 2
+    });
+    let one = far.net.frames(at_far).next().unwrap().len();
+    far.net.consume(at_far, one);
+    let mut events = Vec::new();
+    far.net.poll(None, &mut events).unwrap();
+    assert!(matches!(events[..], [NetEvent::Input { conn }] if conn == at_far));
+    far.consumes = true;
+    far.turn();
+    assert_eq!(far.frames[0].2, b"two");
+    let soon = clock::boot().plus(Duration::from_millis(1));
+    far.net.poll(Some(soon), &mut events).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn the_end_is_reported_after_the_last_frame_is_consumed() {
+    let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
+    far.consumes = false;
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    near.send(at_near, b"last words");
+    near.net.flush();
+    near.net.close(at_near);
+    near.turn();
+    assert!(matches!(near.closed[..], [(_, CloseReason::Here)]));
+    turn_until([&mut far], |[far]| far.net.frames(at_far).count() == 1);
+    turn_until([&mut far], |[far]| !far.send(at_far, b""));
+    assert!(far.closed.is_empty());
+    assert_eq!(far.net.connection_count(), 0);
+    far.consumes = true;
+    turn_until([&mut far], |[far]| far.is_closed(at_far));
+    assert_eq!(far.frames[0].2, b"last words");
+    assert!(matches!(far.closed[..], [(_, CloseReason::Peer)]));
+}
+
+#[test]
+fn pausing_and_resuming_loses_nothing() {
+    let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    let total = 3000_u32;
+    let mut sent = 0_u32;
+    let mut turns = 0_u32;
+    turn_until([&mut near, &mut far], |[near, far]| {
+        turns += 1;
+        let paused = turns % 3 != 0;
+        match turns % 2 {
+            0 => far.net.pause_input(at_far, paused),
+            _ => far.net.pause_client_input(paused),
+        }
+        for _ in 0..100.min(total - sent) {
+            assert!(near.send(at_near, &[&sent.to_le_bytes()[..], &[7; 500]].concat()));
+            sent += 1;
+        }
+        if sent == total {
+            far.net.pause_input(at_far, false);
+            far.net.pause_client_input(false);
+        }
+        far.frames.len() == total as usize
+    });
+    for (number, (_, _, payload)) in (0_u32..).zip(&far.frames) {
+        assert_eq!(payload[..4], number.to_le_bytes());
+    }
+}
+
+#[test]
+fn a_paused_connection_is_not_read() {
+    let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    far.net.pause_input(at_far, true);
+    // More than the kernel's buffers hold, so that some must wait at the sender.
+    for _ in 0..20 {
+        near.send(at_near, &vec![1; 2 << 20]);
+    }
+    let (mut before, mut unchanged) = (0, 0);
+    turn_until([&mut near, &mut far], |[near, _]| {
+        let left = near.net.output_bytes(at_near);
+        unchanged = if left == before { unchanged + 1 } else { 0 };
+        before = left;
+        left > 0 && unchanged > 20
+    });
+    assert!(far.frames.is_empty());
+    assert_eq!(far.net.frames(at_far).count(), 0);
+    far.net.pause_input(at_far, false);
+    turn_until([&mut near, &mut far], |[_, far]| far.frames.len() == 20);
+}
+
+#[test]
+fn only_clients_are_paused_together() {
+    let mut server = Node::new(Party::Replica);
+    let (mut client, mut replica) = (Node::new(Party::Client), Node::new(Party::Replica));
+    let (from_client, at_client) = pair(&mut client, &mut server);
+    let (from_replica, at_replica) = pair(&mut replica, &mut server);
+    server.net.pause_client_input(true);
+    client.send(from_client, b"client");
+    client.turn();
+    replica.send(from_replica, b"replica");
+    turn_until([&mut client, &mut replica, &mut server], |[.., server]| {
+        !server.frames.is_empty()
+    });
+    assert_eq!(server.frames[0].0, at_replica);
+    server.net.pause_client_input(false);
+    turn_until([&mut client, &mut server], |[_, server]| {
+        server.frames.len() == 2
+    });
+    assert_eq!(server.frames[1].0, at_client);
+}
+
+#[test]
+fn a_noisy_peer_does_not_keep_others_waiting() {
+    let limits = NetLimits {
+        read_bytes_per_conn: 16 << 10,
+        read_bytes_per_poll: 32 << 10,
+        ..NetLimits::default()
+    };
+    let mut server = Node::limited(limits);
+    let addr = server.addr;
+    let noisy = thread::spawn(move || {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(&hello_of(Party::Client)).unwrap();
+        let noise: Vec<u8> = (0..1000).flat_map(|_| frame_of(&[0; 100])).collect();
+        // Ends when the server is dropped.
+        while stream.write_all(&noise).is_ok() {}
+    });
+    turn_until([&mut server], |[server]| server.frames.len() > 1000);
+    let noisy_id = server.frames[0].0;
+    let mut quiet: Vec<_> = (0..8).map(|_| raw(addr)).collect();
+    for stream in &mut quiet {
+        stream.write_all(&hello_of(Party::Client)).unwrap();
+    }
+    turn_until([&mut server], |[server]| server.ready.len() == 9);
+    for round in 1..=50 {
+        server.frames.clear();
+        for stream in &mut quiet {
+            stream.write_all(&frame_of(b"quiet")).unwrap();
+        }
+        let mut turns = 0;
+        turn_until([&mut server], |[server]| {
+            turns += 1;
+            let heard = server.frames.iter().filter(|frame| frame.0 != noisy_id);
+            heard.count() == quiet.len()
+        });
+        // Eight quiet ones and the noisy one: whoever is queued comes first within a few wake-ups.
+        assert!(turns < 20, "round {round} took {turns} wake-ups");
+    }
+    drop(server);
+    noisy.join().unwrap();
+}
+
+#[test]
+fn the_waker_wakes_from_another_thread_and_its_wakes_merge() {
+    let mut node = Node::new(Party::Client);
+    let waker = node.net.waker();
+    let other = thread::spawn(move || {
+        for _ in 0..10 {
+            waker.wake().unwrap();
+        }
+    });
+    let mut events = Vec::new();
+    node.net.poll(None, &mut events).unwrap();
+    assert!(matches!(events[..], [NetEvent::Woken]), "{events:?}");
+    other.join().unwrap();
+}
+
+#[test]
+fn signals_are_reported() {
+    let mut node = Node::new(Party::Client);
+    node.net.watch_signals(Signals::block().unwrap()).unwrap();
+    // To this thread alone, which blocks it: other tests' threads do not.
+    raise(Signal::SIGTERM).unwrap();
+    turn_until([&mut node], |[node]| !node.signals.is_empty());
+    assert_eq!(node.signals, [Signal::SIGTERM as i32]);
+}
+
+#[test]
+fn a_sleep_lasts_until_the_deadline_and_reads_the_clock_after_it() {
+    let mut node = Node::new(Party::Client);
+    let mut events = Vec::new();
+    let deadline = clock::boot().plus(Duration::from_micros(20_300));
+    let mut polls = 0;
+    while node.net.poll(Some(deadline), &mut events).unwrap().boot < deadline {
+        polls += 1;
+    }
+    assert!(polls < 5, "spun {polls} times");
+}
+
+#[test]
+fn a_stale_id_finds_nothing() {
+    let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
+    far.consumes = false;
+    let (at_near, at_far) = pair(&mut near, &mut far);
+    far.net.close(at_far);
+    turn_until([&mut near, &mut far], |[near, far]| {
+        near.is_closed(at_near) && far.is_closed(at_far)
+    });
+    let (again, at_far_again) = pair(&mut near, &mut far);
+    near.send(again, b"for the new one");
+    turn_until([&mut near, &mut far], |[_, far]| {
+        far.net.frames(at_far_again).count() == 1
+    });
+    assert_eq!(far.net.frames(at_far).count(), 0);
+    far.net.consume(at_far, 1);
+    far.net.pause_input(at_far, true);
+    far.net.close(at_far);
+    far.net.refuse(at_far, Refusal::Protocol);
+    assert!(!far.send(at_far, b"nobody"));
+    assert_eq!(
+        (far.net.output_bytes(at_far), far.net.peer_addr(at_far)),
+        (0, None)
+    );
+    assert_eq!(far.net.frames(at_far_again).count(), 1);
+    far.turn();
+    assert_eq!(far.closed.len(), 1);
+}
