@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What is run on Standin rather than in it: the demo, and the cluster harness under it; the benchmark
+//! and its relay floor.
+
+pub mod bench;
+pub mod cluster;
+pub mod demo;
