@@ -419,3 +419,6 @@ impl SegmentLog {
 fn sync_log_dir(dir: &Path) -> Result<(), LogError> {
     sync_dir(dir).map_err(LogError::io("syncing", dir))
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,19 @@ impl SyncRequest {
         self.through
     }
 
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files
+            .iter()
+            .map(|segment| segment.path.clone())
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn dir(&self) -> Option<&std::path::Path> {
+        self.dir.as_deref()
+    }
+
     /// Takes in a request that was made later: one round of syncs then serves both.
     pub(crate) fn merge(&mut self, later: Self) {
         for file in later.files {

@@ -1,0 +1,183 @@
+//! What needs to reach into the log: writes and syncs that fail.
+
+use std::fs::OpenOptions;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind};
+use standin_core::time::WallTime;
+use standin_core::view::ViewNumber;
+
+use super::*;
+use crate::log_thread::LogThread;
+
+const CONFIG: LogConfig = LogConfig {
+    segment_bytes: SEGMENT_BYTES_MIN,
+};
+
+fn open(dir: &Path) -> SegmentLog {
+    let ids = SegmentIds {
+        cluster: ClusterId(1),
+        store: StoreId(2),
+        machine: MachineId::new("counter", 1).unwrap(),
+    };
+    SegmentLog::open(dir, ids, CONFIG).unwrap().0
+}
+
+fn batch(tip: LogTip) -> Batch {
+    let stamp = BatchStamp {
+        view: ViewNumber(1),
+        time: WallTime(1),
+        seed: 2,
+        commit: Index::ZERO,
+    };
+    let mut builder = BatchBuilder::new(tip, stamp);
+    let kind = if tip.index == Index::ZERO {
+        EntryKind::ViewStart
+    } else {
+        EntryKind::OpenSession
+    };
+    builder.push(kind, |out| out.extend_from_slice(&[7; 100]));
+    builder.finish().unwrap()
+}
+
+/// A file that takes the place of a segment's.
+fn fake(path: &str, writable: bool) -> Arc<OpenSegment> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .open(path)
+        .unwrap();
+    Arc::new(OpenSegment {
+        path: PathBuf::from(path),
+        file,
+    })
+}
+
+#[test]
+fn the_first_failed_write_is_final() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    let good = batch(log.tip());
+    log.append(&good).unwrap();
+    // A disk without room.
+    let active = std::mem::replace(&mut log.active, fake("/dev/full", true));
+    let next = batch(log.tip());
+    let error = log.append(&next).unwrap_err();
+    assert!(matches!(error, LogError::Io { .. }), "{error}");
+    assert_eq!(log.tip(), good.tip());
+    // There is room again, and that changes nothing.
+    log.active = active;
+    assert!(matches!(log.append(&next), Err(LogError::Failed)));
+    assert!(matches!(log.cut(Index::ZERO), Err(LogError::Failed)));
+    assert!(matches!(log.sync_now(), Err(LogError::Failed)));
+    assert!(log.sync_request().is_none());
+    assert_eq!(log.durable(), Index::ZERO);
+    // What was there before can still be read, and is there after a restart.
+    assert_eq!(log.read(Index(1), 1000).unwrap(), good.bytes());
+    drop(log);
+    let mut log = open(root.path());
+    assert_eq!(log.tip(), good.tip());
+    log.append(&next).unwrap();
+}
+
+#[test]
+fn a_failed_roll_is_final() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    // The name that the next segment would be prepared under is taken.
+    fs::create_dir(root.path().join("log/next-1")).unwrap();
+    let error = loop {
+        let next = batch(log.tip());
+        if let Err(error) = log.append(&next) {
+            break error;
+        }
+    };
+    assert!(matches!(error, LogError::Io { .. }), "{error}");
+    fs::remove_dir(root.path().join("log/next-1")).unwrap();
+    let next = batch(log.tip());
+    assert!(matches!(log.append(&next), Err(LogError::Failed)));
+}
+
+#[test]
+fn a_failed_cut_is_final() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    for _ in 0..5 {
+        let next = batch(log.tip());
+        log.append(&next).unwrap();
+    }
+    fs::remove_dir(root.path().join("cut")).unwrap();
+    log.cut(Index(2)).unwrap_err();
+    let next = batch(log.tip());
+    assert!(matches!(log.append(&next), Err(LogError::Failed)));
+}
+
+#[test]
+fn a_failed_sync_is_reported_once_and_never_tried_again() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    let next = batch(log.tip());
+    log.append(&next).unwrap();
+    let (sender, wakes) = channel();
+    let thread = LogThread::start(move || sender.send(()).unwrap_or_default());
+    // The kernel cannot sync a device without storage.
+    let active = std::mem::replace(&mut log.active, fake("/dev/null", false));
+    thread.sync(log.sync_request().unwrap());
+    wakes.recv_timeout(Duration::from_secs(30)).unwrap();
+    // The log knows at once, before anybody has polled.
+    log.active = active;
+    let next = batch(log.tip());
+    assert!(matches!(log.append(&next), Err(LogError::Failed)));
+    let error = thread.poll().unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LogError::Io {
+                doing: "syncing",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(thread.poll().is_none());
+    assert_eq!(log.durable(), Index::ZERO);
+    // A request from before the failure was noticed is refused, good as its file may be.
+    let files = vec![Arc::clone(&log.active)];
+    let late = SyncRequest::new(files, None, Index(1), &log.state);
+    thread.sync(late);
+    drop(thread);
+    assert!(wakes.try_recv().is_err(), "nothing was done");
+    assert_eq!(log.durable(), Index::ZERO);
+}
+
+#[test]
+fn a_sync_covers_every_segment_that_was_written_since_the_last_one() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    while log.segments.len() < 4 {
+        let next = batch(log.tip());
+        log.append(&next).unwrap();
+    }
+    let request = log.sync_request().unwrap();
+    let segments: Vec<_> = log
+        .segments
+        .iter()
+        .map(|segment| segment.path.clone())
+        .collect();
+    assert_eq!(request.paths(), segments);
+    assert_eq!(request.dir(), Some(&*log.paths.log), "their names, too");
+    // From then on only what is new, until a sync has failed or the log rolls again.
+    let next = batch(log.tip());
+    log.append(&next).unwrap();
+    let later = log.sync_request().unwrap();
+    assert_eq!(later.paths(), [log.active.path.clone()]);
+    assert_eq!(later.dir(), None);
+    // Together they cover what each one does.
+    let mut both = request;
+    both.merge(later);
+    assert_eq!(both.paths(), segments);
+    assert_eq!(both.dir(), Some(&*log.paths.log));
+    assert_eq!(both.complete(), Some(log.tip().index));
+    assert_eq!(log.sync_upkeep().map(|request| request.through()), None);
+}

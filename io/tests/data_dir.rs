@@ -1,0 +1,321 @@
+//! A replica's data directory: formatting, refusals, lives, the lock.
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use standin_core::identity::{
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, ReplicaName, StoreId,
+};
+use standin_core::machine::MachineId;
+use standin_core::view::{DataEpoch, ViewId, ViewNumber};
+use standin_io::data_dir::{DataDir, DataDirError, DirLock, LockError, MetaError, boot_id};
+
+fn name() -> ReplicaName {
+    ReplicaName::new("a").unwrap()
+}
+
+fn machine() -> MachineId {
+    MachineId::new("counter", 1).unwrap()
+}
+
+fn try_open(path: &Path) -> Result<(DataDir, bool), DataDirError> {
+    DataDir::open(path, &name(), &machine(), StoreId(7))
+}
+
+fn open(path: &Path) -> DataDir {
+    try_open(path).unwrap().0
+}
+
+fn view(number: u64) -> ViewId {
+    ViewId {
+        data_epoch: DataEpoch(0),
+        view: ViewNumber(number),
+    }
+}
+
+/// The refusal's text, which must be one line that names the directory.
+fn refusal(path: &Path) -> (DataDirError, String) {
+    let error = try_open(path).unwrap_err();
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text}");
+    assert!(text.contains(&path.display().to_string()), "{text}");
+    (error, text)
+}
+
+#[test]
+fn an_absent_directory_is_formatted_once() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data/of/a");
+    let (dir, is_fresh) = try_open(&path).unwrap();
+    assert!(is_fresh);
+    assert_eq!(dir.meta().store, StoreId(7));
+    drop(dir);
+    let (dir, is_fresh) = DataDir::open(&path, &name(), &machine(), StoreId(8)).unwrap();
+    assert!(!is_fresh);
+    assert_eq!(dir.meta().store, StoreId(7), "a store keeps its id");
+}
+
+#[test]
+fn what_was_stored_is_there_after_reopening() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let mut meta = dir.meta().clone();
+    meta.cluster = Some(ClusterId(3));
+    meta.adopted = view(9);
+    meta.quarantine = Some("ü".repeat(2000));
+    dir.store(meta.clone()).unwrap();
+    drop(dir);
+    meta.quarantine = Some("ü".repeat(512));
+    assert_eq!(*open(root.path()).meta(), meta);
+}
+
+#[test]
+fn each_start_is_another_life() {
+    let root = tempfile::tempdir().unwrap();
+    let first = open(root.path()).begin_life(BootId(1), 100).unwrap();
+    let second = open(root.path()).begin_life(BootId(1), 100).unwrap();
+    assert!(
+        second
+            .life
+            .incarnation
+            .is_newer_than(first.life.incarnation)
+    );
+    assert!(!second.satisfies(first.token(Durability::Memory)));
+    assert!(second.satisfies(first.token(Durability::Os)));
+}
+
+#[test]
+fn a_clean_stop_keeps_the_tokens_of_its_life() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let first = dir.begin_life(BootId(1), 1).unwrap();
+    dir.note_clean_stop().unwrap();
+    drop(dir);
+    let second = open(root.path()).begin_life(BootId(2), 2).unwrap();
+    assert!(second.satisfies(first.token(Durability::Memory)));
+    assert!(second.satisfies(first.token(Durability::Os)));
+    // The mark was for one start: the second life does not end cleanly by it.
+    let third = open(root.path()).begin_life(BootId(3), 3).unwrap();
+    assert!(!third.satisfies(second.token(Durability::Os)));
+    assert!(third.satisfies(first.token(Durability::Os)));
+}
+
+#[test]
+fn a_power_failure_kills_the_token_of_a_boot_in_which_another_life_stopped_cleanly() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    dir.begin_life(BootId(1), 1).unwrap();
+    dir.note_clean_stop().unwrap();
+    drop(dir);
+    // What the second life acknowledges at level `os` dies with boot 1.
+    let second = open(root.path()).begin_life(BootId(1), 2).unwrap();
+    let third = open(root.path()).begin_life(BootId(2), 3).unwrap();
+    assert!(!third.satisfies(second.token(Durability::Os)));
+}
+
+#[test]
+fn no_more_clean_lives_than_the_bound_are_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let lives = u64::try_from(CLEAN_LIVES_MAX).unwrap() + 3;
+    let mut last = None;
+    for nonce in 0..lives {
+        let mut dir = open(root.path());
+        last = Some(dir.begin_life(BootId(u128::from(nonce)), nonce).unwrap());
+        dir.note_clean_stop().unwrap();
+    }
+    let identity = open(root.path()).begin_life(BootId(99), 99).unwrap();
+    assert_eq!(identity.clean_lives.len(), CLEAN_LIVES_MAX);
+    assert_eq!(identity.clean_lives.last(), Some(&last.unwrap().life));
+}
+
+#[test]
+fn another_name_and_another_machine_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    drop(open(root.path()));
+    let other = ReplicaName::new("b").unwrap();
+    let error = DataDir::open(root.path(), &other, &machine(), StoreId(1)).unwrap_err();
+    assert!(matches!(error, DataDirError::OtherName { .. }), "{error}");
+    for other in [("kv", 1), ("counter", 2)] {
+        let other = MachineId::new(other.0, other.1).unwrap();
+        let error = DataDir::open(root.path(), &name(), &other, StoreId(1)).unwrap_err();
+        assert!(
+            matches!(error, DataDirError::OtherMachine { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_refused_and_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("thesis.txt"), "text").unwrap();
+    let (error, text) = refusal(root.path());
+    assert!(matches!(error, DataDirError::NotOurs { .. }), "{text}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_directory_that_lost_its_meta_file_is_not_formatted_anew() {
+    let root = tempfile::tempdir().unwrap();
+    drop(open(root.path()));
+    fs::create_dir(root.path().join("log")).unwrap();
+    fs::remove_file(root.path().join("meta")).unwrap();
+    let (error, text) = refusal(root.path());
+    assert!(matches!(error, DataDirError::NotOurs { .. }), "{text}");
+}
+
+#[test]
+fn an_interrupted_formatting_is_begun_again() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("lock"), "").unwrap();
+    fs::write(root.path().join("meta.new"), "STANM").unwrap();
+    assert!(try_open(root.path()).unwrap().1);
+}
+
+#[test]
+fn a_directory_that_lost_its_log_does_not_pass_for_a_new_one() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let log = root.path().join("log");
+    fs::create_dir(&log).unwrap();
+    fs::write(log.join("00000000000000000001.log"), "").unwrap();
+    let mut meta = dir.meta().clone();
+    meta.adopted = view(4);
+    dir.store(meta).unwrap();
+    drop(dir);
+    drop(open(root.path()));
+    fs::remove_dir_all(&log).unwrap();
+    let (error, text) = refusal(root.path());
+    assert!(matches!(error, DataDirError::LogLost { .. }), "{text}");
+    assert!(text.contains("view 4"), "{text}");
+}
+
+#[test]
+fn a_damaged_meta_file_is_refused_whatever_the_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    dir.begin_life(BootId(1), 2).unwrap();
+    drop(dir);
+    let file = root.path().join("meta");
+    let good = fs::read(&file).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut damaged = good.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&file, &damaged).unwrap();
+        let (error, text) = refusal(root.path());
+        assert!(
+            matches!(error, DataDirError::BadMeta { .. }),
+            "bit {bit}: {text}"
+        );
+    }
+    for length in 0..good.len() {
+        fs::write(&file, &good[..length]).unwrap();
+        let (error, text) = refusal(root.path());
+        assert!(
+            matches!(error, DataDirError::BadMeta { .. }),
+            "{length} bytes: {text}"
+        );
+    }
+    let mut newer = good.clone();
+    newer[8] = 2;
+    fs::write(&file, &newer).unwrap();
+    let (error, text) = refusal(root.path());
+    let is_version = matches!(
+        error,
+        DataDirError::BadMeta {
+            source: MetaError::Version(2),
+            ..
+        }
+    );
+    assert!(is_version, "{text}");
+    fs::write(&file, vec![0; 1 << 20]).unwrap();
+    refusal(root.path());
+    fs::write(&file, &good).unwrap();
+    open(root.path());
+}
+
+#[test]
+fn a_failed_write_of_the_meta_file_is_final() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    // A directory where the new file would be written makes writing it fail, also for root.
+    let beside = root.path().join("meta.new");
+    fs::create_dir(&beside).unwrap();
+    let before = dir.meta().clone();
+    dir.begin_life(BootId(1), 1).unwrap_err();
+    assert_eq!(*dir.meta(), before, "what is not on disk is not claimed");
+    fs::remove_dir(&beside).unwrap();
+    dir.begin_life(BootId(1), 1).unwrap_err();
+    drop(dir);
+    let identity = open(root.path()).begin_life(BootId(1), 1).unwrap();
+    assert_eq!(identity.life.incarnation.start, 1);
+}
+
+#[test]
+fn a_directory_in_use_is_refused_within_the_process() {
+    let root = tempfile::tempdir().unwrap();
+    let held = open(root.path());
+    let (error, text) = refusal(root.path());
+    assert!(matches!(error, DataDirError::Held { .. }), "{text}");
+    let pid = std::process::id().to_string();
+    assert!(text.contains(&pid), "{text}");
+    drop(held);
+    open(root.path());
+}
+
+const HOLD: &str = "STANDIN_TEST_HOLD_DIR";
+
+/// Not a test of its own: the other process of the next one.
+#[test]
+fn hold_a_directory_if_asked_to() {
+    if let Ok(path) = std::env::var(HOLD) {
+        let _held = open(Path::new(&path));
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(b"held\n").unwrap();
+        stdout.flush().unwrap();
+        // Until the parent closes its end, or kills.
+        let _ = std::io::stdin().read(&mut [0]);
+    }
+}
+
+#[test]
+fn a_directory_in_use_by_another_process_is_refused_until_that_process_is_dead() {
+    let root = tempfile::tempdir().unwrap();
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hold_a_directory_if_asked_to", "--nocapture"])
+        .env(HOLD, root.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).any(|line| line.contains("held")));
+    let (error, text) = refusal(root.path());
+    assert!(matches!(error, DataDirError::Held { .. }), "{text}");
+    assert!(text.contains(&other.id().to_string()), "{text}");
+    // As a pulled plug does: the kernel lets the lock go.
+    other.kill().unwrap();
+    other.wait().unwrap();
+    open(root.path());
+}
+
+#[test]
+fn a_bare_lock_excludes_and_is_let_go() {
+    let root = tempfile::tempdir().unwrap();
+    let held = DirLock::take(root.path()).unwrap();
+    let refused = DirLock::take(root.path()).unwrap_err();
+    assert!(
+        matches!(refused, LockError::Held { pid: Some(_) }),
+        "{refused}"
+    );
+    drop(held);
+    DirLock::take(root.path()).unwrap();
+}
+
+#[test]
+fn the_boot_id_stays_the_same() {
+    assert_eq!(boot_id().unwrap(), boot_id().unwrap());
+}

@@ -1,0 +1,370 @@
+//! The log on a disk that lost or changed something: one test per row of the table in
+//! `docs/format.md`, on real files.
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+mod sample;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sample::{batch, contents, fill, ids, open, segments, try_open, used};
+use standin_core::entry::{Batch, Index, LogTip};
+use standin_core::identity::{ClusterId, StoreId};
+use standin_core::machine::MachineId;
+use standin_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use standin_io::log::{LogError, SegmentLog};
+
+/// A log of several segments, and its entries.
+fn sample_log() -> (tempfile::TempDir, Batch) {
+    let root = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(root.path());
+    fill(&mut log, 45);
+    let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
+    assert!(segments(root.path()).len() > 2);
+    (root, all)
+}
+
+fn change(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(file).unwrap();
+    change(&mut bytes);
+    fs::write(file, bytes).unwrap();
+}
+
+/// All files of the log and their bytes.
+fn picture(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = segments(dir).into_iter();
+    files
+        .map(|file| (file.clone(), fs::read(file).unwrap()))
+        .collect()
+}
+
+/// Opening must fail, name the file and a byte, and change nothing.
+fn refused(dir: &Path) -> LogError {
+    let before = picture(dir);
+    let error = try_open(dir).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(".log") && text.contains("byte "), "{text}");
+    assert!(!text.contains('\n'), "{text}");
+    assert!(picture(dir) == before, "a refused log was changed: {text}");
+    error
+}
+
+/// The header of a segment that would follow `before`.
+fn header_after(before: LogTip) -> Vec<u8> {
+    let ids = ids();
+    let header = SegmentHeader {
+        cluster: ids.cluster,
+        store: ids.store,
+        machine: ids.machine,
+        before,
+    };
+    header.encode()
+}
+
+fn segment_path(dir: &Path, first: Index) -> PathBuf {
+    dir.join(format!("log/{:020}.log", first.0))
+}
+
+#[test]
+fn row_torn_end_at_every_byte_of_the_last_entries_is_cut_off() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    let good = fs::read(&last).unwrap();
+    let header = SegmentHeader::decode(&good).unwrap();
+    // Where the entries of the last segment end, and what the log's end is there.
+    let mut ends = vec![(SEGMENT_HEADER_BYTES, header.before)];
+    for entry in all
+        .entries()
+        .skip(usize::try_from(header.before.index.0).unwrap())
+    {
+        let at = ends.last().unwrap().0 + usize::try_from(entry.header.length).unwrap();
+        ends.push((at, entry.tip()));
+    }
+    let end = ends.last().unwrap().0;
+    let last_three = ends[ends.len() - 4].0;
+    for cut in last_three..end {
+        let (kept, tip) = *ends.iter().rev().find(|(at, _)| *at <= cut).unwrap();
+        let mut torn = good.clone();
+        torn[cut..].fill(0);
+        fs::write(&last, &torn).unwrap();
+        let (mut log, recovered) = open(root.path());
+        // A cut whose missing bytes were zeros anyway leaves the entry whole.
+        let whole = ends.iter().find(|(at, _)| *at > cut).unwrap();
+        if good[cut..whole.0].iter().all(|byte| *byte == 0) {
+            assert_eq!(recovered.tip, whole.1);
+            continue;
+        }
+        assert_eq!(recovered.tip, tip, "cut at {cut}");
+        let has_rest = good[kept..cut].iter().any(|byte| *byte != 0);
+        assert_eq!(recovered.torn.is_some(), has_rest, "cut at {cut}");
+        if let Some(torn) = recovered.torn {
+            assert_eq!((torn.file, torn.at), (last.clone(), kept as u64));
+        }
+        // The torn bytes are gone from the file, and the log goes on over them.
+        let repaired = fs::read(&last).unwrap();
+        assert_eq!(repaired.len(), good.len());
+        assert!(repaired[kept..].iter().all(|byte| *byte == 0));
+        let next = batch(log.tip(), 9, 1, 0);
+        log.append(&next).unwrap();
+        drop(log);
+        assert_eq!(open(root.path()).1.tip, next.tip());
+    }
+}
+
+#[test]
+fn row_torn_end_with_garbage_instead_of_zeros_is_cut_off() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| {
+        let end = used(bytes);
+        bytes[end + 1..end + 600].fill(0xee);
+    });
+    let (log, recovered) = open(root.path());
+    assert!(recovered.torn.is_some());
+    assert_eq!(contents(&log), all.bytes());
+}
+
+#[test]
+fn row_file_that_ends_within_an_entry_is_cut_and_grown_again() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| bytes.truncate(used(bytes) - 1));
+    let (log, recovered) = open(root.path());
+    assert!(recovered.torn.is_some());
+    assert_eq!(log.tip().index.next(), all.last());
+    assert_eq!(
+        fs::metadata(&last).unwrap().len(),
+        sample::CONFIG.segment_bytes
+    );
+}
+
+#[test]
+fn row_bad_entry_with_a_good_one_after_it_is_damage() {
+    let (root, _) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    let good = fs::read(&last).unwrap();
+    let second_at = SEGMENT_HEADER_BYTES + usize::from(good[SEGMENT_HEADER_BYTES]);
+    for at in SEGMENT_HEADER_BYTES..second_at {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&last, &damaged).unwrap();
+        let error = refused(root.path());
+        assert!(
+            matches!(&error, LogError::Damaged { file, at: 160, .. } if *file == last),
+            "byte {at}: {error}"
+        );
+    }
+}
+
+#[test]
+fn row_bad_entry_in_a_segment_that_is_not_the_last_is_damage_even_at_its_end() {
+    let (root, _) = sample_log();
+    let files = segments(root.path());
+    let good = fs::read(&files[1]).unwrap();
+    for at in SEGMENT_HEADER_BYTES..used(&good) {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&files[1], &damaged).unwrap();
+        let error = refused(root.path());
+        assert!(
+            matches!(&error, LogError::Damaged { file, .. } if *file == files[1]),
+            "byte {at}: {error}"
+        );
+    }
+}
+
+#[test]
+fn row_entries_missing_at_the_end_of_a_segment_that_is_not_the_last() {
+    let (root, _) = sample_log();
+    let files = segments(root.path());
+    change(&files[1], |bytes| bytes[SEGMENT_HEADER_BYTES..].fill(0));
+    let error = refused(root.path());
+    assert!(
+        matches!(&error, LogError::Missing { file, .. } if *file == files[2]),
+        "{error}"
+    );
+}
+
+#[test]
+fn row_missing_segment() {
+    for number in [0, 1] {
+        let (root, _) = sample_log();
+        let files = segments(root.path());
+        fs::remove_file(&files[number]).unwrap();
+        let error = refused(root.path());
+        let next = &files[number + 1];
+        assert!(
+            matches!(&error, LogError::Missing { file, .. } if file == next),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn row_segment_of_another_history() {
+    // The same length of log, with other contents: indexes fit, the chain does not.
+    let (root, _) = sample_log();
+    let files = segments(root.path());
+    change(&files[1], |bytes| {
+        let header = SegmentHeader::decode(bytes).unwrap();
+        let other = LogTip {
+            chain: header.before.chain ^ 1,
+            ..header.before
+        };
+        bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header_after(other));
+    });
+    let error = refused(root.path());
+    assert!(matches!(&error, LogError::Damaged { at: 0, .. }), "{error}");
+}
+
+#[test]
+fn row_segment_of_another_cluster_store_or_machine() {
+    let (root, _) = sample_log();
+    let others = [
+        standin_io::log::SegmentIds {
+            cluster: ClusterId(9),
+            ..ids()
+        },
+        standin_io::log::SegmentIds {
+            store: StoreId(9),
+            ..ids()
+        },
+        standin_io::log::SegmentIds {
+            machine: MachineId::new("kv", 1).unwrap(),
+            ..ids()
+        },
+        standin_io::log::SegmentIds {
+            machine: MachineId::new("counter", 2).unwrap(),
+            ..ids()
+        },
+    ];
+    let before = picture(root.path());
+    for other in others {
+        let error = SegmentLog::open(root.path(), other, sample::CONFIG).unwrap_err();
+        assert!(matches!(error, LogError::Foreign { .. }), "{error}");
+        assert!(picture(root.path()) == before);
+    }
+}
+
+#[test]
+fn row_segment_under_another_name() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    fs::rename(&last, segment_path(root.path(), all.last())).unwrap();
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn row_damaged_header_with_entries() {
+    let (root, _) = sample_log();
+    for file in segments(root.path()) {
+        let good = fs::read(&file).unwrap();
+        for at in 0..SEGMENT_HEADER_BYTES {
+            let mut damaged = good.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&file, &damaged).unwrap();
+            let error = refused(root.path());
+            assert!(
+                matches!(error, LogError::Header { .. }),
+                "byte {at}: {error}"
+            );
+        }
+        fs::write(&file, &good).unwrap();
+    }
+}
+
+#[test]
+fn row_last_segment_without_header_and_entries_is_dropped() {
+    let (root, all) = sample_log();
+    let path = segment_path(root.path(), all.last().next());
+    let header = header_after(all.tip());
+    for length in 0..SEGMENT_HEADER_BYTES {
+        // Every beginning of a header, in a file of full length, and as the whole file.
+        let mut file = header[..length].to_vec();
+        fs::write(&path, &file).unwrap();
+        assert_eq!(open(root.path()).1.tip, all.tip(), "{length} bytes");
+        let is_whole = header[length..].iter().all(|byte| *byte == 0);
+        assert!(!path.exists() || is_whole, "{length} bytes");
+        file.resize(4096, 0);
+        fs::write(&path, &file).unwrap();
+        assert_eq!(open(root.path()).1.tip, all.tip(), "{length} bytes");
+        assert!(!path.exists() || is_whole, "{length} bytes");
+    }
+}
+
+#[test]
+fn row_several_unwritten_segments_are_dropped_and_a_torn_end_before_them_is_cut() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| {
+        let end = used(bytes);
+        bytes[end - 1] = 0;
+    });
+    for beyond in [1, 5] {
+        let path = segment_path(root.path(), Index(all.last().0 + beyond));
+        fs::write(path, vec![0; 4096]).unwrap();
+    }
+    let (log, recovered) = open(root.path());
+    assert_eq!(log.tip().index.next(), all.last());
+    assert!(recovered.torn.is_some());
+    assert_eq!(segments(root.path()).last(), Some(&last));
+}
+
+#[test]
+fn row_header_without_entries_is_an_empty_segment() {
+    let (root, all) = sample_log();
+    let path = segment_path(root.path(), all.last().next());
+    fs::write(&path, header_after(all.tip())).unwrap();
+    let (mut log, recovered) = open(root.path());
+    assert_eq!(recovered.tip, all.tip());
+    let next = batch(log.tip(), 9, 2, 50);
+    log.append(&next).unwrap();
+    drop(log);
+    assert_eq!(open(root.path()).1.tip, next.tip());
+}
+
+#[test]
+fn row_the_only_segment_is_never_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    drop(open(root.path()));
+    let file = segments(root.path()).pop().unwrap();
+    fs::write(&file, vec![0; 4096]).unwrap();
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Header { .. }), "{error}");
+    fs::rename(&file, segment_path(root.path(), Index(50))).unwrap();
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Header { .. }), "{error}");
+}
+
+#[test]
+fn row_unknown_format_version_is_never_dropped() {
+    let (root, all) = sample_log();
+    let path = segment_path(root.path(), all.last().next());
+    let mut header = header_after(all.tip());
+    header[8] = 2;
+    fs::write(&path, header).unwrap();
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Header { .. }), "{error}");
+}
+
+#[test]
+fn damage_that_comes_while_the_log_is_open_is_noticed_by_reading() {
+    let (root, all) = sample_log();
+    let (log, _) = open(root.path());
+    let file = &segments(root.path())[1];
+    let good = fs::read(file).unwrap();
+    let first = SegmentHeader::decode(&good).unwrap().before.index.next();
+    for at in SEGMENT_HEADER_BYTES..SEGMENT_HEADER_BYTES + 56 {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x10;
+        fs::write(file, &damaged).unwrap();
+        let error = log.read(first, 1000).unwrap_err();
+        assert!(
+            matches!(error, LogError::Damaged { at: 160, .. }),
+            "byte {at}: {error}"
+        );
+    }
+    fs::write(file, &good).unwrap();
+    assert_eq!(contents(&log), all.bytes());
+}
