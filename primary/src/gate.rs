@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use standin_core::clock::{JUMP_MAX, LoggedClock};
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, StoreId, Token};
-use standin_core::time::{Duration, Instant};
+use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Holder, ViewRecord};
+
+use crate::follower::Follower;
+use crate::primary::{Action, Primary, Stage};
 
 /// While a Join is being prepared clients wait for two replicas; if the spare does not answer within
 /// this time nothing was asked yet, and it is left for later.
@@ -89,6 +93,233 @@ impl Flapping {
         match u32::try_from(recent.saturating_sub(1)) {
             Ok(0) | Err(_) => Instant::ZERO,
             Ok(again) => last.plus(Duration::from_secs(1 << again.min(6)).min(FLAP_WAIT_MAX)),
+        }
+    }
+}
+
+impl Primary {
+    /// The follower that answers wait for, if it has a stream in this view.
+    pub(crate) fn gate_follower(&self) -> Option<&Follower> {
+        match &self.gate {
+            Gate::Solo => None,
+            // Only under the token in the record do acknowledgements count (section 2): a store
+            // that lost what it acknowledged is another holder, though its name is the same.
+            Gate::Paired { backup } => self
+                .followers
+                .values()
+                .find(|follower| backup.is(&follower.identity)),
+            Gate::Joining(joining) => self.followers.get(&joining.conn),
+        }
+    }
+
+    pub(crate) fn gate_acked(&self) -> Index {
+        self.gate_follower()
+            .map_or(Index::ZERO, |follower| follower.acked)
+    }
+
+    /// A backup that gets on with nothing for this long is dropped (section 6).
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.term() / 2
+    }
+
+    pub(crate) fn silence_ends(&self) -> Option<Instant> {
+        let is_watched = match &self.gate {
+            Gate::Solo => false,
+            Gate::Paired { .. } => true,
+            Gate::Joining(joining) => joining.is_asked,
+        };
+        // A Drop that was decided on is pursued by itself.
+        if !is_watched
+            || self
+                .swap
+                .as_ref()
+                .is_some_and(|swap| swap.proposed.backup.is_none())
+        {
+            return None;
+        }
+        match self.gate_follower() {
+            Some(follower) => follower.silent_at(self.silence_max()),
+            None => Some(self.gate_alone_since.plus(self.silence_max())),
+        }
+    }
+
+    /// Drops a silent backup, gives up a Join that takes too long, begins one that can succeed.
+    pub(crate) fn watch_gate(&mut self, now: Instant) {
+        if !self.is_active() {
+            return;
+        }
+        if self.silence_ends().is_some_and(|at| now >= at) {
+            self.drop_backup(now);
+        }
+        match &self.gate {
+            Gate::Solo => self.consider_join(now),
+            Gate::Paired { .. } => {}
+            Gate::Joining(joining) if !joining.is_asked => self.continue_join(now),
+            Gate::Joining(_) => {}
+        }
+    }
+
+    /// Decides on a Drop. Until the record is read the gate stays as it is (rule R1). It is also the
+    /// fence for a Join that was asked and given up: it may still land, unless this lands first.
+    pub(crate) fn drop_backup(&mut self, now: Instant) {
+        let store = match &self.gate {
+            Gate::Solo => return,
+            Gate::Paired { backup } => backup.token.store(),
+            Gate::Joining(joining) => joining.identity.store,
+        };
+        self.flapping.dropped(store, now);
+        let proposed = self.record.drop_backup(&self.identity);
+        self.ask(proposed);
+    }
+
+    pub(crate) fn on_backup_unseen(&mut self, unseen: Duration, now: Instant) {
+        let is_dropping = self.swap.is_some();
+        if matches!(self.gate, Gate::Paired { .. }) && !is_dropping && unseen > self.term() * 5 {
+            self.drop_backup(now);
+        }
+    }
+
+    pub(crate) fn join_tried_at(&self) -> Option<Instant> {
+        let waits = self
+            .candidates()
+            .map(|follower| self.flapping.join_at(follower.identity.store));
+        waits.min().map(|at| at.max(self.join_at))
+    }
+
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Follower> {
+        self.followers.values().filter(|follower| {
+            follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
+                && !self.excluded.contains(&follower.identity.store)
+        })
+    }
+
+    /// First half of a Join: answers begin to wait for the spare before anything is asked (R1).
+    pub(crate) fn consider_join(&mut self, now: Instant) {
+        if self.swap.is_some() || !self.is_serving() || now < self.join_at {
+            return;
+        }
+        let spare = self
+            .candidates()
+            .filter(|follower| now >= self.flapping.join_at(follower.identity.store))
+            .min_by_key(|follower| &follower.identity.name);
+        let Some(spare) = spare else { return };
+        self.gate = Gate::Joining(Joining {
+            conn: spare.conn,
+            identity: spare.identity.clone(),
+            token: spare.identity.token(self.durability),
+            barrier: self.tip.index,
+            since: now,
+            is_asked: false,
+        });
+        self.reads.forget_rounds();
+    }
+
+    /// Second half: once the spare has all that may have been answered without it, ask.
+    pub(crate) fn continue_join(&mut self, now: Instant) {
+        let Gate::Joining(joining) = &self.gate else {
+            return;
+        };
+        let stream = self.followers.get(&joining.conn);
+        let is_in_sync = stream.is_some_and(|follower| follower.acked >= joining.barrier);
+        let is_late = now >= joining.since.plus(JOIN_WAIT_MAX);
+        if is_in_sync {
+            let own = Holder {
+                name: self.identity.name.clone(),
+                token: self.identity.token(self.durability),
+            };
+            let proposed = self.record.join(own, (&joining.identity, joining.token));
+            if let Gate::Joining(joining) = &mut self.gate {
+                joining.is_asked = true;
+            }
+            self.gate_alone_since = now;
+            self.ask(proposed);
+        } else if is_late || stream.is_none() {
+            // Nothing was asked yet, so nothing can land: answers may flow alone again.
+            self.gate = Gate::Solo;
+            self.join_at = now.plus(JOIN_RETRY);
+            self.reads.forget_rounds();
+        }
+    }
+
+    /// Decides on a swap. Every swap that makes this the lone holder waits for the own disk.
+    pub(crate) fn ask(&mut self, proposed: ViewRecord) {
+        let is_alone = proposed
+            .holders
+            .iter()
+            .all(|holder| matches!(holder.token, Token::Disk { .. }) && holder.is(&self.identity));
+        let after_sync = if is_alone {
+            self.tip.index
+        } else {
+            Index::ZERO
+        };
+        self.is_sync_wanted |= is_alone;
+        self.swap = Some(PendingSwap {
+            proposed,
+            after_sync,
+            asked_at: None,
+        });
+    }
+
+    pub(crate) fn pursue_swap(&mut self, now: Instant) {
+        let again = self.term() / 4;
+        let synced = self.synced;
+        let Some(swap) = &mut self.swap else { return };
+        if synced < swap.after_sync {
+            self.is_sync_wanted = true;
+            return;
+        }
+        if swap.asked_at.is_some_and(|at| now < at.plus(again)) {
+            return;
+        }
+        swap.asked_at = Some(now);
+        self.actions.push_back(Action::Swap {
+            expected: Box::new(self.record.clone()),
+            proposed: Box::new(swap.proposed.clone()),
+        });
+    }
+
+    pub(crate) fn on_record(&mut self, now: Now, record: &ViewRecord, wall: WallTime) {
+        assert!(
+            record.primary.is(&self.identity),
+            "the role ends before such a record comes"
+        );
+        self.wall_of_viewservice = wall;
+        if *record == self.record {
+            return; // an outstanding swap has not landed yet, and is asked again in time
+        }
+        assert!(record.id() >= self.record.id(), "views rise");
+        let is_first = self.stage == Stage::Candidate;
+        self.record = record.clone();
+        if !record.active {
+            return;
+        }
+        self.swap = None;
+        self.gate_alone_since = now.boot;
+        self.gate = match record
+            .holders
+            .iter()
+            .find(|holder| !holder.is(&self.identity))
+        {
+            Some(backup) => Gate::Paired {
+                backup: backup.clone(),
+            },
+            None => Gate::Solo,
+        };
+        self.reads.forget_rounds();
+        if is_first {
+            let ceiling = self.wall_of_viewservice.plus(JUMP_MAX);
+            self.clock = Some(LoggedClock::new(now, self.tip.time, Some(ceiling)));
+        }
+        // Streams belong to a view: followers ask anew in this one.
+        self.followers.clear();
+        self.start_view(now);
+        if is_first {
+            self.stage = Stage::Active {
+                serves_from: self.view_start,
+            };
+        }
+        for (conn, follow) in std::mem::take(&mut self.early) {
+            self.on_follow(conn, &follow, now.boot);
         }
     }
 }

@@ -11,6 +11,7 @@ mod follower;
 mod gate;
 mod primary;
 mod reads;
+mod streams;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};
 pub use primary::{

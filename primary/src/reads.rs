@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 
 use standin_core::entry::Index;
 use standin_core::message::Consistency;
+use standin_core::time::Instant;
 
-use crate::primary::Query;
+use crate::follower::Phase;
+use crate::gate::Gate;
+use crate::primary::{Action, Primary, Query};
 
 /// Most reads that wait at one time.
 pub const READS_MAX: usize = 1 << 16;
@@ -107,5 +110,42 @@ impl Reads {
     /// Takes all: this is no primary any more.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Query> + '_ {
         self.waiting.drain(..).map(|read| read.query)
+    }
+}
+
+impl Primary {
+    /// One round for all reads that came since the last message to the gate's follower.
+    pub(crate) fn send_read_round(&mut self, now: Instant) {
+        let Some(gate) = self.gate_follower() else {
+            return;
+        };
+        let (conn, round, phase) = (gate.conn, gate.round_sent + 1, gate.phase);
+        if self.reads.assign_round(round) && phase == Phase::Streaming {
+            self.send_nothing(conn, now);
+        }
+    }
+
+    pub(crate) fn confirm_reads(&mut self, now: Instant) {
+        if !self.is_active() {
+            return;
+        }
+        let lease_is_held = self.is_lease_held(now);
+        let confirmation = match &self.gate {
+            Gate::Solo if lease_is_held => Confirmation::Solo,
+            Gate::Solo => Confirmation::None,
+            Gate::Paired { .. } | Gate::Joining(_) => {
+                let acked = self
+                    .gate_follower()
+                    .map_or(0, |follower| follower.round_acked);
+                Confirmation::Round {
+                    acked,
+                    lease_is_held,
+                }
+            }
+        };
+        let mut ready = Vec::new();
+        self.reads
+            .take_ready(confirmation, self.applied, &mut ready);
+        self.actions.extend(ready.into_iter().map(Action::Answer));
     }
 }

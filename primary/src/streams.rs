@@ -1,0 +1,221 @@
+//! Streams of entries to followers: where they begin, what goes out, what comes back.
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
+use standin_core::message::{Ack, Follow, REPLICAS_MAX, Resume};
+use standin_core::time::{Duration, Instant};
+
+use crate::follower::{Follower, Phase, common_entry};
+use crate::primary::{Action, Payload, Primary};
+
+/// A commit that no batch carries to the followers is sent by itself after so long.
+const COMMIT_IDLE: Duration = Duration::from_millis(10);
+
+impl Primary {
+    pub(crate) fn on_follow(&mut self, conn: ConnId, follow: &Follow, now: Instant) {
+        let view = self.record.id();
+        if follow.view < view {
+            self.actions.push_back(Action::HigherView(conn, view));
+            return;
+        }
+        if follow.view > view || !self.is_active() {
+            if self.early.len() < REPLICAS_MAX || self.early.contains_key(&conn) {
+                self.early.insert(conn, follow.clone());
+            }
+            if follow.view > view {
+                // It has heard of this replica's own next view before this replica has.
+                self.actions.push_back(Action::ReadRecord);
+            }
+            return;
+        }
+        let ours = (&self.view_starts, self.tip.index);
+        let common = common_entry(ours.0, ours.1, &follow.view_starts, follow.last.index);
+        let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
+        let (Some(common), true) = (common, is_new) else {
+            self.actions.push_back(Action::CloseFollower(conn));
+            return;
+        };
+        // Of one store only the newest stream counts: the older connection is dead.
+        self.followers
+            .retain(|_, other| other.identity.store != follow.identity.store);
+        self.reads.forget_rounds();
+        let nonce = self.seeds.next_u64();
+        self.followers
+            .insert(conn, Follower::new(conn, follow, nonce, common, now));
+        let follower = &self.followers[&conn];
+        match follower.resume_point(self.tip) {
+            Some(tip) => self.resume(conn, tip, now),
+            None => {
+                self.actions.push_back(Action::ReadLog {
+                    conn,
+                    from: common,
+                    bytes_max: 1,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn resume(&mut self, conn: ConnId, common: LogTip, now: Instant) {
+        let silence_ms = u32::try_from(self.silence_max().as_millis()).unwrap_or(u32::MAX);
+        let Some(follower) = self.followers.get_mut(&conn) else {
+            return;
+        };
+        follower.phase = Phase::Matching;
+        follower.progress_at = now;
+        let resume = Resume {
+            view: self.record.id(),
+            nonce: follower.nonce,
+            common,
+            durability: self.durability,
+            silence_ms,
+        };
+        self.actions.push_back(Action::Resume(conn, resume));
+    }
+
+    pub(crate) fn on_log_read(&mut self, conn: ConnId, bytes: Vec<u8>, now: Instant) {
+        let Some(follower) = self.followers.get_mut(&conn) else {
+            return;
+        };
+        if follower.phase == Phase::LookingUp {
+            match Entry::decode(&bytes) {
+                Ok(entry) if entry.header.index == follower.common => {
+                    let tip = entry.tip();
+                    self.resume(conn, tip, now);
+                }
+                _ => self.close_follower(conn),
+            }
+            return;
+        }
+        follower.is_reading = false;
+        let Some(through) = last_index(&bytes, follower.next) else {
+            return;
+        };
+        let commit = self.applied;
+        let round = follower.sending(through, bytes.len(), commit, now);
+        self.actions.push_back(Action::Send {
+            conn,
+            nonce: follower.nonce,
+            view: self.record.id(),
+            round,
+            commit,
+            payload: Payload::Bytes(bytes),
+        });
+    }
+
+    pub(crate) fn on_ack(&mut self, conn: ConnId, ack: &Ack, now: Instant) {
+        let Some(follower) = self.followers.get_mut(&conn) else {
+            return;
+        };
+        if ack.nonce != follower.nonce || ack.view != self.record.id() {
+            return; // of an earlier stream on the same connection, or of an earlier view
+        }
+        if !follower.acknowledge(ack, now) {
+            self.close_follower(conn);
+        }
+    }
+
+    pub(crate) fn on_diverged(&mut self, conn: ConnId, now: Instant) {
+        let Some(follower) = self.followers.get(&conn) else {
+            return;
+        };
+        let is_gate = self.gate_follower().is_some_and(|gate| gate.conn == conn);
+        self.excluded.insert(follower.identity.store);
+        self.close_follower(conn);
+        if is_gate {
+            self.drop_backup(now);
+        }
+    }
+
+    pub(crate) fn close_follower(&mut self, conn: ConnId) {
+        self.followers.remove(&conn);
+        self.actions.push_back(Action::CloseFollower(conn));
+    }
+
+    pub(crate) fn on_closed(&mut self, conn: ConnId, now: Instant) {
+        self.early.remove(&conn);
+        let is_gate = self.gate_follower().is_some_and(|gate| gate.conn == conn);
+        if let Some(follower) = self.followers.remove(&conn)
+            && is_gate
+        {
+            self.gate_alone_since = if follower.is_outstanding() {
+                follower.progress_at
+            } else {
+                now
+            };
+            self.reads.forget_rounds();
+        }
+    }
+
+    pub(crate) fn beat_at(&self, follower: &Follower) -> Instant {
+        let is_commit_new = follower.commit_sent < self.applied;
+        let wait = if is_commit_new {
+            COMMIT_IDLE
+        } else {
+            self.term() / 10
+        };
+        follower.sent_at.plus(wait)
+    }
+
+    pub(crate) fn streaming(&self) -> impl Iterator<Item = &Follower> {
+        self.followers
+            .values()
+            .filter(|follower| follower.phase == Phase::Streaming)
+    }
+
+    /// Sends followers what they lack, and heartbeats.
+    pub(crate) fn feed_followers(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for follower in self.followers.values_mut() {
+            if follower.wants_log(self.tip.index) {
+                follower.is_reading = true;
+                let (conn, from) = (follower.conn, follower.next);
+                self.actions.push_back(Action::ReadLog {
+                    conn,
+                    from,
+                    bytes_max: 1 << 20,
+                });
+            }
+        }
+        due.extend(
+            self.streaming()
+                .filter(|f| now >= self.beat_at(f))
+                .map(|f| f.conn),
+        );
+        for conn in due {
+            self.send_nothing(conn, now);
+        }
+    }
+
+    /// A message without entries: a heartbeat, a round for reads, the commit index by itself.
+    pub(crate) fn send_nothing(&mut self, conn: ConnId, now: Instant) {
+        let (view, commit) = (self.record.id(), self.applied);
+        let Some(follower) = self.followers.get_mut(&conn) else {
+            return;
+        };
+        let round = follower.sending(Index::ZERO, 0, commit, now);
+        let nonce = follower.nonce;
+        let payload = Payload::Nothing;
+        self.actions.push_back(Action::Send {
+            conn,
+            nonce,
+            view,
+            round,
+            commit,
+            payload,
+        });
+    }
+}
+
+/// Index of the last entry in `bytes` if the first is `first`.
+fn last_index(bytes: &[u8], first: Index) -> Option<Index> {
+    let mut rest = bytes;
+    let mut expected = first;
+    while !rest.is_empty() {
+        let entry = Entry::decode(rest)
+            .ok()
+            .filter(|entry| entry.header.index == expected)?;
+        expected = expected.next();
+        rest = &rest[ENTRY_HEADER_BYTES + entry.payload.len()..];
+    }
+    (expected > first).then(|| Index(expected.0 - 1))
+}

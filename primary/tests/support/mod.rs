@@ -1,0 +1,326 @@
+//! A primary on the bench: events go in, actions are sorted into what a test asks about.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Batch, Command, Index, LogTip, ViewStarts};
+use standin_core::identity::{
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+};
+use standin_core::message::{Ack, Consistency, Follow, Resume};
+use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::view::{Reason, ViewId, ViewRecord};
+use standin_primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
+
+/// The lease term of every test.
+pub(crate) const TERM: Duration = Duration::from_secs(1);
+/// The client's connection.
+pub(crate) const CLIENT: ConnId = ConnId(1000);
+
+pub(crate) fn identity(name: &str, start: u64) -> Identity {
+    Identity {
+        name: ReplicaName::new(name).expect("a good name"),
+        store: StoreId(u128::from(name.as_bytes()[0])),
+        life: Life {
+            boot: BootId(7),
+            incarnation: Incarnation {
+                start,
+                nonce: start,
+            },
+        },
+        clean_lives: Vec::new(),
+    }
+}
+
+/// What a primary has asked for and the test has not looked at yet.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) appended: Vec<Arc<Batch>>,
+    pub(crate) syncs: usize,
+    pub(crate) commits: Vec<Index>,
+    pub(crate) sends: Vec<(ConnId, u64, u64, Payload)>,
+    pub(crate) resumes: Vec<(ConnId, Resume)>,
+    pub(crate) swaps: Vec<(ViewRecord, ViewRecord)>,
+    pub(crate) answers: Vec<Query>,
+    pub(crate) higher_views: Vec<(ConnId, ViewId)>,
+    pub(crate) closed: Vec<ConnId>,
+    pub(crate) record_reads: usize,
+}
+
+pub(crate) struct Bench {
+    pub(crate) primary: Primary,
+    pub(crate) now: Now,
+    pub(crate) asked: Asked,
+    pub(crate) identity: Identity,
+    nonces: BTreeMap<ConnId, u64>,
+    /// Whether what is appended counts as written to the page cache at once, as on a good machine.
+    pub(crate) writes_at_once: bool,
+}
+
+impl Bench {
+    /// A candidate of view 1 with an empty log.
+    pub(crate) fn candidate(durability: Durability) -> Self {
+        let identity = identity("a", 1);
+        let record = ViewRecord::bootstrap(ClusterId(1), &identity, 1000);
+        Self::candidate_of(record, durability)
+    }
+
+    pub(crate) fn candidate_of(record: ViewRecord, durability: Durability) -> Self {
+        Self::new(record, durability, LogTip::default(), Vec::new())
+    }
+
+    /// A candidate whose log was written and not synced.
+    pub(crate) fn candidate_with_log(
+        record: ViewRecord,
+        tip: LogTip,
+        view_starts: ViewStarts,
+    ) -> Self {
+        Self::new(record, Durability::Os, tip, view_starts)
+    }
+
+    fn new(
+        record: ViewRecord,
+        durability: Durability,
+        tip: LogTip,
+        view_starts: ViewStarts,
+    ) -> Self {
+        let identity = identity("a", 1);
+        let now = Now {
+            boot: Instant::from_nanos(1_000_000_000),
+            wall: WallTime(1_000_000_000_000),
+        };
+        let config = Config {
+            identity: identity.clone(),
+            record,
+            durability,
+            session_timeout: Duration::from_secs(600),
+            sessions_max: 1000,
+            tip,
+            view_starts,
+            written: tip.index,
+            synced: Index::ZERO,
+            commit: Index::ZERO,
+            applied: Index::ZERO,
+            seed: 1,
+        };
+        let mut bench = Self {
+            primary: Primary::candidate(config, now),
+            now,
+            asked: Asked::default(),
+            identity,
+            nonces: BTreeMap::new(),
+            writes_at_once: true,
+        };
+        bench.drain();
+        bench
+    }
+
+    /// An active primary that serves alone, its lease held for a long time.
+    pub(crate) fn solo(durability: Durability) -> Self {
+        let mut bench = Self::candidate(durability);
+        bench.activate();
+        bench.hold_lease(Duration::from_secs(3600));
+        bench.sync_all();
+        assert!(bench.primary.is_serving());
+        bench.asked = Asked::default();
+        bench
+    }
+
+    /// An active primary with `b` as its backup on connection 1, everything acknowledged.
+    pub(crate) fn paired(durability: Durability) -> Self {
+        let mut bench = Self::solo(durability);
+        let b = bench.spare_in_sync("b", ConnId(1));
+        bench.pass(Duration::from_millis(1));
+        bench.ack_all(ConnId(1));
+        let (_, proposed) = bench.asked.swaps.pop().expect("a Join is asked");
+        bench.record(&proposed);
+        bench.follow(ConnId(1), &b);
+        bench.ack_all(ConnId(1));
+        bench.asked = Asked::default();
+        bench
+    }
+
+    pub(crate) fn activate(&mut self) {
+        let (_, proposed) = self.asked.swaps.pop().expect("Activate is asked");
+        assert_eq!(proposed.reason, Reason::Activated);
+        self.record(&proposed);
+    }
+
+    pub(crate) fn event(&mut self, event: Event<'_>) {
+        self.primary.handle(self.now, event);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.primary.next_action() {
+            match action {
+                Action::Append(batch) => {
+                    let last = batch.last();
+                    self.asked.appended.push(batch);
+                    if self.writes_at_once {
+                        // As a shell does: told only when all actions were taken.
+                        let rest: Vec<Action> =
+                            std::iter::from_fn(|| self.primary.next_action()).collect();
+                        for action in rest {
+                            self.sort(action);
+                        }
+                        self.primary.handle(self.now, Event::Written(last));
+                    }
+                }
+                other => self.sort(other),
+            }
+        }
+    }
+
+    fn sort(&mut self, action: Action) {
+        match action {
+            Action::Append(batch) => self.asked.appended.push(batch),
+            Action::Sync => self.asked.syncs += 1,
+            Action::Send {
+                conn,
+                nonce,
+                round,
+                payload,
+                ..
+            } => self.asked.sends.push((conn, nonce, round, payload)),
+            Action::Resume(conn, resume) => {
+                self.nonces.insert(conn, resume.nonce);
+                self.asked.resumes.push((conn, resume));
+            }
+            Action::HigherView(conn, view) => self.asked.higher_views.push((conn, view)),
+            Action::CloseFollower(conn) => self.asked.closed.push(conn),
+            Action::ReadLog { .. } => {}
+            Action::Commit(through) => {
+                self.asked.commits.push(through);
+                // The machine of a test applies at once, when all actions were taken.
+                let rest: Vec<Action> = std::iter::from_fn(|| self.primary.next_action()).collect();
+                for action in rest {
+                    self.sort(action);
+                }
+                self.primary.handle(self.now, Event::Applied(through));
+            }
+            Action::Answer(query) => self.asked.answers.push(query),
+            Action::Swap { expected, proposed } => self.asked.swaps.push((*expected, *proposed)),
+            Action::ReadRecord => self.asked.record_reads += 1,
+        }
+    }
+
+    pub(crate) fn record(&mut self, record: &ViewRecord) {
+        let wall = self.now.wall;
+        self.event(Event::Record(record, wall));
+    }
+
+    pub(crate) fn hold_lease(&mut self, term: Duration) {
+        let until = self.now.boot.plus(term);
+        self.event(Event::Lease(Some(until)));
+    }
+
+    pub(crate) fn sync_all(&mut self) {
+        let tip = self.primary.tip().index;
+        self.event(Event::Synced(tip));
+    }
+
+    /// Lets time pass and the deadline come.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now.boot = self.now.boot.plus(time);
+        self.now.wall = self.now.wall.plus(time);
+        self.event(Event::Deadline);
+    }
+
+    /// A client's command; the index that it got.
+    pub(crate) fn command(&mut self) -> Index {
+        let waiter = Waiter {
+            conn: CLIENT,
+            id: 1,
+        };
+        let command = Command {
+            session: 1,
+            sequence: 1,
+            acknowledged: 0,
+            bytes: b"x",
+        };
+        self.event(Event::Inputs(&[Input::Command(waiter, command)]));
+        self.primary.tip().index
+    }
+
+    pub(crate) fn read(&mut self) {
+        let waiter = Waiter {
+            conn: CLIENT,
+            id: 2,
+        };
+        let bytes = b"q".to_vec();
+        let consistency = Consistency::Confirmed;
+        self.event(Event::Read(Query {
+            waiter,
+            consistency,
+            bytes,
+        }));
+        self.event(Event::Flush);
+    }
+
+    pub(crate) fn is_committed(&self, index: Index) -> bool {
+        self.primary.commit() >= index
+    }
+
+    /// `identity` asks to follow in the present view, with this primary's whole log.
+    pub(crate) fn follow(&mut self, conn: ConnId, identity: &Identity) {
+        let follow = Follow {
+            identity: identity.clone(),
+            view: self.primary.record().id(),
+            last: self.primary.tip(),
+            view_starts: self.primary.view_starts().clone(),
+        };
+        self.event(Event::Follow(conn, &follow));
+    }
+
+    /// A spare that follows and has acknowledged everything.
+    pub(crate) fn spare_in_sync(&mut self, name: &str, conn: ConnId) -> Identity {
+        let identity = identity(name, 1);
+        self.follow(conn, &identity);
+        self.ack(conn, self.primary.tip().index, 0);
+        identity
+    }
+
+    /// Acknowledges everything that was sent to a follower.
+    pub(crate) fn ack_all(&mut self, conn: ConnId) {
+        let round = self.round(conn);
+        self.ack(conn, self.primary.tip().index, round);
+    }
+
+    /// The last round sent to a follower since its last resume.
+    pub(crate) fn round(&self, conn: ConnId) -> u64 {
+        let nonce = self.nonce(conn);
+        let sends = self
+            .asked
+            .sends
+            .iter()
+            .filter(|(to, of, ..)| (*to, *of) == (conn, nonce));
+        sends.map(|(_, _, round, _)| *round).max().unwrap_or(0)
+    }
+
+    fn nonce(&self, conn: ConnId) -> u64 {
+        *self.nonces.get(&conn).expect("the follower has a stream")
+    }
+
+    pub(crate) fn ack(&mut self, conn: ConnId, durable: Index, round: u64) {
+        let ack = Ack {
+            round,
+            ..self.ack_for(conn, durable)
+        };
+        self.event(Event::Ack(conn, &ack));
+    }
+
+    /// A good acknowledgement up to `durable`.
+    pub(crate) fn ack_for(&self, conn: ConnId, durable: Index) -> Ack {
+        Ack {
+            nonce: self.nonce(conn),
+            view: self.primary.record().id(),
+            round: 0,
+            durable,
+            applied: Index::ZERO,
+            reply_digest: 0,
+        }
+    }
+}
