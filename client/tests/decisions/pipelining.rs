@@ -10,7 +10,7 @@ fn three_in_flight() -> (Harness, Vec<Sent>) {
     let mut client = Harness::settled();
     let mut frames = Vec::new();
     for id in 1..=3 {
-        frames.extend(sent(&client.command(id, &[b'0' + id as u8])));
+        frames.extend(sent(&client.command(id, b"c")));
     }
     assert_eq!(numbers(&frames), [(10, 2), (10, 3), (10, 4)]);
     (client, frames)
