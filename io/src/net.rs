@@ -155,6 +155,7 @@ impl Net {
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         // Binds with SO_REUSEADDR, so that a restarted process need not wait for old connections.
         let mut socket = mio::net::TcpListener::bind(addr)?;
+        socket::widen_backlog(&socket)?;
         let bound = socket.local_addr()?;
         let token = wait::listener_token(self.listeners.len());
         let registry = self.poll.registry();

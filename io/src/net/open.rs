@@ -44,8 +44,10 @@ impl Net {
             return;
         }
         self.accept_after = None;
+        // Each is read once before so many others have come that it must give way.
+        let accepts_max = ACCEPTS_PER_POLL.min(self.config.limits.handshaking_max.div_ceil(2));
         for listener in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_PER_POLL {
+            for _ in 0..accepts_max {
                 if !self.listeners[listener].is_ready || self.accept_after.is_some() {
                     break;
                 }

@@ -1,13 +1,25 @@
-//! Options of a connected socket.
+//! Options of sockets.
 
 use std::io;
 
-use mio::net::TcpStream;
-use nix::sys::socket::{setsockopt, sockopt};
+use mio::net::{TcpListener, TcpStream};
+use nix::sys::socket::{self, Backlog, setsockopt, sockopt};
 use standin_core::time::Duration;
 
 /// Probes that fit into the time after which a silent host is given up.
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// Most connections that the kernel keeps for us until we accept them. It has a bound of its own too.
+const LISTEN_BACKLOG: i32 = 4096;
+
+/// Lets more connections wait than mio does.
+///
+/// After a takeover all clients connect at once. A connection that finds no place is tried again by
+/// the client's kernel only after a second, which would make the takeover seem that much longer.
+pub(super) fn widen_backlog(listener: &TcpListener) -> io::Result<()> {
+    socket::listen(listener, Backlog::new(LISTEN_BACKLOG)?)?;
+    Ok(())
+}
 
 /// Sends small frames at once, and has the kernel notice a host that vanished without a word.
 ///

@@ -15,7 +15,7 @@ use standin_core::message::{Hello, Message as _, Party};
 use super::*;
 
 /// How long a test waits for something before it fails.
-const PATIENCE: time::Duration = time::Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 const CLUSTER: ClusterId = ClusterId(7);
 
 /// One event loop under test, and all that it has reported.
