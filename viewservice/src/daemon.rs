@@ -1,1 +1,308 @@
-//! tbd
+//! The view service as a process: sockets, clocks, signals and the disk around [`ViewService`].
+//!
+//! One thread and one loop. A store waits for the disk on that loop: it is rare, nothing may be said
+//! before it is done, and if the disk is slow the core notices that the loop was late.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a shell: sockets, clocks and files are what it is for"
+)]
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+use standin_core::conn::ConnId;
+use standin_core::frame::{Frame, FrameKind};
+use standin_core::identity::ClusterId;
+use standin_core::message::{
+    DecodeError, Lookup, Message as _, Party, Refusal, Release, Report, StatusRequest, Swap,
+};
+use standin_core::time::{Duration, Now};
+use standin_core::view::ViewRecord;
+use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::signals::Signals;
+use standin_io::{clock, entropy};
+
+use crate::event::{Action, Answer, Event};
+use crate::lease::{LeaseTerm, LeaseTermError};
+use crate::service::ViewService;
+use crate::store::{FileStore, StoreError};
+
+/// Most open connections.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Most unsent bytes of one connection; one that needs more is closed as too slow.
+pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Most bytes read from one connection per wake-up.
+const READ_BYTES_PER_CONN: usize = 64 << 10;
+/// Most frames handled of one connection per wake-up, so that none starves the others' renewals.
+const FRAMES_PER_WAKE_UP: usize = 32;
+
+/// How a view service is to run.
+pub struct DaemonConfig {
+    /// Where to listen, `HOST:PORT`; port 0 means any.
+    pub listen: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The lease term of views that begin from now on: [`crate::LEASE_TERM_MIN`] to
+    /// [`crate::LEASE_TERM_MAX`], in whole milliseconds.
+    pub lease: Duration,
+    /// Called once, with the address that is listened on, when connections are accepted.
+    pub on_ready: Box<dyn FnOnce(SocketAddr) + Send>,
+}
+
+impl fmt::Debug for DaemonConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaemonConfig")
+            .field("listen", &self.listen)
+            .field("data", &self.data)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a view service does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The lease term is out of range.
+    #[error(transparent)]
+    Lease(#[from] LeaseTermError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address is none of this machine's, or is taken.
+    #[error("cannot listen on {addr}: {source}; choose another --listen")]
+    Listen {
+        /// The address.
+        addr: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The operating system gives no event loop.
+    #[error("cannot wait for connections: {0}")]
+    Loop(#[source] io::Error),
+}
+
+/// Runs a view service until it is sent SIGTERM or SIGINT.
+///
+/// Must be called while the process has no other threads that do not block these signals.
+///
+/// # Errors
+/// [`DaemonError`] if it cannot start, or if the disk or the event loop fails. A view service whose
+/// disk has failed says nothing more: what is on it is unknown.
+pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
+    let term = LeaseTerm::new(config.lease)?;
+    let signals = Signals::block().map_err(DaemonError::Loop)?;
+    let store = FileStore::open(&config.data, ClusterId(entropy::u128()))?;
+    let mut net = Net::new(NetConfig {
+        party: Party::ViewService,
+        cluster: Some(store.state().cluster),
+        machine: None,
+        limits: NetLimits {
+            connections_max: CONNECTIONS_MAX,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+            output_bytes_high: OUTPUT_BYTES_MAX / 2,
+            read_bytes_per_conn: READ_BYTES_PER_CONN,
+            ..NetLimits::default()
+        },
+    })
+    .map_err(DaemonError::Loop)?;
+    net.watch_signals(signals).map_err(DaemonError::Loop)?;
+    let addr = listen(&mut net, &config.listen)?;
+    log_start(&store, addr);
+    let service = ViewService::new(store.state().clone(), term, clock::boot());
+    (config.on_ready)(addr);
+    Daemon {
+        net,
+        store,
+        service,
+    }
+    .run()
+}
+
+/// Listens on the first of a name's addresses that allows it.
+fn listen(net: &mut Net, addr: &str) -> Result<SocketAddr, DaemonError> {
+    let error = |source| DaemonError::Listen {
+        addr: addr.to_owned(),
+        source,
+    };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for resolved in addr.to_socket_addrs().map_err(error)? {
+        match net.listen(resolved) {
+            Ok(bound) => return Ok(bound),
+            Err(source) => last = source,
+        }
+    }
+    Err(error(last))
+}
+
+/// The loop and all that it owns.
+struct Daemon {
+    net: Net,
+    store: FileStore,
+    service: ViewService,
+}
+
+impl Daemon {
+    fn run(mut self) -> Result<(), DaemonError> {
+        let mut events = Vec::new();
+        loop {
+            let polled = self.net.poll(self.service.deadline(), &mut events);
+            let now = polled.map_err(DaemonError::Loop)?;
+            for event in events.drain(..) {
+                match event {
+                    NetEvent::Input { conn } => self.on_input(now, conn)?,
+                    NetEvent::Closed { conn, reason } => {
+                        log::debug!("{conn}: {reason}");
+                        self.handle(now, Event::Closed { conn })?;
+                    }
+                    NetEvent::Signal(signal) => {
+                        log::info!("stopping on signal {signal}");
+                        return Ok(());
+                    }
+                    NetEvent::Ready { .. } | NetEvent::Woken => {}
+                }
+            }
+            // After the input, so that a renewal that has arrived counts before silence does.
+            if self.service.deadline().is_some_and(|due| due <= now.boot) {
+                self.handle(now, Event::Deadline)?;
+            }
+            self.net.flush();
+        }
+    }
+
+    /// Hands the frames of a connection to the core, up to a bound; the rest come with the next
+    /// wake-up.
+    fn on_input(&mut self, now: Now, conn: ConnId) -> Result<(), DaemonError> {
+        let mut bytes = 0;
+        let mut events = Vec::new();
+        for frame in self.net.frames(conn).take(FRAMES_PER_WAKE_UP) {
+            bytes += frame.len();
+            events.push(event_of(conn, &frame));
+        }
+        self.net.consume(conn, bytes);
+        for event in events {
+            match event {
+                Ok(event) => self.handle(now, event)?,
+                Err(error) => {
+                    log::warn!("{conn} ({}): {error}", self.peer(conn));
+                    self.net.refuse(conn, Refusal::Protocol);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands in an event, and those that carrying out its actions brings about.
+    fn handle(&mut self, now: Now, event: Event) -> Result<(), DaemonError> {
+        let mut next = Some((now, event));
+        while let Some((now, event)) = next.take() {
+            self.service.handle(now, event);
+            while let Some(action) = self.service.next_action() {
+                match action {
+                    Action::Send { conn, answer } => self.send(conn, &answer),
+                    Action::Refuse { conn, refusal } => {
+                        log::warn!("refusing {conn} ({}): {refusal}", self.peer(conn));
+                        self.net.refuse(conn, refusal);
+                    }
+                    Action::Store { state } => {
+                        let before = self.store.state().record.clone();
+                        self.store.store(&state)?;
+                        log_change(before.as_ref(), state.record.as_ref());
+                        // The disk took its time: what is granted now counts from now.
+                        next = Some((clock::read(), Event::Stored));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever is gone or does not read gets nothing; that its connection ended is reported by the
+    /// next poll.
+    fn send(&mut self, conn: ConnId, answer: &Answer) {
+        self.net.send(conn, |out| match answer {
+            Answer::Report(reply) => reply.encode(out),
+            Answer::Swap(reply) => reply.encode(out),
+            Answer::Lookup(reply) => reply.encode(out),
+            Answer::Status(reply) => reply.encode(out),
+        });
+    }
+
+    fn peer(&self, conn: ConnId) -> String {
+        match self.net.peer_addr(conn) {
+            Some(addr) => addr.to_string(),
+            None => "gone".to_owned(),
+        }
+    }
+}
+
+/// Why a frame is nothing for a view service.
+#[derive(Debug, thiserror::Error)]
+enum InputError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("a {0:?} message is nothing for a view service")]
+    Kind(FrameKind),
+}
+
+/// The event that a frame is to the core.
+fn event_of(conn: ConnId, frame: &Frame<'_>) -> Result<Event, InputError> {
+    Ok(match frame.kind {
+        FrameKind::Report => Event::Report {
+            conn,
+            report: Box::new(Report::decode(frame)?),
+        },
+        FrameKind::Swap => Event::Swap {
+            conn,
+            swap: Box::new(Swap::decode(frame)?),
+        },
+        FrameKind::Release => Event::Release {
+            conn,
+            release: Box::new(Release::decode(frame)?),
+        },
+        FrameKind::Lookup => {
+            Lookup::decode(frame)?;
+            Event::Lookup { conn }
+        }
+        FrameKind::StatusRequest => {
+            StatusRequest::decode(frame)?;
+            Event::StatusRequest { conn }
+        }
+        kind => return Err(InputError::Kind(kind)),
+    })
+}
+
+fn log_start(store: &FileStore, addr: SocketAddr) {
+    let state = store.state();
+    log::info!("cluster {} on {addr}", state.cluster);
+    if let Some(record) = &state.record {
+        log::info!("{}", describe(record));
+    }
+}
+
+fn log_change(before: Option<&ViewRecord>, after: Option<&ViewRecord>) {
+    if let Some(record) = after.filter(|_| before != after) {
+        log::info!("{}", describe(record));
+    }
+}
+
+/// A record in one line, for people.
+fn describe(record: &ViewRecord) -> String {
+    let backup = record.backup.as_ref();
+    format!(
+        "view {}: {} {}, backup {} ({})",
+        record.id(),
+        if record.active {
+            "primary"
+        } else {
+            "candidate"
+        },
+        record.primary.name,
+        backup.map_or("none", |backup| backup.name.as_str()),
+        record.reason.words()
+    )
+}

@@ -1,16 +1,16 @@
 //! What goes into the decision core and what comes out.
 
+use standin_core::conn::ConnId;
 use standin_core::message::{
     LookupReply, Refusal, Release, Report, ReportReply, StatusReply, Swap, SwapReply,
 };
 
 use crate::stored::StoredState;
 
-/// Names a connection for the core. A connection opened later has a greater id; none is used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
-
 /// What can happen to a view service.
+///
+/// The id of a connection that was opened later is greater: of a replica's connections, the core
+/// takes the latest for the living one.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A replica reports.

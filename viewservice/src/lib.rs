@@ -11,9 +11,10 @@
 //! Hand in one event, take actions until there are none, then read the deadline:
 //!
 //! ```
+//! use standin_core::conn::ConnId;
 //! use standin_core::identity::ClusterId;
 //! use standin_core::time::{Duration, Now};
-//! use standin_viewservice::{Action, ConnId, Event, LeaseTerm, StoredState, ViewService};
+//! use standin_viewservice::{Action, Event, LeaseTerm, StoredState, ViewService};
 //!
 //! let term = LeaseTerm::new(Duration::from_secs(1)).expect("within the limits");
 //! let now = Now::default();
@@ -40,7 +41,7 @@ pub mod store;
 mod stored;
 mod waiting;
 
-pub use event::{Action, Answer, ConnId, Event};
+pub use event::{Action, Answer, Event};
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;
 pub use service::ViewService;

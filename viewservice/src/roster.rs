@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewId;
-
-use crate::event::ConnId;
 
 /// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
 pub const TROUBLE_BYTES_MAX: usize = 1024;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, ReplicaName, StoreId};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, LookupReply, REPLICAS_MAX, Refusal, Release, Report, ReportReply, RoleName,
@@ -11,7 +12,7 @@ use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 use crate::candidates::{best_candidate, primary_restarted};
-use crate::event::{Action, Answer, ConnId, Event};
+use crate::event::{Action, Answer, Event};
 use crate::lease::{Grantor, LeaseTerm};
 use crate::roster::{Life, Roster, has_history};
 use crate::status;

@@ -1,1 +1,219 @@
-//! tbd
+//! The view service's data directory: a lock, one small file, and a mark that there is one.
+//!
+//! `DIR/lock` is held while the process lives, `DIR/state` holds [`StoredState`] and is replaced as a
+//! whole, `DIR/cluster` names the cluster and is written once, after the first state. A directory
+//! that has the mark and no state has lost it, and never passes for a new one.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a shell: keeping the state in files is what it is for"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use standin_core::identity::ClusterId;
+use standin_core::view::ViewRecord;
+use standin_io::data_dir::{DirLock, LockError, create_dir_durably, replace_file};
+
+use crate::stored::{STATE_BYTES_MAX, StateError, StoredState};
+
+const STATE_FILE: &str = "state";
+const CLUSTER_FILE: &str = "cluster";
+/// What may stand in a directory that has not been formatted: our own lock, a state whose writing was
+/// cut short, and what `mkfs` leaves at the root of a file system.
+const UNFORMATTED_MAY_HOLD: [&str; 3] = ["lock", "state.new", "lost+found"];
+
+/// Why the view service's data directory cannot be used. Each is one line: what, why, what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has it.
+    #[error(
+        "cannot use data directory {path}: {source}; stop that process or choose another --data"
+    )]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it.
+        source: LockError,
+    },
+    /// It holds files, but not those of a view service.
+    #[error(
+        "cannot use data directory {path}: it holds {found} but no state, so it is not a view \
+         service's; choose an empty --data"
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// One of the files.
+        found: String,
+    },
+    /// It was a view service's, and its state is gone.
+    #[error(
+        "cannot use data directory {path}: its state file is gone, and with it who may be primary; \
+         put {path}/state back"
+    )]
+    Lost {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The state file cannot be understood.
+    #[error(
+        "cannot use data directory {path}: its state file is bad: {source}; put a good copy of \
+         {path}/state in its place"
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: StateError,
+    },
+    /// An earlier write failed, so what is on disk is unknown.
+    #[error("cannot write to data directory {path}: an earlier write failed; start again")]
+    Failed {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The operating system says no.
+    #[error("cannot use data directory {path}: {doing}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What was attempted.
+        doing: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// The stored state, and the directory that it is in, held exclusively while this value lives.
+#[derive(Debug)]
+pub struct FileStore {
+    path: PathBuf,
+    /// What is on disk.
+    state: StoredState,
+    /// A write failed: what is on disk is unknown, and nothing more is written.
+    is_failed: bool,
+    _lock: DirLock,
+}
+
+impl FileStore {
+    /// Opens the data directory at `path`. One that is absent or empty is created and formatted for
+    /// the cluster `fresh`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is held by another process, is something else's, or is damaged.
+    pub fn open(path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
+        let io = |doing| io_error(path, doing);
+        create_dir_durably(path).map_err(io("creating it"))?;
+        let lock = DirLock::take(path).map_err(|source| match source {
+            LockError::Io(source) => io("locking it")(source),
+            source => StoreError::Held {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        let bytes = read_state(path).map_err(io("reading its state file"))?;
+        let state = match bytes {
+            Some(bytes) => StoredState::decode(&bytes).map_err(|source| StoreError::Damaged {
+                path: path.to_owned(),
+                source,
+            })?,
+            None => {
+                check_unformatted(path)?;
+                StoredState::new(fresh)
+            }
+        };
+        let mut store = Self {
+            path: path.to_owned(),
+            state: state.clone(),
+            is_failed: false,
+            _lock: lock,
+        };
+        if !path.join(CLUSTER_FILE).exists() {
+            store.store(&state)?;
+            // Only after the state: a mark alone means that the state was lost.
+            let text = format!("{}\n", state.cluster);
+            replace_file(&path.join(CLUSTER_FILE), text.as_bytes())
+                .map_err(io("writing its cluster file"))?;
+        }
+        Ok(store)
+    }
+
+    /// Replaces the stored state; on disk when this returns. Waits for the disk.
+    ///
+    /// # Errors
+    /// Those of the file system. The first is final: every later call fails.
+    ///
+    /// # Panics
+    /// If the cluster differs or the view would fall: that is a bug of the caller's.
+    pub fn store(&mut self, state: &StoredState) -> Result<(), StoreError> {
+        if self.is_failed {
+            let path = self.path.clone();
+            return Err(StoreError::Failed { path });
+        }
+        let view = |state: &StoredState| state.record.as_ref().map(ViewRecord::id);
+        assert_eq!(state.cluster, self.state.cluster, "the cluster stays");
+        assert!(
+            view(state) >= view(&self.state),
+            "the view never falls: {:?} after {:?}",
+            view(state),
+            view(&self.state)
+        );
+        // Until the write is known to be done.
+        self.is_failed = true;
+        replace_file(&self.path.join(STATE_FILE), &state.encode())
+            .map_err(io_error(&self.path, "writing its state file"))?;
+        self.is_failed = false;
+        self.state = state.clone();
+        Ok(())
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub fn state(&self) -> &StoredState {
+        &self.state
+    }
+}
+
+/// The state file's bytes, but not many more than it may have; `None` if there is no such file.
+fn read_state(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path.join(STATE_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    let most = u64::try_from(STATE_BYTES_MAX).expect("it is small") + 1;
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Checks that a directory without a state never had one, and is nobody else's.
+fn check_unformatted(path: &Path) -> Result<(), StoreError> {
+    let io = |doing| io_error(path, doing);
+    if path.join(CLUSTER_FILE).exists() {
+        let path = path.to_owned();
+        return Err(StoreError::Lost { path });
+    }
+    for entry in fs::read_dir(path).map_err(io("listing it"))? {
+        let name = entry.map_err(io("listing it"))?.file_name();
+        if UNFORMATTED_MAY_HOLD.iter().all(|may| name != *may) {
+            return Err(StoreError::NotOurs {
+                path: path.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io {
+        path,
+        doing,
+        source,
+    }
+}

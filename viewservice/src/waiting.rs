@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
+use standin_core::conn::ConnId;
 use standin_core::message::{REPLICAS_MAX, Report, Swap};
-
-use crate::event::ConnId;
 
 /// Most requests that wait for a store in progress. Beyond it a swap is turned away and a report
 /// dropped; both are asked again.

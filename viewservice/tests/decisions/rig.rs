@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
@@ -11,7 +12,7 @@ use standin_core::message::{
 };
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Holder, ViewId, ViewNumber, ViewRecord};
-use standin_viewservice::{Action, Answer, ConnId, Event, LeaseTerm, StoredState, ViewService};
+use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
 
 /// The lease term of these tests, in milliseconds.
 pub(crate) const TERM: u64 = 1000;
