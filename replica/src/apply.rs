@@ -79,7 +79,9 @@ impl<M: StateMachine> Replica<M> {
             "S9: nothing applied is cut"
         );
         self.log.tip = tip;
-        self.log.view_starts.retain(|(_, first)| *first <= tip.index);
+        self.log
+            .view_starts
+            .retain(|(_, first)| *first <= tip.index);
         self.log.written = tip.index;
         self.log.synced = tip.index;
         self.recent.clear();

@@ -3,9 +3,7 @@
 use standin_backup as backup;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
-use standin_core::message::{
-    Peer, Release, ReplyStatus, Report, ReportReply, SwapReply,
-};
+use standin_core::message::{Peer, Release, ReplyStatus, Report, ReportReply, SwapReply};
 use standin_core::time::{Duration, Now};
 use standin_core::view::{ViewId, ViewRecord};
 use standin_primary as primary;

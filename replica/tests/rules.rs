@@ -1,0 +1,436 @@
+//! The protocol's rules R4, R5 and R7 as a replica keeps them, one test for each way to break them.
+
+use std::io;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Index, LogTip};
+use standin_core::identity::{
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+};
+use standin_core::machine::{Context, StateMachine};
+use standin_core::message::{
+    CommandRequest, Entries, Follow, HigherView, OpenSession, Peer, ReplyStatus, Report,
+    ReportReply, Resume, RoleName, Seen, Swap, SwapReply,
+};
+use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::view::{DataEpoch, Reason, ViewId, ViewNumber, ViewRecord};
+use standin_replica::{Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody};
+
+const CLIENT: ConnId = ConnId(50);
+
+/// Counts the commands that it was given.
+#[derive(Debug, Default)]
+struct Tally(u64);
+
+impl StateMachine for Tally {
+    const NAME: &'static str = "tally";
+    const VERSION: u32 = 1;
+    type Capture = u64;
+
+    fn apply(&mut self, _ctx: &mut Context<'_>, _command: &[u8], reply: &mut Vec<u8>) {
+        self.0 += 1;
+        reply.extend_from_slice(&self.0.to_le_bytes());
+    }
+    fn query(&self, _query: &[u8], reply: &mut Vec<u8>) {
+        reply.extend_from_slice(&self.0.to_le_bytes());
+    }
+    fn capture(&self) -> u64 {
+        self.0
+    }
+    fn write_capture(capture: u64, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(&capture.to_le_bytes())
+    }
+    fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
+        let mut bytes = [0; 8];
+        input.read_exact(&mut bytes)?;
+        Ok(Self(u64::from_le_bytes(bytes)))
+    }
+    fn digest(&self) -> u128 {
+        u128::from(self.0)
+    }
+}
+
+fn identity(name: &str, start: u64) -> Identity {
+    Identity {
+        name: ReplicaName::new(name).expect("a good name"),
+        store: StoreId(u128::from(name.as_bytes()[0])),
+        life: Life {
+            boot: BootId(7),
+            incarnation: Incarnation {
+                start,
+                nonce: start,
+            },
+        },
+        clean_lives: Vec::new(),
+    }
+}
+
+fn view(number: u64) -> ViewId {
+    ViewId {
+        data_epoch: DataEpoch(0),
+        view: ViewNumber(number),
+    }
+}
+
+/// A replica on the bench. What is appended is written at once; what is to be adopted or synced is
+/// left to the test.
+struct Bench {
+    replica: Replica<Tally>,
+    now: Now,
+    actions: Vec<Action>,
+    answers: Vec<(u64, ReplyStatus, ViewId)>,
+    reports: u64,
+}
+
+impl Bench {
+    fn new(identity: Identity, adopted: ViewId, recovered: Recovered) -> Self {
+        let now = Now {
+            boot: Instant::from_nanos(1_000_000_000),
+            wall: WallTime(1_000_000_000_000),
+        };
+        let config = Config {
+            identity,
+            address: "127.0.0.1:1".to_owned(),
+            durability: Durability::Os,
+            session_timeout: Duration::from_secs(600),
+            sessions_max: 1000,
+            seed: 1,
+            adopted,
+            recovered,
+            replace: false,
+            quarantine: None,
+        };
+        let replica = Replica::new(config, now);
+        let mut bench = Self {
+            replica,
+            now,
+            actions: Vec::new(),
+            answers: Vec::new(),
+            reports: 0,
+        };
+        bench.event(Event::ViewServiceUp);
+        bench
+    }
+
+    fn fresh(name: &str) -> Self {
+        Self::new(identity(name, 1), ViewId::default(), Recovered::default())
+    }
+
+    /// The active, solo, serving primary of view 1.
+    fn primary() -> Self {
+        let mut bench = Self::fresh("a");
+        let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+        bench.tell(&record);
+        bench.adopted(1);
+        bench.accept_swap();
+        bench.sync();
+        assert_eq!(bench.replica.role_name(), RoleName::Primary);
+        bench.actions.clear();
+        bench
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        self.replica.handle(self.now, event);
+        let mut written = None;
+        while let Some(action) = self.replica.next_action() {
+            if let Action::Append(batch) = &action {
+                written = Some(batch.last());
+            }
+            self.actions.push(action);
+        }
+        let mut answers = Answers::default();
+        self.replica.take_answers(&mut answers);
+        let heads = answers
+            .iter()
+            .map(|(answer, _)| (answer.id, answer.status, answer.seen.view));
+        self.answers.extend(heads);
+        if let Some(through) = written {
+            self.event(Event::Written(through));
+        }
+    }
+
+    /// The view service has news.
+    fn tell(&mut self, record: &ViewRecord) {
+        let peer = |name: &str| Peer {
+            identity: identity(name, 1),
+            address: format!("address of {name}"),
+            unseen_ms: 0,
+        };
+        let reply = ReportReply {
+            number: self.reports,
+            record: Some(record.clone()),
+            granted: false,
+            wall: self.now.wall,
+            peers: vec![peer("a"), peer("b")],
+        };
+        self.event(Event::ReportReply(&reply));
+    }
+
+    fn adopted(&mut self, number: u64) {
+        assert_eq!(
+            self.take(|action| matches!(action, Action::Adopt(_))).len(),
+            1
+        );
+        self.event(Event::Adopted(view(number)));
+    }
+
+    fn take(&mut self, wanted: impl Fn(&Action) -> bool) -> Vec<Action> {
+        self.actions
+            .extract_if(.., |action| wanted(action))
+            .collect()
+    }
+
+    fn swaps(&mut self) -> Vec<Swap> {
+        let swaps = self
+            .take(|action| matches!(action, Action::Swap(_)))
+            .into_iter();
+        let swap = |action| match action {
+            Action::Swap(swap) => *swap,
+            other => panic!("{other:?}"),
+        };
+        swaps.map(swap).collect()
+    }
+
+    fn accept_swap(&mut self) {
+        let swap = self.swaps().pop().expect("a swap is asked");
+        let reply = SwapReply {
+            number: swap.number,
+            accepted: true,
+            record: Some(swap.proposed),
+            wall: self.now.wall,
+        };
+        self.event(Event::SwapReply(&reply));
+    }
+
+    fn sync(&mut self) {
+        let last = self.replica.standing().last.index;
+        self.event(Event::Synced(last));
+    }
+
+    fn command(&mut self, id: u64, seen: Seen) {
+        let request = CommandRequest {
+            id,
+            seen,
+            session: 2,
+            sequence: id,
+            acknowledged: 0,
+            bytes: b"x",
+        };
+        let body = RequestBody::Command(request);
+        self.event(Event::Requests(&[Request { conn: CLIENT, body }]));
+    }
+
+    fn open(&mut self, id: u64) {
+        let body = RequestBody::Open(OpenSession {
+            id,
+            seen: Seen::default(),
+        });
+        self.event(Event::Requests(&[Request { conn: CLIENT, body }]));
+    }
+
+    fn last_report(&mut self) -> Report {
+        let mut reports = self.take(|action| matches!(action, Action::Report(_)));
+        match reports.pop().expect("a report was sent") {
+            Action::Report(report) => *report,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn r4_a_restarted_primary_does_not_resume_the_view_it_held() {
+    let first_life = identity("a", 1);
+    let record = ViewRecord::bootstrap(ClusterId(1), &first_life, 1000).activate(&first_life);
+    let mut bench = Bench::new(identity("a", 2), view(1), Recovered::default());
+    bench.tell(&record);
+    assert_eq!(
+        bench.replica.role_name(),
+        RoleName::Spare,
+        "the record names another life"
+    );
+    assert!(bench.swaps().is_empty());
+    assert_eq!(bench.last_report().renew, None);
+    bench.open(1);
+    assert_eq!(bench.answers, [(1, ReplyStatus::NotPrimary, view(1))]);
+    // With a view of its own it may begin.
+    bench.tell(&record.depose(&identity("a", 2), Reason::PrimaryRestarted));
+    bench.adopted(2);
+    assert_eq!(bench.swaps()[0].proposed.view, ViewNumber(2));
+}
+
+#[test]
+fn r4_an_active_view_is_not_taken_up_by_a_replica_that_did_not_activate_it() {
+    let mut bench = Bench::fresh("a");
+    let me = identity("a", 1);
+    let record = ViewRecord::bootstrap(ClusterId(1), &me, 1000).activate(&me);
+    bench.tell(&record);
+    bench.adopted(1);
+    assert_eq!(bench.replica.role_name(), RoleName::Spare);
+    assert!(bench.swaps().is_empty());
+}
+
+#[test]
+fn r5_a_view_is_adopted_durably_before_the_candidate_acts_by_it() {
+    let mut bench = Bench::fresh("a");
+    bench.tell(&ViewRecord::bootstrap(
+        ClusterId(1),
+        &identity("a", 1),
+        1000,
+    ));
+    assert!(bench.swaps().is_empty(), "view 1 is not on disk yet");
+    assert_eq!(bench.replica.standing().view, ViewId::default());
+    bench.adopted(1);
+    assert_eq!(bench.swaps().len(), 1);
+}
+
+#[test]
+fn r5_a_follower_asks_to_follow_only_in_a_view_that_it_adopted_durably() {
+    let mut bench = Bench::fresh("b");
+    let a = identity("a", 1);
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
+    assert!(
+        bench
+            .take(|action| matches!(action, Action::Dial(_)))
+            .is_empty()
+    );
+    bench.adopted(1);
+    bench.event(Event::Flush);
+    assert_eq!(
+        bench.take(|action| matches!(action, Action::Dial(_))).len(),
+        1
+    );
+}
+
+#[test]
+fn r5_a_higher_view_ends_the_old_role_before_it_is_durable() {
+    let mut bench = Bench::primary();
+    bench.open(1); // ordered, and not on disk, so not answered
+    assert!(bench.answers.is_empty());
+    let (a, b) = (identity("a", 1), identity("b", 1));
+    let mut record = ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a);
+    record.holders[0].token = b.token(Durability::Disk);
+    bench.tell(&record.depose(&b, Reason::LeaseExpired));
+    assert_eq!(bench.answers, [(1, ReplyStatus::OutcomeUnknown, view(1))]);
+    bench.sync();
+    bench.open(2);
+    assert_eq!(
+        bench.answers.len(),
+        2,
+        "nothing of the lower view is answered any more"
+    );
+    assert_eq!(bench.answers[1].1, ReplyStatus::NotPrimary);
+    assert_eq!(
+        bench.replica.standing().view,
+        view(1),
+        "not adopted before it is on disk"
+    );
+}
+
+#[test]
+fn r7_a_lower_view_is_ignored_when_the_view_service_tells_it() {
+    let mut bench = Bench::primary();
+    let a = identity("a", 1);
+    let mut bench_at_2 = Bench::new(a.clone(), view(2), Recovered::default());
+    let record = ViewRecord::bootstrap(ClusterId(1), &a, 1000);
+    bench_at_2.tell(&record);
+    assert!(bench_at_2.swaps().is_empty());
+    assert_eq!(bench_at_2.replica.standing().view, view(2));
+    bench_at_2.actions.clear();
+    bench_at_2.now.boot = bench_at_2.now.boot.plus(Duration::from_millis(200));
+    bench_at_2.event(Event::Deadline);
+    let trouble = bench_at_2
+        .last_report()
+        .trouble
+        .expect("it says what is wrong");
+    assert!(trouble.contains("lower than view 2"), "{trouble}");
+    // The same record, told to the replica that holds it, changes nothing.
+    bench.tell(&record.activate(&a));
+    assert_eq!(bench.replica.role_name(), RoleName::Primary);
+}
+
+#[test]
+fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
+    let mut bench = Bench::fresh("b");
+    let a = identity("a", 1);
+    let mut record = ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a);
+    record.view = ViewNumber(5);
+    bench.tell(&record);
+    bench.adopted(5);
+    bench.event(Event::Flush);
+    let primary = ConnId(1);
+    bench.event(Event::Dialled(primary));
+    let resume = Resume {
+        view: view(4),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    let refused = Action::HigherView(primary, view(5));
+    bench.event(Event::Resume(primary, &resume));
+    assert!(bench.actions.contains(&refused), "{:?}", bench.actions);
+    bench.event(Event::Resume(
+        primary,
+        &Resume {
+            view: view(5),
+            ..resume
+        },
+    ));
+    bench.actions.clear();
+    let entries = Entries {
+        nonce: 1,
+        view: view(4),
+        round: 1,
+        commit: Index::ZERO,
+        bytes: &[],
+    };
+    bench.event(Event::Entries(primary, &entries));
+    bench.event(Event::Flush);
+    assert!(bench.actions.contains(&refused), "{:?}", bench.actions);
+    let follow = Follow {
+        identity: a,
+        view: view(4),
+        last: LogTip::default(),
+        view_starts: Vec::new(),
+    };
+    bench.actions.clear();
+    bench.event(Event::Follow(ConnId(2), &follow));
+    assert!(
+        bench
+            .actions
+            .contains(&Action::HigherView(ConnId(2), view(5)))
+    );
+}
+
+#[test]
+fn r7_a_replica_that_is_refused_asks_for_the_record_at_once() {
+    let mut bench = Bench::primary();
+    bench.event(Event::HigherView(HigherView { view: view(2) }));
+    assert_eq!(bench.last_report().renew, Some(view(1)));
+}
+
+#[test]
+fn r7_a_client_that_has_seen_a_higher_view_is_not_served_by_a_lower_one() {
+    let mut bench = Bench::primary();
+    let seen = Seen {
+        view: view(2),
+        index: Index(1),
+    };
+    bench.command(1, seen);
+    assert_eq!(bench.answers, [(1, ReplyStatus::NotPrimary, view(1))]);
+}
+
+#[test]
+fn a_stopping_primary_gives_its_lease_back_and_answers_nothing_more() {
+    let mut bench = Bench::primary();
+    bench.open(1);
+    bench.event(Event::Stop);
+    assert_eq!(
+        bench
+            .take(|action| matches!(action, Action::Release(_)))
+            .len(),
+        1
+    );
+    bench.sync();
+    assert_eq!(bench.answers, [(1, ReplyStatus::OutcomeUnknown, view(1))]);
+}
