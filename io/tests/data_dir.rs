@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use standin_core::identity::{
-    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, ReplicaName, StoreId,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::machine::MachineId;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
-use standin_io::data_dir::{DataDir, DataDirError, DirLock, LockError, MetaError, boot_id};
+use standin_io::data_dir::{
+    DataDir, DataDirError, DirLock, LockError, MetaError, ReplicaMeta, boot_id,
+};
 
 fn name() -> ReplicaName {
     ReplicaName::new("a").unwrap()
@@ -318,4 +320,34 @@ fn a_bare_lock_excludes_and_is_let_go() {
 #[test]
 fn the_boot_id_stays_the_same() {
     assert_eq!(boot_id().unwrap(), boot_id().unwrap());
+}
+
+/// Held still like `core`'s formats: see `core/tests/golden.rs`.
+#[test]
+fn the_meta_file_is_as_it_was() {
+    let life = |start| Life {
+        boot: BootId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        incarnation: Incarnation {
+            start,
+            nonce: 0x1112_1314_1516_1718,
+        },
+    };
+    let meta = ReplicaMeta {
+        cluster: Some(ClusterId(0x2122_2324_2526_2728_292a_2b2c_2d2e_2f30)),
+        starts: 300,
+        adopted: view(70_000),
+        life: Some(life(300)),
+        clean_lives: vec![life(298), life(299)],
+        clean_stop: Some(life(300)),
+        quarantine: Some("entry 9 killed the machine twice".to_owned()),
+        has_log: true,
+        ..ReplicaMeta::fresh(&name(), StoreId(7), &machine())
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/v1/meta");
+    if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
+        fs::write(&path, meta.encode()).unwrap();
+    }
+    let stored = fs::read(&path).unwrap();
+    assert_eq!(stored, meta.encode());
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(meta));
 }

@@ -1,0 +1,552 @@
+//! The formats of version 1, held still: fixed contents must encode to the stored bytes, and the
+//! stored bytes decode to those contents, for ever.
+//!
+//! A format that is meant to change gets a new version and a directory of its own. To write the files
+//! of a new version, run this once with `STANDIN_REGENERATE_GOLDEN=1` and look at the difference.
+#![allow(clippy::disallowed_methods)] // decision code opens no file; its tests do
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use standin_core::entry::{
+    Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, EntryKind, Index,
+    LogTip, TimerFired, ViewStart,
+};
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameKind};
+use standin_core::identity::{
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
+};
+use standin_core::machine::MachineId;
+use standin_core::message::*;
+use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
+use standin_core::time::WallTime;
+use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1")).join(name)
+}
+
+/// The stored bytes, after comparing them with what the fixed contents encode to now.
+fn golden(name: &str, now: &[u8]) -> Vec<u8> {
+    let path = path(name);
+    if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, now).unwrap();
+    }
+    let stored = std::fs::read(&path).unwrap();
+    let differs = stored.iter().zip(now).position(|(one, other)| one != other);
+    assert!(
+        stored == now,
+        "{name} is encoded otherwise than it was, from byte {differs:?}: {} bytes, were {}",
+        now.len(),
+        stored.len()
+    );
+    stored
+}
+
+/// The frames in some bytes.
+fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX)
+            .unwrap()
+            .unwrap();
+        bytes = &bytes[frame.len()..];
+        frames.push(frame);
+    }
+    frames
+}
+
+/// Holds one kind of frame still, and notes that it was.
+struct Frames(BTreeSet<u16>);
+
+impl Frames {
+    fn check<T: PartialEq + Debug>(
+        &mut self,
+        kind: FrameKind,
+        values: &[T],
+        encode: impl Fn(&T, &mut Vec<u8>),
+        agrees: impl Fn(&Frame<'_>, &T) -> bool,
+    ) {
+        let mut now = Vec::new();
+        for value in values {
+            encode(value, &mut now);
+        }
+        let stored = golden(&format!("frames/{kind:?}"), &now);
+        let frames = frames(&stored);
+        assert_eq!(frames.len(), values.len(), "{kind:?}");
+        for (frame, value) in frames.iter().zip(values) {
+            assert_eq!(frame.kind, kind);
+            assert!(
+                agrees(frame, value),
+                "{kind:?} decodes to other than {value:?}"
+            );
+        }
+        self.0.insert(kind as u16);
+    }
+
+    fn messages<T: Message + PartialEq + Debug>(&mut self, values: &[T]) {
+        let agrees = |frame: &Frame<'_>, value: &T| T::decode(frame).as_ref() == Ok(value);
+        self.check(T::KIND, values, T::encode, agrees);
+    }
+}
+
+fn name(text: &str) -> ReplicaName {
+    ReplicaName::new(text).unwrap()
+}
+
+fn machine() -> MachineId {
+    MachineId::new("counter", 1).unwrap()
+}
+
+fn view() -> ViewId {
+    ViewId {
+        data_epoch: DataEpoch(2),
+        view: ViewNumber(300),
+    }
+}
+
+fn seen() -> Seen {
+    Seen {
+        view: view(),
+        index: Index(70_000),
+    }
+}
+
+fn life(start: u64) -> Life {
+    Life {
+        boot: BootId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        incarnation: Incarnation {
+            start,
+            nonce: 0x1112_1314_1516_1718,
+        },
+    }
+}
+
+fn identity(text: &str) -> Identity {
+    Identity {
+        name: name(text),
+        store: StoreId(0x2122_2324_2526_2728_292a_2b2c_2d2e_2f30),
+        life: life(3),
+        clean_lives: vec![life(1), life(2)],
+    }
+}
+
+fn tip() -> LogTip {
+    LogTip {
+        index: Index(80_000),
+        view: ViewNumber(299),
+        chain: 0xdead_beef,
+        time: WallTime(1_700_000_000_000_000_000),
+    }
+}
+
+fn standing(role: RoleName) -> Standing {
+    Standing {
+        view: view(),
+        role,
+        last: tip(),
+        commit: Index(79_999),
+        applied: Index(79_998),
+        reply_digest: 0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40,
+    }
+}
+
+fn peer(text: &str) -> Peer {
+    Peer {
+        identity: identity(text),
+        address: "127.0.0.1:7101".to_owned(),
+        unseen_ms: 130,
+    }
+}
+
+const ROLES: [RoleName; 5] = [
+    RoleName::Primary,
+    RoleName::Candidate,
+    RoleName::Backup,
+    RoleName::Spare,
+    RoleName::Quarantined,
+];
+
+const REASONS: [Reason; 10] = [
+    Reason::Bootstrap,
+    Reason::LeaseExpired,
+    Reason::Released,
+    Reason::PrimaryRestarted,
+    Reason::NotActivated,
+    Reason::Activated,
+    Reason::Joined,
+    Reason::Dropped,
+    Reason::Forced,
+    Reason::HandedOver,
+];
+
+fn record(reason: Reason) -> ViewRecord {
+    let (a, b) = (identity("a"), identity("b-2"));
+    let holder = |identity: &Identity, durability| Holder {
+        name: identity.name.clone(),
+        token: identity.token(durability),
+    };
+    let levels = [Durability::Memory, Durability::Os, Durability::Disk];
+    ViewRecord {
+        cluster: ClusterId(0x4142_4344_4546_4748_494a_4b4c_4d4e_4f50),
+        data_epoch: view().data_epoch,
+        view: view().view,
+        primary: Member::of(&a),
+        backup: (reason != Reason::Dropped).then(|| Member::of(&b)),
+        holders: levels.map(|level| holder(&b, level)).to_vec(),
+        active: reason != Reason::LeaseExpired,
+        term_ms: 1000,
+        reason,
+    }
+}
+
+fn hellos() -> Vec<Hello> {
+    let cluster = record(Reason::Joined).cluster;
+    vec![
+        Hello::new(Party::Client, None, None),
+        Hello::new(Party::Replica, Some(cluster), Some(machine())),
+        Hello::new(Party::ViewService, Some(cluster), None),
+    ]
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::Version { ours: 1 },
+        Refusal::OtherCluster {
+            ours: record(Reason::Joined).cluster,
+        },
+        Refusal::OtherMachine { ours: machine() },
+        Refusal::NameTaken {
+            store: identity("a").store,
+        },
+        Refusal::TooManyReplicas,
+        Refusal::Protocol,
+        Refusal::Busy,
+        Refusal::Superseded,
+    ]
+}
+
+fn check_handshake(frames: &mut Frames) {
+    frames.messages(&hellos());
+    // Exhaustive, so that a new refusal does not go unheld.
+    for refusal in refusals() {
+        match refusal {
+            Refusal::Version { .. }
+            | Refusal::OtherCluster { .. }
+            | Refusal::OtherMachine { .. }
+            | Refusal::NameTaken { .. }
+            | Refusal::TooManyReplicas
+            | Refusal::Protocol
+            | Refusal::Busy
+            | Refusal::Superseded => {}
+        }
+    }
+    frames.messages(&refusals());
+}
+
+fn check_view_service(frames: &mut Frames) {
+    frames.messages(&ROLES.map(|role| Report {
+        number: 7,
+        identity: identity("a"),
+        address: "[::1]:7101".to_owned(),
+        standing: standing(role),
+        renew: (role == RoleName::Primary).then(view),
+        replace: role == RoleName::Spare,
+        trouble: (role == RoleName::Quarantined).then(|| "its log is damaged".to_owned()),
+    }));
+    let mut replies = REASONS
+        .map(|reason| ReportReply {
+            number: 7,
+            record: Some(record(reason)),
+            granted: reason == Reason::Activated,
+            wall: tip().time,
+            peers: vec![peer("a"), peer("b-2")],
+        })
+        .to_vec();
+    replies.push(ReportReply {
+        number: 0,
+        record: None,
+        granted: false,
+        wall: WallTime(0),
+        peers: Vec::new(),
+    });
+    frames.messages(&replies);
+    frames.messages(&[Swap {
+        number: 8,
+        identity: identity("a"),
+        expected: record(Reason::LeaseExpired),
+        proposed: record(Reason::Activated),
+    }]);
+    frames.messages(&[true, false].map(|accepted| SwapReply {
+        number: 8,
+        accepted,
+        record: accepted.then(|| record(Reason::Activated)),
+        wall: tip().time,
+    }));
+    frames.messages(&[Release {
+        identity: identity("a"),
+        view: view(),
+    }]);
+    frames.messages(&[Lookup]);
+    frames.messages(&[true, false].map(|is_known| LookupReply {
+        view: is_known.then(view),
+        primary: is_known.then(|| "127.0.0.1:7101".to_owned()),
+        term_ms: 1000,
+    }));
+    frames.messages(&[StatusRequest]);
+    frames.messages(&[true, false].map(|is_well| {
+        StatusReply {
+            cluster: record(Reason::Joined).cluster,
+            record: is_well.then(|| record(Reason::Joined)),
+            term_ms: 1000,
+            lease_remaining_ms: is_well.then_some(812),
+            replicas: ROLES
+                .map(|role| ReplicaStatus {
+                    peer: peer("c"),
+                    standing: is_well.then(|| standing(role)),
+                    is_alive: is_well,
+                    trouble: (!is_well).then(|| "its disk is full".to_owned()),
+                })
+                .to_vec(),
+            unavailable: (!is_well).then(|| "start b".to_owned()),
+        }
+    }));
+}
+
+fn check_stream(frames: &mut Frames) {
+    frames.messages(&[Follow {
+        identity: identity("b-2"),
+        view: view(),
+        last: tip(),
+        view_starts: vec![(ViewNumber(1), Index(1)), (ViewNumber(299), Index(71_000))],
+    }]);
+    let levels = [Durability::Memory, Durability::Os, Durability::Disk];
+    frames.messages(&levels.map(|durability| Resume {
+        view: view(),
+        nonce: u64::MAX,
+        common: tip(),
+        durability,
+        silence_ms: 500,
+    }));
+    frames.messages(&[HigherView { view: view() }]);
+    let entries = [
+        (Vec::new(), 0),
+        (batch().bytes().to_vec(), 0x5152_5354_5556_5758),
+    ];
+    frames.check(
+        FrameKind::Entries,
+        &entries,
+        |value, out| entries_message(&value.0, value.1).encode(out),
+        |frame, value| Entries::decode(frame) == Ok(entries_message(&value.0, value.1)),
+    );
+    let ack = Ack {
+        nonce: 0x5152_5354_5556_5758,
+        view: view(),
+        round: 12,
+        durable: Index(80_000),
+        applied: Index(79_998),
+        reply_digest: standing(RoleName::Backup).reply_digest,
+    };
+    frames.check(FrameKind::Ack, &[ack], Ack::encode, |frame, ack| {
+        Ack::decode(frame).as_ref() == Ok(ack)
+    });
+}
+
+fn entries_message(bytes: &[u8], nonce: u64) -> Entries<'_> {
+    Entries {
+        nonce,
+        view: view(),
+        round: 12,
+        commit: Index(79_999),
+        bytes,
+    }
+}
+
+fn check_clients(frames: &mut Frames) {
+    frames.messages(&[OpenSession {
+        id: 1,
+        seen: seen(),
+    }]);
+    frames.messages(&[CloseSession {
+        id: 2,
+        seen: seen(),
+        session: 4711,
+    }]);
+    let command = CommandRequest {
+        id: 3,
+        seen: seen(),
+        session: 4711,
+        sequence: 5,
+        acknowledged: 4,
+        bytes: b"add 1",
+    };
+    frames.check(
+        FrameKind::Command,
+        &[command],
+        CommandRequest::encode,
+        |frame, command| CommandRequest::decode(frame).as_ref() == Ok(command),
+    );
+    let levels = [
+        Consistency::Confirmed,
+        Consistency::Lease,
+        Consistency::Stale,
+    ];
+    let queries = levels.map(|consistency| QueryRequest {
+        id: 4,
+        seen: seen(),
+        consistency,
+        bytes: b"get",
+    });
+    frames.check(
+        FrameKind::Query,
+        &queries,
+        QueryRequest::encode,
+        |frame, query| QueryRequest::decode(frame).as_ref() == Ok(query),
+    );
+    let statuses = [
+        ReplyStatus::Done,
+        ReplyStatus::NotPrimary,
+        ReplyStatus::OutcomeUnknown,
+        ReplyStatus::SessionUnknown,
+        ReplyStatus::SequenceGap,
+        ReplyStatus::SequenceAcknowledged,
+        ReplyStatus::Refused,
+        ReplyStatus::Overloaded,
+    ];
+    let replies = statuses.map(|status| Reply {
+        id: 5,
+        status,
+        seen: seen(),
+        is_solo: status == ReplyStatus::Done,
+        bytes: b"42",
+    });
+    frames.check(FrameKind::Reply, &replies, Reply::encode, |frame, reply| {
+        Reply::decode(frame).as_ref() == Ok(reply)
+    });
+    frames.messages(&[Inspect]);
+    frames.messages(&[InspectReply {
+        name: name("a"),
+        incarnation: life(3).incarnation,
+        standing: standing(RoleName::Backup),
+        state_digest: u128::MAX - 1,
+        sessions: 50,
+    }]);
+}
+
+#[test]
+fn every_kind_of_frame_is_as_it_was() {
+    let mut frames = Frames(BTreeSet::new());
+    check_handshake(&mut frames);
+    check_view_service(&mut frames);
+    check_stream(&mut frames);
+    check_clients(&mut frames);
+    // All kinds that decode at all have been held.
+    let known: BTreeSet<u16> = (0..=u16::MAX)
+        .filter(|number| {
+            let mut header = [0; 12];
+            header[4..6].copy_from_slice(&number.to_le_bytes());
+            Frame::decode(&header, 0).err() != Some(FrameError::Kind(*number))
+        })
+        .collect();
+    assert_eq!(frames.0, known);
+}
+
+fn header() -> SegmentHeader {
+    SegmentHeader {
+        cluster: record(Reason::Joined).cluster,
+        store: identity("a").store,
+        machine: machine(),
+        before: LogTip {
+            view: ViewNumber(299),
+            ..tip()
+        },
+    }
+}
+
+fn view_start(durability: Durability) -> ViewStart {
+    ViewStart {
+        data_epoch: DataEpoch(2),
+        primary: name("a"),
+        incarnation: life(3).incarnation,
+        durability,
+        session_timeout_ms: 3_600_000,
+        sessions_max: 100_000,
+    }
+}
+
+const CLOSED: CloseSessionEntry = CloseSessionEntry { session: 80_002 };
+const FIRED: TimerFired = TimerFired {
+    id: 17,
+    deadline: WallTime(1_700_000_001_000_000_000),
+};
+const COMMAND: Command<'_> = Command {
+    session: 80_002,
+    sequence: 1,
+    acknowledged: 0,
+    bytes: b"add 1",
+};
+
+/// Every kind of entry.
+fn batch() -> Batch {
+    let stamp = BatchStamp {
+        view: ViewNumber(300),
+        time: WallTime(1_700_000_001_500_000_000),
+        seed: 0x6162_6364_6566_6768,
+        commit: Index(79_999),
+    };
+    let mut builder = BatchBuilder::new(header().before, stamp);
+    builder.push(EntryKind::ViewStart, |out| {
+        encode_payload(&view_start(Durability::Os), out);
+    });
+    builder.push(EntryKind::OpenSession, |_| {});
+    builder.push(EntryKind::Command, |out| COMMAND.encode(out));
+    builder.push(EntryKind::Timer, |out| encode_payload(&FIRED, out));
+    builder.push(EntryKind::CloseSession, |out| encode_payload(&CLOSED, out));
+    builder.finish().unwrap()
+}
+
+#[test]
+fn a_segment_with_every_kind_of_entry_is_as_it_was() {
+    let mut now = header().encode();
+    now.extend_from_slice(batch().bytes());
+    // What is preallocated and not written yet.
+    now.resize(now.len().next_multiple_of(512), 0);
+    let stored = golden("segment", &now);
+    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+
+    let mut kinds = Vec::new();
+    let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
+        kinds.push(entry.header.kind);
+        assert_eq!(entry.header.view, ViewNumber(300));
+        assert_eq!(entry.header.time, WallTime(1_700_000_001_500_000_000));
+        assert_eq!(entry.header.seed, 0x6162_6364_6566_6768);
+        assert_eq!(entry.header.commit, Index(79_999));
+        match entry.header.kind {
+            EntryKind::ViewStart => {
+                let start = decode_payload(entry.payload);
+                assert_eq!(start, Some(view_start(Durability::Os)));
+            }
+            EntryKind::OpenSession => assert!(entry.payload.is_empty()),
+            EntryKind::Command => assert_eq!(Command::decode(entry.payload), Some(COMMAND)),
+            EntryKind::Timer => assert_eq!(decode_payload(entry.payload), Some(FIRED)),
+            EntryKind::CloseSession => assert_eq!(decode_payload(entry.payload), Some(CLOSED)),
+        }
+    });
+    assert_eq!(kinds.len(), 5);
+    assert_eq!((found.tip, found.end), (batch().tip(), ScanEnd::Clean));
+    assert_eq!(found.bytes, batch().bytes().len());
+}
+
+#[test]
+fn tokens_and_levels_are_as_they_were() {
+    // Tokens name holders in the record: were their variants reordered, old records would name others.
+    let a = identity("a");
+    let tokens = [Durability::Memory, Durability::Os, Durability::Disk].map(|level| a.token(level));
+    let mut now = Vec::new();
+    encode_payload(&tokens.to_vec(), &mut now);
+    let stored = golden("tokens", &now);
+    assert_eq!(decode_payload::<Vec<Token>>(&stored), Some(tokens.to_vec()));
+}

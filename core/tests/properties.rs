@@ -1,0 +1,409 @@
+//! What must hold for any bytes: nothing panics, and nothing damaged passes for something else.
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use standin_core::entry::{
+    Batch, BatchBuilder, BatchStamp, Command, Entry, EntryKind, Index, LogTip,
+};
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
+use standin_core::identity::{
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+};
+use standin_core::machine::MachineId;
+use standin_core::message::*;
+use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
+use standin_core::time::WallTime;
+use standin_core::view::{DataEpoch, ViewId, ViewNumber};
+
+fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
+    Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX).ok().flatten()
+}
+
+/// Decodes a frame as every message there is, and says how many it can be read as.
+fn decode_as_everything(frame: &Frame<'_>) -> usize {
+    fn one<T: Message>(frame: &Frame<'_>) -> usize {
+        usize::from(T::decode(frame).is_ok())
+    }
+    let control = one::<Hello>(frame)
+        + one::<Refusal>(frame)
+        + one::<Report>(frame)
+        + one::<ReportReply>(frame)
+        + one::<Swap>(frame)
+        + one::<SwapReply>(frame)
+        + one::<Release>(frame)
+        + one::<Lookup>(frame)
+        + one::<LookupReply>(frame)
+        + one::<StatusRequest>(frame)
+        + one::<StatusReply>(frame)
+        + one::<Follow>(frame)
+        + one::<Resume>(frame)
+        + one::<HigherView>(frame)
+        + one::<OpenSession>(frame)
+        + one::<CloseSession>(frame)
+        + one::<Inspect>(frame)
+        + one::<InspectReply>(frame);
+    // These look at the payload only: who calls them has looked at the kind.
+    let _ = CommandRequest::decode(frame);
+    let _ = QueryRequest::decode(frame);
+    let _ = Reply::decode(frame);
+    let _ = Entries::decode(frame);
+    let _ = Ack::decode(frame);
+    control
+}
+
+const KINDS: [FrameKind; 23] = [
+    FrameKind::Hello,
+    FrameKind::Refusal,
+    FrameKind::Report,
+    FrameKind::ReportReply,
+    FrameKind::Swap,
+    FrameKind::SwapReply,
+    FrameKind::Release,
+    FrameKind::Lookup,
+    FrameKind::LookupReply,
+    FrameKind::StatusRequest,
+    FrameKind::StatusReply,
+    FrameKind::Follow,
+    FrameKind::Resume,
+    FrameKind::Entries,
+    FrameKind::Ack,
+    FrameKind::HigherView,
+    FrameKind::OpenSession,
+    FrameKind::CloseSession,
+    FrameKind::Command,
+    FrameKind::Query,
+    FrameKind::Reply,
+    FrameKind::Inspect,
+    FrameKind::InspectReply,
+];
+
+prop_compose! {
+    fn any_view()(data_epoch: u32, view: u64) -> ViewId {
+        ViewId { data_epoch: DataEpoch(data_epoch), view: ViewNumber(view) }
+    }
+}
+
+prop_compose! {
+    fn any_seen()(view in any_view(), index: u64) -> Seen {
+        Seen { view, index: Index(index) }
+    }
+}
+
+prop_compose! {
+    fn any_life()(boot: u128, start: u64, nonce: u64) -> Life {
+        Life { boot: BootId(boot), incarnation: Incarnation { start, nonce } }
+    }
+}
+
+prop_compose! {
+    fn any_identity()(
+        name in "[a-z0-9][a-z0-9_-]{0,31}",
+        store: u128,
+        life in any_life(),
+        clean_lives in vec(any_life(), 0..8),
+    ) -> Identity {
+        let name = ReplicaName::new(name).unwrap();
+        Identity { name, store: StoreId(store), life, clean_lives }
+    }
+}
+
+prop_compose! {
+    fn any_tip()(index: u64, view: u64, chain: u32, time: u64) -> LogTip {
+        LogTip { index: Index(index), view: ViewNumber(view), chain, time: WallTime(time) }
+    }
+}
+
+prop_compose! {
+    /// A log's end that leaves room for entries after it.
+    fn any_start()(
+        index in 0..u64::MAX / 2,
+        view in 0..u64::MAX / 2,
+        chain: u32,
+        time in 0..u64::MAX / 2,
+    ) -> LogTip {
+        LogTip { index: Index(index), view: ViewNumber(view), chain, time: WallTime(time) }
+    }
+}
+
+prop_compose! {
+    /// A batch and what it follows.
+    fn any_batch()(
+        before in any_start(),
+        later in 0..1000_u64,
+        seed: u64,
+        commit: u64,
+        begins_view: bool,
+        payloads in vec(vec(any::<u8>(), 0..200), 1..8),
+    ) -> (LogTip, Batch) {
+        let stamp = BatchStamp {
+            view: if begins_view { before.view.next() } else { before.view },
+            time: WallTime(before.time.0 + later),
+            seed,
+            commit: Index(commit),
+        };
+        let mut builder = BatchBuilder::new(before, stamp);
+        for (number, payload) in payloads.iter().enumerate() {
+            let kind = match number {
+                0 if begins_view => EntryKind::ViewStart,
+                _ => EntryKind::Command,
+            };
+            builder.push(kind, |out| out.extend_from_slice(payload));
+        }
+        (before, builder.finish().unwrap())
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_may_be_offered_to_any_decoder(bytes in vec(any::<u8>(), 0..600)) {
+        if let Some(frame) = decode(&bytes) {
+            decode_as_everything(&frame);
+        }
+        let _ = Frame::decode_again(&bytes);
+        let _ = Entry::decode(&bytes);
+        let _ = Batch::verify(bytes.clone(), LogTip::default());
+        let _ = Command::decode(&bytes);
+        let _ = SegmentHeader::decode(&bytes);
+        scan(&bytes, LogTip::default(), |_| {});
+    }
+
+    #[test]
+    fn any_payload_may_come_in_a_good_frame(
+        kind in 0..KINDS.len(),
+        payload in vec(any::<u8>(), 0..600),
+    ) {
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, KINDS[kind], |out| out.extend_from_slice(&payload));
+        let frame = decode(&bytes).unwrap();
+        prop_assert_eq!(frame.payload, &payload);
+        // Small numbers are what postcard takes for variants and short lengths.
+        prop_assert!(decode_as_everything(&frame) <= 1, "read as two messages");
+    }
+
+    #[test]
+    fn payloads_of_small_numbers_get_further_and_no_worse(
+        kind in 0..KINDS.len(),
+        payload in vec(0..4_u8, 0..600),
+    ) {
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, KINDS[kind], |out| out.extend_from_slice(&payload));
+        prop_assert!(decode_as_everything(&decode(&bytes).unwrap()) <= 1);
+    }
+
+    #[test]
+    fn a_frame_reads_back_and_neither_its_beginnings_nor_its_damaged_forms_do(
+        kind in 0..KINDS.len(),
+        payload in vec(any::<u8>(), 0..100),
+        after in vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, KINDS[kind], |out| out.extend_from_slice(&payload));
+        let length = bytes.len();
+        bytes.extend_from_slice(&after);
+        let frame = decode(&bytes).unwrap();
+        prop_assert_eq!((frame.kind, frame.payload, frame.len()), (KINDS[kind], &*payload, length));
+        for cut in 0..length {
+            let is_waiting = matches!(Frame::decode(&bytes[..cut], FRAME_PAYLOAD_BYTES_MAX), Ok(None));
+            prop_assert!(is_waiting, "cut at {}", cut);
+        }
+        for bit in 0..length * 8 {
+            let mut damaged = bytes[..length].to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&damaged).is_none(), "bit {}", bit);
+        }
+    }
+
+    #[test]
+    fn a_batch_reads_back_and_neither_its_beginnings_nor_its_damaged_forms_do(
+        (before, batch) in any_batch(),
+    ) {
+        let bytes = batch.bytes();
+        prop_assert_eq!(&Batch::verify(bytes.to_vec(), before).unwrap(), &batch);
+        let mut ends = vec![0];
+        for entry in batch.entries() {
+            ends.push(ends.last().unwrap() + usize::try_from(entry.header.length).unwrap());
+        }
+        for cut in 0..bytes.len() {
+            match Batch::verify(bytes[..cut].to_vec(), before) {
+                Ok(shorter) => {
+                    prop_assert!(ends.contains(&cut));
+                    prop_assert_eq!(shorter.bytes(), &bytes[..cut]);
+                }
+                Err(_) => prop_assert!(cut == 0 || !ends.contains(&cut)),
+            }
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Batch::verify(damaged, before).is_err(), "bit {}", bit);
+        }
+    }
+
+    #[test]
+    fn a_scan_never_finds_other_entries_than_were_written(
+        (before, batch) in any_batch(),
+        bit in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+        zeros in 0..100_usize,
+    ) {
+        let bytes = batch.bytes();
+        let beginning = |found: &[u8]| bytes.starts_with(found);
+        let mut damaged = bytes.to_vec();
+        let bit = bit.index(bytes.len() * 8);
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        damaged.resize(damaged.len() + zeros, 0);
+        let found = scan(&damaged, before, |_| {});
+        prop_assert!(beginning(&damaged[..found.bytes]));
+        prop_assert!(found.bytes <= bit / 8);
+        prop_assert_ne!(found.end, ScanEnd::Clean, "a changed entry is no clean end");
+
+        let cut = cut.index(bytes.len());
+        let mut torn = bytes[..cut].to_vec();
+        torn.resize(bytes.len() + zeros, 0);
+        let found = scan(&torn, before, |_| {});
+        prop_assert!(beginning(&torn[..found.bytes]));
+        prop_assert!(!matches!(found.end, ScanEnd::Damaged(_)), "cutting short is not damage");
+    }
+
+    #[test]
+    fn a_segment_header_reads_back_and_its_beginnings_do_not(
+        cluster: u128,
+        store: u128,
+        name in "[!-~]{1,32}",
+        version: u32,
+        before in any_start(),
+    ) {
+        let header = SegmentHeader {
+            cluster: ClusterId(cluster),
+            store: StoreId(store),
+            machine: MachineId::new(&name, version).unwrap(),
+            before,
+        };
+        let bytes = header.encode();
+        prop_assert_eq!(bytes.len(), SEGMENT_HEADER_BYTES);
+        prop_assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
+        for cut in 0..bytes.len() {
+            prop_assert!(SegmentHeader::decode(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn requests_and_replies_read_back(
+        id: u64,
+        seen in any_seen(),
+        numbers in any::<[u64; 3]>(),
+        choice in 0..3_usize,
+        is_solo: bool,
+        bytes in vec(any::<u8>(), 0..100),
+    ) {
+        let [session, sequence, acknowledged] = numbers;
+        let mut out = Vec::new();
+        let command = CommandRequest { id, seen, session, sequence, acknowledged, bytes: &bytes };
+        command.encode(&mut out);
+        prop_assert_eq!(CommandRequest::decode(&decode(&out).unwrap()), Ok(command));
+
+        let consistency =
+            [Consistency::Confirmed, Consistency::Lease, Consistency::Stale][choice];
+        let query = QueryRequest { id, seen, consistency, bytes: &bytes };
+        out.clear();
+        query.encode(&mut out);
+        prop_assert_eq!(QueryRequest::decode(&decode(&out).unwrap()), Ok(query));
+
+        let status =
+            [ReplyStatus::Done, ReplyStatus::OutcomeUnknown, ReplyStatus::Overloaded][choice];
+        let reply = Reply { id, status, seen, is_solo, bytes: &bytes };
+        out.clear();
+        reply.encode(&mut out);
+        prop_assert_eq!(Reply::decode(&decode(&out).unwrap()), Ok(reply));
+    }
+
+    #[test]
+    fn entries_and_acknowledgements_read_back(
+        view in any_view(),
+        numbers in any::<[u64; 4]>(),
+        reply_digest: u128,
+        bytes in vec(any::<u8>(), 0..100),
+    ) {
+        let [nonce, round, one, other] = numbers;
+        let mut out = Vec::new();
+        let entries = Entries { nonce, view, round, commit: Index(one), bytes: &bytes };
+        entries.encode(&mut out);
+        prop_assert_eq!(Entries::decode(&decode(&out).unwrap()), Ok(entries));
+
+        let ack = Ack {
+            nonce,
+            view,
+            round,
+            durable: Index(one),
+            applied: Index(other),
+            reply_digest,
+        };
+        out.clear();
+        ack.encode(&mut out);
+        prop_assert_eq!(Ack::decode(&decode(&out).unwrap()), Ok(ack));
+    }
+
+    #[test]
+    fn messages_off_the_hot_path_read_back_whole_or_not_at_all(
+        number: u64,
+        identity in any_identity(),
+        address in "[ -~]{0,60}",
+        view in any_view(),
+        last in any_tip(),
+        numbers in any::<[u64; 2]>(),
+        reply_digest: u128,
+        renew in proptest::option::of(any_view()),
+        view_starts in vec((any::<u64>(), any::<u64>()), 0..20),
+        replace: bool,
+    ) {
+        let standing = Standing {
+            view,
+            role: RoleName::Backup,
+            last,
+            commit: Index(numbers[0]),
+            applied: Index(numbers[1]),
+            reply_digest,
+        };
+        let trouble = replace.then(|| address.clone());
+        let follow = Follow {
+            identity: identity.clone(),
+            view,
+            last,
+            view_starts: view_starts.iter().map(|(view, at)| (ViewNumber(*view), Index(*at))).collect(),
+        };
+        let resume = Resume {
+            view,
+            nonce: number,
+            common: last,
+            durability: Durability::Disk,
+            silence_ms: 5,
+        };
+        check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
+        check_whole(&follow)?;
+        check_whole(&resume)?;
+        check_whole(&OpenSession { id: number, seen: Seen { view, index: last.index } })?;
+    }
+}
+
+/// Checks that a message reads back, and that no beginning of its payload does, nor more than it.
+fn check_whole<T: Message + PartialEq + std::fmt::Debug>(message: &T) -> Result<(), TestCaseError> {
+    let mut out = Vec::new();
+    message.encode(&mut out);
+    let frame = decode(&out).unwrap();
+    prop_assert_eq!(&T::decode(&frame).unwrap(), message);
+    for cut in 0..frame.payload.len() {
+        let shorter = Frame {
+            kind: frame.kind,
+            payload: &frame.payload[..cut],
+        };
+        prop_assert!(T::decode(&shorter).is_err(), "cut at {}", cut);
+    }
+    let longer = [frame.payload, &[0]].concat();
+    let longer = Frame {
+        kind: frame.kind,
+        payload: &longer,
+    };
+    prop_assert!(T::decode(&longer).is_err());
+    Ok(())
+}
