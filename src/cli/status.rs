@@ -1,0 +1,424 @@
+//! `standin status`: the view, the lease and every replica.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use standin_client::{AskError, ViewServices};
+use standin_core::identity::ReplicaName;
+use standin_core::message::{ReplicaStatus, RoleName, StatusReply};
+use standin_core::time::Duration;
+use standin_core::view::{Member, ViewRecord};
+
+use super::{EXIT_MISUSED, EXIT_NO, EXIT_UNREACHED, duration, output};
+
+/// How often `--watch` looks.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Moves a terminal's cursor to its corner and clears the screen.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
+
+/// The arguments of `standin status`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  standin status --viewservice 127.0.0.1:7000 --name a --expect backup\n\n\
+    Exit status: 0 shown, or it is what was expected; 1 it is not; 2 misused; 3 no view service \
+    was reached in time."
+)]
+pub(crate) struct StatusArgs {
+    /// Address of the view service; several are separated by commas
+    #[arg(long, env = "STANDIN_VIEWSERVICE", value_name = "ADDR")]
+    viewservice: ViewServices,
+    /// How long to try
+    #[arg(long, env = "STANDIN_TIMEOUT", default_value = "2s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Print JSON, on one line
+    #[arg(long, env = "STANDIN_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
+    /// Look again every half second, until Ctrl-C
+    #[arg(long, env = "STANDIN_WATCH", value_parser = FalseyValueParser::new())]
+    watch: bool,
+    /// The replica that --expect asks about
+    #[arg(long, env = "STANDIN_NAME")]
+    name: Option<ReplicaName>,
+    /// Print nothing; answer by exit status whether the replica is this
+    #[arg(long, env = "STANDIN_EXPECT", requires = "name", conflicts_with_all = ["json", "watch"])]
+    expect: Option<Expected>,
+}
+
+/// The roles that can be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Expected {
+    /// The primary of an active view
+    Primary,
+    /// The backup
+    Backup,
+    /// In no role
+    Spare,
+}
+
+impl Expected {
+    fn role(self) -> RoleName {
+        match self {
+            Self::Primary => RoleName::Primary,
+            Self::Backup => RoleName::Backup,
+            Self::Spare => RoleName::Spare,
+        }
+    }
+}
+
+/// What `--json` prints. The fields are a promise; more may be added.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Account {
+    view: Option<ViewAccount>,
+    lease: LeaseAccount,
+    replicas: Vec<ReplicaAccount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unavailable: Option<String>,
+    cluster: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct ViewAccount {
+    number: u64,
+    primary: String,
+    backup: Option<String>,
+    active: bool,
+    data_epoch: u32,
+    cause: &'static str,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct LeaseAccount {
+    holder: Option<String>,
+    term_ms: u32,
+    remaining_ms: Option<u64>,
+}
+
+/// One replica. What it has not reported itself is null.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct ReplicaAccount {
+    name: String,
+    /// Null for one that is not alive: it is in no role.
+    role: Option<&'static str>,
+    address: String,
+    incarnation: String,
+    alive: bool,
+    view: Option<u64>,
+    last_index: Option<u64>,
+    commit_index: Option<u64>,
+    applied_index: Option<u64>,
+    /// The chain over all replies up to `applied_index`.
+    digest: Option<String>,
+    /// How many entries the primary has more; null if either end is unknown.
+    behind: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+/// Shows the status, once or again and again, or answers what is expected.
+pub(crate) fn run(args: StatusArgs) -> u8 {
+    if args.watch {
+        return watch(&args);
+    }
+    let reply = match standin_client::status(&args.viewservice, args.timeout) {
+        Ok(reply) => reply,
+        Err(error) => return failed(&error),
+    };
+    if let (Some(name), Some(expected)) = (&args.name, args.expect) {
+        return match check(&reply, name, expected) {
+            Ok(()) => 0,
+            Err(what) => {
+                output::error(format_args!("{what}"));
+                EXIT_NO
+            }
+        };
+    }
+    let text = render(&Account::of(&reply), args.json);
+    // A reader that has gone away is no error of ours.
+    let _ = write_out(&text);
+    0
+}
+
+fn failed(error: &AskError) -> u8 {
+    output::error(format_args!("{error}"));
+    match error {
+        AskError::Address(_) => EXIT_MISUSED,
+        AskError::Refused { .. } | AskError::Protocol { .. } => EXIT_NO,
+        _ => EXIT_UNREACHED,
+    }
+}
+
+/// Says in words what the replica is instead, if it isn't what is expected.
+fn check(reply: &StatusReply, name: &ReplicaName, expected: Expected) -> Result<(), String> {
+    let expected = expected.role();
+    let mut replicas = reply.replicas.iter();
+    let Some(replica) = replicas.find(|replica| replica.peer.identity.name == *name) else {
+        return Err(format!(
+            "asked whether {name} is {}, but the cluster has no replica of that name",
+            expected.word()
+        ));
+    };
+    match role(reply.record.as_ref(), replica) {
+        Some(role) if role == expected => Ok(()),
+        Some(role) => Err(format!(
+            "{name} is {}, not {}",
+            role.word(),
+            expected.word()
+        )),
+        None => Err(format!(
+            "{name} is not {}: it was last heard of {} ms ago",
+            expected.word(),
+            replica.peer.unseen_ms
+        )),
+    }
+}
+
+fn watch(args: &StatusArgs) -> u8 {
+    let is_screen = !args.json && io::stdout().is_terminal();
+    let mut shown = None;
+    loop {
+        let news = standin_client::status(&args.viewservice, args.timeout)
+            .map(|reply| Account::of(&reply))
+            .map_err(|error| error.to_string());
+        let written = if is_screen {
+            let text = match &news {
+                Ok(account) => render(account, false),
+                Err(error) => format!("{error}\n"),
+            };
+            write_out(&format!("{CLEAR_SCREEN}{text}"))
+        } else {
+            show_news(news, &mut shown, args.json)
+        };
+        if written.is_err() {
+            return 0;
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// Prints what differs from what was shown before. The time left of the lease alone is no news.
+fn show_news(
+    news: Result<Account, String>,
+    shown: &mut Option<Result<Account, String>>,
+    is_json: bool,
+) -> io::Result<()> {
+    let text = news.as_ref().map(|account| render(account, is_json));
+    let text = text.map_err(String::clone);
+    let steady = Some(news.map(Account::without_time));
+    if *shown == steady {
+        return Ok(());
+    }
+    *shown = steady;
+    match text {
+        Ok(text) => write_out(&text),
+        Err(error) => {
+            output::error(format_args!("{error}"));
+            Ok(())
+        }
+    }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn render(account: &Account, is_json: bool) -> String {
+    if is_json {
+        let json = serde_json::to_string(account).expect("plain structs become JSON");
+        return format!("{json}\n");
+    }
+    account.table()
+}
+
+/// What a living replica is by the record; `None` for one that is not alive.
+fn role(record: Option<&ViewRecord>, replica: &ReplicaStatus) -> Option<RoleName> {
+    if !replica.is_alive {
+        return None;
+    }
+    let own_word = replica.standing.map(|standing| standing.role);
+    if own_word == Some(RoleName::Quarantined) {
+        return Some(RoleName::Quarantined);
+    }
+    let is_member = |member: &Member| member.is(&replica.peer.identity);
+    let role = match record {
+        Some(record) if is_member(&record.primary) && record.active => RoleName::Primary,
+        Some(record) if is_member(&record.primary) => RoleName::Candidate,
+        Some(record) if record.backup.as_ref().is_some_and(is_member) => RoleName::Backup,
+        Some(_) | None => RoleName::Spare,
+    };
+    Some(role)
+}
+
+impl Account {
+    fn of(reply: &StatusReply) -> Self {
+        let record = reply.record.as_ref();
+        let primary = reply
+            .replicas
+            .iter()
+            .find(|replica| record.is_some_and(|record| record.primary.is(&replica.peer.identity)));
+        let primary_last = primary
+            .and_then(|primary| primary.standing)
+            .map(|standing| standing.last.index.0);
+        let holder = reply.lease_remaining_ms.and(record);
+        Self {
+            view: record.map(ViewAccount::of),
+            lease: LeaseAccount {
+                holder: holder.map(|record| record.primary.name.to_string()),
+                term_ms: reply.term_ms,
+                remaining_ms: reply.lease_remaining_ms,
+            },
+            replicas: reply
+                .replicas
+                .iter()
+                .map(|replica| ReplicaAccount::of(record, replica, primary_last))
+                .collect(),
+            unavailable: reply.unavailable.clone(),
+            cluster: reply.cluster.to_string(),
+        }
+    }
+
+    fn without_time(mut self) -> Self {
+        self.lease.remaining_ms = None;
+        self
+    }
+
+    fn table(&self) -> String {
+        let mut text = String::new();
+        match &self.view {
+            Some(view) => view.words(&mut text),
+            None => text.push_str("view    none yet: no replica has been seen\n"),
+        }
+        self.lease.words(&mut text);
+        if let Some(reason) = &self.unavailable {
+            push_line(&mut text, format_args!("unavailable: {reason}"));
+        }
+        text.push('\n');
+        let mut rows = vec![HEAD.map(str::to_owned)];
+        rows.extend(self.replicas.iter().map(ReplicaAccount::row));
+        push_table(&mut text, &rows);
+        for replica in &self.replicas {
+            if let Some(trouble) = &replica.trouble {
+                push_line(&mut text, format_args!("{}: {trouble}", replica.name));
+            }
+        }
+        text
+    }
+}
+
+const HEAD: [&str; 10] = [
+    "NAME",
+    "ROLE",
+    "ADDRESS",
+    "VIEW",
+    "LAST",
+    "COMMIT",
+    "APPLIED",
+    "BEHIND",
+    "DIGEST",
+    "INCARNATION",
+];
+
+/// Every column as wide as its widest cell, with two spaces between.
+fn push_table(text: &mut String, rows: &[[String; HEAD.len()]]) {
+    let mut widths = [0; HEAD.len()];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (&width, cell) in widths.iter().zip(row) {
+            write!(line, "{cell:<width$}  ").expect("writing to memory cannot fail");
+        }
+        push_line(text, format_args!("{}", line.trim_end()));
+    }
+}
+
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to memory cannot fail");
+}
+
+impl ViewAccount {
+    fn of(record: &ViewRecord) -> Self {
+        Self {
+            number: record.view.0,
+            primary: record.primary.name.to_string(),
+            backup: record.backup.as_ref().map(|backup| backup.name.to_string()),
+            active: record.active,
+            data_epoch: record.data_epoch.0,
+            cause: record.reason.words(),
+        }
+    }
+
+    fn words(&self, text: &mut String) {
+        let primary = &self.primary;
+        let role = if self.active { "primary" } else { "candidate" };
+        let backup = self.backup.as_deref().unwrap_or("none");
+        let (number, cause) = (self.number, self.cause);
+        let view = format_args!("view    {number}: {role} {primary}, backup {backup} ({cause})");
+        push_line(text, view);
+    }
+}
+
+impl LeaseAccount {
+    fn words(&self, text: &mut String) {
+        let term_ms = self.term_ms;
+        match (&self.holder, self.remaining_ms) {
+            (Some(holder), Some(left)) => {
+                push_line(
+                    text,
+                    format_args!("lease   {holder}, {left} of {term_ms} ms left"),
+                );
+            }
+            _ => push_line(text, format_args!("lease   nobody holds it ({term_ms} ms)")),
+        }
+    }
+}
+
+impl ReplicaAccount {
+    fn of(record: Option<&ViewRecord>, replica: &ReplicaStatus, primary_last: Option<u64>) -> Self {
+        let identity = &replica.peer.identity;
+        let standing = replica.standing;
+        let last = standing.map(|standing| standing.last.index.0);
+        let behind = primary_last.zip(last);
+        Self {
+            name: identity.name.to_string(),
+            role: role(record, replica).map(RoleName::word),
+            address: replica.peer.address.clone(),
+            incarnation: identity.life.incarnation.to_string(),
+            alive: replica.is_alive,
+            view: standing.map(|standing| standing.view.view.0),
+            last_index: last,
+            commit_index: standing.map(|standing| standing.commit.0),
+            applied_index: standing.map(|standing| standing.applied.0),
+            digest: standing.map(|standing| format!("{:032x}", standing.reply_digest)),
+            behind: behind.map(|(primary, own)| primary.saturating_sub(own)),
+            trouble: replica.trouble.clone(),
+        }
+    }
+
+    fn row(&self) -> [String; HEAD.len()] {
+        let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
+        let digest = self.digest.as_deref().and_then(|digest| digest.get(..8));
+        [
+            self.name.clone(),
+            self.role.unwrap_or("dead").to_owned(),
+            self.address.clone(),
+            number(self.view),
+            number(self.last_index),
+            number(self.commit_index),
+            number(self.applied_index),
+            number(self.behind),
+            digest.unwrap_or("-").to_owned(),
+            self.incarnation.clone(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

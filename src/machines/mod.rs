@@ -1,0 +1,3 @@
+//! The state machines that come with Standin.
+
+pub mod counter;
