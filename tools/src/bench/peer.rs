@@ -1,0 +1,168 @@
+//! The services that are measured, as processes.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use standin_core::identity::Durability;
+use standin_core::message::StatusReply;
+use standin_core::time::Duration;
+
+use super::{BenchError, Workload};
+use crate::cluster::{Cluster, ClusterConfig, PARENT_VARIABLE};
+
+/// How long Standin may take until a primary has a backup.
+const PAIR_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A service under measurement. Its processes end with it.
+#[derive(Debug)]
+pub(super) enum Peer {
+    Relay(Relay),
+    Standin(Standin),
+}
+
+/// The floor's two processes.
+#[derive(Debug)]
+pub(super) struct Relay {
+    address: String,
+    /// Dropped in this order: the front ends first, so that it does not miss its echo.
+    _front: Process,
+    _echo: Process,
+}
+
+/// A primary and a backup, and their view service.
+#[derive(Debug)]
+pub(super) struct Standin {
+    cluster: Cluster,
+    /// The view before the load.
+    before: String,
+}
+
+impl Peer {
+    pub(super) fn relay(program: &Path, workload: &Workload) -> Result<Self, BenchError> {
+        let echo = Process::start(program, "relay-echo", &[])?;
+        let reply_bytes = workload.reply_bytes.to_string();
+        let arguments = ["--echo", &echo.address, "--reply-bytes", &reply_bytes];
+        let front = Process::start(program, "relay-front", &arguments)?;
+        Ok(Self::Relay(Relay {
+            address: front.address.clone(),
+            _front: front,
+            _echo: echo,
+        }))
+    }
+
+    pub(super) fn standin(
+        program: PathBuf,
+        durability: Durability,
+        workload: &Workload,
+    ) -> Result<Self, BenchError> {
+        let mut cluster = Cluster::new(ClusterConfig {
+            durability,
+            machine: workload.machine.clone(),
+            ..ClusterConfig::new(program)
+        })?;
+        cluster.start_all(&["a", "b"])?;
+        Ok(Self::Standin(Standin {
+            cluster,
+            before: String::new(),
+        }))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Relay(_) => "relay",
+            Self::Standin(_) => "standin",
+        }
+    }
+
+    /// Waits until the service is whole; returns where it is reached.
+    pub(super) fn begin(&mut self) -> Result<String, BenchError> {
+        match self {
+            Self::Relay(relay) => Ok(relay.address.clone()),
+            Self::Standin(standin) => {
+                let status = standin.cluster.wait_for_pair(PAIR_PATIENCE)?;
+                standin.before = view_of(&status);
+                let record = status.record.as_ref().expect("a pair stands in a record");
+                let primary = record.primary.name.as_str();
+                Ok(standin.cluster.address(primary)?.to_owned())
+            }
+        }
+    }
+
+    /// Checks that the service was whole all the time: a primary that had dropped its backup would
+    /// have been measured without replication.
+    pub(super) fn end(&mut self) -> Result<(), BenchError> {
+        match self {
+            Self::Relay(_) => Ok(()),
+            Self::Standin(standin) => {
+                let after = view_of(&standin.cluster.wait_for_pair(PAIR_PATIENCE)?);
+                if after == standin.before {
+                    return Ok(());
+                }
+                Err(BenchError::ViewChanged {
+                    before: standin.before.clone(),
+                    after,
+                })
+            }
+        }
+    }
+}
+
+fn view_of(status: &StatusReply) -> String {
+    let Some(record) = &status.record else {
+        return "none".to_owned();
+    };
+    let backup = record
+        .backup
+        .as_ref()
+        .map_or("none", |backup| backup.name.as_str());
+    let primary = record.primary.name.as_str();
+    format!("view {} of {primary} and {backup}", record.view)
+}
+
+/// One process that says `ready .. ADDRESS` and is killed when this is dropped.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    fn start(program: &Path, verb: &'static str, arguments: &[&str]) -> Result<Self, BenchError> {
+        let mut child = Command::new(program)
+            .arg(verb)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env(PARENT_VARIABLE, std::process::id().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|source| BenchError::Spawn {
+                what: verb,
+                program: program.to_owned(),
+                source,
+            })?;
+        let output = child.stdout.take().expect("its output is a pipe");
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        let address = line
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let process = Self { child, address };
+        match read {
+            Ok(_) if line.starts_with("ready ") => Ok(process),
+            _ => Err(BenchError::NotReady(verb)),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,332 @@
+//! The figures: medians over rounds, for people and for scripts.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+use standin_core::identity::Durability;
+
+use crate::load::LoadResult;
+
+/// The service that all others are compared with.
+const SUBJECT: &str = "standin";
+
+/// How much load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Shape {
+    /// Connections.
+    pub(super) connections: u32,
+    /// Commands in flight on each.
+    pub(super) depth: u64,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = match self.connections {
+            1 => "connection",
+            _ => "connections",
+        };
+        write!(
+            f,
+            "{} {connections} x {} in flight",
+            self.connections, self.depth
+        )
+    }
+}
+
+/// Everything that a run of the benchmark found.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    durability: String,
+    /// Seconds counted in each round.
+    seconds: u64,
+    rounds: u32,
+    shapes: Vec<ShapeReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShapeReport {
+    #[serde(flatten)]
+    shape: Shape,
+    services: Vec<Service>,
+}
+
+/// One service's rounds under one shape of load, in order.
+#[derive(Debug, Default, Serialize)]
+struct Service {
+    name: &'static str,
+    throughput: Vec<f64>,
+    p50_us: Vec<u64>,
+    p99_us: Vec<u64>,
+    p999_us: Vec<u64>,
+}
+
+/// The medians of a service's rounds.
+#[derive(Debug, PartialEq, Serialize)]
+struct Medians {
+    throughput: f64,
+    p50_us: u64,
+    p99_us: u64,
+    p999_us: u64,
+}
+
+/// Standin's throughput divided by another service's, round by round.
+#[derive(Debug, PartialEq, Serialize)]
+struct Ratio {
+    to: &'static str,
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Report {
+    pub(super) fn new(
+        durability: Durability,
+        seconds: u64,
+        rounds: u32,
+        shapes: &[Shape],
+        services: &[&'static str],
+    ) -> Self {
+        let of_shape = |shape: &Shape| ShapeReport {
+            shape: *shape,
+            services: services.iter().map(|name| Service::new(name)).collect(),
+        };
+        Self {
+            durability: durability.to_string(),
+            seconds,
+            rounds,
+            shapes: shapes.iter().map(of_shape).collect(),
+        }
+    }
+
+    /// Adds a round of a service under the shape at place `shape`.
+    pub(super) fn add(&mut self, shape: usize, name: &str, result: &LoadResult) {
+        let mut services = self.shapes[shape].services.iter_mut();
+        let service = services
+            .find(|service| service.name == name)
+            .expect("the report was made with all services");
+        service.throughput.push(result.throughput);
+        service.p50_us.push(result.p50_us);
+        service.p99_us.push(result.p99_us);
+        service.p999_us.push(result.p999_us);
+    }
+
+    /// One line of JSON.
+    pub(super) fn json(&self) -> String {
+        let shapes = self.shapes.iter().map(|shape| {
+            let services = shape.services.iter();
+            let medians: serde_json::Map<_, _> = services
+                .map(|service| {
+                    (
+                        service.name.to_owned(),
+                        serde_json::json!(service.medians()),
+                    )
+                })
+                .collect();
+            serde_json::json!({
+                "connections": shape.shape.connections,
+                "depth": shape.shape.depth,
+                "medians": medians,
+                "ratios": shape.ratios(),
+                "services": shape.services,
+            })
+        });
+        let report = serde_json::json!({
+            "durability": self.durability,
+            "seconds": self.seconds,
+            "rounds": self.rounds,
+            "shapes": shapes.collect::<Vec<_>>(),
+        });
+        report.to_string()
+    }
+
+    /// A table for people.
+    pub(super) fn table(&self) -> String {
+        let rounds = match self.rounds {
+            1 => "1 round".to_owned(),
+            count => format!("medians of {count} rounds"),
+        };
+        let mut text = format!(
+            "durability {}, {rounds}, {} s each",
+            self.durability, self.seconds
+        );
+        for shape in &self.shapes {
+            // Writing to a string cannot fail.
+            let _ = shape.write(&mut text);
+        }
+        text
+    }
+}
+
+impl ShapeReport {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        write!(out, "\n\n{}\n", self.shape)?;
+        let head = ("commands/s", "p50 us", "p99 us", "p99.9 us");
+        write!(
+            out,
+            "{:18}{:>12}{:>10}{:>10}{:>10}",
+            "", head.0, head.1, head.2, head.3
+        )?;
+        for service in &self.services {
+            let medians = service.medians();
+            write!(
+                out,
+                "\n  {:16}{:>12.0}{:>10}{:>10}{:>10}",
+                service.name, medians.throughput, medians.p50_us, medians.p99_us, medians.p999_us
+            )?;
+        }
+        for ratio in self.ratios() {
+            let name = format!("{SUBJECT}/{}", ratio.to);
+            write!(
+                out,
+                "\n  {name:16}{:>12.2}  ({:.2} to {:.2})",
+                ratio.median, ratio.min, ratio.max
+            )?;
+        }
+        Ok(())
+    }
+
+    fn ratios(&self) -> Vec<Ratio> {
+        let Some(subject) = self.services.iter().find(|service| service.name == SUBJECT) else {
+            return Vec::new();
+        };
+        let others = self
+            .services
+            .iter()
+            .filter(|service| service.name != SUBJECT);
+        others.map(|other| Ratio::new(subject, other)).collect()
+    }
+}
+
+impl Service {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    fn medians(&self) -> Medians {
+        Medians {
+            throughput: median(&self.throughput),
+            p50_us: middle(&self.p50_us),
+            p99_us: middle(&self.p99_us),
+            p999_us: middle(&self.p999_us),
+        }
+    }
+}
+
+impl Ratio {
+    fn new(subject: &Service, other: &Service) -> Self {
+        let pairs = subject.throughput.iter().zip(&other.throughput);
+        let mut ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
+        ratios.sort_by(f64::total_cmp);
+        Self {
+            to: other.name,
+            median: median(&ratios),
+            min: ratios.first().copied().unwrap_or(f64::NAN),
+            max: ratios.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+/// The middle of the values, or the mean of the two middle ones; NaN if there are none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}
+
+/// The middle of the values, the lower of the two middle ones; 0 if there are none.
+fn middle(values: &[u64]) -> u64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted
+        .get(sorted.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: Shape = Shape {
+        connections: 50,
+        depth: 16,
+    };
+
+    fn result(throughput: f64, p50_us: u64) -> LoadResult {
+        LoadResult {
+            requests: 1,
+            seconds: 1.0,
+            throughput,
+            p50_us,
+            p99_us: 2 * p50_us,
+            p999_us: 3 * p50_us,
+            errors: 0,
+            first_error: None,
+        }
+    }
+
+    fn sample() -> Report {
+        let mut report = Report::new(Durability::Os, 5, 3, &[BUSY], &["relay", "standin"]);
+        for (floor, ours) in [(900.0, 300.0), (1000.0, 500.0), (800.0, 320.0)] {
+            report.add(0, "relay", &result(floor, 10));
+            report.add(0, "standin", &result(ours, 30));
+        }
+        report
+    }
+
+    #[test]
+    fn medians_are_of_rounds_and_ratios_of_pairs_of_rounds() {
+        let report = sample();
+        let shape = &report.shapes[0];
+        let medians = shape.services[1].medians();
+        assert_eq!(
+            (medians.throughput, medians.p50_us, medians.p99_us),
+            (320.0, 30, 60)
+        );
+        let [ratio] = shape.ratios().try_into().unwrap();
+        assert_eq!((ratio.to, ratio.median, ratio.max), ("relay", 0.4, 0.5));
+        assert!((ratio.min - 1.0 / 3.0).abs() < 1e-9);
+        assert_eq!(median(&[4.0, 1.0]), 2.5);
+        assert_eq!(
+            (middle(&[9, 1, 5]), middle(&[2, 1]), middle(&[])),
+            (5, 1, 0)
+        );
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_service_and_one_for_the_ratio() {
+        let table = sample().table();
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "durability os, medians of 3 rounds, 5 s each");
+        assert_eq!(lines[2], "50 connections x 16 in flight");
+        assert!(
+            lines[4].starts_with("  relay") && lines[4].contains("900"),
+            "{table}"
+        );
+        assert!(
+            lines[5].starts_with("  standin") && lines[5].contains("320"),
+            "{table}"
+        );
+        assert!(lines[6].contains("standin/relay") && lines[6].ends_with("0.40  (0.33 to 0.50)"));
+        assert_eq!(lines.len(), 7);
+    }
+
+    #[test]
+    fn the_json_is_one_line_with_the_medians_by_name() {
+        let json = sample().json();
+        assert!(!json.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let shape = &value["shapes"][0];
+        assert_eq!(shape["connections"], 50);
+        assert_eq!(shape["medians"]["standin"]["throughput"], 320.0);
+        assert_eq!(shape["ratios"][0]["to"], "relay");
+        assert_eq!(shape["services"][0]["p50_us"][2], 10);
+    }
+}

@@ -1,0 +1,157 @@
+//! The relay's two sides, as threads, against an echo and clients of the test's own.
+
+use std::thread;
+
+use super::*;
+use crate::load::{self, LoadConfig};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// An echo that runs as long as the test's process does.
+fn spawn_echo() -> SocketAddr {
+    let mut net = new_net(Party::Replica).unwrap();
+    let address = net.listen(any_port()).unwrap();
+    thread::spawn(move || Echo { net }.run());
+    address
+}
+
+/// A front that runs until its echo goes.
+fn spawn_front(echo: SocketAddr, reply_bytes: usize) -> SocketAddr {
+    let mut net = new_net(Party::Replica).unwrap();
+    let address = net.listen(any_port()).unwrap();
+    thread::spawn(move || Front::new(net, echo.to_string(), reply_bytes).run());
+    address
+}
+
+/// Polls until `done` says so, handing it each event.
+fn until(net: &mut Net, mut done: impl FnMut(&mut Net, NetEvent) -> bool) {
+    let end = clock::boot().plus(PATIENCE);
+    let mut events = Vec::new();
+    loop {
+        let now = net.poll(Some(end), &mut events).unwrap();
+        for event in events.drain(..) {
+            if done(net, event) {
+                return;
+            }
+        }
+        assert!(now.boot < end, "nothing came of it in time");
+    }
+}
+
+#[test]
+fn every_command_is_answered_in_order_with_a_reply_of_the_size_asked_for() {
+    let address = spawn_front(spawn_echo(), 24);
+    let config = LoadConfig {
+        address: address.to_string(),
+        connections: 7,
+        depth: 5,
+        warm_up: Duration::from_millis(50),
+        measured: Duration::from_millis(200),
+        command: vec![1; 9],
+        heeds_signals: false,
+    };
+    let result = load::run(&config).unwrap();
+    assert_eq!((result.errors, result.first_error), (0, None));
+    assert!(result.requests > 0, "nothing was answered");
+
+    let mut client = new_net(Party::Client).unwrap();
+    let conn = client.connect(&address.to_string(), clock::boot(), PATIENCE);
+    client.send(conn, |out| command(3, out));
+    until(&mut client, |net, event| {
+        let is_input = matches!(event, NetEvent::Input { .. });
+        if is_input {
+            let frame = net.frames(conn).next().unwrap();
+            let reply = Reply::decode(&frame).unwrap();
+            assert_eq!((reply.id, reply.bytes.len()), (3, 24));
+            assert_eq!(reply.status, ReplyStatus::Done);
+        }
+        is_input
+    });
+}
+
+#[test]
+fn nothing_is_answered_before_the_echo() {
+    let mut echo = new_net(Party::Replica).unwrap();
+    let address = spawn_front(echo.listen(any_port()).unwrap(), 8);
+    let mut client = new_net(Party::Client).unwrap();
+    let conn = client.connect(&address.to_string(), clock::boot(), PATIENCE);
+    client.send(conn, |out| {
+        command(1, out);
+        command(2, out);
+    });
+    client.flush();
+    let mut is_ready = false;
+    let mut forwarded = Vec::new();
+    while forwarded.is_empty() {
+        let soon = Some(clock::boot().plus(Duration::from_millis(1)));
+        let mut events = Vec::new();
+        client.poll(soon, &mut events).unwrap();
+        for event in &events {
+            is_ready |= matches!(event, NetEvent::Ready { .. });
+            let is_answer = matches!(event, NetEvent::Input { .. });
+            assert!(!is_answer, "an answer came before the echo");
+        }
+        echo.poll(soon, &mut events).unwrap();
+        for event in events {
+            if let NetEvent::Input { conn } = event {
+                let frame = echo.frames(conn).next().unwrap();
+                let entries = Entries::decode(&frame).unwrap();
+                forwarded.push((conn, entries.round, entries.bytes.len()));
+            }
+        }
+    }
+    assert!(is_ready);
+    // One message for both, and no answer is on its way: ours was the last word.
+    let (front, round, _) = forwarded[0];
+    assert_eq!(client.frames(conn).count(), 0);
+    let message = Entries {
+        nonce: 0,
+        view: ViewId::default(),
+        round,
+        commit: Index::ZERO,
+        bytes: &[],
+    };
+    echo.send(front, |out| message.encode(out));
+    echo.flush();
+    let mut answers = Vec::new();
+    until(&mut client, |net, _| {
+        let ids = net
+            .frames(conn)
+            .map(|frame| Reply::decode(&frame).unwrap().id);
+        answers = ids.collect();
+        answers.len() == 2
+    });
+    assert_eq!(answers, [1, 2]);
+}
+
+#[test]
+fn a_frame_that_is_no_command_is_refused() {
+    let address = spawn_front(spawn_echo(), 8);
+    let mut client = new_net(Party::Client).unwrap();
+    let conn = client.connect(&address.to_string(), clock::boot(), PATIENCE);
+    client.send(conn, |out| standin_core::message::Lookup.encode(out));
+    until(&mut client, |_, event| {
+        if let NetEvent::Closed { reason, .. } = event {
+            assert!(reason.to_string().contains("refused"), "{reason}");
+            return true;
+        }
+        false
+    });
+}
+
+fn command(id: u64, out: &mut Vec<u8>) {
+    let request = CommandRequest {
+        id,
+        seen: Seen::default(),
+        session: 1,
+        sequence: id,
+        acknowledged: 0,
+        bytes: b"add",
+    };
+    request.encode(out);
+}
