@@ -101,7 +101,7 @@ pub enum ClientError {
     /// Definitely not executed: replicas were reached, none of them served.
     #[error(
         "no replica served as primary within {waited:?} ({trouble}): nothing was executed; \
-         `standin status` says why, or allow more time"
+         'standin status' says why, or allow more time"
     )]
     NotPrimary {
         /// How long it was tried.
@@ -112,7 +112,7 @@ pub enum ClientError {
     /// Definitely not executed: nobody who could serve was reached in time.
     #[error(
         "no primary took the request within {waited:?} ({trouble}): nothing was executed; check \
-         the address and `standin status`, or allow more time"
+         the address and 'standin status', or allow more time"
     )]
     Unavailable {
         /// How long it was tried.
