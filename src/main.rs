@@ -1,2 +1,7 @@
-//! main
-fn main() {}
+//! The one binary: arguments, wiring, exit status.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    standin::cli::main()
+}

@@ -139,6 +139,8 @@ pub struct Backup {
     /// The last acknowledgement that was sent on this stream.
     acked: Option<Ack>,
     is_sync_wanted: bool,
+    /// A sync was asked for up to here; it is not asked for twice.
+    sync_asked: Index,
     actions: VecDeque<Action>,
 }
 
@@ -160,6 +162,7 @@ impl Backup {
             reply_digest: config.reply_digest,
             acked: None,
             is_sync_wanted: false,
+            sync_asked: config.synced,
             actions: VecDeque::new(),
         }
     }
@@ -192,7 +195,8 @@ impl Backup {
             }
         }
         self.keep_link(now);
-        if std::mem::take(&mut self.is_sync_wanted) && self.synced < self.tip.index {
+        if std::mem::take(&mut self.is_sync_wanted) && self.sync_asked < self.tip.index {
+            self.sync_asked = self.tip.index;
             self.actions.push_back(Action::Sync);
         }
     }
@@ -366,6 +370,7 @@ impl Backup {
         self.view_starts.retain(|(_, first)| *first <= tip.index);
         self.written = self.written.min(tip.index);
         self.synced = tip.index;
+        self.sync_asked = tip.index;
         if let Link::Cutting(conn, resume) = self.link {
             assert_eq!(tip, resume.common, "the cut leaves what both have");
             self.begin(conn, &resume, now);

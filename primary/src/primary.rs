@@ -221,6 +221,8 @@ pub struct Primary {
     pub(crate) commit: Index,
     pub(crate) applied: Index,
     pub(crate) is_sync_wanted: bool,
+    /// A sync was asked for up to here; it is not asked for twice.
+    sync_asked: Index,
     /// Batches not yet applied, by last index and size.
     pub(crate) pending: VecDeque<(Index, usize)>,
     pub(crate) pending_bytes: usize,
@@ -271,6 +273,7 @@ impl Primary {
             commit: config.commit,
             applied: config.applied,
             is_sync_wanted: false,
+            sync_asked: config.synced,
             pending: VecDeque::new(),
             pending_bytes: 0,
             waiting: VecDeque::new(),
@@ -321,7 +324,8 @@ impl Primary {
     /// What each event ends with: a sync that several parts asked for is asked once.
     fn finish(&mut self, now: Instant) {
         self.pursue_swap(now);
-        if std::mem::take(&mut self.is_sync_wanted) && self.synced < self.tip.index {
+        if std::mem::take(&mut self.is_sync_wanted) && self.sync_asked < self.tip.index {
+            self.sync_asked = self.tip.index;
             self.actions.push_back(Action::Sync);
         }
     }

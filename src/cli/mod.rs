@@ -1,0 +1,113 @@
+//! The command line: `standin` and its verbs.
+
+mod client;
+pub mod duration;
+mod output;
+mod serve;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use standin_core::machine::StateMachine as _;
+use standin_tools::{bench, relay};
+
+use crate::machines::counter::{self, Counter};
+
+/// It was done and the answer is no: refused, or a verification failed.
+pub(crate) const EXIT_NO: u8 = 1;
+/// The command was misused.
+pub(crate) const EXIT_MISUSED: u8 = 2;
+/// The service could not be reached in time.
+pub(crate) const EXIT_UNREACHED: u8 = 3;
+
+/// Keeps a deterministic service running when its machine dies.
+#[derive(Debug, Parser)]
+#[command(
+    name = "standin",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  standin demo\n\nSee 'standin COMMAND --help' for each command."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the view service, the authority on who is primary
+    Viewservice(serve::ViewserviceArgs),
+    /// Run one replica
+    Replica(serve::ReplicaArgs),
+    /// Send a command or a query to the replicated service
+    Client(client::ClientArgs),
+    /// Show the view, the lease and every replica
+    Status(status::StatusArgs),
+    /// Measure throughput and latency, and those of other services in the same run
+    Bench(bench::BenchArgs),
+    /// Run the first process of the benchmark's relay
+    #[command(hide = true)]
+    RelayFront(relay::FrontArgs),
+    /// Run the second process of the benchmark's relay
+    #[command(hide = true)]
+    RelayEcho(relay::EchoArgs),
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    // Info for what runs, so that a person sees what happens; only problems for what asks.
+    let level = match &cli.command {
+        Command::Viewservice(_) | Command::Replica(_) => "info",
+        Command::Client(_) | Command::Status(_) | Command::Bench(_) => "error",
+        Command::RelayFront(_) | Command::RelayEcho(_) => "error",
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
+        .format_timestamp_millis()
+        .init();
+    let status = match cli.command {
+        Command::Viewservice(args) => serve::viewservice(args),
+        Command::Replica(args) => serve::replica(args),
+        Command::Client(args) => client::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Bench(args) => bench::run(&args, &bench_workload()),
+        Command::RelayFront(args) => relay::run_front(&args),
+        Command::RelayEcho(args) => relay::run_echo(&args),
+    };
+    ExitCode::from(status)
+}
+
+/// What the benchmark asks of a replica: to count. Each reply holds a value, as this one does.
+fn bench_workload() -> bench::Workload {
+    let mut reply = Vec::new();
+    Counter::default().query(&counter::encode_get(), &mut reply);
+    bench::Workload {
+        machine: "counter".to_owned(),
+        command: counter::encode_add(1).to_vec(),
+        reply_bytes: u32::try_from(reply.len()).expect("a counter's reply is short"),
+    }
+}
+
+/// Help and version go to standard output and are no misuse; an error is one line and exit status 2.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        output::line(format_args!("{}", error.render()));
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    // clap's first paragraph says what is wrong; usage and tips follow it.
+    let what: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim)
+        .collect();
+    let what = what.join(" ");
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    output::error(format_args!("{what}; see 'standin --help'"));
+    ExitCode::from(EXIT_MISUSED)
+}

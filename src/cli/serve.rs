@@ -1,0 +1,134 @@
+//! `standin viewservice` and `standin replica`: what runs in the foreground.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use standin_core::identity::{Durability, ReplicaName};
+use standin_core::session::{SESSION_TIMEOUT, SESSIONS_MAX};
+use standin_core::time::Duration;
+use standin_io::log::SEGMENT_BYTES;
+use standin_viewservice::daemon::{self, DaemonConfig};
+
+use super::{EXIT_NO, duration, output};
+use crate::machines::counter::Counter;
+use crate::replica::{self, ReplicaConfig};
+
+/// The arguments of `standin viewservice`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  standin viewservice --listen 127.0.0.1:7000 --data vs")]
+pub(crate) struct ViewserviceArgs {
+    /// Address to listen on, HOST:PORT; port 0 means any
+    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR")]
+    listen: String,
+    /// Directory that keeps the view record
+    #[arg(long, env = "STANDIN_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// How long a primary that is not heard of stays primary
+    #[arg(long, env = "STANDIN_LEASE", default_value = "1s", value_parser = duration::parse)]
+    lease: Duration,
+}
+
+/// The arguments of `standin replica`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  standin replica --name a --listen 127.0.0.1:7101 \
+                        --viewservice 127.0.0.1:7000 --data a --machine counter"
+)]
+pub(crate) struct ReplicaArgs {
+    /// Name of this replica, unique in the cluster
+    #[arg(long, env = "STANDIN_NAME")]
+    name: ReplicaName,
+    /// Address to listen on, HOST:PORT; port 0 means any
+    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR")]
+    listen: String,
+    /// Address at which others reach this replica, if it is not the one it listens on
+    #[arg(long, env = "STANDIN_ADVERTISE", value_name = "ADDR")]
+    advertise: Option<String>,
+    /// Address of the view service; several are separated by commas
+    #[arg(
+        long,
+        env = "STANDIN_VIEWSERVICE",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    viewservice: Vec<String>,
+    /// Directory that keeps this replica's log
+    #[arg(long, env = "STANDIN_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The state machine to run
+    #[arg(long, env = "STANDIN_MACHINE")]
+    machine: MachineName,
+    /// When a write counts as safe: in memory, in the page cache, or on the disk, of both replicas
+    #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
+    durability: Durability,
+    /// Take over the name of a replica whose data directory is lost
+    #[arg(long, env = "STANDIN_REPLACE")]
+    replace: bool,
+}
+
+/// The machines that this version has.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MachineName {
+    /// A replicated counter
+    Counter,
+}
+
+fn durability(text: &str) -> Result<Durability, &'static str> {
+    text.parse()
+}
+
+/// Runs the view service until it is told to stop.
+pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
+    let config = DaemonConfig {
+        listen: args.listen,
+        data: args.data,
+        lease: args.lease,
+        on_ready: Box::new(|address| output::line(format_args!("ready viewservice {address}"))),
+    };
+    ended(daemon::run(config).map_err(|error| error.to_string()))
+}
+
+/// Runs a replica until it is told to stop.
+pub(crate) fn replica(args: ReplicaArgs) -> u8 {
+    if args
+        .viewservice
+        .iter()
+        .all(|address| address.trim().is_empty())
+    {
+        output::error(format_args!(
+            "cannot start replica {}: no view service is named; add --viewservice HOST:PORT",
+            args.name
+        ));
+        return super::EXIT_MISUSED;
+    }
+    let config = ReplicaConfig {
+        name: args.name,
+        listen: args.listen,
+        advertise: args.advertise,
+        viewservice: args.viewservice,
+        data: args.data,
+        durability: args.durability,
+        session_timeout: SESSION_TIMEOUT,
+        sessions_max: SESSIONS_MAX,
+        segment_bytes: SEGMENT_BYTES,
+        replace: args.replace,
+    };
+    let name = config.name.clone();
+    let ready =
+        move |address: SocketAddr| output::line(format_args!("ready replica {name} {address}"));
+    let result = match args.machine {
+        MachineName::Counter => replica::run::<Counter>(&config, ready),
+    };
+    ended(result.map_err(|error| error.to_string()))
+}
+
+fn ended(result: Result<(), String>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            output::error(format_args!("{error}"));
+            EXIT_NO
+        }
+    }
+}

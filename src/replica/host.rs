@@ -1,0 +1,591 @@
+//! The event loop: events in, actions out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Index, LogTip};
+use standin_core::frame::{Frame, FrameKind};
+use standin_core::machine::StateMachine;
+use standin_core::message::{
+    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Message,
+    OpenSession, Party, QueryRequest, Refusal, Reply, ReplyStatus, ReportReply, Resume, SwapReply,
+};
+use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::view::ViewId;
+use standin_io::clock;
+use standin_io::data_dir::DataDir;
+use standin_io::log::SegmentLog;
+use standin_io::log_thread::{LogDone, LogThread};
+use standin_io::net::{CloseReason, Net, NetEvent};
+use standin_primary::Payload;
+use standin_replica::{Action, Answers, Event, Level, ReadFor, Replica, Request, RequestBody};
+
+use super::ReplicaError;
+
+/// How long a connection to the view service or to a primary may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long after a connection to the view service was lost the next is tried.
+const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+/// How long a clean stop waits for its last messages to leave.
+const STOP_LINGER: Duration = Duration::from_millis(500);
+
+/// The connection to the view service, kept up as long as the process lives.
+#[derive(Debug)]
+pub(super) struct ViewServiceLink {
+    addresses: Vec<String>,
+    next: usize,
+    conn: Option<ConnId>,
+    retry_at: Instant,
+    /// The loss was reported in the log; said once until it is back.
+    is_loss_told: bool,
+}
+
+impl ViewServiceLink {
+    pub(super) fn new(addresses: Vec<String>) -> Self {
+        assert!(
+            !addresses.is_empty(),
+            "the command line asks for one at least"
+        );
+        Self {
+            addresses,
+            next: 0,
+            conn: None,
+            retry_at: Instant::ZERO,
+            is_loss_told: false,
+        }
+    }
+
+    pub(super) fn is(&self, conn: ConnId) -> bool {
+        self.conn == Some(conn)
+    }
+
+    /// Connects if there is no connection and it is time to.
+    pub(super) fn keep(&mut self, net: &mut Net, now: Instant, timeout: Duration) {
+        if self.conn.is_none() && now >= self.retry_at {
+            self.conn = Some(net.connect(self.address(), now, timeout));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.conn.is_none().then_some(self.retry_at)
+    }
+
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.conn = None;
+        self.retry_at = now;
+    }
+
+    pub(super) fn lost(&mut self, reason: &CloseReason, now: Instant) {
+        if !std::mem::replace(&mut self.is_loss_told, true) {
+            log::warn!(
+                "no view service at {}: {reason}; trying again",
+                self.address()
+            );
+        }
+        self.conn = None;
+        self.retry_at = now.plus(VIEW_SERVICE_RETRY);
+        self.next = (self.next + 1) % self.addresses.len();
+    }
+
+    fn ready(&mut self) {
+        if std::mem::replace(&mut self.is_loss_told, false) {
+            log::info!("the view service at {} is there", self.address());
+        }
+    }
+
+    fn address(&self) -> &str {
+        &self.addresses[self.next]
+    }
+
+    /// Whether the view service's refusal is one that no waiting mends.
+    pub(super) fn check_refusal(&self, reason: &CloseReason) -> Result<(), ReplicaError> {
+        let CloseReason::RefusedByPeer(refusal) = reason else {
+            return Ok(());
+        };
+        let advice = match refusal {
+            Refusal::Busy | Refusal::Protocol => return Ok(()),
+            Refusal::Version { .. } => "run the same version of standin everywhere",
+            Refusal::OtherCluster { .. } => {
+                "its data directory belongs to another cluster: name that cluster's view service \
+                 or another --data"
+            }
+            Refusal::OtherMachine { .. } => "run the same --machine everywhere",
+            Refusal::NameTaken { .. } => {
+                "choose another --name, or, if that directory is lost for good, add --replace"
+            }
+            Refusal::TooManyReplicas => "run fewer replicas",
+            _ => "see the view service's log",
+        };
+        let address = self.address().to_owned();
+        Err(ReplicaError::Refused {
+            address,
+            refusal: refusal.clone(),
+            advice,
+        })
+    }
+}
+
+/// What happened while actions were carried out.
+#[derive(Debug)]
+enum FollowUp {
+    Written(Index),
+    Synced(Index),
+    LogRead(ReadFor, Vec<u8>),
+    Cut(LogTip),
+    Adopted(ViewId),
+}
+
+/// A running replica.
+#[derive(Debug)]
+pub(super) struct Host<M> {
+    replica: Replica<M>,
+    net: Net,
+    viewservice: ViewServiceLink,
+    /// The connection to the primary that is followed.
+    dial: Option<ConnId>,
+    /// Connections that others made, by what they are.
+    accepted: BTreeMap<ConnId, Party>,
+    dir: DataDir,
+    log: SegmentLog,
+    log_thread: LogThread,
+    follow_ups: VecDeque<FollowUp>,
+    answers: Answers,
+    is_stopping: bool,
+}
+
+impl<M: StateMachine> Host<M> {
+    pub(super) fn new(
+        replica: Replica<M>,
+        net: Net,
+        viewservice: ViewServiceLink,
+        dir: DataDir,
+        log: SegmentLog,
+    ) -> Self {
+        let waker = net.waker();
+        let log_thread = LogThread::start(move || {
+            // It fails only if the loop is gone, and then nobody needs to be woken.
+            let _ = waker.wake();
+        });
+        Self {
+            replica,
+            net,
+            viewservice,
+            dial: None,
+            accepted: BTreeMap::new(),
+            dir,
+            log,
+            log_thread,
+            follow_ups: VecDeque::new(),
+            answers: Answers::default(),
+            is_stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), ReplicaError> {
+        let mut events = Vec::new();
+        let mut clients = Vec::new();
+        while !self.is_stopping {
+            self.viewservice
+                .keep(&mut self.net, clock::boot(), CONNECT_TIMEOUT);
+            self.net.pause_client_input(!self.replica.has_room());
+            let deadline = earliest(self.replica.deadline(), self.viewservice.deadline());
+            let polled = self.net.poll(deadline, &mut events);
+            let now = polled.map_err(ReplicaError::io("waiting for events"))?;
+            if self.replica.deadline().is_some_and(|at| now.boot >= at) {
+                self.handle(now, Event::Deadline)?;
+            }
+            for event in events.drain(..) {
+                self.on_net_event(now, event, &mut clients)?;
+            }
+            self.serve_clients(now, &mut clients)?;
+            self.handle(now, Event::Flush)?;
+        }
+        self.stop(events)
+    }
+
+    /// A clean stop: what was said leaves, the log is synced, and a mark says so, so that what this
+    /// life acknowledged still counts in the next.
+    fn stop(mut self, mut events: Vec<NetEvent>) -> Result<(), ReplicaError> {
+        let end = clock::boot().plus(STOP_LINGER);
+        while self.has_unsent() && clock::boot() < end {
+            self.net
+                .poll(Some(end), &mut events)
+                .map_err(ReplicaError::io("waiting for events"))?;
+        }
+        self.log.sync_now()?;
+        self.dir
+            .note_clean_stop()
+            .map_err(ReplicaError::io("noting the clean stop"))
+    }
+
+    fn has_unsent(&self) -> bool {
+        let conns = self.accepted.keys().chain(&self.viewservice.conn);
+        conns
+            .into_iter()
+            .any(|conn| self.net.output_bytes(*conn) > 0)
+    }
+
+    // Events.
+
+    fn handle(&mut self, now: Now, event: Event<'_>) -> Result<(), ReplicaError> {
+        self.replica.handle(now, event);
+        self.carry_out(now)
+    }
+
+    fn on_net_event(
+        &mut self,
+        now: Now,
+        event: NetEvent,
+        clients: &mut Vec<ConnId>,
+    ) -> Result<(), ReplicaError> {
+        match event {
+            NetEvent::Ready { conn, .. } if self.viewservice.is(conn) => {
+                self.viewservice.ready();
+                self.handle(now, Event::ViewServiceUp)
+            }
+            NetEvent::Ready { conn, .. } if self.dial == Some(conn) => {
+                self.handle(now, Event::Dialled(conn))
+            }
+            NetEvent::Ready { conn, hello, .. } => {
+                self.accepted.insert(conn, hello.party);
+                Ok(())
+            }
+            NetEvent::Input { conn } => {
+                if self.accepted.get(&conn) == Some(&Party::Client) {
+                    clients.push(conn);
+                    return Ok(());
+                }
+                self.on_peer_input(now, conn)
+            }
+            NetEvent::Closed { conn, reason } => self.on_closed(now, conn, &reason),
+            NetEvent::Woken => self.on_woken(now),
+            NetEvent::Signal(_) => {
+                self.is_stopping = true;
+                self.handle(now, Event::Stop)
+            }
+        }
+    }
+
+    fn on_closed(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        reason: &CloseReason,
+    ) -> Result<(), ReplicaError> {
+        if self.viewservice.is(conn) {
+            self.viewservice.check_refusal(reason)?;
+            self.viewservice.lost(reason, now.boot);
+            return self.handle(now, Event::ViewServiceDown);
+        }
+        if self.dial == Some(conn) {
+            self.dial = None;
+            return self.handle(now, Event::DialClosed);
+        }
+        if self.accepted.remove(&conn) == Some(Party::Replica) {
+            return self.handle(now, Event::Closed(conn));
+        }
+        Ok(())
+    }
+
+    fn on_woken(&mut self, now: Now) -> Result<(), ReplicaError> {
+        while let Some(done) = self.log_thread.poll() {
+            match done? {
+                LogDone::Synced { through } => self.handle(now, Event::Synced(through))?,
+                LogDone::Prepared { segment } => self.log.take_prepared(segment),
+                LogDone::NoRoom { error } => log::warn!("no room for the next segment: {error}"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over the whole input of all clients at once: it becomes one batch.
+    fn serve_clients(&mut self, now: Now, conns: &mut Vec<ConnId>) -> Result<(), ReplicaError> {
+        if conns.is_empty() {
+            return Ok(());
+        }
+        let mut requests = Vec::new();
+        let mut taken = Vec::with_capacity(conns.len());
+        let mut asked = Vec::new();
+        for conn in conns.drain(..) {
+            let mut bytes = 0;
+            let mut is_good = true;
+            for frame in self.net.frames(conn) {
+                bytes += frame.len();
+                match client_request(&frame) {
+                    Ok(Some(body)) => requests.push(Request { conn, body }),
+                    Ok(None) => asked.push(conn),
+                    Err(_) => is_good = false,
+                }
+            }
+            taken.push((conn, bytes, is_good));
+        }
+        self.replica.handle(now, Event::Requests(&requests));
+        drop(requests);
+        for (conn, bytes, is_good) in taken {
+            self.net.consume(conn, bytes);
+            if !is_good {
+                self.net.refuse(conn, Refusal::Protocol);
+            }
+        }
+        self.carry_out(now)?;
+        for conn in asked {
+            self.handle(now, Event::Inspect(conn))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the frames of the view service or another replica one by one.
+    fn on_peer_input(&mut self, now: Now, conn: ConnId) -> Result<(), ReplicaError> {
+        loop {
+            let Some(frame) = self.net.frames(conn).next() else {
+                return Ok(());
+            };
+            let bytes = frame.len();
+            let is_viewservice = self.viewservice.is(conn);
+            let is_good = if is_viewservice {
+                from_viewservice(&mut self.replica, now, &frame)
+            } else if self.dial == Some(conn) {
+                from_primary(&mut self.replica, now, conn, &frame)
+            } else {
+                from_follower(&mut self.replica, now, conn, &frame)
+            };
+            self.net.consume(conn, bytes);
+            match is_good {
+                Ok(()) => self.carry_out(now)?,
+                Err(_) => self.net.refuse(conn, Refusal::Protocol),
+            }
+        }
+    }
+
+    // Actions.
+
+    /// Carries out all actions, and what comes of them, until there is nothing left.
+    fn carry_out(&mut self, now: Now) -> Result<(), ReplicaError> {
+        loop {
+            while let Some(action) = self.replica.next_action() {
+                self.carry_out_one(now, action)?;
+            }
+            self.send_answers();
+            let Some(follow_up) = self.follow_ups.pop_front() else {
+                return Ok(());
+            };
+            let event = match follow_up {
+                FollowUp::Written(through) => Event::Written(through),
+                FollowUp::Synced(through) => Event::Synced(through),
+                FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
+                FollowUp::Cut(tip) => Event::Cut(tip),
+                FollowUp::Adopted(view) => Event::Adopted(view),
+            };
+            self.replica.handle(now, event);
+        }
+    }
+
+    fn carry_out_one(&mut self, now: Now, action: Action) -> Result<(), ReplicaError> {
+        match action {
+            Action::Report(report) => self.tell_viewservice(&*report),
+            Action::Swap(swap) => self.tell_viewservice(&*swap),
+            Action::Release(release) => self.tell_viewservice(&*release),
+            Action::RedialViewService => {
+                if let Some(conn) = self.viewservice.conn {
+                    self.net.close(conn);
+                }
+            }
+            Action::Adopt(view) => self.adopt(view)?,
+            Action::Quarantine(why) => self.quarantine(why)?,
+            Action::Append(batch) => {
+                self.log.append(&batch)?;
+                self.log_thread.upkeep(&mut self.log);
+                self.written(batch.last());
+            }
+            Action::Sync => self.sync(),
+            Action::ReadLog(read, from, bytes_max) => {
+                let bytes = self.log.read(from, bytes_max)?;
+                self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
+            }
+            Action::Cut(after) => {
+                let tip = self.log.cut(after)?;
+                self.follow_ups.push_back(FollowUp::Cut(tip));
+            }
+            Action::Dial(address) => {
+                self.hang();
+                self.dial = Some(self.net.connect(&address, now.boot, CONNECT_TIMEOUT));
+            }
+            Action::Hang => self.hang(),
+            Action::Follow(conn, follow) => self.send(conn, &*follow),
+            Action::Ack(conn, ack) => {
+                self.net.send(conn, |out| ack.encode(out));
+            }
+            Action::Resume(conn, resume) => self.send(conn, &resume),
+            Action::Entries {
+                conn,
+                nonce,
+                view,
+                round,
+                commit,
+                payload,
+            } => {
+                let bytes = match &payload {
+                    Payload::Nothing => &[],
+                    Payload::Batch(batch) => batch.bytes(),
+                    Payload::Bytes(bytes) => bytes.as_slice(),
+                };
+                let entries = Entries {
+                    nonce,
+                    view,
+                    round,
+                    commit,
+                    bytes,
+                };
+                self.net.send(conn, |out| entries.encode(out));
+            }
+            Action::HigherView(conn, view) => self.send(conn, &HigherView { view }),
+            Action::CloseFollower(conn) => self.net.close(conn),
+            Action::Inspected(conn, reply) => self.send(conn, &*reply),
+            Action::Log(level, text) => log::log!(level_of(level), "{text}"),
+        }
+        Ok(())
+    }
+
+    /// Notes that entries are in the page cache; several appends of one event are told as one.
+    fn written(&mut self, through: Index) {
+        if let Some(FollowUp::Written(last)) = self.follow_ups.back_mut() {
+            *last = through;
+        } else {
+            self.follow_ups.push_back(FollowUp::Written(through));
+        }
+    }
+
+    fn sync(&mut self) {
+        match self.log.sync_request() {
+            Some(request) => self.log_thread.sync(request),
+            // Asked for already. If it is done already too, nobody else will say so.
+            None => self
+                .follow_ups
+                .push_back(FollowUp::Synced(self.log.durable())),
+        }
+    }
+
+    /// Waits for the disk on the loop: a view is adopted a few times in a replica's life, and until
+    /// it is, this replica may do nothing else anyway (rule R5).
+    fn adopt(&mut self, view: ViewId) -> Result<(), ReplicaError> {
+        let mut meta = self.dir.meta().clone();
+        meta.adopted = view;
+        self.dir
+            .store(meta)
+            .map_err(ReplicaError::io("keeping the adopted view"))?;
+        self.follow_ups.push_back(FollowUp::Adopted(view));
+        Ok(())
+    }
+
+    fn quarantine(&mut self, why: String) -> Result<(), ReplicaError> {
+        let mut meta = self.dir.meta().clone();
+        meta.quarantine = Some(why);
+        self.dir
+            .store(meta)
+            .map_err(ReplicaError::io("keeping the quarantine"))
+    }
+
+    fn hang(&mut self) {
+        if let Some(conn) = self.dial.take() {
+            self.net.close(conn);
+        }
+    }
+
+    fn tell_viewservice(&mut self, message: &impl Message) {
+        if let Some(conn) = self.viewservice.conn {
+            self.send(conn, message);
+        }
+    }
+
+    /// A connection that is gone is no error: its end is reported as an event of its own.
+    fn send(&mut self, conn: ConnId, message: &impl Message) {
+        self.net.send(conn, |out| message.encode(out));
+    }
+
+    fn send_answers(&mut self) {
+        self.replica.take_answers(&mut self.answers);
+        for (answer, reply) in self.answers.iter() {
+            // The state was read before; only now does the clock say whether the lease still held.
+            let is_late = answer
+                .valid_until
+                .is_some_and(|until| clock::boot() >= until);
+            let reply = if is_late {
+                Reply {
+                    status: ReplyStatus::Overloaded,
+                    bytes: &[],
+                    ..reply
+                }
+            } else {
+                reply
+            };
+            self.net.send(answer.conn, |out| reply.encode(out));
+        }
+        self.answers.clear();
+    }
+}
+
+fn level_of(level: Level) -> log::Level {
+    match level {
+        Level::Info => log::Level::Info,
+        Level::Warn => log::Level::Warn,
+        Level::Error => log::Level::Error,
+    }
+}
+
+/// A client's frame as a request; `None`: it asks for this replica's state.
+fn client_request<'a>(frame: &Frame<'a>) -> Result<Option<RequestBody<'a>>, DecodeError> {
+    Ok(Some(match frame.kind {
+        FrameKind::OpenSession => RequestBody::Open(OpenSession::decode(frame)?),
+        FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
+        FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
+        FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
+        FrameKind::Inspect => return Ok(None),
+        kind => return Err(DecodeError { kind }),
+    }))
+}
+
+fn from_viewservice<M: StateMachine>(
+    replica: &mut Replica<M>,
+    now: Now,
+    frame: &Frame<'_>,
+) -> Result<(), DecodeError> {
+    match frame.kind {
+        FrameKind::ReportReply => {
+            replica.handle(now, Event::ReportReply(&ReportReply::decode(frame)?));
+        }
+        FrameKind::SwapReply => replica.handle(now, Event::SwapReply(&SwapReply::decode(frame)?)),
+        kind => return Err(DecodeError { kind }),
+    }
+    Ok(())
+}
+
+fn from_primary<M: StateMachine>(
+    replica: &mut Replica<M>,
+    now: Now,
+    conn: ConnId,
+    frame: &Frame<'_>,
+) -> Result<(), DecodeError> {
+    match frame.kind {
+        FrameKind::Entries => replica.handle(now, Event::Entries(conn, &Entries::decode(frame)?)),
+        FrameKind::Resume => replica.handle(now, Event::Resume(conn, &Resume::decode(frame)?)),
+        FrameKind::HigherView => replica.handle(now, Event::HigherView(Message::decode(frame)?)),
+        kind => return Err(DecodeError { kind }),
+    }
+    Ok(())
+}
+
+fn from_follower<M: StateMachine>(
+    replica: &mut Replica<M>,
+    now: Now,
+    conn: ConnId,
+    frame: &Frame<'_>,
+) -> Result<(), DecodeError> {
+    match frame.kind {
+        FrameKind::Ack => replica.handle(now, Event::Ack(conn, &Ack::decode(frame)?)),
+        FrameKind::Follow => replica.handle(now, Event::Follow(conn, &Follow::decode(frame)?)),
+        FrameKind::HigherView => replica.handle(now, Event::HigherView(Message::decode(frame)?)),
+        kind => return Err(DecodeError { kind }),
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The process that hosts one replica: its event loop, its disk, its sockets.
+//!
+//! [`run`] owns what `standin_replica::Replica` decides about. It polls, turns readiness into events,
+//! carries out actions, and decides nothing about the protocol itself.
+
+mod host;
+mod start;
+
+use std::path::PathBuf;
+
+use standin_core::identity::{Durability, ReplicaName};
+use standin_core::message::Refusal;
+use standin_core::time::Duration;
+use standin_io::data_dir::DataDirError;
+use standin_io::log::LogError;
+
+pub use start::run;
+
+/// How a replica is to run.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// Its name.
+    pub name: ReplicaName,
+    /// Where it listens, `HOST:PORT`; port 0 means any.
+    pub listen: String,
+    /// Where others reach it, if that differs from where it listens.
+    pub advertise: Option<String>,
+    /// Addresses of the view service, tried in turn. Not empty.
+    pub viewservice: Vec<String>,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The durability level when it is primary.
+    pub durability: Durability,
+    /// A session without a request for so long expires.
+    pub session_timeout: Duration,
+    /// Most sessions that are kept.
+    pub sessions_max: u32,
+    /// Length to which log segments are preallocated, in bytes.
+    pub segment_bytes: u64,
+    /// Take over the name of a replica whose data directory is lost.
+    pub replace: bool,
+}
+
+/// Why a replica's process ended, or never began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another --listen address")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Others could not reach an address that means all of a machine's.
+    #[error(
+        "cannot tell others to reach this replica at {address}: name a reachable address with \
+         --advertise HOST:PORT"
+    )]
+    Unreachable {
+        /// The address that is listened on.
+        address: String,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log cannot be used or can no longer be written. The first such failure is final.
+    #[error("{0}; this replica stops, so that nothing is acknowledged that the disk does not have")]
+    Log(#[from] LogError),
+    /// The view service refuses this replica for good.
+    #[error("the view service at {address} refuses this replica: {refusal}; {advice}")]
+    Refused {
+        /// The view service's address.
+        address: String,
+        /// What it said.
+        refusal: Refusal,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The operating system refused something that a replica cannot do without.
+    #[error("cannot go on: {doing}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl ReplicaError {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}

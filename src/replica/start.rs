@@ -1,0 +1,163 @@
+//! From a data directory to a running replica.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use standin_core::identity::{ClusterId, StoreId};
+use standin_core::machine::{MachineId, StateMachine};
+use standin_core::message::Party;
+use standin_core::time::Duration;
+use standin_io::data_dir::{DataDir, boot_id};
+use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
+use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::signals::Signals;
+use standin_io::{clock, entropy};
+use standin_replica::{Config, Recovered, Replica};
+
+use super::host::{Host, ViewServiceLink};
+use super::{ReplicaConfig, ReplicaError};
+
+/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT) or cannot go on.
+/// `on_ready` is told the address that it listens on.
+///
+/// # Errors
+/// [`ReplicaError`] if it cannot start, or its disk fails.
+pub fn run<M: StateMachine>(
+    config: &ReplicaConfig,
+    on_ready: impl FnOnce(SocketAddr),
+) -> Result<(), ReplicaError> {
+    let signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
+    let machine = MachineId::of::<M>();
+    let store = StoreId(entropy::u128());
+    let (mut dir, is_new) = DataDir::open(&config.data, &config.name, &machine, store)?;
+    if is_new {
+        log::info!(
+            "formatted {} for replica {}",
+            config.data.display(),
+            config.name
+        );
+    }
+    let mut net = Net::new(NetConfig {
+        party: Party::Replica,
+        cluster: dir.meta().cluster,
+        machine: Some(machine.clone()),
+        limits: NetLimits::default(),
+    })
+    .map_err(ReplicaError::io("making an event loop"))?;
+    net.watch_signals(signals)
+        .map_err(ReplicaError::io("waiting for signals"))?;
+    let listens_on = listen(&mut net, &config.listen)?;
+    let address = advertised(config, listens_on)?;
+
+    let mut link = ViewServiceLink::new(config.viewservice.clone());
+    let Some(cluster) = find_cluster(&mut net, &mut link, &mut dir)? else {
+        return Ok(()); // told to stop before anything began
+    };
+    let ids = SegmentIds {
+        cluster,
+        store: dir.meta().store,
+        machine,
+    };
+    let log_config = LogConfig {
+        segment_bytes: config.segment_bytes,
+    };
+    let (log, recovered) = SegmentLog::open(&config.data, ids, log_config)?;
+    if let Some(torn) = &recovered.torn {
+        log::warn!(
+            "cut off a torn end of {} at byte {}: {}",
+            torn.file.display(),
+            torn.at,
+            torn.why
+        );
+    }
+    let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
+    let identity = dir
+        .begin_life(boot, entropy::u64())
+        .map_err(ReplicaError::io(
+            "counting this start in the data directory",
+        ))?;
+    let replica = Replica::<M>::new(
+        Config {
+            identity,
+            address,
+            durability: config.durability,
+            session_timeout: config.session_timeout,
+            sessions_max: config.sessions_max,
+            seed: entropy::u64(),
+            adopted: dir.meta().adopted,
+            recovered: Recovered {
+                tip: recovered.tip,
+                view_starts: recovered.view_starts,
+                commit: recovered.commit,
+                synced: recovered.tip.index,
+            },
+            replace: config.replace,
+            quarantine: dir.meta().quarantine.clone(),
+        },
+        clock::read(),
+    );
+    on_ready(listens_on);
+    Host::new(replica, net, link, dir, log).run()
+}
+
+fn listen(net: &mut Net, address: &str) -> Result<SocketAddr, ReplicaError> {
+    let failed = |source| ReplicaError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let resolved = address.to_socket_addrs().map_err(failed)?.next();
+    let resolved = resolved.ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    net.listen(resolved).map_err(failed)
+}
+
+fn advertised(config: &ReplicaConfig, listens_on: SocketAddr) -> Result<String, ReplicaError> {
+    match &config.advertise {
+        Some(address) => Ok(address.clone()),
+        None if listens_on.ip().is_unspecified() => Err(ReplicaError::Unreachable {
+            address: listens_on.to_string(),
+        }),
+        None => Ok(listens_on.to_string()),
+    }
+}
+
+/// The cluster that the data directory belongs to; a new one learns it from the view service, and
+/// waits for it as long as it takes. `None`: told to stop.
+fn find_cluster(
+    net: &mut Net,
+    link: &mut ViewServiceLink,
+    dir: &mut DataDir,
+) -> Result<Option<ClusterId>, ReplicaError> {
+    if let Some(cluster) = dir.meta().cluster {
+        return Ok(Some(cluster));
+    }
+    let mut events = Vec::new();
+    loop {
+        link.keep(net, clock::boot(), Duration::from_millis(500));
+        net.poll(link.deadline(), &mut events)
+            .map_err(ReplicaError::io("waiting for events"))?;
+        for event in events.drain(..) {
+            match event {
+                NetEvent::Signal(_) => return Ok(None),
+                NetEvent::Ready { conn, hello, .. } if link.is(conn) => {
+                    let Some(cluster) = hello.cluster else {
+                        continue;
+                    };
+                    let mut meta = dir.meta().clone();
+                    meta.cluster = Some(cluster);
+                    dir.store(meta)
+                        .map_err(ReplicaError::io("writing the data directory"))?;
+                    net.set_cluster(cluster);
+                    // The host begins with a connection of its own, whose hello names the cluster.
+                    net.close(conn);
+                    link.closed(clock::boot());
+                    return Ok(Some(cluster));
+                }
+                NetEvent::Ready { conn, .. } | NetEvent::Input { conn } => net.close(conn),
+                NetEvent::Closed { conn, reason } if link.is(conn) => {
+                    link.check_refusal(&reason)?;
+                    link.lost(&reason, clock::boot());
+                }
+                NetEvent::Closed { .. } | NetEvent::Woken => {}
+            }
+        }
+    }
+}
