@@ -113,6 +113,10 @@ impl SegmentHeader {
         let name = bytes[AT_NAME..AT_RESERVED]
             .get(..name_length)
             .ok_or(SegmentError::Field)?;
+        // Behind the name, and behind its field, there are only zeros.
+        if bytes[AT_NAME + name_length..].iter().any(|byte| *byte != 0) {
+            return Err(SegmentError::Field);
+        }
         let name = std::str::from_utf8(name).map_err(|_| SegmentError::Field)?;
         let machine =
             MachineId::new(name, u32_at(bytes, AT_MACHINE_VERSION)).ok_or(SegmentError::Field)?;
