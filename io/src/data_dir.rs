@@ -150,9 +150,9 @@ impl DataDir {
             refuse_foreign_files(path)?;
         }
         let lock = DirLock::take(path).map_err(|error| match error {
-            LockError::Held { .. } => DataDirError::Held {
+            LockError::Held { pid } => DataDirError::Held {
                 path: path.to_owned(),
-                holder: error.to_string(),
+                holder: lock::holder(pid),
             },
             LockError::Io(source) => failed("locking it")(source),
         })?;

@@ -4,6 +4,9 @@
 mod sample;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use sample::{CONFIG, batch, contents, fill, first_index, ids, open, segments, try_open};
 use standin_core::entry::{Batch, Index, LogTip};
@@ -13,7 +16,7 @@ use standin_io::log::{CUT_TAILS_MAX, LogConfig, SegmentLog};
 
 #[test]
 fn asking_for_what_was_never_written_gives_an_empty_answer() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (log, recovered) = open(root.path());
     assert_eq!(log.tip(), LogTip::default());
     assert_eq!(recovered.tip, LogTip::default());
@@ -24,7 +27,7 @@ fn asking_for_what_was_never_written_gives_an_empty_answer() {
 
 #[test]
 fn what_was_appended_is_there_after_reopening() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let tips = fill(&mut log, 100);
     let before = contents(&log);
@@ -56,7 +59,7 @@ fn what_was_appended_is_there_after_reopening() {
 
 #[test]
 fn a_reopened_log_goes_on() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     for _ in 0..5 {
         let (mut log, _) = open(root.path());
         let view = log.tip().view.0 + 1;
@@ -74,7 +77,7 @@ fn a_reopened_log_goes_on() {
 
 #[test]
 fn reading_begins_anywhere_and_keeps_to_its_bound() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 100);
     let whole = contents(&log);
@@ -92,7 +95,7 @@ fn reading_begins_anywhere_and_keeps_to_its_bound() {
 
 #[test]
 fn long_segments_are_read_from_any_position_too() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let config = LogConfig {
         segment_bytes: 8 << 20,
     };
@@ -129,7 +132,7 @@ fn long_segments_are_read_from_any_position_too() {
 
 #[test]
 fn a_batch_longer_than_a_segment_has_one_to_itself() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     for bytes in [10, 10_000, 10] {
         let next = batch(log.tip(), 1, 2, bytes);
@@ -144,7 +147,7 @@ fn a_batch_longer_than_a_segment_has_one_to_itself() {
 
 #[test]
 fn segments_are_preallocated() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 50);
     for file in segments(root.path()) {
@@ -155,7 +158,7 @@ fn segments_are_preallocated() {
 
 #[test]
 fn after_a_cut_anywhere_the_log_ends_there_and_goes_on() {
-    let sample = tempfile::tempdir().unwrap();
+    let sample = sample::root();
     let (mut log, _) = open(sample.path());
     let tips = fill(&mut log, 45);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -163,7 +166,7 @@ fn after_a_cut_anywhere_the_log_ends_there_and_goes_on() {
     assert!(segments(sample.path()).len() > 2);
     drop(log);
     for (after, tip) in tips.iter().enumerate() {
-        let root = tempfile::tempdir().unwrap();
+        let root = sample::root();
         fs::create_dir(root.path().join("log")).unwrap();
         for file in segments(sample.path()) {
             let name = file.file_name().unwrap();
@@ -210,7 +213,7 @@ fn tail_bytes(all: &Batch, after: Index) -> usize {
 
 #[test]
 fn a_cut_tail_is_kept_for_people() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let tips = fill(&mut log, 60);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -228,7 +231,7 @@ fn a_cut_tail_is_kept_for_people() {
 
 #[test]
 fn only_the_newest_cut_tails_are_kept() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     for _ in 0..CUT_TAILS_MAX + 5 {
         let (view, kept) = (log.tip().view.0 + 1, log.tip().index);
@@ -247,7 +250,7 @@ fn only_the_newest_cut_tails_are_kept() {
 
 #[test]
 fn cutting_nothing_changes_nothing() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 10);
     let tip = log.tip();
@@ -258,7 +261,7 @@ fn cutting_nothing_changes_nothing() {
 
 #[test]
 fn files_that_were_being_prepared_are_removed() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 10);
     drop(log);
@@ -266,4 +269,45 @@ fn files_that_were_being_prepared_are_removed() {
     fs::write(&left, "half").unwrap();
     try_open(root.path()).unwrap();
     assert!(!left.exists());
+}
+
+const APPEND: &str = "STANDIN_TEST_APPEND_TO";
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+fn append_without_end_if_asked_to() {
+    if let Ok(path) = std::env::var(APPEND) {
+        let (mut log, _) = open(Path::new(&path));
+        let mut stdout = std::io::stdout().lock();
+        loop {
+            let next = batch(log.tip(), 1, 3, 50);
+            log.append(&next).unwrap();
+            writeln!(stdout, "\nappended {}", log.tip().index).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_survives_the_death_of_the_process() {
+    let root = sample::root();
+    for round in 1..=10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "append_without_end_if_asked_to", "--nocapture"])
+            .env(APPEND, root.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let appended = |line: std::io::Result<String>| -> Option<u64> {
+            line.unwrap().strip_prefix("appended ")?.parse().ok()
+        };
+        lines.by_ref().filter_map(appended).nth(round * 37).unwrap();
+        child.kill().unwrap();
+        // What it said before it died, to the last whole line.
+        let said = lines.filter_map(appended).last().unwrap_or_default();
+        child.wait().unwrap();
+        let (log, _) = open(root.path());
+        assert!(log.tip().index.0 >= said, "round {round}: {said}");
+        contents(&log);
+    }
 }

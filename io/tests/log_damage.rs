@@ -16,7 +16,7 @@ use standin_io::log::{LogError, SegmentLog};
 
 /// A log of several segments, and its entries.
 fn sample_log() -> (tempfile::TempDir, Batch) {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 45);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -132,6 +132,19 @@ fn row_file_that_ends_within_an_entry_is_cut_and_grown_again() {
     let (log, recovered) = open(root.path());
     assert!(recovered.torn.is_some());
     assert_eq!(log.tip().index.next(), all.last());
+    assert_eq!(
+        fs::metadata(&last).unwrap().len(),
+        sample::CONFIG.segment_bytes
+    );
+}
+
+#[test]
+fn row_file_shorter_than_its_preallocation_is_grown_again() {
+    let (root, all) = sample_log();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| bytes.truncate(used(bytes)));
+    let (log, recovered) = open(root.path());
+    assert_eq!((log.tip(), recovered.torn), (all.tip(), None));
     assert_eq!(
         fs::metadata(&last).unwrap().len(),
         sample::CONFIG.segment_bytes
@@ -326,7 +339,7 @@ fn row_header_without_entries_is_an_empty_segment() {
 
 #[test]
 fn row_the_only_segment_is_never_dropped() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     drop(open(root.path()));
     let file = segments(root.path()).pop().unwrap();
     fs::write(&file, vec![0; 4096]).unwrap();

@@ -67,7 +67,7 @@ fn prepared_files(dir: &Path) -> usize {
 
 #[test]
 fn a_sync_is_reported_through_the_entry_it_was_asked_for() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     fill(&mut log, 30);
@@ -84,7 +84,7 @@ fn a_sync_is_reported_through_the_entry_it_was_asked_for() {
 
 #[test]
 fn requests_that_queue_up_are_served_together() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     let requests = 500;
@@ -104,7 +104,7 @@ fn requests_that_queue_up_are_served_together() {
 
 #[test]
 fn a_sync_from_before_a_cut_is_not_reported_after_it() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     fill(&mut log, 10);
@@ -126,7 +126,7 @@ fn a_sync_from_before_a_cut_is_not_reported_after_it() {
 
 #[test]
 fn segments_are_made_ahead_and_full_ones_synced_without_being_asked_for() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     let mut made_ahead = 0;
@@ -171,7 +171,7 @@ fn segments_are_made_ahead_and_full_ones_synced_without_being_asked_for() {
 
 #[test]
 fn a_segment_that_is_ready_is_the_next_one() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     // More than half of the first segment.
@@ -202,7 +202,7 @@ fn a_segment_that_is_ready_is_the_next_one() {
 
 #[test]
 fn want_of_room_is_told_ahead_and_ends_nothing() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     // The name that the first file would get is taken.
@@ -227,7 +227,7 @@ fn want_of_room_is_told_ahead_and_ends_nothing() {
 
 #[test]
 fn a_blocking_sync_covers_what_the_thread_has_not_done() {
-    let root = tempfile::tempdir().unwrap();
+    let root = sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 30);
     let never_run = log.sync_request().unwrap();

@@ -14,7 +14,7 @@ const PID_BYTES_MAX: u64 = 16;
 /// process dies, however it dies.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
 }
 
 /// Why a directory cannot be locked.
@@ -22,7 +22,7 @@ pub struct DirLock {
 #[non_exhaustive]
 pub enum LockError {
     /// Another process holds it.
-    #[error("{}", holder(.pid))]
+    #[error("{} holds it", holder(*.pid))]
     Held {
         /// The process id in the lock file, if it could be read.
         pid: Option<u32>,
@@ -32,11 +32,12 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
-fn holder(pid: &Option<u32>) -> String {
-    match pid {
-        Some(pid) => format!("process {pid} holds it"),
-        None => "another process holds it".to_owned(),
-    }
+/// Who holds a lock, in words.
+pub(super) fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
 }
 
 impl DirLock {
@@ -62,7 +63,16 @@ impl DirLock {
         // Only for the message that another process shows to people: the lock is what counts.
         file.set_len(0)?;
         file.write_all(std::process::id().to_string().as_bytes())?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a child that another thread is about to start: between
+        // fork and exec it has the file, too, and would keep the lock a moment longer. If it fails,
+        // closing remains.
+        let _ = self.file.unlock();
     }
 }
 

@@ -27,10 +27,7 @@ pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
     // From here on a sync that is under way speaks of entries that are being removed.
     log.state.count_cut();
     log.state.set_durable(log.state.durable().min(after));
-    for segment in log.segments.drain(target + 1..).rev() {
-        fs::remove_file(&segment.path).map_err(LogError::io("removing", &segment.path))?;
-        sync_log_dir(&log.paths.log)?;
-    }
+    remove_beyond(log, target)?;
     let segment = &mut log.segments[target];
     if log.active.path != segment.path {
         log.active = OpenSegment::open(&segment.path)?;
@@ -40,6 +37,16 @@ pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
     log.sealed.retain(|sealed| sealed.last < after);
     log.tip = tip;
     log.requested = log.requested.min(after);
+    Ok(())
+}
+
+/// Removes the segments behind `target`, the last one first and each durably before the next: a log
+/// without its last segments is whole, a log without one in the middle is damaged.
+pub(super) fn remove_beyond(log: &mut SegmentLog, target: usize) -> Result<(), LogError> {
+    for segment in log.segments.drain(target + 1..).rev() {
+        fs::remove_file(&segment.path).map_err(LogError::io("removing", &segment.path))?;
+        sync_log_dir(&log.paths.log)?;
+    }
     Ok(())
 }
 

@@ -181,3 +181,23 @@ fn a_sync_covers_every_segment_that_was_written_since_the_last_one() {
     assert_eq!(both.complete(), Some(log.tip().index));
     assert_eq!(log.sync_upkeep().map(|request| request.through()), None);
 }
+
+#[test]
+fn a_cut_that_is_interrupted_leaves_a_whole_log() {
+    for stop_at in 1..5 {
+        let root = tempfile::tempdir().unwrap();
+        let mut log = open(root.path());
+        while log.segments.len() < 6 {
+            let next = batch(log.tip());
+            log.append(&next).unwrap();
+        }
+        // Removing fails where a file is gone already: what would have come after is not done, as
+        // if the process had died there.
+        let gone = log.segments[stop_at].clone();
+        fs::remove_file(&gone.path).unwrap();
+        cut::remove_beyond(&mut log, 0).unwrap_err();
+        drop(log);
+        let log = open(root.path());
+        assert_eq!(log.tip(), gone.before);
+    }
+}

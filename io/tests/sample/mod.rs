@@ -18,6 +18,12 @@ pub(crate) const CONFIG: LogConfig = LogConfig {
     segment_bytes: 4096,
 };
 
+/// A directory for one test, in memory if the system has such a place: these tests sync thousands of
+/// times, and none of them needs a real disk for what it shows.
+pub(crate) fn root() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 pub(crate) fn ids() -> SegmentIds {
     SegmentIds {
         cluster: ClusterId(1),
