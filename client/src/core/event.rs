@@ -52,7 +52,7 @@ pub enum Event<'a> {
         /// Its answer.
         reply: Reply<'a>,
     },
-    /// The moment that [`ClientCore::deadline`] named has come.
+    /// The moment that [`crate::ClientCore::deadline`] named has come.
     Deadline,
 }
 
