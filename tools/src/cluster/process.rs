@@ -1,0 +1,270 @@
+//! One process of a cluster, through all its lives.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use super::{ClusterError, PARENT_VARIABLE};
+
+/// How much of the end of a log is quoted in an error, in bytes.
+const LAST_WORDS_BYTES: u64 = 600;
+/// Where a process listens in its first life: on any free port.
+const ANY_ADDRESS: &str = "127.0.0.1:0";
+
+/// What a process is started with, each time.
+#[derive(Clone, Debug)]
+pub(super) struct ProcessConfig {
+    pub(super) name: String,
+    pub(super) program: PathBuf,
+    /// All but the address and the data directory.
+    pub(super) arguments: Vec<String>,
+    /// The cluster's directory.
+    pub(super) directory: PathBuf,
+}
+
+/// One process of a cluster: its present life, if any, and what stays the same in all of them.
+#[derive(Debug)]
+pub(super) struct Process {
+    config: ProcessConfig,
+    /// The present or the last life; not reaped as long as `ended` is `None`.
+    child: Option<Child>,
+    ended: Option<ExitStatus>,
+    /// Whether it was killed or asked to stop, so that its end is no surprise.
+    may_end: bool,
+    is_ready: bool,
+    /// Known from the first `ready` line on.
+    address: Option<String>,
+}
+
+impl Process {
+    pub(super) fn new(config: ProcessConfig) -> Self {
+        Self {
+            config,
+            child: None,
+            ended: None,
+            may_end: false,
+            is_ready: false,
+            address: None,
+        }
+    }
+
+    pub(super) fn spawn(&mut self) -> Result<(), ClusterError> {
+        if self.is_running()? {
+            return Err(ClusterError::Running {
+                name: self.config.name.clone(),
+            });
+        }
+        // Files and no pipes: nobody has to read them for the process to go on.
+        let output = self.open(
+            &self.output_path(),
+            OpenOptions::new().write(true).truncate(true),
+        )?;
+        let log_path = log_path(&self.config.directory, &self.config.name);
+        let log = self.open(&log_path, OpenOptions::new().append(true))?;
+        let mut command = Command::new(&self.config.program);
+        // The flags given here are to hold, whatever the environment says.
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("STANDIN_") {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .args(&self.config.arguments)
+            .args(["--listen", self.address.as_deref().unwrap_or(ANY_ADDRESS)])
+            .arg("--data")
+            .arg(self.config.directory.join(&self.config.name))
+            .env(PARENT_VARIABLE, std::process::id().to_string())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(log)
+            // An interrupt from the terminal is for the owner of the cluster alone.
+            .process_group(0);
+        let child = command.spawn().map_err(|source| ClusterError::Spawn {
+            name: self.config.name.clone(),
+            program: self.config.program.clone(),
+            source,
+        })?;
+        self.child = Some(child);
+        self.ended = None;
+        self.may_end = false;
+        self.is_ready = false;
+        Ok(())
+    }
+
+    pub(super) fn is_ready(&mut self) -> Result<bool, ClusterError> {
+        self.check()?;
+        if !self.is_running()? {
+            return Ok(false);
+        }
+        if self.is_ready {
+            return Ok(true);
+        }
+        let path = self.output_path();
+        let output =
+            fs::read_to_string(&path).map_err(|source| ClusterError::File { path, source })?;
+        if let Some(address) = ready_address(&output) {
+            self.address = Some(address.to_owned());
+            self.is_ready = true;
+        }
+        Ok(self.is_ready)
+    }
+
+    /// How the last life ended; `None` if it goes on.
+    pub(super) fn exit_status(&mut self) -> Result<Option<ExitStatus>, ClusterError> {
+        let name = &self.config.name;
+        let not_running = || ClusterError::NotRunning { name: name.clone() };
+        if self.ended.is_none() {
+            let child = self.child.as_mut().ok_or_else(not_running)?;
+            let ended = child.try_wait();
+            self.ended = ended.map_err(|source| self.failed("wait for", source))?;
+        }
+        Ok(self.ended)
+    }
+
+    pub(super) fn is_running(&mut self) -> Result<bool, ClusterError> {
+        Ok(self.child.is_some() && self.exit_status()?.is_none())
+    }
+
+    pub(super) fn kill(&mut self) -> Result<(), ClusterError> {
+        self.signal(Signal::SIGKILL, "kill")?;
+        let child = self
+            .child
+            .as_mut()
+            .expect("only a living child is signalled");
+        let ended = child.wait();
+        self.ended = Some(ended.map_err(|source| self.failed("wait for", source))?);
+        Ok(())
+    }
+
+    /// Signals the process by its id, which is its own as long as it is not reaped.
+    pub(super) fn signal(
+        &mut self,
+        signal: Signal,
+        doing: &'static str,
+    ) -> Result<(), ClusterError> {
+        let not_running = ClusterError::NotRunning {
+            name: self.config.name.clone(),
+        };
+        if !self.is_running()? {
+            return Err(not_running);
+        }
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .ok_or(not_running)?;
+        self.may_end |= matches!(signal, Signal::SIGKILL | Signal::SIGTERM);
+        signal::kill(Pid::from_raw(pid), signal).map_err(|errno| self.failed(doing, errno.into()))
+    }
+
+    /// Finds out whether the process has ended by itself.
+    pub(super) fn check(&mut self) -> Result<(), ClusterError> {
+        if self.may_end || self.child.is_none() {
+            return Ok(());
+        }
+        match self.exit_status()? {
+            None => Ok(()),
+            Some(status) => Err(ClusterError::Ended {
+                name: self.config.name.clone(),
+                status,
+                words: self.last_words(),
+            }),
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        let child = self.child.as_ref().filter(|_| self.ended.is_none());
+        child.map(Child::id)
+    }
+
+    pub(super) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    /// The end of the log, in one line.
+    pub(super) fn last_words(&self) -> String {
+        let path = log_path(&self.config.directory, &self.config.name);
+        match end_of(&path) {
+            Ok(words) if words.is_empty() => "none".to_owned(),
+            Ok(words) => words,
+            Err(error) => format!("not to be read: {error}"),
+        }
+    }
+
+    fn output_path(&self) -> PathBuf {
+        self.config
+            .directory
+            .join(format!("{}.out", self.config.name))
+    }
+
+    fn open(&self, path: &Path, options: &mut OpenOptions) -> Result<File, ClusterError> {
+        let opened = options.create(true).open(path);
+        opened.map_err(|source| ClusterError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> ClusterError {
+        ClusterError::Control {
+            doing,
+            name: self.config.name.clone(),
+            source,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(child) = self.child.as_mut().filter(|_| self.ended.is_none()) else {
+            return;
+        };
+        // Both fail only if it is gone already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// The file with the log of all lives of the process `name`.
+pub(super) fn log_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.log"))
+}
+
+/// The address in a whole `ready` line: its last word.
+fn ready_address(output: &str) -> Option<&str> {
+    let (lines, _unfinished) = output.rsplit_once('\n')?;
+    let line = lines.lines().find(|line| line.starts_with("ready "))?;
+    line.rsplit(' ').next()
+}
+
+fn end_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    Ok(lines.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_taken_from_a_whole_ready_line() {
+        assert_eq!(ready_address(""), None);
+        assert_eq!(ready_address("ready replica a 127.0.0.1:71"), None);
+        assert_eq!(
+            ready_address("ready replica a 127.0.0.1:7101\n"),
+            Some("127.0.0.1:7101")
+        );
+        let output = "hello\nready viewservice 127.0.0.1:7000\nmore\n";
+        assert_eq!(ready_address(output), Some("127.0.0.1:7000"));
+    }
+}
