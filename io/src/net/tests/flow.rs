@@ -111,6 +111,18 @@ fn the_end_is_reported_after_the_last_frame_is_consumed() {
 }
 
 #[test]
+fn an_end_that_arrives_together_with_a_frame_is_noticed() {
+    let mut server = Node::new(Party::Replica);
+    let mut stream = raw(server.addr);
+    stream.write_all(&hello_of(Party::Client)).unwrap();
+    turn_until([&mut server], |[server]| server.ready.len() == 1);
+    stream.write_all(&frame_of(b"last words")).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    turn_until([&mut server], |[server]| server.closed.len() == 1);
+    assert_eq!(server.frames[0].2, b"last words");
+}
+
+#[test]
 fn pausing_and_resuming_loses_nothing() {
     let (mut near, mut far) = (Node::new(Party::Client), Node::new(Party::Replica));
     let (at_near, at_far) = pair(&mut near, &mut far);
@@ -185,8 +197,9 @@ fn only_clients_are_paused_together() {
 #[test]
 fn a_noisy_peer_does_not_keep_others_waiting() {
     let limits = NetLimits {
-        read_bytes_per_conn: 16 << 10,
-        read_bytes_per_poll: 32 << 10,
+        // So little that there is always more noise than one wake-up reads.
+        read_bytes_per_conn: 1 << 10,
+        read_bytes_per_poll: 2 << 10,
         ..NetLimits::default()
     };
     let mut server = Node::limited(limits);
