@@ -100,7 +100,7 @@ impl Grantor {
         self.until = Some(self.until.map_or(until, |before| before.max(until)));
     }
 
-    /// The record has another primary now, who was granted nothing yet.
+    /// Nothing is granted to whom the record names now.
     pub(crate) fn start_over(&mut self) {
         self.until = None;
     }

@@ -254,7 +254,7 @@ impl ViewService {
         if self.storing.is_some() {
             return self.wait(now, conn, Request::Swap(swap));
         }
-        if self.accepts(conn, &swap) {
+        if self.accepts(&swap) {
             let state = StoredState {
                 record: Some(swap.proposed),
                 ..self.state.clone()
@@ -265,13 +265,16 @@ impl ViewService {
         }
     }
 
-    fn accepts(&self, conn: ConnId, swap: &Swap) -> bool {
+    /// Whether a swap is one of the protocol's moves from the present record.
+    ///
+    /// Not who is alive decides, but the record alone: a swap that a dead primary sent, and that
+    /// arrives before anybody took over, is as good as if it had come earlier.
+    fn accepts(&self, swap: &Swap) -> bool {
         let Some(current) = &self.state.record else {
             return false;
         };
         swap.expected == *current
             && current.check_move(&swap.proposed, &swap.identity).is_ok()
-            && self.roster.life(&swap.identity, conn) != Life::Superseded
             && !self.is_behind()
     }
 
@@ -369,8 +372,8 @@ impl ViewService {
             .record
             .as_ref()
             .expect("a record is never removed");
-        let is_same_primary = before.is_some_and(|before| before.primary == record.primary);
-        if !is_same_primary || !record.active {
+        if !record.active {
+            // Another primary, who was granted nothing yet.
             self.grantor.start_over();
         } else if before.is_some_and(|before| !before.active) {
             // Activate counts as a renewal. After Join and Drop the lease goes on as it is.

@@ -116,6 +116,17 @@ fn a_copy_of_a_role_holders_directory_is_recognised_after_a_restart_of_the_servi
 }
 
 #[test]
+fn a_copy_of_the_primarys_directory_proves_nothing() {
+    let mut rig = Rig::pair();
+    rig.restart(TERM, 0);
+    rig.report("b");
+    rig.start("a", 1);
+    rig.node("a").identity.life.incarnation.nonce = 12345;
+    rig.report("a");
+    assert_eq!(rig.view(), (2, "a".to_owned(), true));
+}
+
+#[test]
 fn a_quarantined_holder_is_passed_over() {
     let (serves, words) = comes_back(Durability::Os, "b", |node| {
         node.role = RoleName::Quarantined;

@@ -122,7 +122,7 @@ fn a_deposed_primarys_swap_is_refused() {
 }
 
 #[test]
-fn a_dead_lifes_late_swap_is_refused() {
+fn a_dead_lifes_swap_that_comes_after_its_successor_is_refused() {
     let mut rig = Rig::solo();
     let (expected, dead) = (rig.record(), rig.id("a"));
     rig.disk_is_slow = true;
@@ -132,6 +132,23 @@ fn a_dead_lifes_late_swap_is_refused() {
     let dropped = expected.drop_backup(&dead);
     assert_eq!(rig.swap_from("a", expected, dropped), []);
     assert!(!accepted(&rig.stored()));
+}
+
+#[test]
+fn a_dead_lifes_swap_that_comes_before_any_successor_counts() {
+    let mut rig = Rig::pair_at(Durability::Memory);
+    let (expected, dead) = (rig.record(), rig.id("a"));
+    rig.kill("b");
+    rig.start("a", 2);
+    rig.report("a");
+    assert_eq!(rig.record(), expected, "what was in memory is gone");
+    // Before it asked to go on alone, its first life had synced its log.
+    let alive = rig.id("a");
+    rig.node("a").identity = dead.clone();
+    assert!(accepted(&rig.swap("a", expected.drop_backup(&dead))));
+    rig.node("a").identity = alive;
+    rig.report("a");
+    assert_eq!(rig.view(), (4, "a".to_owned(), false));
 }
 
 #[test]
