@@ -191,7 +191,7 @@ pub fn scan(bytes: &[u8], before: LogTip, mut visit: impl FnMut(&Entry<'_>)) -> 
 
 /// Tells a clean end from a torn one from damage.
 fn classify(rest: &[u8], tip: LogTip, error: EntryError) -> ScanEnd {
-    if rest.iter().all(|byte| *byte == 0) {
+    if is_zero(rest) {
         return ScanEnd::Clean;
     }
     let is_later = |entry: &Entry<'_>| {
@@ -209,6 +209,12 @@ fn classify(rest: &[u8], tip: LogTip, error: EntryError) -> ScanEnd {
     } else {
         ScanEnd::Torn(error)
     }
+}
+
+/// Compares block by block, since the unused part of a segment is long and read at every start.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|block| *block == ZEROS[..block.len()])
 }
 
 #[cfg(test)]
