@@ -142,7 +142,10 @@ impl BenchError {
     fn exit_status(&self) -> u8 {
         match self {
             Self::NotYet(_) => EXIT_MISUSED,
-            Self::Load { source, .. } if matches!(source, LoadError::Open { .. }) => EXIT_UNREACHED,
+            Self::Load {
+                source: LoadError::Open { .. },
+                ..
+            } => EXIT_UNREACHED,
             Self::Cluster(ClusterError::InVain { .. }) | Self::NotReady(_) => EXIT_UNREACHED,
             _ => EXIT_NO,
         }
