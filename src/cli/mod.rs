@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use standin_core::machine::StateMachine as _;
-use standin_tools::{bench, relay};
+use standin_tools::{bench, cluster, demo, relay};
 
 use crate::machines::counter::{self, Counter};
 
@@ -36,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a service on this machine, pull its primary's plug, audit the outcome
+    Demo(demo::DemoArgs),
     /// Run the view service, the authority on who is primary
     Viewservice(serve::ViewserviceArgs),
     /// Run one replica
@@ -57,6 +59,7 @@ enum Command {
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    cluster::die_with_parent_if_asked();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misused(&error),
@@ -64,13 +67,14 @@ pub fn main() -> ExitCode {
     // Info for what runs, so that a person sees what happens; only problems for what asks.
     let level = match &cli.command {
         Command::Viewservice(_) | Command::Replica(_) => "info",
-        Command::Client(_) | Command::Status(_) | Command::Bench(_) => "error",
+        Command::Demo(_) | Command::Client(_) | Command::Status(_) | Command::Bench(_) => "error",
         Command::RelayFront(_) | Command::RelayEcho(_) => "error",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
         .format_timestamp_millis()
         .init();
     let status = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Viewservice(args) => serve::viewservice(args),
         Command::Replica(args) => serve::replica(args),
         Command::Client(args) => client::run(args),
