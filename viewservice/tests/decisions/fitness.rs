@@ -116,6 +116,25 @@ fn a_copy_of_a_role_holders_directory_is_recognised_after_a_restart_of_the_servi
 }
 
 #[test]
+fn a_spare_that_hears_of_commits_beyond_its_log_is_no_old_copy() {
+    let mut rig = Rig::solo();
+    rig.node("c").last = (1, 50);
+    rig.node("c").commit = 100;
+    rig.report("c");
+    let (a, c) = (rig.id("a"), rig.id("c"));
+    let joined = rig.record().join(
+        super::rig::holder(&a, Durability::Os),
+        (&c, c.token(Durability::Os)),
+    );
+    assert!(accepted(&rig.swap("a", joined)));
+    rig.node("c").last = (2, 60);
+    rig.node("c").commit = 60;
+    rig.kill("a");
+    rig.run(TERM);
+    assert_eq!(rig.view(), (3, "c".to_owned(), false));
+}
+
+#[test]
 fn a_copy_of_the_primarys_directory_proves_nothing() {
     let mut rig = Rig::pair();
     rig.restart(TERM, 0);

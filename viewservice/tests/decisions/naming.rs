@@ -123,6 +123,20 @@ fn a_report_on_a_connection_that_was_replaced_since_is_ignored() {
 }
 
 #[test]
+fn a_replica_whose_connection_closes_while_its_name_is_stored_is_not_taken_for_alive() {
+    let mut rig = Rig::pair();
+    rig.disk_is_slow = true;
+    rig.start("d", 1);
+    rig.report("d");
+    let conn = rig.nodes["d"].conn;
+    rig.handle(Event::Closed { conn });
+    assert_eq!(rig.stored(), [], "nobody to answer");
+    let status = rig.status();
+    assert_eq!(status.replicas[3].peer.identity.name.as_str(), "d");
+    assert!(!status.replicas[3].is_alive);
+}
+
+#[test]
 fn a_cluster_has_a_largest_size() {
     const NAMES: [&str; REPLICAS_MAX] = [
         "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
