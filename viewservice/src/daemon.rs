@@ -31,7 +31,7 @@ use crate::service::ViewService;
 use crate::store::{FileStore, StoreError};
 
 /// Most open connections.
-pub const CONNECTIONS_MAX: usize = 4096;
+pub const CONNECTIONS_MAX: usize = 1024;
 /// Most unsent bytes of one connection; one that needs more is closed as too slow.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Most bytes read from one connection per wake-up.
