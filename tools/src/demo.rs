@@ -7,8 +7,10 @@ mod audit;
 mod copies;
 mod counter;
 mod crowd;
+mod error;
 mod report;
 mod show;
+mod steps;
 mod story;
 mod waits;
 

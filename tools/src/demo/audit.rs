@@ -76,10 +76,9 @@ impl Tally {
 
     /// How many different values from 1 to `last` were answered.
     fn distinct_through(&self, last: u64) -> u64 {
-        let (end, _) = place(last.min(VALUES_MAX).saturating_add(1));
-        let words = self.values.iter().take(end);
-        let whole: u64 = words.map(|word| u64::from(word.count_ones())).sum();
-        let (_, next) = place(last.min(VALUES_MAX).saturating_add(1));
+        let (end, next) = place(last.min(VALUES_MAX) + 1);
+        let whole = self.values.iter().take(end);
+        let whole: u64 = whole.map(|word| u64::from(word.count_ones())).sum();
         let rest = self.values.get(end).map_or(0, |word| word & (next - 1));
         whole + u64::from(rest.count_ones())
     }

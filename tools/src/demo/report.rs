@@ -161,16 +161,11 @@ impl Outcome {
             );
         }
         let mut faults = Vec::new();
-        for (number, what) in [
-            (self.audit.lost, "answered add"),
-            (self.audit.executed_twice, "execution"),
-            (self.audit.out_of_order, "answer"),
+        for (number, what, fault) in [
+            (self.audit.lost, "answered add", "lost"),
+            (self.audit.executed_twice, "execution", "too many"),
+            (self.audit.out_of_order, "answer", "out of order"),
         ] {
-            let fault = match what {
-                "answered add" => "lost",
-                "execution" => "too many",
-                _ => "out of order",
-            };
             if number > 0 {
                 faults.push(format!("{} {fault}", count(number, what)));
             }

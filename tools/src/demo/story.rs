@@ -98,11 +98,14 @@ pub(super) fn count(number: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", thousands(number))
 }
 
-/// A duration in seconds with two decimals.
+/// A duration in seconds, with two decimals unless it is whole.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.subsec_nanos() == 0 {
+            return write!(f, "{} s", self.0.as_secs());
+        }
         write!(f, "{:.2} s", self.0.as_secs_f64())
     }
 }
@@ -124,6 +127,7 @@ mod tests {
         assert_eq!(count(1, "add"), "1 add");
         assert_eq!(count(2_000, "add"), "2,000 adds");
         assert_eq!(Seconds(Duration::from_millis(1_046)).to_string(), "1.05 s");
+        assert_eq!(Seconds(Duration::from_secs(1)).to_string(), "1 s");
     }
 
     #[test]
