@@ -172,6 +172,18 @@ impl Primary {
         self.ask(proposed);
     }
 
+    /// A Join that is turned down for good must not be asked for ever. An earlier copy of it may
+    /// still be on its way, so it is fenced like one that was given up.
+    pub(crate) fn on_swap_refused(&mut self, now: Instant) {
+        let is_join = self
+            .swap
+            .as_ref()
+            .is_some_and(|swap| swap.proposed.backup.is_some());
+        if is_join {
+            self.drop_backup(now);
+        }
+    }
+
     pub(crate) fn on_backup_unseen(&mut self, unseen: Duration, now: Instant) {
         let is_dropping = self.swap.is_some();
         if matches!(self.gate, Gate::Paired { .. }) && !is_dropping && unseen > self.term() * 5 {

@@ -114,6 +114,8 @@ pub enum Event<'a> {
     Applied(Index),
     /// The record as the view service has it; if its view is higher, it was adopted durably.
     Record(&'a ViewRecord, WallTime),
+    /// The view service turned the last swap down, and the record is as it was.
+    SwapRefused,
     /// Until when the lease is held; `None`: it is not.
     Lease(Option<Instant>),
     /// How long the backup has not been seen by the view service.
@@ -311,6 +313,7 @@ impl Primary {
             Event::Synced(through) => self.on_synced(through),
             Event::Applied(through) => self.on_applied(through),
             Event::Record(record, wall) => self.on_record(now, record, wall),
+            Event::SwapRefused => self.on_swap_refused(now.boot),
             Event::Lease(until) => self.lease_until = until,
             Event::BackupUnseen(unseen) => self.on_backup_unseen(unseen, now.boot),
         }

@@ -31,7 +31,9 @@ impl Primary {
         let ours = (&self.view_starts, self.tip.index);
         let common = common_entry(ours.0, ours.1, &follow.view_starts, follow.last.index);
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
-        let (Some(common), true) = (common, is_new) else {
+        // A copy of this replica's own data directory is no second replica.
+        let is_other = follow.identity.store != self.identity.store;
+        let (Some(common), true) = (common, is_new && is_other) else {
             self.actions.push_back(Action::CloseFollower(conn));
             return;
         };

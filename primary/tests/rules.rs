@@ -108,6 +108,29 @@ fn r1_a_join_given_up_after_it_was_asked_is_fenced_by_a_drop_before_answers_flow
 }
 
 #[test]
+fn r1_a_join_that_is_turned_down_is_fenced_too_and_not_asked_for_ever() {
+    let mut bench = Bench::solo(Durability::Os);
+    bench.spare_in_sync("b", B);
+    bench.pass(JUST);
+    bench.ack_all(B);
+    let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+    assert_eq!(join.reason, Reason::Joined);
+    bench.event(Event::SwapRefused);
+    bench.sync_all();
+    let (_, fence) = bench.asked.swaps.pop().expect("a fence is asked");
+    assert_eq!(fence.reason, Reason::Dropped);
+    let index = bench.command();
+    bench.sync_all();
+    assert!(
+        !bench.is_committed(index),
+        "a copy of the Join may still land"
+    );
+    bench.record(&fence);
+    bench.sync_all();
+    assert!(bench.is_committed(index));
+}
+
+#[test]
 fn r1_a_join_that_landed_although_it_was_given_up_is_dropped_again() {
     let mut bench = Bench::solo(Durability::Os);
     bench.spare_in_sync("b", B);
@@ -245,7 +268,10 @@ fn r3_a_candidate_answers_nothing_and_asks_for_its_view_only_with_a_synced_log()
     let mut bench = Bench::candidate_with_log(record, tip, paired.primary.view_starts().clone());
     bench.pass(JUST);
     assert!(bench.asked.swaps.is_empty());
-    assert_eq!(bench.asked.syncs, 1, "asked for once, however long it takes");
+    assert_eq!(
+        bench.asked.syncs, 1,
+        "asked for once, however long it takes"
+    );
     bench.sync_all();
     assert_eq!(bench.asked.swaps.len(), 1);
 }

@@ -91,6 +91,11 @@ impl Dialog {
         self.unanswered.retain(|(sent, _)| *sent > number);
     }
 
+    /// Whether this is the number of the swap that was sent last and is not answered yet.
+    pub(crate) fn is_newest_swap(&self, number: u64) -> bool {
+        self.swap.is_some_and(|(sent, _)| sent == number)
+    }
+
     /// A swap was answered; whether it was an Activate.
     pub(crate) fn swap_answered(&mut self, number: u64) -> bool {
         self.answered(number);

@@ -62,6 +62,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
+        let is_newest = self.dialog.is_newest_swap(reply.number);
         let is_activate = self.dialog.swap_answered(reply.number);
         self.dialog.wall = reply.wall;
         let Some(record) = &reply.record else { return };
@@ -69,8 +70,12 @@ impl<M: StateMachine> Replica<M> {
             let term = Duration::from_millis(u64::from(record.term_ms));
             self.dialog.lease.granted(reply.number, term);
         }
+        let is_unchanged = self.record.as_ref() == Some(record);
         self.on_record(now, record);
         self.tell_lease(now);
+        if is_newest && !reply.accepted && is_unchanged {
+            self.tell_primary(now, primary::Event::SwapRefused);
+        }
     }
 
     pub(crate) fn tell_lease(&mut self, now: Now) {
