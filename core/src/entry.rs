@@ -484,6 +484,12 @@ impl BatchBuilder {
         Self { stamp, batch }
     }
 
+    /// Makes room for so many bytes at once, up to what a batch may have.
+    pub fn reserve(&mut self, bytes: usize) {
+        let bytes = bytes.min(BATCH_BYTES_MAX.saturating_sub(self.len()));
+        self.batch.bytes.reserve_exact(bytes);
+    }
+
     /// Appends one entry, whose payload `write` produces, and says which index it has.
     pub fn push(&mut self, kind: EntryKind, write: impl FnOnce(&mut Vec<u8>)) -> Index {
         let bytes = &mut self.batch.bytes;

@@ -48,11 +48,44 @@ struct Session {
     /// Replies of the requests before `next`, oldest first, from the first not acknowledged on.
     ///
     /// Invariant: `replies.len() <= SESSION_WINDOW` and `< next`.
-    replies: VecDeque<Box<[u8]>>,
+    replies: VecDeque<KeptReply>,
     /// Logged time of the last request.
     last_active: WallTime,
     /// Rank in the order of activity; key in `SessionTable::by_activity`.
     rank: u64,
+}
+
+/// Longest reply that is kept in its place, in bytes. It makes a kept reply 32 bytes long.
+const SHORT_REPLY_BYTES_MAX: usize = 30;
+
+/// A reply that is kept. Most are short, and keeping those allocates nothing.
+#[derive(Clone, Debug)]
+enum KeptReply {
+    Short {
+        length: u8,
+        bytes: [u8; SHORT_REPLY_BYTES_MAX],
+    },
+    Long(Box<[u8]>),
+}
+
+impl KeptReply {
+    fn new(reply: &[u8]) -> Self {
+        let mut bytes = [0; SHORT_REPLY_BYTES_MAX];
+        match (u8::try_from(reply.len()), bytes.get_mut(..reply.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(reply);
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(reply.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
 }
 
 /// All open sessions.
@@ -65,6 +98,9 @@ pub struct SessionTable {
     /// falls, `last_active` does not fall along it either.
     by_activity: BTreeMap<u64, u64>,
     rank_next: u64,
+    /// No session expires up to this moment, so that most entries need not look. Says nothing that
+    /// the other fields do not.
+    none_expires_through: WallTime,
     /// A ViewStart counts as activity for all: nobody could send requests during a takeover.
     active_since: WallTime,
     timeout: Duration,
@@ -77,6 +113,7 @@ impl Default for SessionTable {
             sessions: BTreeMap::new(),
             by_activity: BTreeMap::new(),
             rank_next: 0,
+            none_expires_through: WallTime::default(),
             active_since: WallTime::default(),
             timeout: SESSION_TIMEOUT,
             sessions_max: SESSIONS_MAX,
@@ -89,15 +126,21 @@ impl SessionTable {
     pub fn start_view(&mut self, now: WallTime, timeout: Duration, sessions_max: u32) {
         self.active_since = now;
         self.timeout = timeout;
+        self.none_expires_through = WallTime::default();
         self.sessions_max = sessions_max.max(1);
         self.make_room(self.sessions_max);
     }
 
     /// Forgets the sessions that have expired by `now`. To be called for every entry, first.
     pub fn expire(&mut self, now: WallTime) {
+        if now <= self.none_expires_through {
+            return;
+        }
         while let Some((&rank, &id)) = self.by_activity.first_key_value() {
             let last_active = self.sessions[&id].last_active.max(self.active_since);
             if now.since(last_active) <= self.timeout {
+                // Those behind it, and those to come, were and will be active later.
+                self.none_expires_through = last_active.plus(self.timeout);
                 return;
             }
             self.by_activity.remove(&rank);
@@ -142,11 +185,14 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Verdict::Refuse(SessionError::Unknown);
         };
-        self.by_activity.remove(&session.rank);
-        session.rank = self.rank_next;
         session.last_active = now;
-        self.by_activity.insert(session.rank, id);
-        self.rank_next += 1;
+        // The most recently active one is in its place already: requests often come in runs.
+        if session.rank + 1 != self.rank_next {
+            self.by_activity.remove(&session.rank);
+            session.rank = self.rank_next;
+            self.by_activity.insert(session.rank, id);
+            self.rank_next += 1;
+        }
         session.forget(acknowledged);
         session.judge(sequence)
     }
@@ -163,7 +209,7 @@ impl SessionTable {
             "judged to be in the window"
         );
         session.next += 1;
-        session.replies.push_back(reply.into());
+        session.replies.push_back(KeptReply::new(reply));
     }
 
     /// Number of open sessions.
@@ -187,6 +233,7 @@ impl SessionTable {
             put_u64(out, session.last_active.0);
             put_u64(out, session.replies.len() as u64);
             for reply in &session.replies {
+                let reply = reply.bytes();
                 put_u64(out, reply.len() as u64);
                 out.extend_from_slice(reply);
             }
@@ -229,7 +276,7 @@ impl Session {
             .checked_sub(self.first_kept())
             .and_then(|at| usize::try_from(at).ok());
         match place {
-            Some(place) => Verdict::Repeat(&self.replies[place]),
+            Some(place) => Verdict::Repeat(self.replies[place].bytes()),
             None => Verdict::Refuse(SessionError::Acknowledged),
         }
     }
@@ -259,6 +306,20 @@ mod tests {
         execute(&mut table, 5, 2, 0);
         let reply = 1u64.to_le_bytes();
         assert_eq!(table.admit(5, 1, 0, at(1)), Verdict::Repeat(&reply));
+    }
+
+    #[test]
+    fn a_reply_of_any_length_is_kept_as_it_was() {
+        let mut table = SessionTable::default();
+        table.open(5, at(0));
+        for (sequence, length) in (1..).zip([0u32, 1, 29, 30, 31, 255, 256, 5000]) {
+            let reply: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
+            assert_eq!(table.admit(5, sequence, 0, at(1)), Verdict::Execute);
+            table.remember(5, sequence, &reply);
+            let repeat = table.admit(5, sequence, 0, at(1));
+            assert_eq!(repeat, Verdict::Repeat(&reply), "{length} bytes");
+        }
+        assert_eq!(size_of::<KeptReply>(), 32);
     }
 
     #[test]
@@ -311,6 +372,29 @@ mod tests {
         assert_eq!(table.len(), 1);
         table.expire(at(26));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_was_active_does_not_expire_with_the_one_that_was_the_oldest() {
+        let mut table = SessionTable::default();
+        table.start_view(at(0), Duration::from_secs(10), 100);
+        table.open(5, at(0));
+        table.open(6, at(0));
+        table.expire(at(1));
+        assert_eq!(table.admit(5, 1, 0, at(8)), Verdict::Execute);
+        table.expire(at(11));
+        assert_eq!(table.len(), 1);
+        assert!(table.close(5));
+        table.open(7, at(11));
+        table.expire(at(21));
+        assert_eq!(table.len(), 1);
+        table.expire(at(22));
+        assert!(table.is_empty());
+        table.open(8, at(23));
+        table.expire(at(23));
+        table.start_view(at(24), Duration::from_secs(1), 100);
+        table.expire(at(26));
+        assert!(table.is_empty(), "a shorter timeout counts at once");
     }
 
     #[test]

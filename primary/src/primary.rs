@@ -6,8 +6,9 @@ use std::sync::Arc;
 use standin_core::clock::LoggedClock;
 use standin_core::conn::ConnId;
 use standin_core::entry::{
-    BATCH_BYTES_MAX, Batch, BatchBuilder, BatchStamp, CloseSession, Command, ENTRY_BYTES_MAX,
-    EntryKind, Index, LogTip, TimerFired, ViewStart, ViewStarts,
+    BATCH_BYTES_MAX, Batch, BatchBuilder, BatchStamp, COMMAND_HEADER_BYTES, CloseSession, Command,
+    ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip, TimerFired, ViewStart,
+    ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, StoreId};
 use standin_core::message::{Ack, Consistency, Follow, Resume, encode_payload};
@@ -440,6 +441,7 @@ impl Primary {
             self.reads.assign_round(round);
         }
         let mut builder = self.builder(now);
+        builder.reserve(inputs.iter().map(entry_bytes).sum());
         for input in inputs {
             if builder.len() + ENTRY_BYTES_MAX > BATCH_BYTES_MAX {
                 self.order(builder, now.boot);
@@ -566,6 +568,15 @@ impl Primary {
     pub(crate) fn term(&self) -> Duration {
         Duration::from_millis(u64::from(self.record.term_ms))
     }
+}
+
+/// How long the entry of an input is, in bytes; what is not on the hot path is estimated.
+fn entry_bytes(input: &Input<'_>) -> usize {
+    let payload = match input {
+        Input::Command(_, command) => COMMAND_HEADER_BYTES + command.bytes.len(),
+        Input::Open(_) | Input::Close(..) | Input::Timer(_) => COMMAND_HEADER_BYTES,
+    };
+    ENTRY_HEADER_BYTES + payload
 }
 
 /// Encodes one input; its index and who waits for it.

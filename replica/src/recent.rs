@@ -6,7 +6,9 @@ use std::sync::Arc;
 use standin_core::entry::{Batch, Index};
 
 /// Bytes of batches that are kept, at most (and one batch more).
-pub(crate) const RECENT_BYTES_MAX: usize = 64 << 20;
+///
+/// What waits to be applied fits twice over; more would push what is in use out of the caches.
+pub(crate) const RECENT_BYTES_MAX: usize = 32 << 20;
 
 /// A window over the end of the log.
 #[derive(Debug, Default)]
