@@ -293,6 +293,34 @@ fn a_message_of_another_stream_is_ignored() {
 }
 
 #[test]
+fn r7_nothing_of_a_lower_view_is_followed_or_appended() {
+    let batch = entries(LogTip::default(), 1, 2, Index::ZERO);
+    let mut bench = Bench::new(&[], Index::ZERO);
+    let resume = Resume {
+        view: view(1),
+        nonce: 9,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    bench.event(Event::Resume(PRIMARY, &resume));
+    assert!(!bench.backup.is_streaming());
+    assert_eq!(bench.take(), [Action::HigherView(PRIMARY, view(2))]);
+    bench.resume(LogTip::default(), Durability::Os);
+    bench.ack();
+    let entries = Entries {
+        nonce: 9,
+        view: view(1),
+        round: 1,
+        commit: Index::ZERO,
+        bytes: batch.bytes(),
+    };
+    bench.event(Event::Entries(PRIMARY, &entries));
+    assert_eq!(bench.take(), [Action::HigherView(PRIMARY, view(2))]);
+    assert_eq!(bench.ack(), None);
+}
+
+#[test]
 fn a_silent_primary_is_dialled_again() {
     let mut bench = Bench::new(&[], Index::ZERO);
     bench.resume(LogTip::default(), Durability::Os);

@@ -259,6 +259,15 @@ fn r4_a_restarted_primary_does_not_resume_the_view_it_held() {
 }
 
 #[test]
+fn r4_a_restarted_candidate_does_not_go_on_where_its_last_life_was() {
+    let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+    let mut bench = Bench::new(identity("a", 2), view(1), Recovered::default());
+    bench.tell(&record);
+    assert_eq!(bench.replica.role_name(), RoleName::Spare);
+    assert!(bench.swaps().is_empty());
+}
+
+#[test]
 fn r4_an_active_view_is_not_taken_up_by_a_replica_that_did_not_activate_it() {
     let mut bench = Bench::fresh("a");
     let me = identity("a", 1);
