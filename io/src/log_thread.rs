@@ -110,9 +110,13 @@ impl LogThread {
             self.sync(request);
         }
         if let Some(request) = log.prepare_request() {
-            self.shared.desk().prepare = Some(request);
-            self.shared.work.notify_one();
+            self.prepare(request);
         }
+    }
+
+    pub(crate) fn prepare(&self, request: PrepareRequest) {
+        self.shared.desk().prepare = Some(request);
+        self.shared.work.notify_one();
     }
 
     /// The next thing that is done. To be called on the thread that the log lives on, until there is

@@ -212,6 +212,28 @@ fn tail_bytes(all: &Batch, after: Index) -> usize {
 }
 
 #[test]
+fn a_long_segment_reads_right_after_a_cut_in_it() {
+    let root = sample::root();
+    let config = LogConfig {
+        segment_bytes: 8 << 20,
+    };
+    let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
+    let grow = |log: &mut SegmentLog, view, bytes| {
+        for _ in 0..300 {
+            let next = batch(log.tip(), view, 1, bytes);
+            log.append(&next).unwrap();
+        }
+    };
+    grow(&mut log, 1, 1000);
+    log.cut(Index(10)).unwrap();
+    // Entries of another length, so that the old ones' places are wrong.
+    grow(&mut log, 2, 1500);
+    for from in 1..=log.tip().index.0 {
+        assert_eq!(first_index(&log.read(Index(from), 1).unwrap()), Index(from));
+    }
+}
+
+#[test]
 fn a_cut_tail_is_kept_for_people() {
     let root = sample::root();
     let (mut log, _) = open(root.path());

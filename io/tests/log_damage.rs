@@ -325,6 +325,16 @@ fn row_several_unwritten_segments_are_dropped_and_a_torn_end_before_them_is_cut(
 }
 
 #[test]
+fn row_unwritten_segment_behind_damage_is_left_with_it() {
+    let (root, all) = sample_log();
+    let path = segment_path(root.path(), all.last().next());
+    fs::write(path, vec![0; 4096]).unwrap();
+    change(&segments(root.path())[1], |bytes| bytes[200] ^= 1);
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn row_header_without_entries_is_an_empty_segment() {
     let (root, all) = sample_log();
     let path = segment_path(root.path(), all.last().next());
@@ -380,4 +390,20 @@ fn damage_that_comes_while_the_log_is_open_is_noticed_by_reading() {
     }
     fs::write(file, &good).unwrap();
     assert_eq!(contents(&log), all.bytes());
+}
+
+#[test]
+fn a_good_entry_in_the_wrong_place_is_noticed_by_reading() {
+    let root = sample::root();
+    let (mut log, _) = open(root.path());
+    let three = batch(log.tip(), 1, 3, 50);
+    log.append(&three).unwrap();
+    let bytes = three.bytes().len() / 3;
+    // A misdirected write: the third entry over the second.
+    change(&segments(root.path())[0], |file| {
+        let second = SEGMENT_HEADER_BYTES + bytes;
+        file.copy_within(second + bytes..second + 2 * bytes, second);
+    });
+    let error = log.read(Index(2), 1).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
 }

@@ -9,7 +9,7 @@ use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
 
 use super::*;
-use crate::log_thread::LogThread;
+use crate::log_thread::{LogDone, LogThread};
 
 const CONFIG: LogConfig = LogConfig {
     segment_bytes: SEGMENT_BYTES_MIN,
@@ -142,13 +142,40 @@ fn a_failed_sync_is_reported_once_and_never_tried_again() {
     );
     assert!(thread.poll().is_none());
     assert_eq!(log.durable(), Index::ZERO);
-    // A request from before the failure was noticed is refused, good as its file may be.
+    // A request from before the failure was noticed is refused, good as its file may be. Syncs go
+    // first, so it would be done before what comes after it.
     let files = vec![Arc::clone(&log.active)];
-    let late = SyncRequest::new(files, None, Index(1), &log.state);
-    thread.sync(late);
-    drop(thread);
-    assert!(wakes.try_recv().is_err(), "nothing was done");
+    thread.sync(SyncRequest::new(files, None, Index(1), &log.state));
+    thread.prepare(PrepareRequest {
+        path: root.path().join("log/next-9"),
+        segment_bytes: CONFIG.segment_bytes,
+        state: Arc::clone(&log.state),
+    });
+    wakes.recv_timeout(Duration::from_secs(30)).unwrap();
+    let done = thread.poll().unwrap().unwrap();
+    assert!(matches!(done, LogDone::Prepared { .. }), "{done:?}");
     assert_eq!(log.durable(), Index::ZERO);
+}
+
+#[test]
+fn a_full_disk_is_asked_for_room_once_per_segment() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    let asked = |log: &mut SegmentLog| {
+        let request = log.prepare_request()?;
+        fs::create_dir(&request.path).unwrap(); // the name is taken, so that it fails
+        Some(request.run().unwrap_err())
+    };
+    for _ in 0..3 {
+        let here = log.segments.len();
+        let mut times = 0;
+        while log.segments.len() == here {
+            let next = batch(log.tip());
+            log.append(&next).unwrap();
+            times += usize::from(asked(&mut log).is_some());
+        }
+        assert_eq!(times, 1);
+    }
 }
 
 #[test]
@@ -167,18 +194,29 @@ fn a_sync_covers_every_segment_that_was_written_since_the_last_one() {
         .collect();
     assert_eq!(request.paths(), segments);
     assert_eq!(request.dir(), Some(&*log.paths.log), "their names, too");
-    // From then on only what is new, until a sync has failed or the log rolls again.
+    // From then on only what is new.
     let next = batch(log.tip());
     log.append(&next).unwrap();
     let later = log.sync_request().unwrap();
     assert_eq!(later.paths(), [log.active.path.clone()]);
     assert_eq!(later.dir(), None);
-    // Together they cover what each one does.
-    let mut both = request;
-    both.merge(later);
-    assert_eq!(both.paths(), segments);
-    assert_eq!(both.dir(), Some(&*log.paths.log));
-    assert_eq!(both.complete(), Some(log.tip().index));
+    while log.segments.len() < 5 {
+        let next = batch(log.tip());
+        log.append(&next).unwrap();
+    }
+    let last = log.sync_request().unwrap();
+    // Together they cover what each one does, each file once.
+    let mut all = request;
+    all.merge(later);
+    assert_eq!(all.dir(), Some(&*log.paths.log));
+    all.merge(last);
+    let segments: Vec<_> = log
+        .segments
+        .iter()
+        .map(|segment| segment.path.clone())
+        .collect();
+    assert_eq!(all.paths(), segments);
+    assert_eq!(all.complete(), Some(log.tip().index));
     assert_eq!(log.sync_upkeep().map(|request| request.through()), None);
 }
 
