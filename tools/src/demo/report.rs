@@ -123,10 +123,9 @@ impl Outcome {
     fn tell_copies(&self, story: &Story) {
         story.print("\n  Each replica's own copy, asked one by one:");
         for copy in &self.copies {
+            let label = format!("{} ({})", copy.name, copy.role.word());
             story.print(&format!(
-                "    {} ({:<7})  counter {}, after log entry {}, digest of the state {:032x}",
-                copy.name,
-                copy.role.word(),
+                "    {label:<11}  counter {}, after log entry {}, digest of the state {:032x}",
                 thousands(copy.value),
                 thousands(copy.applied.0),
                 copy.state_digest,
