@@ -139,10 +139,13 @@ impl Outcome {
         let latencies = &self.figures.latencies;
         let millis = |quantile| Millis(latencies.value_at_quantile(quantile));
         story.print(&format!(
-            "\n  At a pull, the client that waited longest waited {} to {} (the lease is {}).\n  \
+            "\n  At a pull, the client that waited longest waited {} (the lease is {}).\n  \
              Half of all adds took less than {}, 99 of 100 less than {}; {} had to be sent again.",
-            Seconds(shortest),
-            Seconds(longest),
+            if self.gaps.len() == 1 {
+                Seconds(longest).to_string()
+            } else {
+                format!("{} to {}", Seconds(shortest), Seconds(longest))
+            },
             Seconds(self.lease),
             millis(0.5),
             millis(0.99),
