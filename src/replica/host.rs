@@ -114,8 +114,9 @@ impl ViewServiceLink {
                 "choose another --name, or, if that directory is lost for good, add --replace"
             }
             Refusal::TooManyReplicas => "run fewer replicas",
-            Refusal::Superseded => "a newer process runs on the same data directory: let that one run",
-            _ => "see the view service's log",
+            Refusal::Superseded => {
+                "a newer process runs on the same data directory: let that one run"
+            }
         };
         let address = self.address().to_owned();
         Err(ReplicaError::Refused {
