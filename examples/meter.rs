@@ -3,6 +3,7 @@
 //! replica that applies the same log prints the same tickets.
 //!
 //! `cargo run --example meter` applies a log to two replicas and compares them.
+#![allow(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::io;
 
