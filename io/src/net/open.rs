@@ -112,30 +112,32 @@ impl Net {
         }
     }
 
-    /// Begins to connect.
+    /// Begins to connect to what a name stands for.
     pub(super) fn open(&mut self, addr: &str, now: Instant, timeout: Duration) -> ConnId {
-        let id = self.conns.insert(false, Stage::AwaitHello);
-        let mut addrs: VecDeque<_> = match addr.to_socket_addrs() {
-            Ok(addrs) => addrs.collect(),
+        match addr.to_socket_addrs() {
+            Ok(addrs) => self.open_any(addrs.collect(), now, timeout),
             Err(error) => {
+                let id = self.conns.insert(false, Stage::AwaitHello);
                 self.finish(id, CloseReason::Connect(error));
-                return id;
+                id
             }
-        };
-        let first = addrs.pop_front();
+        }
+    }
+
+    /// Begins to connect to the first of these addresses that answers.
+    pub(super) fn open_any(
+        &mut self,
+        addrs: VecDeque<SocketAddr>,
+        now: Instant,
+        timeout: Duration,
+    ) -> ConnId {
+        let id = self.conns.insert(false, Stage::Connecting(addrs));
         let hello = self.own_hello();
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.stage = Stage::Connecting(addrs);
             hello.encode(conn.output.tail(&mut self.pool));
         }
         self.set_deadline(id, now.plus(timeout));
-        match first {
-            Some(first) => self.try_addr(id, first),
-            None => {
-                let error = io::Error::other("the name has no address");
-                self.finish(id, CloseReason::Connect(error));
-            }
-        }
+        self.try_next_addr(id, io::Error::other("the name has no address"));
         id
     }
 
@@ -146,6 +148,7 @@ impl Net {
         }
     }
 
+    /// Tries the next address, or gives up with the `error` of the one before.
     fn try_next_addr(&mut self, id: ConnId, error: io::Error) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;

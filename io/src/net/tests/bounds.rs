@@ -117,6 +117,22 @@ fn a_frame_that_begins_and_does_not_end_is_given_up() {
 }
 
 #[test]
+fn a_frame_that_trickles_is_given_up_all_the_same() {
+    let mut server = Node::limited(quick(60));
+    let (mut stream, id) = greeted(&mut server);
+    let mut bytes = frame_of(&[0; 1 << 20]).into_iter();
+    turn_until([&mut server], |[server]| {
+        // Fails once the server has closed.
+        let _ = stream.write_all(&[bytes.next().unwrap()]);
+        server.is_closed(id)
+    });
+    assert!(matches!(
+        server.closed[0].1,
+        CloseReason::PartialFrameTimeout
+    ));
+}
+
+#[test]
 fn an_idle_connection_is_not_given_up() {
     let mut server = Node::limited(quick(200));
     let (mut stream, id) = greeted(&mut server);

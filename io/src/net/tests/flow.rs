@@ -80,8 +80,13 @@ fn what_is_not_consumed_is_reported_again() {
     let one = far.net.frames(at_far).next().unwrap().len();
     far.net.consume(at_far, one);
     let mut events = Vec::new();
-    far.net.poll(None, &mut events).unwrap();
-    assert!(matches!(events[..], [NetEvent::Input { conn }] if conn == at_far));
+    let start = clock::boot();
+    let late = start.plus(Duration::from_secs(10));
+    for _ in 0..20 {
+        let now = far.net.poll(Some(late), &mut events).unwrap();
+        assert!(matches!(events[..], [NetEvent::Input { conn }] if conn == at_far));
+        assert!(now.boot < late, "slept with something to report");
+    }
     far.consumes = true;
     far.turn();
     assert_eq!(far.frames[0].2, b"two");

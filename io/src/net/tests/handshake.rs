@@ -169,6 +169,46 @@ fn one_that_was_refused_and_does_not_close_is_left() {
 }
 
 #[test]
+fn one_that_was_refused_sees_the_end_without_having_to_close_first() {
+    let limits = NetLimits {
+        linger_timeout: Duration::from_secs(3600),
+        ..NetLimits::default()
+    };
+    let mut server = Node::limited(limits);
+    let mut stream = raw(server.addr);
+    stream.write_all(&hello_of(Party::Client)).unwrap();
+    turn_until([&mut server], |[server]| server.ready.len() == 1);
+    server.net.refuse(server.ready[0].0, Refusal::Protocol);
+    turn_until([&mut server], |_| is_over(&mut stream, &mut Vec::new()));
+}
+
+#[test]
+fn a_refusal_is_read_although_writing_fails() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut node = Node::new(Party::Replica);
+    let id = node.connect(listener.local_addr().unwrap());
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut hello = [0; 8];
+    turn_until([&mut node], |_| stream.peek(&mut hello).is_ok());
+    // Closing with the hello unread resets the connection.
+    let mut refusal = Vec::new();
+    Refusal::Busy.encode(&mut refusal);
+    stream.write_all(&refusal).unwrap();
+    drop(stream);
+    for _ in 0..3 {
+        node.send(id, b"too late");
+        node.net.flush();
+    }
+    turn_until([&mut node], |[node]| node.is_closed(id));
+    let reason = &node.closed[0].1;
+    assert!(
+        matches!(reason, CloseReason::RefusedByPeer(Refusal::Busy)),
+        "{reason:?}"
+    );
+}
+
+#[test]
 fn failing_to_connect_is_reported_once() {
     let mut node = Node::new(Party::Client);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -189,10 +229,12 @@ fn failing_to_connect_is_reported_once() {
 fn a_name_with_several_addresses_is_tried_until_one_answers() {
     let mut server = Node::new(Party::Replica);
     let mut client = Node::new(Party::Client);
-    // Where the name also has an IPv6 address, nothing listens on that one.
-    let addr = format!("localhost:{}", server.addr.port());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = nobody.local_addr().unwrap();
+    drop(nobody);
     let timeout = Duration::from_secs(10);
-    client.net.connect(&addr, clock::boot(), timeout);
+    let addrs = [dead, dead, server.addr].into();
+    client.net.open_any(addrs, clock::boot(), timeout);
     turn_until([&mut client, &mut server], |[client, _]| {
         client.ready.len() == 1
     });
