@@ -414,10 +414,12 @@ impl Backup {
         if !entries.bytes.is_empty() {
             // The same bytes that were checked are appended: nothing is encoded again.
             match Batch::verify(entries.bytes.to_vec(), self.tip) {
-                Ok(batch) => self.append(batch, durability),
+                Ok(batch) if batch.entries().all(|entry| entry.has_sound_payload()) => {
+                    self.append(batch, durability);
+                }
                 // What does not continue the chain was damaged on the way, or is of another
                 // history: following anew finds out which.
-                Err(_) => return self.hang(now),
+                Ok(_) | Err(_) => return self.hang(now),
             }
         }
         let commit = entries.commit.min(self.tip.index);

@@ -2,11 +2,11 @@
 
 use standin_backup::{Action, Backup, Config, Event};
 use standin_core::conn::ConnId;
-use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip};
+use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip, ViewStart};
 use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
-use standin_core::message::{Ack, Entries, Resume};
+use standin_core::message::{Ack, Entries, Resume, encode_payload};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 
@@ -31,6 +31,17 @@ fn identity() -> Identity {
     }
 }
 
+fn view_start() -> ViewStart {
+    ViewStart {
+        data_epoch: DataEpoch(0),
+        primary: ReplicaName::new("a").expect("a good name"),
+        incarnation: Incarnation { start: 1, nonce: 1 },
+        durability: Durability::Os,
+        session_timeout_ms: 1000,
+        sessions_max: 10,
+    }
+}
+
 /// `count` entries of a view, beginning with its ViewStart if `before` is of a lower one.
 fn entries(before: LogTip, number: u64, count: usize, commit: Index) -> Batch {
     let stamp = BatchStamp {
@@ -47,7 +58,11 @@ fn entries(before: LogTip, number: u64, count: usize, commit: Index) -> Batch {
         } else {
             EntryKind::OpenSession
         };
-        builder.push(kind, |_| {});
+        builder.push(kind, |out| {
+            if is_first {
+                encode_payload(&view_start(), out);
+            }
+        });
     }
     builder.finish().expect("some entries")
 }
@@ -272,6 +287,24 @@ fn what_does_not_continue_the_log_is_not_appended() {
     bench.take();
     bench.entries(1, Index::ZERO, later.bytes());
     assert_eq!(bench.take(), [Action::Hang], "it follows anew");
+}
+
+#[test]
+fn an_entry_that_could_not_be_applied_is_not_appended() {
+    let stamp = BatchStamp {
+        view: ViewNumber(1),
+        time: WallTime(1),
+        seed: 1,
+        commit: Index::ZERO,
+    };
+    let mut builder = BatchBuilder::new(LogTip::default(), stamp);
+    builder.push(EntryKind::ViewStart, |out| out.push(0xff));
+    let batch = builder.finish().expect("one entry");
+    let mut bench = Bench::new(&[], Index::ZERO);
+    bench.resume(LogTip::default(), Durability::Os);
+    bench.take();
+    bench.entries(1, Index::ZERO, batch.bytes());
+    assert_eq!(bench.take(), [Action::Hang]);
 }
 
 #[test]

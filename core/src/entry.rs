@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::{put_u32, put_u64, u32_at, u64_at};
 use crate::identity::{Durability, Incarnation, ReplicaName};
+use crate::message::decode_payload;
 use crate::time::WallTime;
 use crate::view::{DataEpoch, ViewNumber};
 
@@ -241,6 +242,19 @@ impl<'a> Entry<'a> {
             return Err(EntryError::Checksum);
         }
         Self::parse(whole)
+    }
+
+    /// Whether the payload decodes, which whoever applies the entry relies on. A replica asks before
+    /// it takes an entry from another one into its log.
+    #[must_use]
+    pub fn has_sound_payload(&self) -> bool {
+        match self.header.kind {
+            EntryKind::ViewStart => decode_payload::<ViewStart>(self.payload).is_some(),
+            EntryKind::OpenSession => self.payload.is_empty(),
+            EntryKind::CloseSession => decode_payload::<CloseSession>(self.payload).is_some(),
+            EntryKind::Command => self.payload.len() >= COMMAND_HEADER_BYTES,
+            EntryKind::Timer => decode_payload::<TimerFired>(self.payload).is_some(),
+        }
     }
 
     /// Reads one whole entry whose checksum was verified before.

@@ -84,6 +84,7 @@ impl<M: StateMachine> Replica<M> {
             .retain(|(_, first)| *first <= tip.index);
         self.log.written = tip.index;
         self.log.synced = tip.index;
+        self.progress.sync_asked = self.progress.sync_asked.min(tip.index);
         self.recent.clear();
         let text = format!(
             "cut the log after entry {}: the primary never had the rest",
