@@ -18,7 +18,7 @@ use standin_core::message::{
     CommandRequest, DecodeError, Entries, Message as _, OpenSession, Party, Refusal, Reply,
     ReplyStatus, Seen,
 };
-use standin_core::time::Duration;
+use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewId;
 use standin_io::clock;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
@@ -218,23 +218,32 @@ impl Front {
 
     fn run(mut self) -> Result<(), RelayError> {
         let mut events = Vec::new();
-        loop {
-            let is_full = self.waiting.len() > WAITING_MAX;
-            self.net.pause_client_input(is_full);
-            self.net.poll(None, &mut events)?;
-            for event in events.drain(..) {
-                match event {
-                    NetEvent::Input { conn } if conn == self.echo => self.on_echo(),
-                    NetEvent::Input { conn } => self.on_commands(conn),
-                    NetEvent::Closed { conn, reason } if conn == self.echo => {
-                        return Err(self.no_echo(reason.to_string()));
-                    }
-                    NetEvent::Signal(_) => return Ok(()),
-                    NetEvent::Ready { .. } | NetEvent::Closed { .. } | NetEvent::Woken => {}
+        while self.turn(None, &mut events)? {}
+        Ok(())
+    }
+
+    /// One wake-up; false: told to stop.
+    fn turn(
+        &mut self,
+        deadline: Option<Instant>,
+        events: &mut Vec<NetEvent>,
+    ) -> Result<bool, RelayError> {
+        let is_full = self.waiting.len() > WAITING_MAX;
+        self.net.pause_client_input(is_full);
+        self.net.poll(deadline, events)?;
+        for event in events.drain(..) {
+            match event {
+                NetEvent::Input { conn } if conn == self.echo => self.on_echo(),
+                NetEvent::Input { conn } => self.on_commands(conn),
+                NetEvent::Closed { conn, reason } if conn == self.echo => {
+                    return Err(self.no_echo(reason.to_string()));
                 }
+                NetEvent::Signal(_) => return Ok(false),
+                NetEvent::Ready { .. } | NetEvent::Closed { .. } | NetEvent::Woken => {}
             }
-            self.forward();
         }
+        self.forward();
+        Ok(true)
     }
 
     /// Takes the commands of one client into this wake-up's message. What would make it too long

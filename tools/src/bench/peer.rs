@@ -1,6 +1,7 @@
 //! The services that are measured, as processes.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -136,6 +137,8 @@ impl Process {
             .env(PARENT_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // An interrupt from the terminal is for the benchmark alone, which then ends this.
+            .process_group(0)
             .spawn()
             .map_err(|source| BenchError::Spawn {
                 what: verb,

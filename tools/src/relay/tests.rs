@@ -77,35 +77,37 @@ fn every_command_is_answered_in_order_with_a_reply_of_the_size_asked_for() {
 #[test]
 fn nothing_is_answered_before_the_echo() {
     let mut echo = new_net(Party::Replica).unwrap();
-    let address = spawn_front(echo.listen(any_port()).unwrap(), 8);
+    let echo_address = echo.listen(any_port()).unwrap();
+    let mut net = new_net(Party::Replica).unwrap();
+    let address = net.listen(any_port()).unwrap();
+    let mut front = Front::new(net, echo_address.to_string(), 8);
     let mut client = new_net(Party::Client).unwrap();
     let conn = client.connect(&address.to_string(), clock::boot(), PATIENCE);
     client.send(conn, |out| {
         command(1, out);
         command(2, out);
     });
-    client.flush();
-    let mut forwarded = Vec::new();
-    while forwarded.is_empty() {
-        let soon = Some(clock::boot().plus(Duration::from_millis(1)));
-        let mut events = Vec::new();
-        client.poll(soon, &mut events).unwrap();
-        for event in &events {
-            let is_answer = matches!(event, NetEvent::Input { .. });
-            assert!(!is_answer, "an answer came before the echo");
-        }
-        echo.poll(soon, &mut events).unwrap();
-        for event in events {
+    // All three take turns on this thread, so that what was sent has arrived when it is looked for.
+    let mut forwarded = None;
+    let end = clock::boot().plus(PATIENCE);
+    let mut events = Vec::new();
+    while forwarded.is_none() {
+        assert!(clock::boot() < end, "nothing was forwarded in time");
+        client.poll(soon(), &mut events).unwrap();
+        assert!(front.turn(soon(), &mut events).unwrap());
+        front.net.flush();
+        echo.poll(soon(), &mut events).unwrap();
+        for event in events.drain(..) {
             if let NetEvent::Input { conn } = event {
                 let frame = echo.frames(conn).next().unwrap();
-                let entries = Entries::decode(&frame).unwrap();
-                forwarded.push((conn, entries.round, entries.bytes.len()));
+                forwarded = Some((conn, Entries::decode(&frame).unwrap().round));
             }
         }
     }
-    // One message for both, and no answer is on its way: ours was the last word.
-    let (front, round, _) = forwarded[0];
-    assert_eq!(client.frames(conn).count(), 0);
+    client.poll(soon(), &mut events).unwrap();
+    assert_eq!(client.frames(conn).count(), 0, "answered before the echo");
+
+    let (to_front, round) = forwarded.unwrap();
     let message = Entries {
         nonce: 0,
         view: ViewId::default(),
@@ -113,17 +115,23 @@ fn nothing_is_answered_before_the_echo() {
         commit: Index::ZERO,
         bytes: &[],
     };
-    echo.send(front, |out| message.encode(out));
-    echo.flush();
+    echo.send(to_front, |out| message.encode(out));
     let mut answers = Vec::new();
-    until(&mut client, |net, _| {
-        let ids = net
-            .frames(conn)
-            .map(|frame| Reply::decode(&frame).unwrap().id);
-        answers = ids.collect();
-        answers.len() == 2
-    });
+    while answers.len() < 2 {
+        assert!(clock::boot() < end, "nothing was answered in time");
+        echo.poll(soon(), &mut events).unwrap();
+        assert!(front.turn(soon(), &mut events).unwrap());
+        client.poll(soon(), &mut events).unwrap();
+        let frames = client.frames(conn);
+        answers = frames
+            .map(|frame| Reply::decode(&frame).unwrap().id)
+            .collect();
+    }
     assert_eq!(answers, [1, 2]);
+}
+
+fn soon() -> Option<Instant> {
+    Some(clock::boot().plus(Duration::from_millis(1)))
 }
 
 #[test]
