@@ -103,7 +103,9 @@ pub enum DataDirError {
         view: ViewId,
     },
     /// The operating system says no.
-    #[error("cannot use data directory {path}: {doing}: {source}")]
+    #[error(
+        "cannot use data directory {path}: {doing}: {source}; mend that or choose another --data"
+    )]
     Io {
         /// The directory.
         path: PathBuf,

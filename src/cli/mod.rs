@@ -8,7 +8,8 @@ mod status;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use standin_core::machine::StateMachine as _;
 use standin_tools::{bench, cluster, demo, relay};
 
@@ -99,19 +100,49 @@ fn bench_workload() -> bench::Workload {
 
 /// Help and version go to standard output and are no misuse; an error is one line and exit status 2.
 fn misused(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
     if !error.use_stderr() {
-        output::line(format_args!("{}", error.render()));
+        output::line(format_args!("{}", text.trim_end()));
         return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
-    // clap's first paragraph says what is wrong; usage and tips follow it.
-    let what: Vec<&str> = text
-        .lines()
-        .take_while(|line| !line.trim().is_empty())
-        .map(str::trim)
-        .collect();
-    let what = what.join(" ");
-    let what = what.strip_prefix("error: ").unwrap_or(&what);
-    output::error(format_args!("{what}; see 'standin --help'"));
+    let (path, commands) = misused_command(&text);
+    let what = match error.kind() {
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            format!("'{path}' needs a command: {commands}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("{}: choose from {commands}", first_paragraph(&text))
+        }
+        _ => first_paragraph(&text),
+    };
+    output::error(format_args!("{what}; see '{path} --help'"));
     ExitCode::from(EXIT_MISUSED)
+}
+
+/// What clap says is wrong, without the usage and the tips that follow it.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    let what: Vec<&str> = lines.map(str::trim).collect();
+    let what = what.join(" ");
+    what.strip_prefix("error: ").unwrap_or(&what).to_owned()
+}
+
+/// The command that an error of clap's is about, as it is typed, and the commands that it has: both
+/// found by the usage line.
+fn misused_command(text: &str) -> (String, String) {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let words = usage.unwrap_or_default().split(' ').skip(1);
+    let mut path = "standin".to_owned();
+    let mut command = Cli::command();
+    for word in words {
+        let Some(next) = command.find_subcommand(word).cloned() else {
+            // Flags that a command takes stand between it and its own commands.
+            continue;
+        };
+        path = format!("{path} {word}");
+        command = next;
+    }
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    (path, names.join(", "))
 }

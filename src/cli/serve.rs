@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::session::{SESSION_TIMEOUT, SESSIONS_MAX};
 use standin_core::time::Duration;
 use standin_io::log::SEGMENT_BYTES;
+use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
 use super::{EXIT_NO, duration, output};
@@ -19,13 +21,13 @@ use crate::replica::{self, ReplicaConfig};
 #[command(after_help = "Example:\n  standin viewservice --listen 127.0.0.1:7000 --data vs")]
 pub(crate) struct ViewserviceArgs {
     /// Address to listen on, HOST:PORT; port 0 means any
-    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR", value_parser = listen_address)]
     listen: String,
     /// Directory that keeps the view record
     #[arg(long, env = "STANDIN_DATA", value_name = "DIR")]
     data: PathBuf,
     /// How long a primary that is not heard of stays primary
-    #[arg(long, env = "STANDIN_LEASE", default_value = "1s", value_parser = duration::parse)]
+    #[arg(long, env = "STANDIN_LEASE", default_value = "1s", value_parser = lease_term)]
     lease: Duration,
 }
 
@@ -40,19 +42,14 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_NAME")]
     name: ReplicaName,
     /// Address to listen on, HOST:PORT; port 0 means any
-    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR", value_parser = listen_address)]
     listen: String,
     /// Address at which others reach this replica, if it is not the one it listens on
-    #[arg(long, env = "STANDIN_ADVERTISE", value_name = "ADDR")]
+    #[arg(long, env = "STANDIN_ADVERTISE", value_name = "ADDR", value_parser = reached_address)]
     advertise: Option<String>,
     /// Address of the view service; several are separated by commas
-    #[arg(
-        long,
-        env = "STANDIN_VIEWSERVICE",
-        value_name = "ADDR",
-        value_delimiter = ','
-    )]
-    viewservice: Vec<String>,
+    #[arg(long, env = "STANDIN_VIEWSERVICE", value_name = "ADDR")]
+    viewservice: ViewServices,
     /// Directory that keeps this replica's log
     #[arg(long, env = "STANDIN_DATA", value_name = "DIR")]
     data: PathBuf,
@@ -78,6 +75,28 @@ fn durability(text: &str) -> Result<Durability, &'static str> {
     text.parse()
 }
 
+/// HOST:PORT to listen on, where port 0 means any. Whether it is one of this machine's shows later.
+fn listen_address(text: &str) -> Result<String, &'static str> {
+    let named = text
+        .strip_suffix(":0")
+        .map_or_else(|| text.to_owned(), |host| format!("{host}:1"));
+    check_address(&named)
+        .map(|()| text.to_owned())
+        .map_err(|_| "write HOST:PORT, such as 127.0.0.1:7000; port 0 means any free one")
+}
+
+fn reached_address(text: &str) -> Result<String, &'static str> {
+    check_address(text)
+        .map(|()| text.to_owned())
+        .map_err(|_| "write HOST:PORT, such as 192.0.2.1:7000")
+}
+
+fn lease_term(text: &str) -> Result<Duration, String> {
+    let term = duration::parse(text).map_err(|error| error.to_string())?;
+    let term = LeaseTerm::new(term).map_err(|error| error.to_string())?;
+    Ok(term.duration())
+}
+
 /// Runs the view service until it is told to stop.
 pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
     let config = DaemonConfig {
@@ -91,22 +110,11 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
 
 /// Runs a replica until it is told to stop.
 pub(crate) fn replica(args: ReplicaArgs) -> u8 {
-    if args
-        .viewservice
-        .iter()
-        .all(|address| address.trim().is_empty())
-    {
-        output::error(format_args!(
-            "cannot start replica {}: no view service is named; add --viewservice HOST:PORT",
-            args.name
-        ));
-        return super::EXIT_MISUSED;
-    }
     let config = ReplicaConfig {
         name: args.name,
         listen: args.listen,
         advertise: args.advertise,
-        viewservice: args.viewservice,
+        viewservice: args.viewservice.as_slice().to_vec(),
         data: args.data,
         durability: args.durability,
         session_timeout: SESSION_TIMEOUT,

@@ -19,11 +19,12 @@ use standin_io::data_dir::{DirLock, LockError, create_dir_durably, replace_file}
 
 use crate::stored::{STATE_BYTES_MAX, StateError, StoredState};
 
+const LOCK_FILE: &str = "lock";
 const STATE_FILE: &str = "state";
 const CLUSTER_FILE: &str = "cluster";
 /// What may stand in a directory that has not been formatted: our own lock, a state whose writing was
 /// cut short, and what `mkfs` leaves at the root of a file system.
-const UNFORMATTED_MAY_HOLD: [&str; 3] = ["lock", "state.new", "lost+found"];
+const UNFORMATTED_MAY_HOLD: [&str; 3] = [LOCK_FILE, "state.new", "lost+found"];
 
 /// Why the view service's data directory cannot be used. Each is one line: what, why, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +78,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The operating system says no.
-    #[error("cannot use data directory {path}: {doing}: {source}")]
+    #[error(
+        "cannot use data directory {path}: {doing}: {source}; mend that or choose another --data"
+    )]
     Io {
         /// The directory.
         path: PathBuf,
@@ -108,6 +111,11 @@ impl FileStore {
     pub fn open(path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
         let io = |doing| io_error(path, doing);
         create_dir_durably(path).map_err(io("creating it"))?;
+        // Nothing is written, not even a lock file, into a directory that is someone else's. One that
+        // has a lock file may be one that is being formatted.
+        if !path.join(STATE_FILE).exists() && !path.join(LOCK_FILE).exists() {
+            check_unformatted(path)?;
+        }
         let lock = DirLock::take(path).map_err(|source| match source {
             LockError::Io(source) => io("locking it")(source),
             source => StoreError::Held {

@@ -34,6 +34,10 @@ pub fn create_dir_durably(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Ok(()) => sync_dir(parent(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        // "File exists" would not say what is wrong.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
         Err(error) => Err(error),
     }
 }
