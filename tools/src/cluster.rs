@@ -178,7 +178,19 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn kill(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.process(name)?.kill()
+        self.kill_together(&[name])
+    }
+
+    /// Kills several processes as a power failure would: all are signalled before the first is
+    /// reaped.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
+    pub fn kill_together(&mut self, names: &[&str]) -> Result<(), ClusterError> {
+        for name in names {
+            self.process(name)?.signal(Signal::SIGKILL, "kill")?;
+        }
+        names.iter().try_for_each(|name| self.process(name)?.reap())
     }
 
     /// Kills a process if it still runs, starts it again and waits until it is ready.

@@ -130,12 +130,12 @@ impl Process {
         Ok(self.child.is_some() && self.exit_status()?.is_none())
     }
 
-    pub(super) fn kill(&mut self) -> Result<(), ClusterError> {
-        self.signal(Signal::SIGKILL, "kill")?;
+    /// Waits for the end of a process that was killed.
+    pub(super) fn reap(&mut self) -> Result<(), ClusterError> {
         let child = self
             .child
             .as_mut()
-            .expect("only a living child is signalled");
+            .expect("only a process that was started is killed");
         let ended = child.wait();
         self.ended = Some(ended.map_err(|source| self.failed("wait for", source))?);
         Ok(())

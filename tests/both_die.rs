@@ -1,0 +1,358 @@
+//! Both replicas die: who may come back alone, row by row of the table in section 7 of the protocol,
+//! and what is said where nobody may.
+
+mod support;
+
+use standin_core::identity::Durability;
+use standin_core::time::{Duration, Instant};
+use standin_core::view::{Reason, ViewRecord};
+use standin_io::clock;
+use standin_tools::cluster::VIEW_SERVICE;
+
+use support::load::{Load, LoadConfig};
+use support::scene::{Pair, Scene, replica};
+use support::{PATIENCE, ms, sure, tell};
+
+const LEASE: Duration = Duration::from_millis(500);
+/// Where the view service must still count a replica as alive that was frozen a moment ago.
+const LONG_LEASE: Duration = Duration::from_secs(1);
+/// How long it is watched that nobody serves, in lease terms.
+const TERMS_WATCHED: u32 = 3;
+/// How long a command tries that cannot succeed.
+const IN_VAIN: &str = "400ms";
+/// Tries for each story that needs a particular moment to be hit.
+const TRIES: u32 = 20;
+
+/// Two replicas and a load on them.
+fn begin(title: &str, durability: Durability) -> (Scene, Load) {
+    let title = format!("{title} ({durability})");
+    let mut scene = Scene::start(&title, LEASE, durability, &["a", "b"]);
+    let load = scene.load(LoadConfig::default());
+    scene.until_pair();
+    scene.until_answers(&load);
+    (scene, load)
+}
+
+fn names(record: &ViewRecord) -> Vec<&str> {
+    let holders = record.holders.iter();
+    holders.map(|holder| holder.name.as_str()).collect()
+}
+
+/// The record once the view service has taken in all that the dead had said.
+fn record_after_deaths(scene: &mut Scene) -> ViewRecord {
+    scene.until_status("the deaths to be noticed", |status| {
+        let is_alive = |name| replica(status, name).is_some_and(|one| one.is_alive);
+        if is_alive("a") || is_alive("b") {
+            return None;
+        }
+        status.record.clone()
+    })
+}
+
+/// Waits until this replica serves alone, and has answered every client.
+fn until_serves(scene: &mut Scene, load: &Load, name: &str) {
+    scene.until_record(&format!("{name} to be primary"), |record| {
+        (record.active && record.primary.name.as_str() == name).then_some(())
+    });
+    scene.until_answers(load);
+}
+
+/// `name` lives, but only `missing` has every answered entry: nobody serves, and the status says why
+/// and what to do.
+fn check_nobody_serves(scene: &mut Scene, name: &str, missing: &str) {
+    let start = format!("start {missing}");
+    let record = scene.until_status("the status to say why nobody serves", |status| {
+        let why = status.unavailable.as_ref()?;
+        let is_alive = replica(status, name).is_some_and(|one| one.is_alive);
+        (is_alive && why.contains(&start)).then(|| status.record.clone())
+    });
+    let end = clock::boot().plus(scene.lease() * TERMS_WATCHED);
+    scene.until("some lease terms to pass with nobody serving", |scene| {
+        if let Ok(status) = scene.status() {
+            assert_eq!(status.record, record, "{name} must not become primary");
+            assert_eq!(status.lease_remaining_ms, None);
+            assert!(status.unavailable.is_some());
+        }
+        (clock::boot() >= end).then_some(())
+    });
+    let ran = scene.cli(&["client", "--timeout", IN_VAIN, "counter", "add"]);
+    assert_eq!(ran.status, Some(3), "{ran:?}");
+    let why = unavailable_in_json(scene);
+    for words in [&start, "standin recover --primary", "--accept-loss"] {
+        assert!(why.contains(words), "{words:?} is not said: {why}");
+    }
+    tell(format_args!("with {name} alone: {why}"));
+}
+
+/// What `standin status --json` says about why nobody serves.
+fn unavailable_in_json(scene: &Scene) -> String {
+    let ran = scene.cli(&["status", "--json"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let status: serde_json::Value = sure(serde_json::from_str(&ran.stdout));
+    let why = status["unavailable"].as_str().unwrap_or_default();
+    assert!(!why.is_empty(), "{status}");
+    why.to_owned()
+}
+
+fn both_die_at_once(durability: Durability) {
+    let (mut scene, load) = begin("both die at once", durability);
+    let mut orders = vec![["primary", "backup"], ["backup", "primary"], ["both", ""]];
+    orders.extend_from_within(..);
+    let mut tries = 0;
+    while let Some(order) = orders.last().copied() {
+        assert!(tries < TRIES, "both are never holders");
+        tries += 1;
+        let pair = scene.until_pair();
+        scene.until_answers(&load);
+        sure(scene.kill_together(&[&pair.primary, &pair.backup]));
+        let dead = clock::boot();
+        let record = record_after_deaths(&mut scene);
+        if names(&record).len() != 2 {
+            // The backup was just being dropped for its silence: another story.
+            start_both(&mut scene, &pair);
+            continue;
+        }
+        let (first, second) = match order[0] {
+            "primary" => (&pair.primary, &pair.backup),
+            "backup" => (&pair.backup, &pair.primary),
+            _ => {
+                start_both(&mut scene, &pair);
+                scene.until_answers(&load);
+                orders.pop();
+                continue;
+            }
+        };
+        sure(scene.start(first));
+        until_serves(&mut scene, &load, first);
+        let wait = ms(clock::boot().since(dead));
+        tell(format_args!(
+            "both dead, the {} alone: serves after {wait}",
+            order[0]
+        ));
+        sure(scene.start(second));
+        scene.until_pair();
+        orders.pop();
+    }
+    scene.audit(load);
+}
+
+fn start_both(scene: &mut Scene, pair: &Pair) {
+    sure(scene.spawn(&pair.primary));
+    sure(scene.spawn(&pair.backup));
+    for name in [&pair.primary, &pair.backup] {
+        scene.until("a replica to be ready", |scene| {
+            sure(scene.is_ready(name)).then_some(())
+        });
+    }
+    scene.until_pair();
+}
+
+#[test]
+fn both_die_at_once_and_either_serves_alone_at_os() {
+    both_die_at_once(Durability::Os);
+}
+
+#[test]
+fn both_die_at_once_and_either_serves_alone_at_disk() {
+    both_die_at_once(Durability::Disk);
+}
+
+/// The view service is away, so that the Drop can't land: the primary must not go on alone, and so
+/// either of the two may come back alone.
+fn the_primary_dies_before_its_drop_lands(durability: Durability) {
+    let (mut scene, load) = begin("the Drop does not land", durability);
+    let mut silences: Vec<(Instant, Instant)> = Vec::new();
+    for nth in 0..2 {
+        let pair = scene.until_pair();
+        scene.until_answers(&load);
+        sure(scene.kill(VIEW_SERVICE));
+        sure(scene.kill(&pair.backup));
+        let alone = clock::boot();
+        scene.until_moment(alone.plus(LEASE * TERMS_WATCHED));
+        assert_eq!(
+            load.any_answer_since(alone),
+            None,
+            "answered before the Drop was read"
+        );
+        sure(scene.kill(&pair.primary));
+        silences.push((alone, clock::boot()));
+        sure(scene.start(VIEW_SERVICE));
+        let record = scene.until_record("the record", |record| Some(record.clone()));
+        assert_eq!(names(&record).len(), 2, "{record:?}");
+        let first = if nth == 0 {
+            &pair.backup
+        } else {
+            &pair.primary
+        };
+        sure(scene.start(first));
+        until_serves(&mut scene, &load, first);
+        sure(scene.start(&pair.other(first)));
+    }
+    scene.until_pair();
+    let (history, _) = scene.audit(load);
+    for (from, until) in silences {
+        let mut operations = history.operations.iter();
+        let broken = operations.find(|op| op.invoked > from && op.returned < until);
+        assert_eq!(broken, None);
+    }
+}
+
+#[test]
+fn before_its_drop_lands_the_primary_answers_nothing_alone_at_os() {
+    the_primary_dies_before_its_drop_lands(Durability::Os);
+}
+
+#[test]
+fn before_its_drop_lands_the_primary_answers_nothing_alone_at_disk() {
+    the_primary_dies_before_its_drop_lands(Durability::Disk);
+}
+
+/// One replica goes on alone after the other's death, so it alone may come back.
+fn the_survivor_dies_too(durability: Durability, is_primary_first: bool) {
+    let first = if is_primary_first {
+        "primary"
+    } else {
+        "backup"
+    };
+    let (mut scene, load) = begin(&format!("first the {first} dies"), durability);
+    let pair = scene.until_pair();
+    scene.until_answers(&load);
+    let (first, survivor) = if is_primary_first {
+        (&pair.primary, &pair.backup)
+    } else {
+        (&pair.backup, &pair.primary)
+    };
+    sure(scene.kill(first));
+    scene.until_record("the survivor to be alone", |record| {
+        (record.active && names(record) == [survivor]).then_some(())
+    });
+    scene.until_answers(&load);
+    sure(scene.kill(survivor));
+    let dead = clock::boot();
+
+    sure(scene.start(first));
+    check_nobody_serves(&mut scene, first, survivor);
+    assert_eq!(load.any_answer_since(dead), None);
+
+    sure(scene.start(survivor));
+    until_serves(&mut scene, &load, survivor);
+    scene.until_pair();
+    scene.audit(load);
+}
+
+#[test]
+fn after_a_drop_only_the_primary_may_come_back_alone_at_os() {
+    the_survivor_dies_too(Durability::Os, false);
+}
+
+#[test]
+fn after_a_drop_only_the_primary_may_come_back_alone_at_disk() {
+    the_survivor_dies_too(Durability::Disk, false);
+}
+
+#[test]
+fn after_a_takeover_only_the_new_primary_may_come_back_alone_at_os() {
+    the_survivor_dies_too(Durability::Os, true);
+}
+
+#[test]
+fn after_a_takeover_only_the_new_primary_may_come_back_alone_at_disk() {
+    the_survivor_dies_too(Durability::Disk, true);
+}
+
+/// Brings about a view that its candidate, the old backup, never activated, and kills both.
+/// `None`: the moment was missed.
+fn die_before_activate(scene: &mut Scene, pair: &Pair) -> Option<()> {
+    scene.until_status("the backup to report all that the primary has", |status| {
+        let last = |name| {
+            replica(status, name)?
+                .standing
+                .map(|standing| standing.last)
+        };
+        (last(&pair.primary).is_some() && last(&pair.primary) == last(&pair.backup)).then_some(())
+    });
+    scene.freeze(&pair.backup);
+    sure(scene.kill(&pair.primary));
+    // Its restart is proof that it died, so that the frozen backup is asked to take over at once.
+    sure(scene.start(&pair.primary));
+    let is_named = scene.until_record("the restart to be noticed", |record| {
+        let is_moved = record.view > pair.view;
+        is_moved.then(|| !record.active && record.primary.name.as_str() == pair.backup)
+    });
+    sure(scene.kill_together(&[&pair.backup, &pair.primary]));
+    let record = record_after_deaths(scene);
+    let is_inactive = !record.active
+        && record.primary.name.as_str() == pair.backup
+        && record.reason == Reason::PrimaryRestarted;
+    (is_named && is_inactive && names(&record).len() == 2).then_some(())
+}
+
+#[test]
+fn the_candidate_dies_before_it_served_and_either_serves_alone() {
+    let title = "the candidate dies";
+    let mut scene = Scene::start(title, LONG_LEASE, Durability::Os, &["a", "b"]);
+    let mut expected = 0;
+    let mut nth = 0;
+    for _ in 0..TRIES {
+        let pair = scene.until_pair();
+        expected += 1;
+        assert_eq!(add(&scene), expected);
+        let is_hit = die_before_activate(&mut scene, &pair).is_some();
+        if !is_hit {
+            start_both(&mut scene, &pair);
+            continue;
+        }
+        let first = if nth == 0 {
+            &pair.primary
+        } else {
+            &pair.backup
+        };
+        sure(scene.start(first));
+        scene.until_record("the only one that runs to be primary", |record| {
+            (record.active && record.primary.name.as_str() == first).then_some(())
+        });
+        expected += 1;
+        assert_eq!(add(&scene), expected);
+        sure(scene.start(&pair.other(first)));
+        nth += 1;
+        if nth == 2 {
+            break;
+        }
+    }
+    assert_eq!(nth, 2, "the moment was never hit");
+    scene.until_pair();
+    scene.until_agreement();
+}
+
+fn add(scene: &Scene) -> i64 {
+    let timeout = format!("{}s", PATIENCE.as_secs());
+    scene
+        .cli(&["client", "--timeout", &timeout, "counter", "add"])
+        .number()
+}
+
+#[test]
+fn at_memory_nobody_comes_back_when_both_have_died() {
+    let (mut scene, load) = begin("both die", Durability::Memory);
+    scene.audit(load);
+    let pair = scene.until_pair();
+    sure(scene.kill_together(&[&pair.primary, &pair.backup]));
+    let record = record_after_deaths(&mut scene);
+    sure(scene.start(&pair.primary));
+    sure(scene.start(&pair.backup));
+    scene.until_status("the status to say why nobody serves", |status| {
+        let why = status.unavailable.as_ref()?;
+        let words = ["acknowledged in memory only", "standin recover --primary"];
+        words.iter().all(|words| why.contains(words)).then_some(())
+    });
+    let end = clock::boot().plus(LEASE * TERMS_WATCHED);
+    scene.until("some lease terms to pass with nobody serving", |scene| {
+        if let Ok(status) = scene.status() {
+            assert_eq!(status.record.as_ref(), Some(&record));
+        }
+        (clock::boot() >= end).then_some(())
+    });
+    let ran = scene.cli(&["client", "--timeout", IN_VAIN, "counter", "get"]);
+    assert_eq!(ran.status, Some(3), "{ran:?}");
+    tell(format_args!("at memory: {}", unavailable_in_json(&scene)));
+}

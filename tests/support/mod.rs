@@ -1,0 +1,43 @@
+//! What the tests that break real processes share: a scene to break, a load on it, the history that
+//! the load's clients saw, and the checker that judges it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::print_stdout,
+    reason = "measured gaps are shown by `cargo test -- --nocapture`"
+)]
+
+pub(crate) mod cli;
+pub(crate) mod counter_history;
+pub(crate) mod load;
+pub(crate) mod raw;
+pub(crate) mod scene;
+
+use std::fmt::Display;
+
+use standin_core::time::Duration;
+
+/// How long anything may take that should come about at all. No test measures with it: it only ends
+/// one that would wait for ever, also on a machine that is very busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// What a wait may last beyond the lease terms that it is made of. Far more than it should be, since
+/// the machine may be busy with other tests; the figures that count are printed.
+pub(crate) const SLACK: Duration = Duration::from_secs(20);
+
+/// The value, or the end of the test with the error's own words.
+#[track_caller]
+pub(crate) fn sure<T, E: Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Prints a line for people.
+pub(crate) fn tell(text: impl Display) {
+    println!("{text}");
+}
+
+/// A duration in whole milliseconds, for people.
+pub(crate) fn ms(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}
