@@ -10,8 +10,12 @@ use standin_core::message::{Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume};
 use standin_core::time::{Duration, Instant, Now};
 use standin_core::view::ViewId;
 
-/// How long after a connection to the primary failed the next is tried.
+/// How long after a connection to the primary failed the next is tried. Doubles each time.
 const DIAL_RETRY: Duration = Duration::from_millis(25);
+/// The longest time between two tries.
+const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long the primary may take to say where the logs part: it may have to activate its view first.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a follower is made from.
 #[derive(Clone, Debug)]
@@ -102,8 +106,8 @@ enum Link {
     Idle(Instant),
     /// Dialled; no answer yet.
     Dialling,
-    /// Asked to follow.
-    Asked(ConnId),
+    /// Asked to follow, at this moment.
+    Asked(ConnId, Instant),
     /// The primary named an entry in common that is not this log's end: checking it before the cut.
     Checking(ConnId, Resume),
     /// What the primary never had is being cut off.
@@ -129,6 +133,8 @@ pub struct Backup {
     view: ViewId,
     primary: Option<String>,
     link: Link,
+    /// How long to wait after the next failed try.
+    retry: Duration,
     tip: LogTip,
     view_starts: ViewStarts,
     written: Index,
@@ -153,6 +159,7 @@ impl Backup {
             view: config.view,
             primary: config.primary,
             link: Link::Idle(now),
+            retry: DIAL_RETRY,
             tip: config.tip,
             view_starts: config.view_starts,
             written: config.written,
@@ -178,8 +185,8 @@ impl Backup {
             Event::Deadline => {}
             Event::Flush => self.acknowledge(),
             Event::Primary(address) => self.on_primary(address, now),
-            Event::Connected(conn) => self.on_connected(conn),
-            Event::Closed => self.link = Link::Idle(now.plus(DIAL_RETRY)),
+            Event::Connected(conn) => self.on_connected(conn, now),
+            Event::Closed => self.wait(now),
             Event::Resume(conn, resume) => self.on_resume(conn, resume, now),
             Event::Entries(conn, entries) => self.on_entries(conn, entries, now),
             Event::LogRead(bytes) => self.on_log_read(&bytes),
@@ -211,8 +218,9 @@ impl Backup {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.link {
             Link::Idle(at) => self.primary.as_ref().map(|_| *at),
+            Link::Asked(_, at) => Some(at.plus(FOLLOW_PATIENCE)),
             Link::Streaming(stream) => Some(stream.silent_at()),
-            Link::Dialling | Link::Asked(_) | Link::Checking(..) | Link::Cutting(..) => None,
+            Link::Dialling | Link::Asked(..) | Link::Checking(..) | Link::Cutting(..) => None,
         }
     }
 
@@ -245,6 +253,7 @@ impl Backup {
             return;
         }
         self.primary = address;
+        self.retry = DIAL_RETRY;
         self.hang(now);
     }
 
@@ -258,10 +267,11 @@ impl Backup {
                     self.link = Link::Dialling;
                 }
             }
+            Link::Asked(_, at) if now >= at.plus(FOLLOW_PATIENCE) => self.hang(now),
             Link::Streaming(stream) if now >= stream.silent_at() => self.hang(now),
             Link::Idle(_)
             | Link::Dialling
-            | Link::Asked(_)
+            | Link::Asked(..)
             | Link::Checking(..)
             | Link::Cutting(..)
             | Link::Streaming(_) => {}
@@ -272,10 +282,16 @@ impl Backup {
         if !matches!(self.link, Link::Idle(_)) {
             self.actions.push_back(Action::Hang);
         }
-        self.link = Link::Idle(now.plus(DIAL_RETRY));
+        self.wait(now);
     }
 
-    fn on_connected(&mut self, conn: ConnId) {
+    /// Waits before the next try, longer each time until entries flow.
+    fn wait(&mut self, now: Instant) {
+        self.link = Link::Idle(now.plus(self.retry));
+        self.retry = (self.retry * 2).min(DIAL_RETRY_MAX);
+    }
+
+    fn on_connected(&mut self, conn: ConnId, now: Instant) {
         if !matches!(self.link, Link::Dialling) {
             return; // hung up meanwhile
         }
@@ -288,7 +304,7 @@ impl Backup {
         };
         self.actions
             .push_back(Action::Follow(conn, Box::new(follow)));
-        self.link = Link::Asked(conn);
+        self.link = Link::Asked(conn, now);
     }
 
     /// Whether a message of `view` may be acted on. What comes from a lower view is refused with
@@ -303,12 +319,15 @@ impl Backup {
     }
 
     fn on_resume(&mut self, conn: ConnId, resume: &Resume, now: Instant) {
-        if !matches!(self.link, Link::Asked(asked) if asked == conn)
+        if !matches!(self.link, Link::Asked(asked, _) if asked == conn)
             || !self.accepts(conn, resume.view)
         {
             return;
         }
         let common = resume.common;
+        if common.index == Index::ZERO && common != LogTip::default() {
+            return self.hang(now); // nothing comes before the first entry
+        }
         if common.index == self.tip.index {
             if common == self.tip {
                 self.begin(conn, resume, now);
@@ -316,8 +335,7 @@ impl Backup {
                 self.quarantine(common.index, "has another checksum in the primary's log");
             }
         } else if common.index > self.tip.index {
-            self.actions.push_back(Action::Hang);
-            self.link = Link::Idle(now.plus(DIAL_RETRY));
+            self.hang(now);
         } else if common.index == Index::ZERO {
             self.cut(conn, *resume);
         } else {
@@ -394,6 +412,7 @@ impl Backup {
             silence_max,
             heard_at: now,
         });
+        self.retry = DIAL_RETRY;
         self.acked = None;
         self.is_sync_wanted |= resume.durability == Durability::Disk;
     }

@@ -366,3 +366,23 @@ fn a_silent_primary_is_dialled_again() {
     bench.event(Event::Deadline);
     assert_eq!(bench.take(), [Action::Dial("primary".to_owned())]);
 }
+
+#[test]
+fn a_resume_that_names_an_entry_before_the_first_is_refused() {
+    let log = entries(LogTip::default(), 1, 3, Index::ZERO);
+    let mut bench = Bench::new(&[log], Index::ZERO);
+    let odd = LogTip {
+        chain: 5,
+        ..LogTip::default()
+    };
+    bench.resume(odd, Durability::Os);
+    assert_eq!(bench.take(), [Action::Hang]);
+}
+
+#[test]
+fn a_primary_that_never_answers_a_follow_is_given_up() {
+    let mut bench = Bench::new(&[], Index::ZERO);
+    bench.now.boot = bench.backup.deadline().expect("it does not wait for ever");
+    bench.event(Event::Deadline);
+    assert_eq!(bench.take(), [Action::Hang]);
+}

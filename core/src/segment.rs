@@ -214,7 +214,9 @@ fn classify(rest: &[u8], tip: LogTip, error: EntryError) -> ScanEnd {
 /// Compares block by block, since the unused part of a segment is long and read at every start.
 fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZEROS.len()).all(|block| *block == ZEROS[..block.len()])
+    bytes
+        .chunks(ZEROS.len())
+        .all(|block| *block == ZEROS[..block.len()])
 }
 
 #[cfg(test)]

@@ -50,7 +50,11 @@ impl<M: StateMachine> Replicated<M> {
             "entries are applied in order"
         );
         let reply_at = reply.len();
-        self.sessions.expire(entry.header.time);
+        // A ViewStart counts as activity for all sessions, so it expires none: nobody could send
+        // requests before it.
+        if entry.header.kind != EntryKind::ViewStart {
+            self.sessions.expire(entry.header.time);
+        }
         let status = self.dispatch(entry, reply);
         if reply.len() - reply_at > COMMAND_BYTES_MAX {
             panic!(

@@ -41,6 +41,15 @@ pub fn common_entry(
     Some(Index::ZERO)
 }
 
+/// Whether a list of views is one that a log can have: both rise, and all lie in the log.
+pub(crate) fn is_sound(view_starts: &[(ViewNumber, Index)], last: Index) -> bool {
+    let rises = view_starts
+        .windows(2)
+        .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+    let is_within = |(_, first): &(ViewNumber, Index)| (Index(1)..=last).contains(first);
+    rises && view_starts.iter().all(is_within)
+}
+
 /// How far a stream has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -73,6 +82,9 @@ pub(crate) struct Follower {
     pub(crate) sent_at: Instant,
     /// Last time that it got on: it acknowledged something new, or everything.
     pub(crate) progress_at: Instant,
+    /// It gets on only beyond this, what it had acknowledged on its last stream: coming back again
+    /// and again is no progress.
+    acked_before: Index,
     /// A piece of the log is being read for it.
     pub(crate) is_reading: bool,
     /// Sizes of messages on their way, each with its last index.
@@ -101,10 +113,31 @@ impl Follower {
             commit_sent: Index::ZERO,
             sent_at: now,
             progress_at: now,
+            acked_before: Index::ZERO,
             is_reading: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
         }
+    }
+
+    /// The backup that answers wait for begins a new stream: its silence goes on where it was.
+    pub(crate) fn inherit(&mut self, progress_at: Instant, acked_before: Index) {
+        self.progress_at = progress_at;
+        self.acked_before = acked_before;
+    }
+
+    /// Since when it has owed something without getting on; `now` if it owes nothing.
+    pub(crate) fn silent_since(&self, now: Instant) -> Instant {
+        if self.is_outstanding() {
+            self.progress_at
+        } else {
+            now
+        }
+    }
+
+    /// The highest entry that it is known to have.
+    pub(crate) fn best(&self) -> Index {
+        self.acked.max(self.acked_before)
     }
 
     /// Whether it takes a batch that begins at `first` as it is ordered, without a look at the log.
@@ -161,14 +194,14 @@ impl Follower {
             || self.acked.next() < self.next
     }
 
-    /// Takes an acknowledgement of this stream; `false` if it claims what was never sent.
-    pub(crate) fn acknowledge(&mut self, ack: &Ack, now: Instant) -> bool {
+    /// Takes an acknowledgement of this stream, from a log that ends at `last`; `false` if it claims
+    /// what was never sent.
+    pub(crate) fn acknowledge(&mut self, ack: &Ack, last: Index, now: Instant) -> bool {
         let is_possible = ack.durable < self.next && ack.round <= self.round_sent;
         if self.phase == Phase::LookingUp || !is_possible {
             return false;
         }
-        let gets_on = ack.durable > self.acked || ack.durable.next() == self.next;
-        if gets_on || self.phase == Phase::Matching {
+        if ack.durable > self.best() || ack.durable >= last {
             self.progress_at = now;
         }
         self.phase = Phase::Streaming;

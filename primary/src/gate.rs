@@ -17,6 +17,8 @@ use crate::primary::{Action, Primary, Stage};
 pub(crate) const JOIN_WAIT_MAX: Duration = Duration::from_millis(50);
 /// How long after a Join that came to nothing the next one may be tried.
 pub(crate) const JOIN_RETRY: Duration = Duration::from_millis(200);
+/// Each Join that comes to nothing doubles that time, at most so often: clients waited in vain.
+const JOIN_BACKOFF_MAX: u32 = 5;
 /// A spare with at most so many bytes on their way is close enough to be joined.
 pub(crate) const JOIN_LAG_BYTES_MAX: usize = 1 << 20;
 
@@ -115,6 +117,38 @@ impl Primary {
     pub(crate) fn gate_acked(&self) -> Index {
         self.gate_follower()
             .map_or(Index::ZERO, |follower| follower.acked)
+    }
+
+    /// If `identity` is the backup that answers wait for: since when it has been silent, and what it
+    /// has acknowledged. A new stream of it goes on from there.
+    pub(crate) fn gate_silence(
+        &self,
+        identity: &Identity,
+        now: Instant,
+    ) -> Option<(Instant, Index)> {
+        let Gate::Paired { backup } = &self.gate else {
+            return None;
+        };
+        let stream = self.gate_follower();
+        backup.is(identity).then(|| {
+            stream.map_or(
+                (self.gate_alone_since, self.gate_acked_before),
+                |follower| (follower.silent_since(now), follower.best()),
+            )
+        })
+    }
+
+    /// This process was away (paused, or starved): what the backup sent meanwhile is still to be
+    /// read, so its silence counts from now.
+    pub(crate) fn notice_absence(&mut self, now: Instant) {
+        let is_late = |at: Instant| now > at.plus(self.term() / 4);
+        if !self.expected_at.is_some_and(is_late) {
+            return;
+        }
+        self.gate_alone_since = now;
+        for follower in self.followers.values_mut() {
+            follower.progress_at = now;
+        }
     }
 
     /// A backup that gets on with nothing for this long is dropped (section 6).
@@ -248,7 +282,8 @@ impl Primary {
         } else if is_late || stream.is_none() {
             // Nothing was asked yet, so nothing can land: answers may flow alone again.
             self.gate = Gate::Solo;
-            self.join_at = now.plus(JOIN_RETRY);
+            self.join_at = now.plus(JOIN_RETRY * (1 << self.joins_in_vain.min(JOIN_BACKOFF_MAX)));
+            self.joins_in_vain += 1;
             self.reads.forget_rounds();
         }
     }
@@ -306,7 +341,9 @@ impl Primary {
             return;
         }
         self.swap = None;
+        self.joins_in_vain = 0;
         self.gate_alone_since = now.boot;
+        self.gate_acked_before = Index::ZERO;
         self.gate = match record
             .holders
             .iter()

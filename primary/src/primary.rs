@@ -214,6 +214,13 @@ pub struct Primary {
     pub(crate) excluded: BTreeSet<StoreId>,
     /// Since when the gate's backup has had no stream; counts as its silence.
     pub(crate) gate_alone_since: Instant,
+    /// What that backup had acknowledged on its last stream.
+    pub(crate) gate_acked_before: Index,
+    /// Joins given up before they were asked, since the last view began.
+    pub(crate) joins_in_vain: u32,
+    /// When the next event was wanted at the latest: one that comes much later finds that this
+    /// process was away.
+    pub(crate) expected_at: Option<Instant>,
 
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
@@ -268,6 +275,9 @@ impl Primary {
             join_at: Instant::ZERO,
             excluded: BTreeSet::new(),
             gate_alone_since: now.boot,
+            gate_acked_before: Index::ZERO,
+            joins_in_vain: 0,
+            expected_at: None,
             tip: config.tip,
             view_starts: config.view_starts,
             written: config.written,
@@ -300,6 +310,7 @@ impl Primary {
             self.actions.is_empty(),
             "take all actions before the next event"
         );
+        self.notice_absence(now.boot);
         match event {
             Event::Deadline => {}
             Event::Flush => self.send_read_round(now.boot),
@@ -332,6 +343,7 @@ impl Primary {
             self.sync_asked = self.tip.index;
             self.actions.push_back(Action::Sync);
         }
+        self.expected_at = self.deadline();
     }
 
     /// The next thing to do; `None` when there is nothing left.
@@ -478,7 +490,8 @@ impl Primary {
         self.pending_bytes += batch.bytes().len();
         let batch = Arc::new(batch);
         self.actions.push_back(Action::Append(Arc::clone(&batch)));
-        if self.durability == Durability::Disk || !matches!(self.gate, Gate::Paired { .. }) {
+        let is_paired = matches!(self.gate, Gate::Paired { .. }) && !self.is_dropping();
+        if self.durability == Durability::Disk || !is_paired {
             self.is_sync_wanted = true;
         }
         let (view, commit) = (self.record.id(), self.applied);
@@ -514,6 +527,13 @@ impl Primary {
         self.order(builder, now.boot);
     }
 
+    /// Whether a Drop was decided on. It may land as soon as it is asked.
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.swap
+            .as_ref()
+            .is_some_and(|swap| swap.proposed.backup.is_none())
+    }
+
     pub(crate) fn on_synced(&mut self, through: Index) {
         self.written = self.written.max(through);
         self.synced = self.synced.max(through);
@@ -536,6 +556,8 @@ impl Primary {
         let through = match &self.gate {
             Gate::Solo if self.is_lease_held(now) => self.synced,
             Gate::Solo => Index::ZERO,
+            // A Drop that was asked may have landed: then this disk is the only copy that counts.
+            Gate::Paired { .. } if self.is_dropping() => self.synced.min(self.gate_acked()),
             Gate::Paired { .. } => self.durable().min(self.gate_acked()),
             Gate::Joining(_) => self.synced.min(self.gate_acked()),
         };

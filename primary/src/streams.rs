@@ -5,7 +5,7 @@ use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::message::{Ack, Follow, REPLICAS_MAX, Resume};
 use standin_core::time::{Duration, Instant};
 
-use crate::follower::{Follower, Phase, common_entry};
+use crate::follower::{Follower, Phase, common_entry, is_sound};
 use crate::primary::{Action, Payload, Primary};
 
 /// A commit that no batch carries to the followers is sent by itself after so long.
@@ -28,25 +28,33 @@ impl Primary {
             }
             return;
         }
-        let ours = (&self.view_starts, self.tip.index);
-        let common = common_entry(ours.0, ours.1, &follow.view_starts, follow.last.index);
+        let theirs = (&follow.view_starts, follow.last.index);
+        let common = is_sound(theirs.0, theirs.1)
+            .then(|| common_entry(&self.view_starts, self.tip.index, theirs.0, theirs.1))
+            .flatten();
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
-        // A copy of this replica's own data directory is no second replica.
-        let is_other = follow.identity.store != self.identity.store;
+        // A copy of this replica's own data directory is no second replica, and one whose replies
+        // differed must be looked at by people.
+        let is_other = follow.identity.store != self.identity.store
+            && !self.excluded.contains(&follow.identity.store);
         let (Some(common), true) = (common, is_new && is_other) else {
             self.actions.push_back(Action::CloseFollower(conn));
             return;
         };
+        let silence = self.gate_silence(&follow.identity, now);
         // Of one store only the newest stream counts: the older connection is dead.
         self.followers
             .retain(|_, other| other.identity.store != follow.identity.store);
         self.reads.forget_rounds();
         let nonce = self.seeds.next_u64();
-        self.followers
-            .insert(conn, Follower::new(conn, follow, nonce, common, now));
-        let follower = &self.followers[&conn];
-        match follower.resume_point(self.tip) {
-            Some(tip) => self.resume(conn, tip, now),
+        let mut follower = Follower::new(conn, follow, nonce, common, now);
+        if let Some((since, acked_before)) = silence {
+            follower.inherit(since, acked_before);
+        }
+        let resume_point = follower.resume_point(self.tip);
+        self.followers.insert(conn, follower);
+        match resume_point {
+            Some(tip) => self.resume(conn, tip),
             None => {
                 self.actions.push_back(Action::ReadLog {
                     conn,
@@ -57,13 +65,12 @@ impl Primary {
         }
     }
 
-    pub(crate) fn resume(&mut self, conn: ConnId, common: LogTip, now: Instant) {
+    pub(crate) fn resume(&mut self, conn: ConnId, common: LogTip) {
         let silence_ms = u32::try_from(self.silence_max().as_millis()).unwrap_or(u32::MAX);
         let Some(follower) = self.followers.get_mut(&conn) else {
             return;
         };
         follower.phase = Phase::Matching;
-        follower.progress_at = now;
         let resume = Resume {
             view: self.record.id(),
             nonce: follower.nonce,
@@ -82,7 +89,7 @@ impl Primary {
             match Entry::decode(&bytes) {
                 Ok(entry) if entry.header.index == follower.common => {
                     let tip = entry.tip();
-                    self.resume(conn, tip, now);
+                    self.resume(conn, tip);
                 }
                 _ => self.close_follower(conn),
             }
@@ -111,7 +118,7 @@ impl Primary {
         if ack.nonce != follower.nonce || ack.view != self.record.id() {
             return; // of an earlier stream on the same connection, or of an earlier view
         }
-        if !follower.acknowledge(ack, now) {
+        if !follower.acknowledge(ack, self.tip.index, now) {
             self.close_follower(conn);
         }
     }
@@ -139,11 +146,8 @@ impl Primary {
         if let Some(follower) = self.followers.remove(&conn)
             && is_gate
         {
-            self.gate_alone_since = if follower.is_outstanding() {
-                follower.progress_at
-            } else {
-                now
-            };
+            self.gate_alone_since = follower.silent_since(now);
+            self.gate_acked_before = follower.best();
             self.reads.forget_rounds();
         }
     }

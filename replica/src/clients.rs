@@ -60,6 +60,10 @@ impl<M: StateMachine> Replica<M> {
             return self.refuse_size(waiter, "query");
         }
         if request.consistency == Consistency::Stale {
+            if matches!(self.role, Role::Quarantined) {
+                let words = b"this replica is quarantined: its state may be wrong";
+                return self.answer(waiter, ReplyStatus::Refused, words);
+            }
             let view = self.adopted;
             return self.answer_query(waiter, request.bytes, view, None);
         }

@@ -370,7 +370,8 @@ impl<M: StateMachine> Replica<M> {
     #[must_use]
     pub fn has_room(&self) -> bool {
         match &self.role {
-            Role::Primary(primary) => primary.has_room(),
+            // One that does not serve answers at once, that it does not.
+            Role::Primary(primary) => !primary.is_serving() || primary.has_room(),
             Role::Backup(_) | Role::Between | Role::Quarantined => true,
         }
     }

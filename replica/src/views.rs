@@ -138,6 +138,14 @@ impl<M: StateMachine> Replica<M> {
             self.set_trouble(words);
             return;
         }
+        let has_activated = self.record.as_ref().is_some_and(|known| known.active);
+        if view == self.adopted && has_activated && !record.active {
+            self.set_trouble(format!(
+                "the view service says that view {view} is not active, and this replica knows that \
+                 it is; its record is not the cluster's newest"
+            ));
+            return;
+        }
         if let Some(adopting) = &mut self.adopting {
             if view >= adopting.id() {
                 *adopting = record.clone();

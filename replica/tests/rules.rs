@@ -9,8 +9,8 @@ use standin_core::identity::{
 };
 use standin_core::machine::{Context, StateMachine};
 use standin_core::message::{
-    CommandRequest, Entries, Follow, HigherView, OpenSession, Peer, ReplyStatus, Report,
-    ReportReply, Resume, RoleName, Seen, Swap, SwapReply,
+    CommandRequest, Consistency, Entries, Follow, HigherView, OpenSession, Peer, QueryRequest,
+    ReplyStatus, Report, ReportReply, Resume, RoleName, Seen, Swap, SwapReply,
 };
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, Reason, ViewId, ViewNumber, ViewRecord};
@@ -72,6 +72,21 @@ fn view(number: u64) -> ViewId {
     }
 }
 
+fn config(identity: Identity, adopted: ViewId, recovered: Recovered) -> Config {
+    Config {
+        identity,
+        address: "127.0.0.1:1".to_owned(),
+        durability: Durability::Os,
+        session_timeout: Duration::from_secs(600),
+        sessions_max: 1000,
+        seed: 1,
+        adopted,
+        recovered,
+        replace: false,
+        quarantine: None,
+    }
+}
+
 /// A replica on the bench. What is appended is written at once; what is to be adopted or synced is
 /// left to the test.
 struct Bench {
@@ -88,18 +103,7 @@ impl Bench {
             boot: Instant::from_nanos(1_000_000_000),
             wall: WallTime(1_000_000_000_000),
         };
-        let config = Config {
-            identity,
-            address: "127.0.0.1:1".to_owned(),
-            durability: Durability::Os,
-            session_timeout: Duration::from_secs(600),
-            sessions_max: 1000,
-            seed: 1,
-            adopted,
-            recovered,
-            replace: false,
-            quarantine: None,
-        };
+        let config = config(identity, adopted, recovered);
         let replica = Replica::new(config, now);
         let mut bench = Self {
             replica,
@@ -442,4 +446,39 @@ fn a_stopping_primary_gives_its_lease_back_and_answers_nothing_more() {
     );
     bench.sync();
     assert_eq!(bench.answers, [(1, ReplyStatus::OutcomeUnknown, view(1))]);
+}
+
+#[test]
+fn an_active_primary_does_not_begin_its_view_again_for_an_older_record_of_it() {
+    let mut bench = Bench::primary();
+    let last = bench.replica.standing().last.index;
+    bench.tell(&ViewRecord::bootstrap(
+        ClusterId(1),
+        &identity("a", 1),
+        1000,
+    ));
+    assert_eq!(bench.replica.role_name(), RoleName::Primary);
+    assert_eq!(bench.replica.standing().last.index, last);
+}
+
+#[test]
+fn a_quarantined_replica_answers_no_stale_reads() {
+    let mut bench = Bench::fresh("a");
+    let quarantine = Some("its log contradicts the primary's".to_owned());
+    bench.replica = Replica::new(
+        Config {
+            quarantine,
+            ..config(identity("a", 1), view(1), Recovered::default())
+        },
+        bench.now,
+    );
+    let query = QueryRequest {
+        id: 1,
+        seen: Seen::default(),
+        consistency: Consistency::Stale,
+        bytes: b"",
+    };
+    let body = RequestBody::Query(query);
+    bench.event(Event::Requests(&[Request { conn: CLIENT, body }]));
+    assert_eq!(bench.answers[0].1, ReplyStatus::Refused);
 }

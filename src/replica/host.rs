@@ -193,13 +193,14 @@ impl<M: StateMachine> Host<M> {
             let deadline = earliest(self.replica.deadline(), self.viewservice.deadline());
             let polled = self.net.poll(deadline, &mut events);
             let now = polled.map_err(ReplicaError::io("waiting for events"))?;
-            if self.replica.deadline().is_some_and(|at| now.boot >= at) {
-                self.handle(now, Event::Deadline)?;
-            }
             for event in events.drain(..) {
                 self.on_net_event(now, event, &mut clients)?;
             }
             self.serve_clients(now, &mut clients)?;
+            // After the input: what came while this process did not run has come in time.
+            if self.replica.deadline().is_some_and(|at| now.boot >= at) {
+                self.handle(now, Event::Deadline)?;
+            }
             self.handle(now, Event::Flush)?;
         }
         self.stop(events)

@@ -1,0 +1,106 @@
+//! A backup that stalls, comes back, or sends what it should not, and a primary that was away.
+
+mod support;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::Index;
+use standin_core::identity::Durability;
+use standin_core::message::Follow;
+use standin_core::time::Duration;
+use standin_core::view::{Reason, ViewNumber};
+use standin_primary::Event;
+use support::{Bench, TERM, identity};
+
+const B: ConnId = ConnId(1);
+const JUST: Duration = Duration::from_millis(1);
+
+#[test]
+fn while_a_drop_may_have_landed_a_lone_copy_must_also_be_a_synced_copy() {
+    let mut bench = Bench::paired(Durability::Os);
+    bench.command();
+    bench.pass(TERM / 2 + JUST); // b is silent: a Drop is decided on
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(drop.reason, Reason::Dropped);
+    let index = bench.command(); // not on disk
+    bench.ack_all(B); // b is back
+    assert!(
+        !bench.is_committed(index),
+        "the Drop may have landed, and names this disk alone"
+    );
+    bench.sync_all();
+    assert!(bench.is_committed(index));
+}
+
+#[test]
+fn a_backup_that_comes_back_again_and_again_and_acknowledges_nothing_is_dropped() {
+    let mut bench = Bench::paired(Durability::Os);
+    bench.command();
+    let b = identity("b", 1);
+    for round in 0..20 {
+        bench.pass(TERM / 4);
+        let conn = ConnId(10 + round);
+        bench.event(Event::Closed(ConnId(if round == 0 {
+            1
+        } else {
+            9 + round
+        })));
+        bench.follow(conn, &b);
+    }
+    bench.sync_all();
+    bench.pass(JUST);
+    assert!(
+        bench
+            .asked
+            .swaps
+            .iter()
+            .any(|(_, to)| to.reason == Reason::Dropped),
+        "five terms without progress"
+    );
+}
+
+#[test]
+fn a_follow_with_a_view_that_begins_at_0_does_not_end_the_primary() {
+    let mut bench = Bench::solo(Durability::Os);
+    let follow = Follow {
+        view_starts: vec![(ViewNumber(1), Index(1)), (ViewNumber(7), Index(0))],
+        identity: identity("x", 1),
+        view: bench.primary.record().id(),
+        last: bench.primary.tip(),
+    };
+    bench.event(Event::Follow(B, &follow));
+    assert_eq!(bench.asked.closed, [B]);
+}
+
+#[test]
+fn a_store_whose_replies_differed_is_not_streamed_to_again() {
+    let mut bench = Bench::solo(Durability::Os);
+    let b = bench.spare_in_sync("b", B);
+    bench.event(Event::Diverged(B));
+    bench.asked.resumes.clear();
+    bench.follow(ConnId(2), &b);
+    assert!(
+        bench.asked.resumes.is_empty(),
+        "it would be dropped for the same reason at once, 40 times a second"
+    );
+}
+
+#[test]
+fn waking_up_late_does_not_drop_a_backup_whose_acknowledgement_is_on_the_way() {
+    let mut bench = Bench::paired(Durability::Os);
+    bench.command();
+    bench.now.boot = bench.now.boot.plus(TERM * 2); // paused; b's answer lies in the socket
+    bench.ack_all(B);
+    bench.event(Event::Deadline);
+    let mut other = Bench::paired(Durability::Os);
+    other.command();
+    other.now.boot = other.now.boot.plus(TERM * 2);
+    other.event(Event::Deadline); // the host hands this in first
+    other.ack_all(B);
+    assert!(bench.asked.swaps.is_empty());
+    other.sync_all();
+    assert!(
+        other.asked.swaps.is_empty(),
+        "dropped for this process's own absence"
+    );
+}
