@@ -220,7 +220,7 @@ impl Backup {
             Link::Idle(at) => self.primary.as_ref().map(|_| *at),
             Link::Asked(_, at) => Some(at.plus(FOLLOW_PATIENCE)),
             Link::Streaming(stream) => Some(stream.silent_at()),
-            Link::Dialling | Link::Asked(..) | Link::Checking(..) | Link::Cutting(..) => None,
+            Link::Dialling | Link::Checking(..) | Link::Cutting(..) => None,
         }
     }
 
