@@ -12,6 +12,8 @@ use support::scene::{Pair, Scene};
 use support::{SLACK, ms, sure, tell};
 
 const LEASE: Duration = Duration::from_millis(500);
+/// Long enough for a backup to be killed and started again before it is dropped.
+const LONG_LEASE: Duration = Duration::from_secs(2);
 
 fn add(scene: &Scene) -> i64 {
     scene
@@ -127,6 +129,28 @@ fn of_two_replicas_the_dead_one_comes_back_as_the_backup_by_itself() {
         });
     }
     scene.until_agreement();
+}
+
+#[test]
+fn a_backup_that_is_back_before_it_is_missed_is_still_the_backup() {
+    let title = "backup back at once";
+    let mut scene = Scene::start(title, LONG_LEASE, Durability::Os, &["a", "b"]);
+    let load = scene.load(LoadConfig::default());
+    for _ in 0..3 {
+        let pair = scene.until_pair();
+        scene.until_answers(&load);
+        let killed = clock::boot();
+        sure(scene.restart(&pair.backup));
+        // In time, or dropped and joined again: either way it ends as the backup.
+        scene.until("status to name the backup", |scene| {
+            scene.cli_expects(&pair.backup, "backup").then_some(())
+        });
+        scene.until_answers(&load);
+        let wait = load.longest_wait(killed);
+        tell(format_args!("{title}: longest wait {}", ms(wait)));
+        assert!(wait < LONG_LEASE + SLACK, "{wait:?}");
+    }
+    scene.audit(load);
 }
 
 #[test]

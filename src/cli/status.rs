@@ -243,12 +243,21 @@ fn role(record: Option<&ViewRecord>, replica: &ReplicaStatus) -> Option<RoleName
     if own_word == Some(RoleName::Quarantined) {
         return Some(RoleName::Quarantined);
     }
-    let is_member = |member: &Member| member.is(&replica.peer.identity);
-    let role = match record {
-        Some(record) if is_member(&record.primary) && record.active => RoleName::Primary,
-        Some(record) if is_member(&record.primary) => RoleName::Candidate,
-        Some(record) if record.backup.as_ref().is_some_and(is_member) => RoleName::Backup,
-        Some(_) | None => RoleName::Spare,
+    let Some(record) = record else {
+        return Some(RoleName::Spare);
+    };
+    let identity = &replica.peer.identity;
+    // A backup is who has what was acknowledged, also in another life: it may come back before it
+    // is missed. A primary is not; rule R4 gives it another view.
+    let is_backup = |backup: &Member| backup.name == identity.name && record.is_holder(identity);
+    let role = if record.primary.is(identity) && record.active {
+        RoleName::Primary
+    } else if record.primary.is(identity) {
+        RoleName::Candidate
+    } else if record.backup.as_ref().is_some_and(is_backup) {
+        RoleName::Backup
+    } else {
+        RoleName::Spare
     };
     Some(role)
 }

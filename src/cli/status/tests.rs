@@ -163,6 +163,17 @@ fn a_restarted_primary_is_not_what_its_former_life_was() {
 }
 
 #[test]
+fn a_restarted_backup_is_the_backup_as_long_as_it_has_what_it_acknowledged() {
+    let mut reply = reply();
+    let is_spare = |reply: &StatusReply| check(reply, &name("c"), Expected::Spare);
+    reply.replicas[2].peer.identity.life.incarnation.start = 3;
+    assert_eq!(check(&reply, &name("c"), Expected::Backup), Ok(()));
+    assert!(is_spare(&reply).is_err());
+    reply.replicas[2].peer.identity.life.boot = BootId(8);
+    assert_eq!(is_spare(&reply), Ok(()), "its page cache is gone");
+}
+
+#[test]
 fn expectations_are_about_the_living_and_the_record() {
     let check = |reply: &StatusReply, of: &str, expected| check(reply, &name(of), expected);
     let mut reply = reply();
