@@ -107,11 +107,11 @@ impl Asker {
         self.questions.push(Question { id, what, invoked });
     }
 
-    /// Reads that must not be stale, and an add.
-    fn ask_all(&mut self, place: Place) {
-        self.ask(What::Read(Consistency::Confirmed));
+    /// Reads that must not be stale. The one by lease comes first: it need not wait for anybody, but
+    /// behind a confirmed one it does.
+    fn ask_for_the_newest(&mut self) {
         self.ask(What::Read(Consistency::Lease));
-        self.ask(What::Add(place));
+        self.ask(What::Read(Consistency::Confirmed));
     }
 }
 
@@ -137,23 +137,24 @@ fn round(scene: &mut Scene, load: &Load, tally: &mut Tally) {
 
     scene.freeze(&pair.primary);
     let frozen = clock::boot();
-    early.ask_all(places[0]);
+    early.ask(What::Add(places[0]));
     for client in &mut crowd {
         client.ask_nonsense(NONSENSE_BYTES);
     }
     let next = until_taken_over(scene, &pair);
-    let mut askers = vec![early];
+    let mut late = Asker::connect(&address);
     if next.is_some() {
-        // Adds are answered elsewhere by now, so whatever the frozen one has is old.
+        // Adds are answered elsewhere by now, so whatever the frozen one has is old. What comes on
+        // the first connection it reads first, before it hears that it was deposed.
         scene.until_answers(load);
-        let mut late = Asker::connect(&address);
-        late.ask_all(places[1]);
-        askers.push(late);
+        early.ask_for_the_newest();
+        early.ask(What::Add(places[1]));
+        late.ask_for_the_newest();
     }
     scene.until_moment(frozen.plus(LEASE * TERMS_FROZEN));
     sure(scene.resume(&pair.primary));
 
-    for asker in &mut askers {
+    for asker in [&mut early, &mut late] {
         for question in asker.questions.clone() {
             settle(scene, load, &mut asker.client, question, &mut tally.replies);
         }

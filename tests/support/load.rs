@@ -15,7 +15,7 @@ use super::{PATIENCE, sure};
 /// How long a client rests between two operations, so that a load does not take the machine from
 /// those who serve it.
 const REST: Duration = Duration::from_millis(1);
-/// One operation in so many is a get.
+/// Of a client that does both, one operation in so many is a get.
 const GET_EVERY: usize = 3;
 /// How long the closing of a session may take, which nobody waits for the outcome of.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -135,21 +135,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn work(mut client: Client, number: usize, shared: &Shared) {
-    let mut nth = number;
+    let mut nth = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         nth += 1;
-        let kind = if nth.is_multiple_of(GET_EVERY) {
-            Kind::Get
-        } else {
-            Kind::Add
-        };
-        let operation = operate(&mut client, number, kind);
+        let operation = operate(&mut client, number, kind(number, nth));
         lock(&shared.history).push(operation);
         thread::sleep(REST);
     }
     client.set_timeout(CLOSE_TIMEOUT);
     // A session that stays open expires by itself.
     let _ = client.close();
+}
+
+/// What a client does as its `nth` operation. The first client only adds and the second only reads:
+/// were a read that waits the end of every client's work, an add that should wait too would not show.
+fn kind(client: usize, nth: usize) -> Kind {
+    match client {
+        0 => Kind::Add,
+        1 => Kind::Get,
+        _ if nth.is_multiple_of(GET_EVERY) => Kind::Get,
+        _ => Kind::Add,
+    }
 }
 
 /// One operation, from before its beginning to after its end.
