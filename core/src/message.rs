@@ -4,16 +4,19 @@
 //! Ack) have fixed little-endian fields and borrow their bytes. Field and variant order is the format:
 //! append, never reorder, and raise [`PROTOCOL_VERSION`].
 
+mod hot;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::{put_u32, put_u64, put_u128, u32_at, u64_at, u128_at};
 use crate::entry::{Index, LogTip};
 use crate::frame::{Frame, FrameKind, encode_frame};
 use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId};
 use crate::machine::MachineId;
 use crate::time::WallTime;
-use crate::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
+use crate::view::{ViewId, ViewNumber, ViewRecord};
+
+pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -459,323 +462,12 @@ pub enum Consistency {
 }
 
 impl Consistency {
-    fn from_u8(byte: u8) -> Option<Self> {
+    pub(super) fn from_u8(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Confirmed,
             1 => Self::Lease,
             2 => Self::Stale,
             _ => return None,
-        })
-    }
-}
-
-fn put_seen(out: &mut Vec<u8>, seen: Seen) {
-    put_u64(out, seen.view.view.0);
-    put_u64(out, seen.index.0);
-    put_u32(out, seen.view.data_epoch.0);
-}
-
-fn seen_at(bytes: &[u8], at: usize) -> Seen {
-    Seen {
-        view: ViewId {
-            view: ViewNumber(u64_at(bytes, at)),
-            data_epoch: DataEpoch(u32_at(bytes, at + 16)),
-        },
-        index: Index(u64_at(bytes, at + 8)),
-    }
-}
-
-/// Client to replica: a command within a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandRequest<'a> {
-    /// The client's number for this request; comes back in the reply.
-    pub id: u64,
-    /// How far the client has seen.
-    pub seen: Seen,
-    /// The session.
-    pub session: u64,
-    /// The request's number in the session, from 1.
-    pub sequence: u64,
-    /// The client has the replies of all requests up to this one.
-    pub acknowledged: u64,
-    /// The machine's command.
-    pub bytes: &'a [u8],
-}
-
-const COMMAND_REQUEST_BYTES: usize = 52;
-
-impl<'a> CommandRequest<'a> {
-    /// Appends the message as a whole frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameKind::Command, |out| {
-            put_u64(out, self.id);
-            put_u64(out, self.session);
-            put_u64(out, self.sequence);
-            put_u64(out, self.acknowledged);
-            put_seen(out, self.seen);
-            out.extend_from_slice(self.bytes);
-        });
-    }
-
-    /// Reads the message from a frame of its kind.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the payload is too short.
-    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        let (head, bytes) = split(frame, COMMAND_REQUEST_BYTES)?;
-        Ok(Self {
-            id: u64_at(head, 0),
-            session: u64_at(head, 8),
-            sequence: u64_at(head, 16),
-            acknowledged: u64_at(head, 24),
-            seen: seen_at(head, 32),
-            bytes,
-        })
-    }
-}
-
-/// Client to replica: a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueryRequest<'a> {
-    /// The client's number for this request; comes back in the reply.
-    pub id: u64,
-    /// How far the client has seen.
-    pub seen: Seen,
-    /// How fresh the state must be.
-    pub consistency: Consistency,
-    /// The machine's query.
-    pub bytes: &'a [u8],
-}
-
-const QUERY_REQUEST_BYTES: usize = 29;
-
-impl<'a> QueryRequest<'a> {
-    /// Appends the message as a whole frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameKind::Query, |out| {
-            put_u64(out, self.id);
-            put_seen(out, self.seen);
-            out.push(self.consistency as u8);
-            out.extend_from_slice(self.bytes);
-        });
-    }
-
-    /// Reads the message from a frame of its kind.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the payload is too short or names an unknown consistency.
-    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        let (head, bytes) = split(frame, QUERY_REQUEST_BYTES)?;
-        let consistency = Consistency::from_u8(head[28]).ok_or(DecodeError { kind: frame.kind })?;
-        Ok(Self {
-            id: u64_at(head, 0),
-            seen: seen_at(head, 8),
-            consistency,
-            bytes,
-        })
-    }
-}
-
-fn split<'a>(frame: &Frame<'a>, at: usize) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
-    frame
-        .payload
-        .split_at_checked(at)
-        .ok_or(DecodeError { kind: frame.kind })
-}
-
-/// How a request went. The numbers are the format: append, never reuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyStatus {
-    /// Done; the bytes are the machine's reply.
-    Done = 0,
-    /// This replica does not serve; nothing was done. The bytes are the primary's address, or empty.
-    NotPrimary = 1,
-    /// The request was ordered, but this replica lost its role before it knew the outcome: the
-    /// request may or may not be executed by the next primary. Repeat it with the same session and
-    /// sequence number. The bytes are the primary's address, or empty.
-    OutcomeUnknown = 2,
-    /// The session is unknown or has expired; nothing was done.
-    SessionUnknown = 3,
-    /// The sequence number is not the next; nothing was done.
-    SequenceGap = 4,
-    /// Executed before, and the reply is no longer kept.
-    SequenceAcknowledged = 5,
-    /// A limit is exceeded; nothing was done. The bytes say which, in words.
-    Refused = 6,
-    /// Too much is waiting; nothing was done. Try again later.
-    Overloaded = 7,
-}
-
-impl ReplyStatus {
-    fn from_u8(byte: u8) -> Option<Self> {
-        Some(match byte {
-            0 => Self::Done,
-            1 => Self::NotPrimary,
-            2 => Self::OutcomeUnknown,
-            3 => Self::SessionUnknown,
-            4 => Self::SequenceGap,
-            5 => Self::SequenceAcknowledged,
-            6 => Self::Refused,
-            7 => Self::Overloaded,
-            _ => return None,
-        })
-    }
-}
-
-/// Replica to client: the outcome of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply<'a> {
-    /// The client's number for the request.
-    pub id: u64,
-    /// How it went.
-    pub status: ReplyStatus,
-    /// The view of the replica that answers, and the index as of which it does.
-    pub seen: Seen,
-    /// The primary is solo: its disk holds the only copy.
-    pub is_solo: bool,
-    /// What the status says they are.
-    pub bytes: &'a [u8],
-}
-
-const REPLY_BYTES: usize = 32;
-const REPLY_FLAG_SOLO: u8 = 1;
-
-impl<'a> Reply<'a> {
-    /// Appends the message as a whole frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameKind::Reply, |out| {
-            put_u64(out, self.id);
-            put_seen(out, self.seen);
-            out.push(self.status as u8);
-            out.push(if self.is_solo { REPLY_FLAG_SOLO } else { 0 });
-            out.extend_from_slice(&[0; 2]);
-            out.extend_from_slice(self.bytes);
-        });
-    }
-
-    /// Reads the message from a frame of its kind.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the payload is too short or a field has an unknown value.
-    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        let error = DecodeError { kind: frame.kind };
-        let (head, bytes) = split(frame, REPLY_BYTES)?;
-        let status = ReplyStatus::from_u8(head[28]).ok_or(error)?;
-        if head[29] > REPLY_FLAG_SOLO || head[30..] != [0, 0] {
-            return Err(error);
-        }
-        let is_solo = head[29] == REPLY_FLAG_SOLO;
-        Ok(Self {
-            id: u64_at(head, 0),
-            status,
-            seen: seen_at(head, 8),
-            is_solo,
-            bytes,
-        })
-    }
-}
-
-/// Primary to follower: entries, or none for a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entries<'a> {
-    /// The stream's name, from [`Resume`].
-    pub nonce: u64,
-    /// The primary's view. Entries of earlier views may be inside.
-    pub view: ViewId,
-    /// Rises with every message of the stream; the acknowledgement repeats the highest that came.
-    pub round: u64,
-    /// What the primary has applied, so what the follower may.
-    pub commit: Index,
-    /// Encoded entries, following those sent before.
-    pub bytes: &'a [u8],
-}
-
-const ENTRIES_BYTES: usize = 36;
-
-impl<'a> Entries<'a> {
-    /// Appends the message as a whole frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameKind::Entries, |out| {
-            put_u64(out, self.nonce);
-            put_u64(out, self.view.view.0);
-            put_u64(out, self.round);
-            put_u64(out, self.commit.0);
-            put_u32(out, self.view.data_epoch.0);
-            out.extend_from_slice(self.bytes);
-        });
-    }
-
-    /// Reads the message from a frame of its kind.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the payload is too short.
-    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        let (head, bytes) = split(frame, ENTRIES_BYTES)?;
-        Ok(Self {
-            nonce: u64_at(head, 0),
-            view: ViewId {
-                view: ViewNumber(u64_at(head, 8)),
-                data_epoch: DataEpoch(u32_at(head, 32)),
-            },
-            round: u64_at(head, 16),
-            commit: Index(u64_at(head, 24)),
-            bytes,
-        })
-    }
-}
-
-/// Follower to primary: what I have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
-    /// The stream's name, from [`Resume`].
-    pub nonce: u64,
-    /// The view that the follower has adopted; the stream's.
-    pub view: ViewId,
-    /// The highest round that came.
-    pub round: u64,
-    /// Everything up to here is as durable as the stream's level says.
-    pub durable: Index,
-    /// Everything up to here is applied.
-    pub applied: Index,
-    /// The chain over the replies up to `applied`.
-    pub reply_digest: u128,
-}
-
-const ACK_BYTES: usize = 60;
-
-impl Ack {
-    /// Appends the message as a whole frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameKind::Ack, |out| {
-            put_u64(out, self.nonce);
-            put_u64(out, self.view.view.0);
-            put_u64(out, self.round);
-            put_u64(out, self.durable.0);
-            put_u64(out, self.applied.0);
-            put_u128(out, self.reply_digest);
-            put_u32(out, self.view.data_epoch.0);
-        });
-    }
-
-    /// Reads the message from a frame of its kind.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the payload has another length.
-    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
-        let (head, rest) = split(frame, ACK_BYTES)?;
-        if !rest.is_empty() {
-            return Err(DecodeError { kind: frame.kind });
-        }
-        Ok(Self {
-            nonce: u64_at(head, 0),
-            view: ViewId {
-                view: ViewNumber(u64_at(head, 8)),
-                data_epoch: DataEpoch(u32_at(head, 56)),
-            },
-            round: u64_at(head, 16),
-            durable: Index(u64_at(head, 24)),
-            applied: Index(u64_at(head, 32)),
-            reply_digest: u128_at(head, 40),
         })
     }
 }
@@ -803,6 +495,7 @@ pub struct InspectReply {
 mod tests {
     use super::*;
     use crate::frame::FRAME_PAYLOAD_BYTES_MAX;
+    use crate::view::DataEpoch;
 
     fn view() -> ViewId {
         ViewId {
@@ -811,83 +504,11 @@ mod tests {
         }
     }
 
-    fn seen() -> Seen {
-        Seen {
-            view: view(),
-            index: Index(4),
-        }
-    }
-
     fn round_trip(encoded: &[u8], check: impl Fn(&Frame<'_>)) {
         let frame = Frame::decode(encoded, FRAME_PAYLOAD_BYTES_MAX)
             .unwrap()
             .unwrap();
         check(&frame);
-    }
-
-    #[test]
-    fn the_messages_of_the_hot_path_read_back() {
-        let command = CommandRequest {
-            id: 1,
-            seen: seen(),
-            session: 5,
-            sequence: 6,
-            acknowledged: 7,
-            bytes: b"x",
-        };
-        let mut out = Vec::new();
-        command.encode(&mut out);
-        round_trip(&out, |frame| {
-            assert_eq!(CommandRequest::decode(frame), Ok(command))
-        });
-
-        let query = QueryRequest {
-            id: 1,
-            seen: seen(),
-            consistency: Consistency::Stale,
-            bytes: b"q",
-        };
-        out.clear();
-        query.encode(&mut out);
-        round_trip(&out, |frame| {
-            assert_eq!(QueryRequest::decode(frame), Ok(query))
-        });
-
-        let reply = Reply {
-            id: 1,
-            status: ReplyStatus::SequenceGap,
-            seen: seen(),
-            is_solo: true,
-            bytes: b"r",
-        };
-        out.clear();
-        reply.encode(&mut out);
-        round_trip(&out, |frame| assert_eq!(Reply::decode(frame), Ok(reply)));
-
-        let entries = Entries {
-            nonce: 9,
-            view: view(),
-            round: 8,
-            commit: Index(7),
-            bytes: b"entries",
-        };
-        out.clear();
-        entries.encode(&mut out);
-        round_trip(&out, |frame| {
-            assert_eq!(Entries::decode(frame), Ok(entries))
-        });
-
-        let ack = Ack {
-            nonce: 9,
-            view: view(),
-            round: 8,
-            durable: Index(7),
-            applied: Index(6),
-            reply_digest: u128::MAX - 5,
-        };
-        out.clear();
-        ack.encode(&mut out);
-        round_trip(&out, |frame| assert_eq!(Ack::decode(frame), Ok(ack)));
     }
 
     #[test]
