@@ -4,6 +4,8 @@
 //! order, late, or end; how much they deliver before is drawn. Processes are killed (what is in the
 //! page cache stays), lose power (it goes), stop cleanly or pause. Then the faults end, all but at
 //! most one replica come back, and everything must work again.
+#![allow(clippy::disallowed_methods, reason = "a test reads which seeds to run")]
+#![allow(clippy::print_stderr, reason = "a test tells which seed failed")]
 
 mod checks;
 mod clients;
