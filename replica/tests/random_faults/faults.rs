@@ -137,7 +137,11 @@ impl World {
                 }
             }
         }
-        let most = if self.seed.is_multiple_of(4) { 120 } else { 700 };
+        let most = if self.seed.is_multiple_of(4) {
+            120
+        } else {
+            700
+        };
         let wait = millis(10 + self.below(most));
         self.after(wait, Coming::Fault);
     }
