@@ -215,7 +215,7 @@ impl<'a> Reply<'a> {
 /// Primary to follower: entries, or none for a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entries<'a> {
-    /// The stream's name, from [`Resume`].
+    /// The stream's name, from [`super::Resume`].
     pub nonce: u64,
     /// The primary's view. Entries of earlier views may be inside.
     pub view: ViewId,
@@ -264,7 +264,7 @@ impl<'a> Entries<'a> {
 /// Follower to primary: what I have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// The stream's name, from [`Resume`].
+    /// The stream's name, from [`super::Resume`].
     pub nonce: u64,
     /// The view that the follower has adopted; the stream's.
     pub view: ViewId,
