@@ -15,6 +15,10 @@ use crate::cluster::{Cluster, ClusterConfig, PARENT_VARIABLE};
 /// How long Standin may take until a primary has a backup.
 const PAIR_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The lease term. It does not count for speed; a long one keeps a busy machine, on which a replica may
+/// not run for half a second, from ending the measurement by a drop of the backup.
+const LEASE: Duration = Duration::from_secs(5);
+
 /// A service under measurement. Its processes end with it.
 #[derive(Debug)]
 pub(super) enum Peer {
@@ -58,6 +62,7 @@ impl Peer {
         workload: &Workload,
     ) -> Result<Self, BenchError> {
         let mut cluster = Cluster::new(ClusterConfig {
+            lease: LEASE,
             durability,
             machine: workload.machine.clone(),
             ..ClusterConfig::new(program)
