@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Index, LogTip};
 use crate::frame::{Frame, FrameKind, encode_frame};
-use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId};
+use crate::identity::{
+    CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId,
+};
 use crate::machine::MachineId;
 use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
@@ -396,6 +398,15 @@ pub struct Follow {
     pub last: LogTip,
     /// The views in its log and where they begin: the newest [`FOLLOW_VIEWS_MAX`], in order.
     pub view_starts: Vec<(ViewNumber, Index)>,
+}
+
+impl Follow {
+    /// Whether it lists no more than it may. What a sender of ours says always does.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.view_starts.len() <= FOLLOW_VIEWS_MAX
+            && self.identity.clean_lives.len() <= CLEAN_LIVES_MAX
+    }
 }
 
 /// Primary to follower: this is the last entry that we have in common; what you have beyond it goes.

@@ -18,4 +18,4 @@ pub use primary::{
     Action, Config, Event, Input, PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, Payload, Primary, Query,
     Waiter,
 };
-pub use reads::READS_MAX;
+pub use reads::{READS_BYTES_MAX, READS_MAX};

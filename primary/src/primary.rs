@@ -411,6 +411,13 @@ impl Primary {
             && !self.reads.is_full()
     }
 
+    /// Whether an acknowledgement that came on `conn` is of the stream there.
+    #[must_use]
+    pub fn has_stream(&self, conn: ConnId, ack: &Ack) -> bool {
+        let stream = self.followers.get(&conn);
+        stream.is_some_and(|follower| follower.nonce == ack.nonce) && ack.view == self.record.id()
+    }
+
     /// Whether this primary answers without a backup.
     #[must_use]
     pub fn is_solo(&self) -> bool {

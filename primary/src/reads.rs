@@ -13,6 +13,8 @@ use crate::primary::{Action, Primary, Query};
 
 /// Most reads that wait at one time.
 pub const READS_MAX: usize = 1 << 16;
+/// Most bytes of such reads (and one read more).
+pub const READS_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug)]
 struct WaitingRead {
@@ -28,6 +30,8 @@ struct WaitingRead {
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     waiting: VecDeque<WaitingRead>,
+    /// Bytes of the queries in `waiting`.
+    bytes: usize,
 }
 
 /// What confirms reads at the moment.
@@ -48,10 +52,11 @@ pub(crate) enum Confirmation {
 
 impl Reads {
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= READS_MAX
+        self.waiting.len() >= READS_MAX || self.bytes >= READS_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, query: Query, at: Index) {
+        self.bytes += query.bytes.len();
         self.waiting.push_back(WaitingRead {
             query,
             round: None,
@@ -103,12 +108,14 @@ impl Reads {
         };
         while self.waiting.front().is_some_and(is_ready) {
             let read = self.waiting.pop_front().expect("the front was looked at");
+            self.bytes -= read.query.bytes.len();
             ready.push(read.query);
         }
     }
 
     /// Takes all: this is no primary any more.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Query> + '_ {
+        self.bytes = 0;
         self.waiting.drain(..).map(|read| read.query)
     }
 }

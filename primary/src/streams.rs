@@ -42,9 +42,14 @@ impl Primary {
             return;
         };
         let silence = self.gate_silence(&follow.identity, now);
-        // Of one store only the newest stream counts: the older connection is dead.
-        self.followers
-            .retain(|_, other| other.identity.store != follow.identity.store);
+        // Of one store only the newest stream counts: the older connection is dead. It is closed, so
+        // that what it never read does not pile up.
+        let is_older =
+            |other: &&Follower| other.identity.store == follow.identity.store && other.conn != conn;
+        let older = self.followers.values().filter(is_older);
+        for conn in older.map(|other| other.conn).collect::<Vec<_>>() {
+            self.close_follower(conn);
+        }
         self.reads.forget_rounds();
         let nonce = self.seeds.next_u64();
         let mut follower = Follower::new(conn, follow, nonce, common, now);
@@ -112,12 +117,12 @@ impl Primary {
     }
 
     pub(crate) fn on_ack(&mut self, conn: ConnId, ack: &Ack, now: Instant) {
+        if !self.has_stream(conn, ack) {
+            return; // of an earlier stream on the same connection, or of an earlier view
+        }
         let Some(follower) = self.followers.get_mut(&conn) else {
             return;
         };
-        if ack.nonce != follower.nonce || ack.view != self.record.id() {
-            return; // of an earlier stream on the same connection, or of an earlier view
-        }
         if !follower.acknowledge(ack, self.tip.index, now) {
             self.close_follower(conn);
         }
