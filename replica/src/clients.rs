@@ -139,11 +139,18 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_inspect(&mut self, conn: ConnId) {
+        let applied = self.state.applied();
+        // Only entries change the state.
+        let state_digest = match self.state_digest {
+            Some((index, digest)) if index == applied => digest,
+            _ => self.state.state_digest(),
+        };
+        self.state_digest = Some((applied, state_digest));
         let reply = InspectReply {
             name: self.config.identity.name.clone(),
             incarnation: self.config.identity.life.incarnation,
             standing: self.standing(),
-            state_digest: self.state.state_digest(),
+            state_digest,
             sessions: self.state.session_count() as u64,
         };
         self.actions

@@ -9,6 +9,8 @@ use standin_core::view::{Reason, ViewId, ViewRecord};
 
 /// The term that is assumed before the record has told the real one.
 const TERM_ASSUMED: Duration = Duration::from_secs(1);
+/// How long after a report that somebody's word of a higher view brought about the next such leaves.
+const WORDS_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a replica knows of the view service, and through it.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Dialog {
     /// Reports and swaps without an answer, with the time they were sent.
     unanswered: VecDeque<(u64, Instant)>,
     report_at: Instant,
+    /// For when a report was last wanted because of somebody's word.
+    hurried_at: Option<Instant>,
     /// The swap on its way: number, and whether it is an Activate, which renews the lease too.
     swap: Option<(u64, bool)>,
     pub(crate) lease: LeaseHolder,
@@ -32,6 +36,7 @@ impl Dialog {
             number: 0,
             unanswered: VecDeque::new(),
             report_at: Instant::ZERO,
+            hurried_at: None,
             swap: None,
             lease: LeaseHolder::new(),
             peers: Vec::new(),
@@ -53,6 +58,18 @@ impl Dialog {
     /// Wants the next report at once.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.report_at = now;
+    }
+
+    /// Wants the next report at once, for somebody's word. However often that is said, and by whom,
+    /// reports stay few.
+    pub(crate) fn hurry_for_a_word(&mut self, now: Instant) {
+        let at = match self.hurried_at {
+            Some(at) if at > now => return, // it is about to leave
+            Some(at) => now.max(at.plus(WORDS_PAUSE)),
+            None => now,
+        };
+        self.hurried_at = Some(at);
+        self.report_at = self.report_at.min(at);
     }
 
     pub(crate) fn is_report_due(&self, now: Instant) -> bool {

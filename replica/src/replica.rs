@@ -237,6 +237,8 @@ pub struct Replica<M> {
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
     pub(crate) digests: DigestLog,
+    /// The digest of the whole state as of an entry: it takes time, and is often asked for again.
+    pub(crate) state_digest: Option<(Index, u128)>,
     pub(crate) progress: Progress,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
@@ -284,6 +286,7 @@ impl<M: StateMachine> Replica<M> {
             log,
             recent: RecentLog::default(),
             digests: DigestLog::default(),
+            state_digest: None,
             progress,
             is_reading: false,
             timers_through: Index::ZERO,

@@ -25,6 +25,11 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_ack(&mut self, now: Now, conn: ConnId, ack: &Ack) {
+        let is_of_stream =
+            matches!(&self.role, Role::Primary(primary) if primary.has_stream(conn, ack));
+        if !is_of_stream {
+            return; // of an earlier stream, or of nobody
+        }
         if self.digests.contradicts(ack.applied, ack.reply_digest) {
             let text = format!(
                 "a follower's replies up to entry {} differ from this replica's: one of the two is \
@@ -113,7 +118,7 @@ impl<M: StateMachine> Replica<M> {
             primary::Action::Swap { expected, proposed } => {
                 self.swap(now, *expected, *proposed);
             }
-            primary::Action::ReadRecord => self.dialog.hurry(now.boot),
+            primary::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
         }
     }
 
@@ -162,7 +167,7 @@ impl<M: StateMachine> Replica<M> {
             }
             backup::Action::Cut(after) => self.actions.push_back(Action::Cut(after)),
             backup::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
-            backup::Action::ReadRecord => self.dialog.hurry(now.boot),
+            backup::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
             backup::Action::Quarantine(why) => self.quarantine(&why),
         }
     }

@@ -123,7 +123,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn on_higher_view(&mut self, now: Now, view: ViewId) {
         if view > self.adopted {
-            self.dialog.hurry(now.boot);
+            self.dialog.hurry_for_a_word(now.boot);
         }
     }
 

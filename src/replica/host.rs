@@ -7,7 +7,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Message,
+    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Message,
     OpenSession, Party, QueryRequest, Refusal, Reply, ReplyStatus, ReportReply, Resume, SwapReply,
 };
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -248,6 +248,11 @@ impl<M: StateMachine> Host<M> {
             }
             NetEvent::Ready { conn, .. } if self.dial == Some(conn) => {
                 self.handle(now, Event::Dialled(conn))
+            }
+            // The view service is called, and calls nobody.
+            NetEvent::Ready { conn, hello, .. } if hello.party == Party::ViewService => {
+                self.net.refuse(conn, Refusal::Protocol);
+                Ok(())
             }
             NetEvent::Ready { conn, hello, .. } => {
                 self.accepted.insert(conn, hello.party);
@@ -543,7 +548,10 @@ fn client_request<'a>(frame: &Frame<'a>) -> Result<Option<RequestBody<'a>>, Deco
         FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
         FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
         FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
-        FrameKind::Inspect => return Ok(None),
+        FrameKind::Inspect => {
+            Inspect::decode(frame)?;
+            return Ok(None);
+        }
         kind => return Err(DecodeError { kind }),
     }))
 }
@@ -586,7 +594,13 @@ fn from_follower<M: StateMachine>(
 ) -> Result<(), DecodeError> {
     match frame.kind {
         FrameKind::Ack => replica.handle(now, Event::Ack(conn, &Ack::decode(frame)?)),
-        FrameKind::Follow => replica.handle(now, Event::Follow(conn, &Follow::decode(frame)?)),
+        FrameKind::Follow => {
+            let follow = Follow::decode(frame)?;
+            if !follow.is_bounded() {
+                return Err(DecodeError { kind: frame.kind });
+            }
+            replica.handle(now, Event::Follow(conn, &follow));
+        }
         FrameKind::HigherView => replica.handle(now, Event::HigherView(Message::decode(frame)?)),
         kind => return Err(DecodeError { kind }),
     }
