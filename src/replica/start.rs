@@ -36,11 +36,14 @@ pub fn run<M: StateMachine>(
             config.name
         );
     }
+    let limits = NetLimits::default()
+        .within_descriptors()
+        .map_err(ReplicaError::io("raising the limit of open files"))?;
     let mut net = Net::new(NetConfig {
         party: Party::Replica,
         cluster: dir.meta().cluster,
         machine: Some(machine.clone()),
-        limits: NetLimits::default(),
+        limits,
     })
     .map_err(ReplicaError::io("making an event loop"))?;
     net.watch_signals(signals)

@@ -1,9 +1,14 @@
 //! Every bound of a [`super::Net`], by name.
 
+use std::io;
 use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Most open connections of one event loop.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// File descriptors that connections leave to a process for its own files and connections.
+pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Most accepted connections that have not said hello yet; the oldest gives way to the newest.
 pub const HANDSHAKING_MAX: usize = 256;
 /// How long an accepted connection may take to say hello.
@@ -62,5 +67,22 @@ impl Default for NetLimits {
             linger_timeout: LINGER_TIMEOUT,
             peer_silence_timeout: PEER_SILENCE_TIMEOUT,
         }
+    }
+}
+
+impl NetLimits {
+    /// Raises this process's limit of open descriptors as far as it may, and lowers
+    /// `connections_max` so that connections leave [`DESCRIPTORS_RESERVED`] of them: a process that
+    /// finds none left when it must open a file has to stop.
+    ///
+    /// # Errors
+    /// When the operating system does not tell the limit.
+    pub fn within_descriptors(mut self) -> io::Result<Self> {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        let descriptors = usize::try_from(hard).unwrap_or(usize::MAX);
+        let left = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+        self.connections_max = self.connections_max.min(left);
+        Ok(self)
     }
 }
