@@ -8,6 +8,7 @@
     reason = "a shell: sockets, clocks and files are what it is for"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -96,17 +97,18 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     let term = LeaseTerm::new(config.lease)?;
     let signals = Signals::block().map_err(DaemonError::Loop)?;
     let store = FileStore::open(&config.data, ClusterId(entropy::u128()))?;
+    let limits = NetLimits {
+        connections_max: CONNECTIONS_MAX,
+        output_bytes_max: OUTPUT_BYTES_MAX,
+        output_bytes_high: OUTPUT_BYTES_MAX / 2,
+        read_bytes_per_conn: READ_BYTES_PER_CONN,
+        ..NetLimits::default()
+    };
     let mut net = Net::new(NetConfig {
         party: Party::ViewService,
         cluster: Some(store.state().cluster),
         machine: None,
-        limits: NetLimits {
-            connections_max: CONNECTIONS_MAX,
-            output_bytes_max: OUTPUT_BYTES_MAX,
-            output_bytes_high: OUTPUT_BYTES_MAX / 2,
-            read_bytes_per_conn: READ_BYTES_PER_CONN,
-            ..NetLimits::default()
-        },
+        limits: limits.within_descriptors().map_err(DaemonError::Loop)?,
     })
     .map_err(DaemonError::Loop)?;
     net.watch_signals(signals).map_err(DaemonError::Loop)?;
@@ -118,6 +120,7 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
         net,
         store,
         service,
+        replicas: BTreeSet::new(),
     }
     .run()
 }
@@ -143,6 +146,8 @@ struct Daemon {
     net: Net,
     store: FileStore,
     service: ViewService,
+    /// Connections whose hello said that they are a replica's.
+    replicas: BTreeSet<ConnId>,
 }
 
 impl Daemon {
@@ -156,13 +161,15 @@ impl Daemon {
                     NetEvent::Input { conn } => self.on_input(now, conn)?,
                     NetEvent::Closed { conn, reason } => {
                         log::debug!("{conn}: {reason}");
+                        self.replicas.remove(&conn);
                         self.handle(now, Event::Closed { conn })?;
                     }
                     NetEvent::Signal(signal) => {
                         log::info!("stopping on signal {signal}");
                         return Ok(());
                     }
-                    NetEvent::Ready { .. } | NetEvent::Woken => {}
+                    NetEvent::Ready { conn, hello, .. } => self.on_ready(conn, hello.party),
+                    NetEvent::Woken => {}
                 }
             }
             // After the input, so that a renewal that has arrived counts before silence does.
@@ -173,21 +180,31 @@ impl Daemon {
         }
     }
 
+    fn on_ready(&mut self, conn: ConnId, party: Party) {
+        match party {
+            Party::Client => {}
+            Party::Replica => _ = self.replicas.insert(conn),
+            Party::ViewService => self.net.refuse(conn, Refusal::Protocol),
+        }
+    }
+
     /// Hands the frames of a connection to the core, up to a bound; the rest come with the next
     /// wake-up.
     fn on_input(&mut self, now: Now, conn: ConnId) -> Result<(), DaemonError> {
+        let is_replica = self.replicas.contains(&conn);
         let mut bytes = 0;
         let mut events = Vec::new();
         for frame in self.net.frames(conn).take(FRAMES_PER_WAKE_UP) {
             bytes += frame.len();
-            events.push(event_of(conn, &frame));
+            events.push(event_of(conn, is_replica, &frame));
         }
         self.net.consume(conn, bytes);
         for event in events {
             match event {
                 Ok(event) => self.handle(now, event)?,
                 Err(error) => {
-                    log::warn!("{conn} ({}): {error}", self.peer(conn));
+                    // The event loop warns of every refusal, within bounds.
+                    log::debug!("{conn} ({}): {error}", self.peer(conn));
                     self.net.refuse(conn, Refusal::Protocol);
                     break;
                 }
@@ -205,7 +222,6 @@ impl Daemon {
                 match action {
                     Action::Send { conn, answer } => self.send(conn, &answer),
                     Action::Refuse { conn, refusal } => {
-                        log::warn!("refusing {conn} ({}): {refusal}", self.peer(conn));
                         self.net.refuse(conn, refusal);
                     }
                     Action::Store { state } => {
@@ -245,13 +261,16 @@ impl Daemon {
 enum InputError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("a {0:?} message is nothing for a view service")]
+    #[error("a {0:?} message is nothing for a view service, or not from this side")]
     Kind(FrameKind),
 }
 
-/// The event that a frame is to the core.
-fn event_of(conn: ConnId, frame: &Frame<'_>) -> Result<Event, InputError> {
+/// The event that a frame is to the core. Only replicas report and ask for swaps.
+fn event_of(conn: ConnId, is_replica: bool, frame: &Frame<'_>) -> Result<Event, InputError> {
     Ok(match frame.kind {
+        kind @ (FrameKind::Report | FrameKind::Swap | FrameKind::Release) if !is_replica => {
+            return Err(InputError::Kind(kind));
+        }
         FrameKind::Report => Event::Report {
             conn,
             report: Box::new(Report::decode(frame)?),
