@@ -1,0 +1,244 @@
+//! Messages to say in the wrong place.
+
+use standin::machines::counter::encode_get;
+use standin_core::entry::{Index, LogTip};
+use standin_core::frame::FrameKind;
+use standin_core::identity::{
+    BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+};
+use standin_core::message::{
+    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Inspect,
+    InspectReply, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply,
+    ReplyStatus, Report, ReportReply, Resume, RoleName, Seen, Standing, StatusReply, StatusRequest,
+    Swap, SwapReply,
+};
+use standin_core::time::WallTime;
+use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
+
+use crate::arena::Arena;
+
+pub(crate) fn frame_of(message: &impl Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+pub(crate) fn sample_identity(name: &str) -> Identity {
+    Identity {
+        name: ReplicaName::new(name).unwrap(),
+        store: StoreId(random_u128(name)),
+        life: Life {
+            boot: BootId(1),
+            incarnation: Incarnation { start: 1, nonce: 1 },
+        },
+        clean_lives: Vec::new(),
+    }
+}
+
+pub(crate) fn random_u128(name: &str) -> u128 {
+    name.bytes()
+        .fold(0x5eed, |value, byte| value * 257 + u128::from(byte))
+}
+
+pub(crate) fn highest_view() -> ViewId {
+    ViewId {
+        data_epoch: DataEpoch(u32::MAX),
+        view: ViewNumber(u64::MAX),
+    }
+}
+
+pub(crate) fn sample_standing(view: ViewId) -> Standing {
+    Standing {
+        view,
+        role: RoleName::Spare,
+        last: LogTip::default(),
+        commit: Index::ZERO,
+        applied: Index::ZERO,
+        reply_digest: 0,
+    }
+}
+
+pub(crate) fn sample_report(identity: Identity) -> Report {
+    Report {
+        number: 1,
+        identity,
+        address: "127.0.0.1:9".to_owned(),
+        standing: sample_standing(ViewId::default()),
+        renew: None,
+        replace: false,
+        trouble: None,
+    }
+}
+
+pub(crate) fn sample_follow(identity: Identity, view: ViewId) -> Follow {
+    Follow {
+        identity,
+        view,
+        last: LogTip::default(),
+        view_starts: Vec::new(),
+    }
+}
+
+pub(crate) fn sample_ack(nonce: u64, view: ViewId) -> Ack {
+    Ack {
+        nonce,
+        view,
+        round: u64::MAX,
+        durable: Index(u64::MAX),
+        applied: Index(u64::MAX),
+        reply_digest: u128::MAX,
+    }
+}
+
+pub(crate) fn sample_command(bytes: &[u8]) -> CommandRequest<'_> {
+    CommandRequest {
+        id: 1,
+        seen: Seen::default(),
+        session: u64::MAX,
+        sequence: u64::MAX,
+        acknowledged: u64::MAX,
+        bytes,
+    }
+}
+
+pub(crate) fn sample_query(bytes: &[u8], consistency: Consistency) -> QueryRequest<'_> {
+    QueryRequest {
+        id: 1,
+        seen: Seen::default(),
+        consistency,
+        bytes,
+    }
+}
+
+pub(crate) fn raw_frame(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    bytes
+}
+
+/// One well-formed message of every kind but the hello.
+pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
+    let record = arena.cluster.status().unwrap().record.unwrap();
+    let view = record.id();
+    let identity = sample_identity("mallory");
+    let (peers, replicas) = (Vec::new(), Vec::new());
+    let higher = ViewRecord {
+        view: ViewNumber(u64::MAX),
+        ..record.clone()
+    };
+    let release = Release {
+        identity: identity.clone(),
+        view,
+    };
+    let swap = Swap {
+        number: 1,
+        identity: identity.clone(),
+        expected: record.clone(),
+        proposed: record.drop_backup(&identity),
+    };
+    let report_reply = ReportReply {
+        number: 0,
+        record: Some(higher.clone()),
+        granted: true,
+        wall: WallTime(u64::MAX),
+        peers,
+    };
+    let swap_reply = SwapReply {
+        number: 1,
+        accepted: true,
+        record: Some(higher),
+        wall: WallTime(u64::MAX),
+    };
+    let status_reply = StatusReply {
+        cluster: arena.id,
+        record: None,
+        term_ms: 1,
+        lease_remaining_ms: None,
+        replicas,
+        unavailable: None,
+    };
+    let lookup_reply = LookupReply {
+        view: None,
+        primary: None,
+        term_ms: 1,
+    };
+    let resume = Resume {
+        view: highest_view(),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Memory,
+        silence_ms: 1,
+    };
+    let inspect_reply = InspectReply {
+        name: identity.name.clone(),
+        incarnation: identity.life.incarnation,
+        standing: sample_standing(view),
+        state_digest: 1,
+        sessions: 1,
+    };
+    let close = CloseSession {
+        id: 1,
+        seen: Seen::default(),
+        session: u64::MAX,
+    };
+    let entries = Entries {
+        nonce: 1,
+        view: highest_view(),
+        round: 1,
+        commit: Index(u64::MAX),
+        bytes: b"no entries",
+    };
+    let reply = Reply {
+        id: 1,
+        status: ReplyStatus::Done,
+        seen: Seen::default(),
+        is_solo: false,
+        bytes: b"no reply",
+    };
+    vec![
+        (
+            FrameKind::Report,
+            frame_of(&sample_report(identity.clone())),
+        ),
+        (FrameKind::ReportReply, frame_of(&report_reply)),
+        (FrameKind::Swap, frame_of(&swap)),
+        (FrameKind::SwapReply, frame_of(&swap_reply)),
+        (FrameKind::Release, frame_of(&release)),
+        (FrameKind::Lookup, frame_of(&Lookup)),
+        (FrameKind::LookupReply, frame_of(&lookup_reply)),
+        (FrameKind::StatusRequest, frame_of(&StatusRequest)),
+        (FrameKind::StatusReply, frame_of(&status_reply)),
+        (FrameKind::Follow, frame_of(&sample_follow(identity, view))),
+        (FrameKind::Resume, frame_of(&resume)),
+        (FrameKind::Entries, raw_frame(|out| entries.encode(out))),
+        (
+            FrameKind::Ack,
+            raw_frame(|out| sample_ack(1, view).encode(out)),
+        ),
+        (
+            FrameKind::HigherView,
+            frame_of(&HigherView {
+                view: highest_view(),
+            }),
+        ),
+        (
+            FrameKind::OpenSession,
+            frame_of(&OpenSession {
+                id: 1,
+                seen: Seen::default(),
+            }),
+        ),
+        (FrameKind::CloseSession, frame_of(&close)),
+        (
+            FrameKind::Command,
+            raw_frame(|out| sample_command(b"x").encode(out)),
+        ),
+        (
+            FrameKind::Query,
+            raw_frame(|out| sample_query(&encode_get(), Consistency::Stale).encode(out)),
+        ),
+        (FrameKind::Reply, raw_frame(|out| reply.encode(out))),
+        (FrameKind::Inspect, frame_of(&Inspect)),
+        (FrameKind::InspectReply, frame_of(&inspect_reply)),
+    ]
+}
