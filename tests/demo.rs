@@ -1,0 +1,105 @@
+//! `standin demo` as a process: what it says, and what it leaves behind.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Far longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn demo(directory: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_standin"))
+        .arg("demo")
+        .args(arguments)
+        .env("TMPDIR", directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Whether a process runs whose arguments name `directory`.
+fn is_in_use(directory: &Path) -> bool {
+    let wanted = directory.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .any(|arguments| String::from_utf8_lossy(&arguments).contains(wanted))
+}
+
+fn wait_until_unused(directory: &Path) {
+    let end = Instant::now() + PATIENCE;
+    while is_in_use(directory) {
+        assert!(Instant::now() < end, "a process was left behind");
+        thread::yield_now();
+    }
+}
+
+/// Waits for the first plug to be pulled, then sends a signal; the exit status.
+fn interrupt(child: &mut Child, signal: Signal) -> Option<i32> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pulled = lines
+        .by_ref()
+        .flatten()
+        .find(|line| line.contains("PLUG 1"));
+    assert!(pulled.is_some(), "no plug was pulled");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    lines.for_each(drop);
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn the_audit_finds_nothing_lost_and_nothing_is_left_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = demo(directory.path(), &["--plugs", "2", "--json"]);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["plugs"], &last["lost"]),
+        (&2.into(), &0.into()),
+        "{last}"
+    );
+    assert_eq!(last["executed_twice"], 0, "{last}");
+    assert_eq!(last["replicas_agree"], true, "{last}");
+    assert_eq!(last["value"], last["acknowledged"], "{last}");
+    assert!(last["value"].as_u64().unwrap() > 0, "{last}");
+    assert_eq!(last["gaps_ms"].as_array().unwrap().len(), 2, "{last}");
+    assert_eq!(last["digest"].as_str().unwrap().len(), 32, "{last}");
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "files were left behind"
+    );
+    assert!(!is_in_use(directory.path()), "a process was left behind");
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = demo(directory.path(), &["--plugs", "50"]);
+    assert_eq!(interrupt(&mut child, Signal::SIGINT), Some(130));
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "files were left behind"
+    );
+    assert!(!is_in_use(directory.path()), "a process was left behind");
+}
+
+#[test]
+fn a_killed_demo_takes_its_processes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = demo(directory.path(), &["--plugs", "50"]);
+    assert_eq!(interrupt(&mut child, Signal::SIGKILL), None);
+    wait_until_unused(directory.path());
+}
