@@ -423,6 +423,17 @@ fn r7_a_replica_that_is_refused_asks_for_the_record_at_once() {
 }
 
 #[test]
+fn a_higher_view_that_is_named_again_and_again_makes_few_reports() {
+    let mut bench = Bench::primary();
+    bench.take(|action| matches!(action, Action::Report(_)));
+    for _ in 0..100 {
+        bench.event(Event::HigherView(HigherView { view: view(2) }));
+    }
+    let reports = bench.take(|action| matches!(action, Action::Report(_)));
+    assert_eq!(reports.len(), 1);
+}
+
+#[test]
 fn r7_a_client_that_has_seen_a_higher_view_is_not_served_by_a_lower_one() {
     let mut bench = Bench::primary();
     let seen = Seen {
