@@ -11,14 +11,18 @@ use standin_io::clock;
 use standin_tools::cluster::VIEW_SERVICE;
 
 use support::counter_history::{History, Operation};
-use support::load::LoadConfig;
+use support::load::{Load, LoadConfig};
 use support::raw::{Place, RawClient};
-use support::scene::{Scene, replica};
+use support::scene::{Scene, TRIES, names, replica};
 use support::{PATIENCE, SLACK, ms, sure, tell};
 
-/// A long one where nothing at all may change: a backup that a busy machine keeps silent for half of
-/// it would be dropped, and rightly so.
-const LONG_LEASE: Duration = Duration::from_secs(2);
+/// Where nothing at all may change: the next is tried if a busy machine kept the backup silent for
+/// half of the one before.
+const LONG_LEASES: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_secs(6),
+    Duration::from_secs(18),
+];
 const LEASE: Duration = Duration::from_millis(500);
 /// How long the view service stays away, in lease terms.
 const TERMS_AWAY: u32 = 3;
@@ -39,8 +43,15 @@ fn check_silence(history: &History, from: Instant, until: Instant) {
 
 #[test]
 fn a_pair_goes_on_without_the_view_service_and_keeps_its_view_when_it_is_back() {
+    let is_kept = LONG_LEASES.into_iter().any(keeps_its_view);
+    assert!(is_kept, "the backup is dropped however long the lease is");
+}
+
+/// Whether the pair stayed one. A machine may be so busy that a backup is silent for half a lease, and
+/// then it is dropped, and rightly so; the primary stays the same in any case.
+fn keeps_its_view(lease: Duration) -> bool {
     let title = "view service away";
-    let mut scene = Scene::start(title, LONG_LEASE, Durability::Os, &["a", "b"]);
+    let mut scene = Scene::start(title, lease, Durability::Os, &["a", "b"]);
     let load = scene.load(LoadConfig::default());
     scene.until_pair();
     scene.until_answers(&load);
@@ -48,7 +59,7 @@ fn a_pair_goes_on_without_the_view_service_and_keeps_its_view_when_it_is_back() 
 
     sure(scene.kill(VIEW_SERVICE));
     let gone = clock::boot();
-    scene.until_moment(gone.plus(LONG_LEASE * TERMS_AWAY));
+    scene.until_moment(gone.plus(lease * TERMS_AWAY));
     scene.until_answers(&load);
     let wait = load.longest_wait(gone);
     tell(format_args!(
@@ -67,16 +78,15 @@ fn a_pair_goes_on_without_the_view_service_and_keeps_its_view_when_it_is_back() 
         is_complete.then_some(())
     });
     // A takeover that is not needed would come once the new view service may depose at all.
-    scene.until("two lease terms to pass without a change", |scene| {
-        if let Ok(status) = scene.status() {
-            assert_eq!(status.record.as_ref(), Some(&before), "the view changed");
-            assert_eq!(status.unavailable, None);
+    scene.until("two lease terms to pass without a takeover", |scene| {
+        if let Some(now) = scene.status().ok().and_then(|status| status.record) {
+            assert!(now.active && now.primary == before.primary, "{now:?}");
         }
-        (clock::boot() >= back.plus(LONG_LEASE * 2)).then_some(())
+        (clock::boot() >= back.plus(lease * 2)).then_some(())
     });
     scene.until_answers(&load);
     scene.audit(load);
-    assert_eq!(record(&mut scene), before);
+    record(&mut scene) == before
 }
 
 #[test]
@@ -84,38 +94,55 @@ fn with_the_primary_killed_too_nothing_answers_until_the_view_service_is_back() 
     let title = "view service and primary away";
     let mut scene = Scene::start(title, LEASE, Durability::Os, &["a", "b"]);
     let load = scene.load(LoadConfig::default());
-    let pair = scene.until_pair();
-    scene.until_answers(&load);
+    let mut silences = Vec::new();
+    let is_taken_over = (0..TRIES).any(|_| {
+        let pair = scene.until_pair();
+        scene.until_answers(&load);
+        sure(scene.kill(VIEW_SERVICE));
+        sure(scene.kill(&pair.primary));
+        let dead = clock::boot();
+        scene.until_moment(dead.plus(LEASE * TERMS_AWAY));
+        check_declines(sure(scene.address(&pair.backup)));
+        let ran = scene.cli(&["client", "--timeout", IN_VAIN, "counter", "add"]);
+        assert_eq!(ran.status, Some(3), "{ran:?}");
+        assert_eq!(load.any_answer_since(dead), None);
 
-    sure(scene.kill(VIEW_SERVICE));
-    sure(scene.kill(&pair.primary));
-    let dead = clock::boot();
-    scene.until_moment(dead.plus(LEASE * TERMS_AWAY));
-    let address = sure(scene.address(&pair.backup)).to_owned();
-    check_declines(&address);
-    let ran = scene.cli(&["client", "--timeout", IN_VAIN, "counter", "add"]);
-    assert_eq!(ran.status, Some(3), "{ran:?}");
-    assert_eq!(load.any_answer_since(dead), None);
-
-    let back = clock::boot();
-    sure(scene.start(VIEW_SERVICE));
-    scene.until_record("the backup to take over", |record| {
-        let is_it = record.active && record.primary.name.as_str() == pair.backup;
-        is_it.then_some(())
+        let back = clock::boot();
+        silences.push((dead, back));
+        sure(scene.start(VIEW_SERVICE));
+        let is_holder = is_holder(&mut scene, &pair.backup);
+        if is_holder {
+            until_taken_over(&mut scene, &load, &pair.backup, back);
+        }
+        sure(scene.start(&pair.primary));
+        scene.until_pair();
+        is_holder
     });
-    scene.until_answers(&load);
-    let wait = load.longest_wait(back);
-    tell(format_args!(
-        "{title}: a client waited {} in all, {} of them after the view service was started again",
-        ms(wait),
-        ms(clock::boot().since(back))
-    ));
-    assert!(clock::boot().since(back) < LEASE * 2 + SLACK);
-    sure(scene.start(&pair.primary));
-    scene.until_pair();
+    assert!(is_taken_over, "no pair lasts");
     scene.until_answers(&load);
     let (history, _) = scene.audit(load);
-    check_silence(&history, dead, back);
+    for (from, until) in silences {
+        check_silence(&history, from, until);
+    }
+}
+
+/// Whether the record has this replica as a holder. Right before the view service was killed a busy
+/// machine may have parted the pair.
+fn is_holder(scene: &mut Scene, name: &str) -> bool {
+    names(&record(scene)).contains(&name)
+}
+
+fn until_taken_over(scene: &mut Scene, load: &Load, name: &str, back: Instant) {
+    scene.until_record("the backup to take over", |record| {
+        (record.active && record.primary.name.as_str() == name).then_some(())
+    });
+    scene.until_answers(load);
+    let took = clock::boot().since(back);
+    tell(format_args!(
+        "view service and primary away: answers {} after the view service was started again",
+        ms(took)
+    ));
+    assert!(took < LEASE * 2 + SLACK, "{took:?}");
 }
 
 /// A backup that nobody has made primary does not answer, whatever it is asked.

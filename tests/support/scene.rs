@@ -20,6 +20,9 @@ use super::{PATIENCE, sure, tell};
 /// Lines of each process's log that are shown when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
 
+/// Tries for each thing that needs a quiet moment.
+pub(crate) const TRIES: u32 = 20;
+
 /// A primary with its backup, as the record has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
@@ -178,6 +181,17 @@ impl Scene {
         })
     }
 
+    /// Waits until `standin status --expect` says that a replica is in this role, or the view is no
+    /// longer `view`: a busy machine may have parted the pair, and then roles are others.
+    #[track_caller]
+    pub(crate) fn until_in_line(&mut self, name: &str, role: &str, view: ViewNumber) {
+        self.until(&format!("{name} to be {role}"), |scene| {
+            let is_it = scene.cli_expects(name, role);
+            let record = scene.status().ok()?.record?;
+            (is_it || record.view > view).then_some(())
+        });
+    }
+
     /// Waits until each client has had a few answers to what it began from now on.
     #[track_caller]
     pub(crate) fn until_answers(&mut self, load: &Load) {
@@ -185,6 +199,37 @@ impl Scene {
         self.until("answers for every client", |_| {
             load.has_answers_since(since, 3).then_some(())
         });
+    }
+
+    /// Kills one of a pair, and returns the pair and the moment: another holder is left to go on.
+    ///
+    /// The machine may be so busy that the pair was just about to part for one's silence, and then
+    /// the one that is killed may be the only holder. It is started again then, and the next try
+    /// made.
+    #[track_caller]
+    pub(crate) fn kill_one(&mut self, pick: impl Fn(&Pair) -> &str) -> (Pair, Instant) {
+        for _ in 0..TRIES {
+            let pair = self.until_pair();
+            let victim = pick(&pair);
+            sure(self.kill(victim));
+            let killed = clock::boot();
+            let record = self.record_after_death(&[victim]);
+            if names(&record).iter().any(|name| *name != victim) {
+                return (pair, killed);
+            }
+            sure(self.start(victim));
+        }
+        panic!("{}: no pair lasts", self.title)
+    }
+
+    /// The record once the view service has taken in all that the dead had said.
+    #[track_caller]
+    pub(crate) fn record_after_death(&mut self, dead: &[&str]) -> ViewRecord {
+        self.until_status("the death to be noticed", |status| {
+            let is_alive = |name: &&str| replica(status, name).is_some_and(|one| one.is_alive);
+            let record = || status.record.clone();
+            (!dead.iter().any(is_alive)).then(record).flatten()
+        })
     }
 
     /// Stops a process (SIGSTOP) and waits until all its threads stand still.
@@ -301,6 +346,12 @@ impl Drop for Scene {
             }
         }
     }
+}
+
+/// The holders' names.
+pub(crate) fn names(record: &ViewRecord) -> Vec<&str> {
+    let holders = record.holders.iter();
+    holders.map(|holder| holder.name.as_str()).collect()
 }
 
 /// A replica in a status.
