@@ -5,10 +5,10 @@ mod support;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
-use standin_core::message::Follow;
+use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber};
-use standin_primary::Event;
+use standin_primary::{Event, Query, READS_BYTES_MAX, Waiter};
 use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
@@ -103,4 +103,37 @@ fn waking_up_late_does_not_drop_a_backup_whose_acknowledgement_is_on_the_way() {
         other.asked.swaps.is_empty(),
         "dropped for this process's own absence"
     );
+}
+
+#[test]
+fn of_one_store_the_older_connection_is_closed() {
+    let mut bench = Bench::paired(Durability::Os);
+    let b = identity("b", 1);
+    bench.asked.closed.clear();
+    bench.follow(B, &b);
+    assert_eq!(bench.asked.closed, [], "the same connection asks again");
+    bench.follow(ConnId(7), &b);
+    assert_eq!(bench.asked.closed, [B]);
+}
+
+#[test]
+fn reads_that_wait_are_bounded_by_their_bytes_too() {
+    let mut bench = Bench::paired(Durability::Os);
+    let query = Query {
+        waiter: Waiter {
+            conn: ConnId(9),
+            id: 1,
+        },
+        consistency: Consistency::Confirmed,
+        bytes: vec![0; READS_BYTES_MAX / 4],
+    };
+    for _ in 0..4 {
+        assert!(bench.primary.has_room());
+        bench.event(Event::Read(query.clone()));
+    }
+    assert!(!bench.primary.has_room());
+    bench.event(Event::Flush);
+    bench.ack_all(B);
+    assert_eq!(bench.asked.answers.len(), 4);
+    assert!(bench.primary.has_room());
 }
