@@ -61,6 +61,7 @@ fn start_with(line: &str, variables: &[(&str, &str)]) -> Running {
             command.env_remove(name);
         }
     }
+    let begun = Instant::now();
     let child = command
         .args(line.split_whitespace())
         .env(PARENT_VARIABLE, std::process::id().to_string())
@@ -73,7 +74,7 @@ fn start_with(line: &str, variables: &[(&str, &str)]) -> Running {
     Running {
         line: line.to_owned(),
         child,
-        begun: Instant::now(),
+        begun,
         _dir: Some(dir),
         out,
         err,
