@@ -166,6 +166,12 @@ impl<M: StateMachine> Replicated<M> {
         }
     }
 
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
     /// Index of the last entry that was applied.
     #[must_use]
     pub fn applied(&self) -> Index {

@@ -17,6 +17,8 @@ mod recent;
 mod replica;
 mod roles;
 mod views;
+mod wire;
 
 pub use answers::{Answer, Answers, Request, RequestBody};
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
+pub use wire::{Destination, Side, client_request};

@@ -413,6 +413,28 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// The record as last read, if its view is adopted.
+    #[must_use]
+    pub fn record(&self) -> Option<&ViewRecord> {
+        self.record.as_ref()
+    }
+
+    /// Until when, on its own boot clock, it may act as the one primary that holds the lease; `None`:
+    /// it is not primary, or was never granted it.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Primary(primary) if primary.is_active() => self.dialog.lease.until(self.adopted),
+            _ => None,
+        }
+    }
+
+    /// What keeps it from serving, in words.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// The replicated state.
     #[must_use]
     pub fn state(&self) -> &Replicated<M> {

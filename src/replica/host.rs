@@ -4,12 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
-use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
-use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Message,
-    OpenSession, Party, QueryRequest, Refusal, Reply, ReplyStatus, ReportReply, Resume, SwapReply,
-};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_io::clock;
@@ -17,8 +13,9 @@ use standin_io::data_dir::DataDir;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
-use standin_primary::Payload;
-use standin_replica::{Action, Answers, Event, Level, ReadFor, Replica, Request, RequestBody};
+use standin_replica::{
+    Action, Answers, Destination, Event, Level, ReadFor, Replica, Request, Side, client_request,
+};
 
 use super::ReplicaError;
 
@@ -350,14 +347,14 @@ impl<M: StateMachine> Host<M> {
                 return Ok(());
             };
             let bytes = frame.len();
-            let is_viewservice = self.viewservice.is(conn);
-            let is_good = if is_viewservice {
-                from_viewservice(&mut self.replica, now, &frame)
+            let side = if self.viewservice.is(conn) {
+                Side::ViewService
             } else if self.dial == Some(conn) {
-                from_primary(&mut self.replica, now, conn, &frame)
+                Side::Primary
             } else {
-                from_follower(&mut self.replica, now, conn, &frame)
+                Side::Follower
             };
+            let is_good = self.replica.handle_frame(now, side, conn, &frame);
             self.net.consume(conn, bytes);
             match is_good {
                 Ok(()) => self.carry_out(now)?,
@@ -390,10 +387,11 @@ impl<M: StateMachine> Host<M> {
     }
 
     fn carry_out_one(&mut self, now: Now, action: Action) -> Result<(), ReplicaError> {
+        if let Some(destination) = action.destination() {
+            self.send(destination, &action);
+            return Ok(());
+        }
         match action {
-            Action::Report(report) => self.tell_viewservice(&*report),
-            Action::Swap(swap) => self.tell_viewservice(&*swap),
-            Action::Release(release) => self.tell_viewservice(&*release),
             Action::RedialViewService => {
                 if let Some(conn) = self.viewservice.conn {
                     self.net.close(conn);
@@ -420,37 +418,9 @@ impl<M: StateMachine> Host<M> {
                 self.dial = Some(self.net.connect(&address, now.boot, CONNECT_TIMEOUT));
             }
             Action::Hang => self.hang(),
-            Action::Follow(conn, follow) => self.send(conn, &*follow),
-            Action::Ack(conn, ack) => {
-                self.net.send(conn, |out| ack.encode(out));
-            }
-            Action::Resume(conn, resume) => self.send(conn, &resume),
-            Action::Entries {
-                conn,
-                nonce,
-                view,
-                round,
-                commit,
-                payload,
-            } => {
-                let bytes = match &payload {
-                    Payload::Nothing => &[],
-                    Payload::Batch(batch) => batch.bytes(),
-                    Payload::Bytes(bytes) => bytes.as_slice(),
-                };
-                let entries = Entries {
-                    nonce,
-                    view,
-                    round,
-                    commit,
-                    bytes,
-                };
-                self.net.send(conn, |out| entries.encode(out));
-            }
-            Action::HigherView(conn, view) => self.send(conn, &HigherView { view }),
             Action::CloseFollower(conn) => self.net.close(conn),
-            Action::Inspected(conn, reply) => self.send(conn, &*reply),
             Action::Log(level, text) => log::log!(level_of(level), "{text}"),
+            _ => unreachable!("what sends a message was sent"),
         }
         Ok(())
     }
@@ -500,15 +470,15 @@ impl<M: StateMachine> Host<M> {
         }
     }
 
-    fn tell_viewservice(&mut self, message: &impl Message) {
-        if let Some(conn) = self.viewservice.conn {
-            self.send(conn, message);
-        }
-    }
-
     /// A connection that is gone is no error: its end is reported as an event of its own.
-    fn send(&mut self, conn: ConnId, message: &impl Message) {
-        self.net.send(conn, |out| message.encode(out));
+    fn send(&mut self, destination: Destination, action: &Action) {
+        let conn = match destination {
+            Destination::ViewService => self.viewservice.conn,
+            Destination::Conn(conn) => Some(conn),
+        };
+        if let Some(conn) = conn {
+            self.net.send(conn, |out| action.encode(out));
+        }
     }
 
     fn send_answers(&mut self) {
@@ -539,70 +509,4 @@ fn level_of(level: Level) -> log::Level {
         Level::Warn => log::Level::Warn,
         Level::Error => log::Level::Error,
     }
-}
-
-/// A client's frame as a request; `None`: it asks for this replica's state.
-fn client_request<'a>(frame: &Frame<'a>) -> Result<Option<RequestBody<'a>>, DecodeError> {
-    Ok(Some(match frame.kind {
-        FrameKind::OpenSession => RequestBody::Open(OpenSession::decode(frame)?),
-        FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
-        FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
-        FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
-        FrameKind::Inspect => {
-            Inspect::decode(frame)?;
-            return Ok(None);
-        }
-        kind => return Err(DecodeError { kind }),
-    }))
-}
-
-fn from_viewservice<M: StateMachine>(
-    replica: &mut Replica<M>,
-    now: Now,
-    frame: &Frame<'_>,
-) -> Result<(), DecodeError> {
-    match frame.kind {
-        FrameKind::ReportReply => {
-            replica.handle(now, Event::ReportReply(&ReportReply::decode(frame)?));
-        }
-        FrameKind::SwapReply => replica.handle(now, Event::SwapReply(&SwapReply::decode(frame)?)),
-        kind => return Err(DecodeError { kind }),
-    }
-    Ok(())
-}
-
-fn from_primary<M: StateMachine>(
-    replica: &mut Replica<M>,
-    now: Now,
-    conn: ConnId,
-    frame: &Frame<'_>,
-) -> Result<(), DecodeError> {
-    match frame.kind {
-        FrameKind::Entries => replica.handle(now, Event::Entries(conn, &Entries::decode(frame)?)),
-        FrameKind::Resume => replica.handle(now, Event::Resume(conn, &Resume::decode(frame)?)),
-        FrameKind::HigherView => replica.handle(now, Event::HigherView(Message::decode(frame)?)),
-        kind => return Err(DecodeError { kind }),
-    }
-    Ok(())
-}
-
-fn from_follower<M: StateMachine>(
-    replica: &mut Replica<M>,
-    now: Now,
-    conn: ConnId,
-    frame: &Frame<'_>,
-) -> Result<(), DecodeError> {
-    match frame.kind {
-        FrameKind::Ack => replica.handle(now, Event::Ack(conn, &Ack::decode(frame)?)),
-        FrameKind::Follow => {
-            let follow = Follow::decode(frame)?;
-            if !follow.is_bounded() {
-                return Err(DecodeError { kind: frame.kind });
-            }
-            replica.handle(now, Event::Follow(conn, &follow));
-        }
-        FrameKind::HigherView => replica.handle(now, Event::HigherView(Message::decode(frame)?)),
-        kind => return Err(DecodeError { kind }),
-    }
-    Ok(())
 }

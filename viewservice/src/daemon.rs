@@ -15,11 +15,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use standin_core::conn::ConnId;
-use standin_core::frame::{Frame, FrameKind};
 use standin_core::identity::ClusterId;
-use standin_core::message::{
-    DecodeError, Lookup, Message as _, Party, Refusal, Release, Report, StatusRequest, Swap,
-};
+use standin_core::message::{Party, Refusal};
 use standin_core::time::{Duration, Now};
 use standin_core::view::ViewRecord;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
@@ -196,7 +193,7 @@ impl Daemon {
         let mut events = Vec::new();
         for frame in self.net.frames(conn).take(FRAMES_PER_WAKE_UP) {
             bytes += frame.len();
-            events.push(event_of(conn, is_replica, &frame));
+            events.push(Event::from_frame(conn, is_replica, &frame));
         }
         self.net.consume(conn, bytes);
         for event in events {
@@ -240,12 +237,7 @@ impl Daemon {
     /// Whoever is gone or does not read gets nothing; that its connection ended is reported by the
     /// next poll.
     fn send(&mut self, conn: ConnId, answer: &Answer) {
-        self.net.send(conn, |out| match answer {
-            Answer::Report(reply) => reply.encode(out),
-            Answer::Swap(reply) => reply.encode(out),
-            Answer::Lookup(reply) => reply.encode(out),
-            Answer::Status(reply) => reply.encode(out),
-        });
+        self.net.send(conn, |out| answer.encode(out));
     }
 
     fn peer(&self, conn: ConnId) -> String {
@@ -254,45 +246,6 @@ impl Daemon {
             None => "gone".to_owned(),
         }
     }
-}
-
-/// Why a frame is nothing for a view service.
-#[derive(Debug, thiserror::Error)]
-enum InputError {
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    #[error("a {0:?} message is nothing for a view service, or not from this side")]
-    Kind(FrameKind),
-}
-
-/// The event that a frame is to the core. Only replicas report and ask for swaps.
-fn event_of(conn: ConnId, is_replica: bool, frame: &Frame<'_>) -> Result<Event, InputError> {
-    Ok(match frame.kind {
-        kind @ (FrameKind::Report | FrameKind::Swap | FrameKind::Release) if !is_replica => {
-            return Err(InputError::Kind(kind));
-        }
-        FrameKind::Report => Event::Report {
-            conn,
-            report: Box::new(Report::decode(frame)?),
-        },
-        FrameKind::Swap => Event::Swap {
-            conn,
-            swap: Box::new(Swap::decode(frame)?),
-        },
-        FrameKind::Release => Event::Release {
-            conn,
-            release: Box::new(Release::decode(frame)?),
-        },
-        FrameKind::Lookup => {
-            Lookup::decode(frame)?;
-            Event::Lookup { conn }
-        }
-        FrameKind::StatusRequest => {
-            StatusRequest::decode(frame)?;
-            Event::StatusRequest { conn }
-        }
-        kind => return Err(InputError::Kind(kind)),
-    })
 }
 
 fn log_start(store: &FileStore, addr: SocketAddr) {

@@ -1,8 +1,10 @@
 //! What goes into the decision core and what comes out.
 
 use standin_core::conn::ConnId;
+use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    LookupReply, Refusal, Release, Report, ReportReply, StatusReply, Swap, SwapReply,
+    DecodeError, Lookup, LookupReply, Message as _, Refusal, Release, Report, ReportReply,
+    StatusReply, StatusRequest, Swap, SwapReply,
 };
 
 use crate::stored::StoredState;
@@ -55,6 +57,57 @@ pub enum Event {
     Deadline,
 }
 
+/// Why a frame is nothing for a view service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The payload is not what the kind says.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Nobody, or not this side, may send such a message to a view service.
+    #[error("a {0:?} message is nothing for a view service, or not from this side")]
+    Kind(FrameKind),
+}
+
+impl Event {
+    /// The event that a frame is. Only replicas report and ask for swaps.
+    ///
+    /// # Errors
+    /// [`InputError`] if that side may not send it; the connection is then of no further use.
+    pub fn from_frame(
+        conn: ConnId,
+        is_replica: bool,
+        frame: &Frame<'_>,
+    ) -> Result<Self, InputError> {
+        Ok(match frame.kind {
+            kind @ (FrameKind::Report | FrameKind::Swap | FrameKind::Release) if !is_replica => {
+                return Err(InputError::Kind(kind));
+            }
+            FrameKind::Report => Self::Report {
+                conn,
+                report: Box::new(Report::decode(frame)?),
+            },
+            FrameKind::Swap => Self::Swap {
+                conn,
+                swap: Box::new(Swap::decode(frame)?),
+            },
+            FrameKind::Release => Self::Release {
+                conn,
+                release: Box::new(Release::decode(frame)?),
+            },
+            FrameKind::Lookup => {
+                Lookup::decode(frame)?;
+                Self::Lookup { conn }
+            }
+            FrameKind::StatusRequest => {
+                StatusRequest::decode(frame)?;
+                Self::StatusRequest { conn }
+            }
+            kind => return Err(InputError::Kind(kind)),
+        })
+    }
+}
+
 /// A message to a replica or a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -66,6 +119,18 @@ pub enum Answer {
     Lookup(LookupReply),
     /// To a status request.
     Status(StatusReply),
+}
+
+impl Answer {
+    /// Appends the message as a whole frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Report(reply) => reply.encode(out),
+            Self::Swap(reply) => reply.encode(out),
+            Self::Lookup(reply) => reply.encode(out),
+            Self::Status(reply) => reply.encode(out),
+        }
+    }
 }
 
 /// What a view service wants done.

@@ -41,7 +41,7 @@ pub mod store;
 mod stored;
 mod waiting;
 
-pub use event::{Action, Answer, Event};
+pub use event::{Action, Answer, Event, InputError};
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;
 pub use service::ViewService;

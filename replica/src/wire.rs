@@ -1,0 +1,153 @@
+//! Between frames and decisions: what a frame of each side means, and how an action becomes one.
+//!
+//! Every shell goes this way, so that what one of them runs is what the other tests.
+
+use standin_core::conn::ConnId;
+use standin_core::frame::{Frame, FrameKind};
+use standin_core::machine::StateMachine;
+use standin_core::message::{
+    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Message,
+    OpenSession, QueryRequest, ReportReply, Resume, SwapReply,
+};
+use standin_core::time::Now;
+use standin_primary::Payload;
+
+use crate::answers::RequestBody;
+use crate::replica::{Action, Event, Replica};
+
+/// Who is at the other end of a connection that is no client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The view service, which this replica has called.
+    ViewService,
+    /// The primary, which this replica has called.
+    Primary,
+    /// A replica that has called this one.
+    Follower,
+}
+
+/// Where the message that an action sends is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To the view service.
+    ViewService,
+    /// Over this connection.
+    Conn(ConnId),
+}
+
+/// A client's frame as a request; `None`: it asks for this replica's state ([`Event::Inspect`]).
+///
+/// # Errors
+/// [`DecodeError`] if it is nothing that a client may send.
+pub fn client_request<'a>(frame: &Frame<'a>) -> Result<Option<RequestBody<'a>>, DecodeError> {
+    Ok(Some(match frame.kind {
+        FrameKind::OpenSession => RequestBody::Open(OpenSession::decode(frame)?),
+        FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
+        FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
+        FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
+        FrameKind::Inspect => {
+            Inspect::decode(frame)?;
+            return Ok(None);
+        }
+        kind => return Err(DecodeError { kind }),
+    }))
+}
+
+impl<M: StateMachine> Replica<M> {
+    /// Takes in a frame that came from `side` on `conn`. All actions of the event before must have
+    /// been taken.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if that side may not send it; the connection is then of no further use.
+    pub fn handle_frame(
+        &mut self,
+        now: Now,
+        side: Side,
+        conn: ConnId,
+        frame: &Frame<'_>,
+    ) -> Result<(), DecodeError> {
+        match (side, frame.kind) {
+            (Side::ViewService, FrameKind::ReportReply) => {
+                self.handle(now, Event::ReportReply(&ReportReply::decode(frame)?));
+            }
+            (Side::ViewService, FrameKind::SwapReply) => {
+                self.handle(now, Event::SwapReply(&SwapReply::decode(frame)?));
+            }
+            (Side::Primary, FrameKind::Entries) => {
+                self.handle(now, Event::Entries(conn, &Entries::decode(frame)?));
+            }
+            (Side::Primary, FrameKind::Resume) => {
+                self.handle(now, Event::Resume(conn, &Resume::decode(frame)?));
+            }
+            (Side::Follower, FrameKind::Ack) => {
+                self.handle(now, Event::Ack(conn, &Ack::decode(frame)?));
+            }
+            (Side::Follower, FrameKind::Follow) => {
+                let follow = Follow::decode(frame)?;
+                if !follow.is_bounded() {
+                    return Err(DecodeError { kind: frame.kind });
+                }
+                self.handle(now, Event::Follow(conn, &follow));
+            }
+            (Side::Primary | Side::Follower, FrameKind::HigherView) => {
+                self.handle(now, Event::HigherView(Message::decode(frame)?));
+            }
+            (_, kind) => return Err(DecodeError { kind }),
+        }
+        Ok(())
+    }
+}
+
+impl Action {
+    /// Where its message goes; `None`: it sends none.
+    #[must_use]
+    pub fn destination(&self) -> Option<Destination> {
+        Some(match self {
+            Self::Report(_) | Self::Swap(_) | Self::Release(_) => Destination::ViewService,
+            Self::Follow(conn, _)
+            | Self::Ack(conn, _)
+            | Self::Resume(conn, _)
+            | Self::Entries { conn, .. }
+            | Self::HigherView(conn, _)
+            | Self::Inspected(conn, _) => Destination::Conn(*conn),
+            _ => return None,
+        })
+    }
+
+    /// Appends its message as a whole frame; nothing if it sends none.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Report(report) => report.encode(out),
+            Self::Swap(swap) => swap.encode(out),
+            Self::Release(release) => release.encode(out),
+            Self::Follow(_, follow) => follow.encode(out),
+            Self::Ack(_, ack) => ack.encode(out),
+            Self::Resume(_, resume) => resume.encode(out),
+            Self::Entries {
+                nonce,
+                view,
+                round,
+                commit,
+                payload,
+                ..
+            } => {
+                let bytes = match payload {
+                    Payload::Nothing => &[],
+                    Payload::Batch(batch) => batch.bytes(),
+                    Payload::Bytes(bytes) => bytes.as_slice(),
+                };
+                let entries = Entries {
+                    nonce: *nonce,
+                    view: *view,
+                    round: *round,
+                    commit: *commit,
+                    bytes,
+                };
+                entries.encode(out);
+            }
+            Self::HigherView(_, view) => HigherView { view: *view }.encode(out),
+            Self::Inspected(_, reply) => reply.encode(out),
+            _ => {}
+        }
+    }
+}
