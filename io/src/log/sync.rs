@@ -1,4 +1,4 @@
-//! What the log asks of the log thread, and what the two share.
+//! Getting the log to disk: what it asks of the log thread, and what the two share.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use standin_core::entry::Index;
 
 use super::segment_file::{self, OpenSegment};
-use super::{LogError, sync_log_dir};
+use super::{LogError, SegmentLog, sync_log_dir};
 
 /// What the log and its requests have in common.
 ///
@@ -66,6 +66,80 @@ impl SyncState {
 
     fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Acquire)
+    }
+}
+
+impl SegmentLog {
+    /// What must be synced for everything appended so far to be on disk, to be handed to
+    /// [`crate::log_thread::LogThread::sync`]; `None` if that has been asked for already.
+    pub fn sync_request(&mut self) -> Option<SyncRequest> {
+        let durable = self.state.durable();
+        self.sealed.retain(|sealed| sealed.last > durable);
+        if self.state.is_failed() || self.requested == self.tip.index {
+            return None;
+        }
+        let mut files = Vec::with_capacity(1);
+        for sealed in self.sealed.iter_mut().filter(|one| !one.is_requested) {
+            sealed.is_requested = true;
+            files.push(Arc::clone(&sealed.file));
+        }
+        files.push(Arc::clone(&self.active));
+        let is_dir_dirty = std::mem::replace(&mut self.is_dir_dirty, false);
+        let dir = is_dir_dirty.then(|| self.paths.log.clone());
+        self.requested = self.tip.index;
+        Some(SyncRequest::new(files, dir, self.tip.index, &self.state))
+    }
+
+    /// Syncs everything appended so far. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`] if it fails, which is final.
+    pub fn sync_now(&mut self) -> Result<(), LogError> {
+        self.check_usable()?;
+        // Also what the log thread is at: it may not be done.
+        let files = self.sealed.iter().map(|sealed| &sealed.file);
+        let files = files.chain([&self.active]).map(Arc::clone).collect();
+        let dir = Some(self.paths.log.clone());
+        let request = SyncRequest::new(files, dir, self.tip.index, &self.state);
+        request.run()?;
+        request.complete().expect("the log was not cut meanwhile");
+        self.sealed.clear();
+        self.requested = self.tip.index;
+        self.is_dir_dirty = false;
+        Ok(())
+    }
+
+    /// What is to be done at every durability level: sync full segments, so that neither they nor
+    /// what a power failure may take grow without bound.
+    pub(crate) fn sync_upkeep(&mut self) -> Option<SyncRequest> {
+        let is_waiting = self.sealed.iter().any(|sealed| !sealed.is_requested);
+        is_waiting.then(|| self.sync_request()).flatten()
+    }
+
+    /// The request for the next segment file, if it is time for one.
+    pub(crate) fn prepare_request(&mut self) -> Option<PrepareRequest> {
+        let here = self.segment().before.index;
+        let is_served = self.next.is_some() || self.state.is_preparing();
+        if is_served || self.next_asked_in == Some(here) || self.state.is_failed() {
+            return None;
+        }
+        // Not before the segment is half full: an idle replica does not take room for two.
+        if self.segment().end < self.config.segment_bytes / 2 {
+            return None;
+        }
+        self.next_asked_in = Some(here);
+        self.state.set_preparing(true);
+        Some(PrepareRequest {
+            path: self.next_path(),
+            segment_bytes: self.config.segment_bytes,
+            state: Arc::clone(&self.state),
+        })
+    }
+
+    /// Takes the segment file that the log thread has prepared.
+    pub fn take_prepared(&mut self, segment: PreparedSegment) {
+        self.state.set_preparing(false);
+        self.next = Some(segment);
     }
 }
 
