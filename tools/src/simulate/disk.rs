@@ -30,8 +30,10 @@
 
 mod content;
 mod directory;
+mod faults;
 mod file;
 mod loss;
+mod nodes;
 mod state;
 mod storage;
 
@@ -89,7 +91,7 @@ impl fmt::Debug for SimDisk {
 /// A copy of a whole disk, to be put back some time later.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    nodes: state::Nodes,
+    nodes: nodes::Nodes,
 }
 
 impl SimDisk {
@@ -184,7 +186,7 @@ impl SimDisk {
 
     /// Replaces the disk by an empty one. The process is dead afterwards.
     pub fn wipe(&self) {
-        self.state().replace(state::Nodes::default());
+        self.state().replace(nodes::Nodes::default());
     }
 
     /// What the disk has been through.

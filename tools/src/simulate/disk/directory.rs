@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use standin_core::random::RandomStream;
 
 use super::content::offset;
-use super::state::NodeId;
+use super::nodes::NodeId;
 use super::{DiskCounts, below};
 
 /// Names, and what they stand for.

@@ -1,266 +1,38 @@
-//! All files and directories of a disk, the faults that wait for it, and what each operation does.
+//! A disk's files and directories, the faults that wait for it, and what each operation does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use standin_core::random::RandomStream;
 
 use super::content::{offset, position};
 use super::directory::Directory;
 use super::file::{Change, File};
-use super::{DiskCounts, SECTOR_BYTES, below};
-
-/// Names a file or a directory, whatever it is called.
-pub(super) type NodeId = u64;
-const ROOT: NodeId = 0;
-
-#[derive(Clone, Debug)]
-enum Node {
-    File(File),
-    Directory(Directory),
-}
-
-/// Everything that is on a disk.
-#[derive(Clone, Debug)]
-pub(super) struct Nodes {
-    by_id: BTreeMap<NodeId, Node>,
-    /// The last id that was given away. None is used twice.
-    last: NodeId,
-}
-
-impl Default for Nodes {
-    fn default() -> Self {
-        let root = Node::Directory(Directory::default());
-        Self {
-            by_id: BTreeMap::from([(ROOT, root)]),
-            last: ROOT,
-        }
-    }
-}
-
-impl Nodes {
-    fn add(&mut self, node: Node) -> NodeId {
-        self.last += 1;
-        self.by_id.insert(self.last, node);
-        self.last
-    }
-
-    fn file(&self, node: NodeId) -> io::Result<&File> {
-        match &self.by_id[&node] {
-            Node::File(file) => Ok(file),
-            Node::Directory(_) => Err(io::ErrorKind::IsADirectory.into()),
-        }
-    }
-
-    fn file_mut(&mut self, node: NodeId) -> io::Result<&mut File> {
-        match self.by_id.get_mut(&node) {
-            Some(Node::File(file)) => Ok(file),
-            _ => Err(io::ErrorKind::IsADirectory.into()),
-        }
-    }
-
-    fn directory(&self, node: NodeId) -> io::Result<&Directory> {
-        match &self.by_id[&node] {
-            Node::Directory(directory) => Ok(directory),
-            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn directory_mut(&mut self, node: NodeId) -> io::Result<&mut Directory> {
-        match self.by_id.get_mut(&node) {
-            Some(Node::Directory(directory)) => Ok(directory),
-            _ => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn find(&self, path: &Path) -> io::Result<NodeId> {
-        let mut node = ROOT;
-        for part in path.components() {
-            match part {
-                Component::RootDir | Component::CurDir => {}
-                Component::Normal(name) => {
-                    let found = self.directory(node)?.find(name);
-                    node = found.ok_or(io::ErrorKind::NotFound)?;
-                }
-                Component::ParentDir | Component::Prefix(_) => {
-                    return Err(io::ErrorKind::Unsupported.into());
-                }
-            }
-        }
-        Ok(node)
-    }
-
-    /// All files that have a name, in the order of their paths.
-    fn files(&self) -> Vec<(PathBuf, NodeId)> {
-        let mut found = Vec::new();
-        let mut directories = vec![(PathBuf::from("/"), ROOT)];
-        while let Some((path, node)) = directories.pop() {
-            let Ok(directory) = self.directory(node) else {
-                found.push((path, node));
-                continue;
-            };
-            let names = directory.names().iter().rev();
-            directories.extend(names.map(|(name, node)| (path.join(name), *node)));
-        }
-        found
-    }
-
-    /// Lets go of what no name leads to any more, and no name that may come back.
-    fn collect(&mut self) {
-        let mut reached = BTreeSet::from([ROOT]);
-        let mut waiting = vec![ROOT];
-        while let Some(node) = waiting.pop() {
-            if let Ok(directory) = self.directory(node) {
-                waiting.extend(directory.nodes().filter(|node| reached.insert(*node)));
-            }
-        }
-        self.by_id.retain(|node, _| reached.contains(node));
-    }
-}
+use super::nodes::{Node, NodeId, Nodes};
+use super::{DiskCounts, below};
 
 /// A disk.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     /// Counts the deaths of the process, so that files that a dead one had open are known.
-    life: u64,
+    pub(super) life: u64,
     /// The directories on which the process holds a lock.
-    locked: BTreeSet<NodeId>,
+    pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
     pub(super) are_names_unordered: bool,
     /// Operations that are still carried out before the process dies, and what to draw from then.
-    stop: Option<(u64, RandomStream)>,
-    is_stopped: bool,
+    pub(super) stop: Option<(u64, RandomStream)>,
+    pub(super) is_stopped: bool,
     /// Syncs that still succeed before one fails, and what to draw from then.
-    sync_failure: Option<(u64, RandomStream)>,
+    pub(super) sync_failure: Option<(u64, RandomStream)>,
     /// Writes that still succeed before one fails.
-    write_failure: Option<u64>,
+    pub(super) write_failure: Option<u64>,
     pub(super) counts: DiskCounts,
 }
 
-/// What the simulator does to a disk.
-impl State {
-    fn end_life(&mut self) {
-        self.life += 1;
-        self.locked.clear();
-        self.stop = None;
-        self.is_stopped = false;
-        self.nodes.collect();
-    }
-
-    pub(super) fn kill(&mut self) {
-        self.end_life();
-    }
-
-    pub(super) fn power_loss(&mut self, random: &mut RandomStream) {
-        self.counts.power_losses += 1;
-        for node in self.nodes.by_id.values_mut() {
-            match node {
-                Node::File(file) => file.lose_power(random, &mut self.counts),
-                Node::Directory(directory) => {
-                    directory.lose_power(self.are_names_unordered, random, &mut self.counts);
-                }
-            }
-        }
-        self.end_life();
-    }
-
-    pub(super) fn evict(&mut self) {
-        for node in self.nodes.by_id.values_mut() {
-            if let Node::File(file) = node {
-                file.evict();
-            }
-        }
-    }
-
-    pub(super) fn stop(&mut self, after: u64, random: RandomStream) {
-        self.stop = Some((after, random));
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped
-    }
-
-    pub(super) fn fail_sync(&mut self, after: u64, random: RandomStream) {
-        self.sync_failure = Some((after, random));
-    }
-
-    pub(super) fn fail_write(&mut self, after: u64) {
-        self.write_failure = Some(after);
-    }
-
-    pub(super) fn used(&self) -> u64 {
-        let lengths = self.nodes.files().into_iter().map(|(_, node)| {
-            let file = self.nodes.file(node);
-            file.map_or(0, |file| file.cached().length())
-        });
-        lengths.sum()
-    }
-
-    pub(super) fn flip_bit(&mut self, path: &Path, bit: u64) -> bool {
-        let node = self.nodes.find(path);
-        let Ok(file) = node.and_then(|node| self.nodes.file_mut(node)) else {
-            return false;
-        };
-        if !file.platter.flip_bit(bit) {
-            return false;
-        }
-        file.evict();
-        self.counts.bits_flipped += 1;
-        true
-    }
-
-    pub(super) fn flip_any_bit(&mut self, random: &mut RandomStream) -> Option<(PathBuf, u64)> {
-        let mut places = self.nodes.files();
-        // Preallocated zeros rot, too, but not as often as there are many of them.
-        let bits = |node: NodeId| {
-            let platter = &self
-                .nodes
-                .file(node)
-                .expect("only files are listed")
-                .platter;
-            platter.length().min(platter.written() + SECTOR_BYTES) * 8
-        };
-        places.retain(|(_, node)| bits(*node) > 0);
-        let total = places.iter().map(|(_, node)| bits(*node)).sum();
-        if total == 0 {
-            return None;
-        }
-        let mut bit = below(random, total);
-        for (path, node) in places {
-            if bit < bits(node) {
-                let is_flipped = self.flip_bit(&path, bit);
-                assert!(is_flipped, "bit {bit} of {}", path.display());
-                return Some((path, bit));
-            }
-            bit -= bits(node);
-        }
-        unreachable!("the bit lies within the total")
-    }
-
-    pub(super) fn snapshot(&self) -> Nodes {
-        let copied = |node: &Node| match node {
-            Node::File(file) => Node::File(file.copied()),
-            Node::Directory(directory) => Node::Directory(directory.copied()),
-        };
-        let by_id = self.nodes.by_id.iter();
-        let mut nodes = Nodes {
-            by_id: by_id.map(|(id, node)| (*id, copied(node))).collect(),
-            last: self.nodes.last,
-        };
-        nodes.collect();
-        nodes
-    }
-
-    pub(super) fn replace(&mut self, nodes: Nodes) {
-        self.nodes = nodes;
-        self.end_life();
-    }
-}
-
-/// What a process does with a disk.
 impl State {
     fn check_alive(&self) -> io::Result<()> {
         if self.is_stopped {

@@ -8,7 +8,7 @@ use standin_io::data_dir::LockError;
 use standin_io::storage::{Storage, StorageFile};
 
 use super::SimDisk;
-use super::state::NodeId;
+use super::nodes::NodeId;
 
 /// An open file of a [`SimDisk`].
 #[derive(Debug)]
