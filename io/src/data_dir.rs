@@ -8,8 +8,9 @@ mod lock;
 mod meta;
 mod replace;
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use standin_core::identity::{BootId, Identity, ReplicaName, StoreId};
@@ -21,7 +22,9 @@ pub use meta::{
     META_BYTES_MAX, META_FORMAT_VERSION, META_HEADER_BYTES, MetaError, QUARANTINE_BYTES_MAX,
     ReplicaMeta,
 };
-pub use replace::{create_dir_durably, replace_file, sync_dir};
+pub use replace::{create_dir_durably, replace_file};
+
+use crate::storage::{OsStorage, Storage};
 
 /// The directory of log segments inside a data directory.
 pub const LOG_DIR: &str = "log";
@@ -118,22 +121,39 @@ pub enum DataDirError {
 
 /// A replica's data directory, held exclusively while this value lives.
 #[derive(Debug)]
-pub struct DataDir {
+pub struct DataDir<S: Storage = OsStorage> {
+    storage: S,
     path: PathBuf,
     /// What is on disk.
     meta: ReplicaMeta,
     /// A write of the meta file failed: what is on disk is unknown, and nothing more is written.
     is_failed: bool,
-    _lock: DirLock,
+    _lock: S::Lock,
 }
 
 impl DataDir {
+    /// [`DataDir::open_in`] the operating system's files.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn open(
+        path: &Path,
+        name: &ReplicaName,
+        machine: &MachineId,
+        fresh_store: StoreId,
+    ) -> Result<(Self, bool), DataDirError> {
+        Self::open_in(OsStorage, path, name, machine, fresh_store)
+    }
+}
+
+impl<S: Storage> DataDir<S> {
     /// Opens the data directory at `path`, creating and formatting it as store `fresh_store` if it
     /// is absent or empty. The flag says whether it was formatted just now.
     ///
     /// # Errors
     /// [`DataDirError`] if it is held by another process, is not this replica's, or is damaged.
-    pub fn open(
+    pub fn open_in(
+        storage: S,
         path: &Path,
         name: &ReplicaName,
         machine: &MachineId,
@@ -146,22 +166,23 @@ impl DataDir {
                 source,
             }
         };
-        create_dir_durably(path).map_err(failed("creating it"))?;
+        create_dir_durably(&storage, path).map_err(failed("creating it"))?;
         // Nothing is written, not even a lock file, into a directory that is someone else's.
-        if !path.join(META_FILE).exists() {
-            refuse_foreign_files(path)?;
+        if !storage.exists(&path.join(META_FILE)) {
+            refuse_foreign_files(&storage, path)?;
         }
-        let lock = DirLock::take(path).map_err(|error| match error {
+        let lock = storage.lock(path).map_err(|error| match error {
             LockError::Held { pid } => DataDirError::Held {
                 path: path.to_owned(),
                 holder: lock::holder(pid),
             },
             LockError::Io(source) => failed("locking it")(source),
         })?;
-        let found = read_meta(path)?;
+        let found = read_meta(&storage, path)?;
         let is_fresh = found.is_none();
         let meta = found.unwrap_or_else(|| ReplicaMeta::fresh(name, fresh_store, machine));
         let mut dir = Self {
+            storage,
             path: path.to_owned(),
             meta,
             is_failed: false,
@@ -197,7 +218,7 @@ impl DataDir {
 
     /// A directory that lost its log must not pass for one that never had any.
     fn check_log(&self) -> Result<(), DataDirError> {
-        if self.meta.has_log && !has_segments(&self.path) {
+        if self.meta.has_log && !has_segments(&self.storage, &self.path) {
             return Err(DataDirError::LogLost {
                 path: self.path.clone(),
                 view: self.meta.adopted,
@@ -249,10 +270,10 @@ impl DataDir {
             ));
         }
         meta.bound_quarantine();
-        meta.has_log = meta.has_log || has_segments(&self.path);
+        meta.has_log = meta.has_log || has_segments(&self.storage, &self.path);
         // Until it is known to be done it counts as failed.
         self.is_failed = true;
-        replace_file(&self.path.join(META_FILE), &meta.encode())?;
+        replace_file(&self.storage, &self.path.join(META_FILE), &meta.encode())?;
         self.is_failed = false;
         self.meta = meta;
         Ok(())
@@ -286,14 +307,13 @@ impl DataDir {
     }
 }
 
-fn refuse_foreign_files(path: &Path) -> Result<(), DataDirError> {
+fn refuse_foreign_files(storage: &impl Storage, path: &Path) -> Result<(), DataDirError> {
     let failed = |source| DataDirError::Io {
         path: path.to_owned(),
         doing: "listing it",
         source,
     };
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
+    for name in storage.list(path).map_err(failed)? {
         if !UNFORMATTED_MAY_HOLD.iter().any(|known| name == *known) {
             return Err(DataDirError::NotOurs {
                 path: path.to_owned(),
@@ -304,22 +324,18 @@ fn refuse_foreign_files(path: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
-fn read_meta(path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
+fn read_meta(storage: &impl Storage, path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
     let failed = |source| DataDirError::Io {
         path: path.to_owned(),
         doing: "reading its meta file",
         source,
     };
-    let file = match fs::File::open(path.join(META_FILE)) {
-        Ok(file) => file,
+    let bytes_max = u64::try_from(META_BYTES_MAX).expect("it is small") + 1;
+    let bytes = match storage.read(&path.join(META_FILE), bytes_max) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mut bytes = Vec::new();
-    let bytes_max = u64::try_from(META_BYTES_MAX).expect("it is small") + 1;
-    file.take(bytes_max)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
     let meta = ReplicaMeta::decode(&bytes).map_err(|source| DataDirError::BadMeta {
         path: path.to_owned(),
         source,
@@ -328,11 +344,10 @@ fn read_meta(path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
 }
 
 /// Whether there is a log. One that cannot be listed counts as none.
-fn has_segments(path: &Path) -> bool {
-    fs::read_dir(path.join(LOG_DIR)).is_ok_and(|entries| {
-        let mut names = entries.flatten().map(|entry| entry.file_name());
-        names.any(|name| name.to_string_lossy().ends_with(SEGMENT_SUFFIX))
-    })
+fn has_segments(storage: &impl Storage, path: &Path) -> bool {
+    let is_segment = |name: &OsString| name.to_string_lossy().ends_with(SEGMENT_SUFFIX);
+    let names = storage.list(&path.join(LOG_DIR));
+    names.is_ok_and(|names| names.iter().any(is_segment))
 }
 
 /// The machine's boot, as the kernel names it.

@@ -10,3 +10,4 @@ pub mod log_limit;
 pub mod log_thread;
 pub mod net;
 pub mod signals;
+pub mod storage;

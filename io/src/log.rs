@@ -10,8 +10,6 @@ mod recovery;
 mod segment_file;
 mod sync;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +22,8 @@ use segment_file::{ENTRIES_AT, OpenSegment, Segment};
 use sync::SyncState;
 pub use sync::{PrepareRequest, PreparedSegment, SyncRequest};
 
-use crate::data_dir::{CUT_DIR, LOG_DIR, create_dir_durably, sync_dir};
+use crate::data_dir::{CUT_DIR, LOG_DIR, create_dir_durably};
+use crate::storage::{OsStorage, Storage, StorageFile};
 
 /// Length to which a segment file is preallocated unless configured otherwise, in bytes.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -99,8 +98,8 @@ struct Paths {
 
 /// A full segment that may not be on disk yet.
 #[derive(Debug)]
-struct Sealed {
-    file: Arc<OpenSegment>,
+struct Sealed<S: Storage> {
+    file: Arc<OpenSegment<S>>,
     /// Its last entry.
     last: Index,
     /// A sync of it has been asked for.
@@ -109,19 +108,20 @@ struct Sealed {
 
 /// The log of one replica.
 #[derive(Debug)]
-pub struct SegmentLog {
+pub struct SegmentLog<S: Storage = OsStorage> {
+    storage: S,
     paths: Paths,
     ids: SegmentIds,
     config: LogConfig,
     /// All segments, in order; the last is the one in use. Never empty.
     segments: Vec<Segment>,
     /// The file of the segment in use.
-    active: Arc<OpenSegment>,
+    active: Arc<OpenSegment<S>>,
     /// Full segments whose entries are not all known to be on disk. Bounded by
     /// [`SegmentLog::upkeep`], which has them synced at every durability level.
-    sealed: Vec<Sealed>,
+    sealed: Vec<Sealed<S>>,
     /// The next segment file, if it is ready.
-    next: Option<PreparedSegment>,
+    next: Option<PreparedSegment<S>>,
     /// The segment in which the next one was last asked for, by the entry before it: it is asked
     /// for once per segment, so that a full disk is not asked again and again.
     next_asked_in: Option<Index>,
@@ -136,6 +136,23 @@ pub struct SegmentLog {
 }
 
 impl SegmentLog {
+    /// [`SegmentLog::open_in`] the operating system's files.
+    ///
+    /// # Errors
+    /// See there.
+    ///
+    /// # Panics
+    /// If `config` is out of bounds.
+    pub fn open(
+        dir: &Path,
+        ids: SegmentIds,
+        config: LogConfig,
+    ) -> Result<(Self, Recovered), LogError> {
+        Self::open_in(OsStorage, dir, ids, config)
+    }
+}
+
+impl<S: Storage> SegmentLog<S> {
     /// Opens the log in data directory `dir` (segments in `dir/log/`), reading and checking all of
     /// it; an absent log is created. When this returns, everything recovered is on disk.
     ///
@@ -145,7 +162,8 @@ impl SegmentLog {
     ///
     /// # Panics
     /// If `config` is out of bounds.
-    pub fn open(
+    pub fn open_in(
+        storage: S,
         dir: &Path,
         ids: SegmentIds,
         config: LogConfig,
@@ -156,12 +174,13 @@ impl SegmentLog {
             cut: dir.join(CUT_DIR),
         };
         for dir in [&paths.log, &paths.cut] {
-            create_dir_durably(dir).map_err(LogError::io("creating", dir))?;
+            create_dir_durably(&storage, dir).map_err(LogError::io("creating", dir))?;
         }
-        let found = recovery::recover(&paths, &ids, config)?;
+        let found = recovery::recover(&storage, &paths, &ids, config)?;
         let recovered = found.recovered;
         let log = Self {
-            active: OpenSegment::open(&found.segments[found.segments.len() - 1].path)?,
+            active: OpenSegment::open(&storage, &found.segments[found.segments.len() - 1].path)?,
+            storage,
             segments: found.segments,
             sealed: Vec::new(),
             next: None,
@@ -245,7 +264,7 @@ impl SegmentLog {
             // serves the roll after this one.
             None => {
                 let path = self.next_path();
-                let file = segment_file::create(&path, self.config.segment_bytes)?;
+                let file = segment_file::create(&self.storage, &path, self.config.segment_bytes)?;
                 PreparedSegment { path, file }
             }
         };
@@ -255,7 +274,9 @@ impl SegmentLog {
             .file
             .write_all_at(&segment_file::header(&self.ids, self.tip), 0)
             .map_err(LogError::io("writing", &ready.path))?;
-        fs::rename(&ready.path, &path).map_err(LogError::io("naming", &path))?;
+        self.storage
+            .rename(&ready.path, &path)
+            .map_err(LogError::io("naming", &path))?;
         self.is_dir_dirty = true;
         let file = ready.file;
         let opened = Arc::new(OpenSegment {
@@ -292,78 +313,6 @@ impl SegmentLog {
         Ok(self.tip)
     }
 
-    /// What must be synced for everything appended so far to be on disk, to be handed to
-    /// [`crate::log_thread::LogThread::sync`]; `None` if that has been asked for already.
-    pub fn sync_request(&mut self) -> Option<SyncRequest> {
-        let durable = self.state.durable();
-        self.sealed.retain(|sealed| sealed.last > durable);
-        if self.state.is_failed() || self.requested == self.tip.index {
-            return None;
-        }
-        let mut files = Vec::with_capacity(1);
-        for sealed in self.sealed.iter_mut().filter(|one| !one.is_requested) {
-            sealed.is_requested = true;
-            files.push(Arc::clone(&sealed.file));
-        }
-        files.push(Arc::clone(&self.active));
-        let is_dir_dirty = std::mem::replace(&mut self.is_dir_dirty, false);
-        let dir = is_dir_dirty.then(|| self.paths.log.clone());
-        self.requested = self.tip.index;
-        Some(SyncRequest::new(files, dir, self.tip.index, &self.state))
-    }
-
-    /// Syncs everything appended so far. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`LogError`] if it fails, which is final.
-    pub fn sync_now(&mut self) -> Result<(), LogError> {
-        self.check_usable()?;
-        // Also what the log thread is at: it may not be done.
-        let files = self.sealed.iter().map(|sealed| &sealed.file);
-        let files = files.chain([&self.active]).map(Arc::clone).collect();
-        let dir = Some(self.paths.log.clone());
-        let request = SyncRequest::new(files, dir, self.tip.index, &self.state);
-        request.run()?;
-        request.complete().expect("the log was not cut meanwhile");
-        self.sealed.clear();
-        self.requested = self.tip.index;
-        self.is_dir_dirty = false;
-        Ok(())
-    }
-
-    /// What is to be done at every durability level: sync full segments, so that neither they nor
-    /// what a power failure may take grow without bound.
-    pub(crate) fn sync_upkeep(&mut self) -> Option<SyncRequest> {
-        let is_waiting = self.sealed.iter().any(|sealed| !sealed.is_requested);
-        is_waiting.then(|| self.sync_request()).flatten()
-    }
-
-    /// The request for the next segment file, if it is time for one.
-    pub(crate) fn prepare_request(&mut self) -> Option<PrepareRequest> {
-        let here = self.segment().before.index;
-        let is_served = self.next.is_some() || self.state.is_preparing();
-        if is_served || self.next_asked_in == Some(here) || self.state.is_failed() {
-            return None;
-        }
-        // Not before the segment is half full: an idle replica does not take room for two.
-        if self.segment().end < self.config.segment_bytes / 2 {
-            return None;
-        }
-        self.next_asked_in = Some(here);
-        self.state.set_preparing(true);
-        Some(PrepareRequest {
-            path: self.next_path(),
-            segment_bytes: self.config.segment_bytes,
-            state: Arc::clone(&self.state),
-        })
-    }
-
-    /// Takes the segment file that the log thread has prepared.
-    pub fn take_prepared(&mut self, segment: PreparedSegment) {
-        self.state.set_preparing(false);
-        self.next = Some(segment);
-    }
-
     /// The log's end.
     #[must_use]
     pub fn tip(&self) -> LogTip {
@@ -395,8 +344,8 @@ impl SegmentLog {
         let entries = if number + 1 == self.segments.len() {
             segment.read(&self.active.file, from, bytes_max)?
         } else {
-            let file = File::open(&segment.path).map_err(LogError::io("opening", &segment.path))?;
-            segment.read(&file, from, bytes_max)?
+            let opened = OpenSegment::open(&self.storage, &segment.path)?;
+            segment.read(&opened.file, from, bytes_max)?
         };
         Ok(entries.bytes)
     }
@@ -416,8 +365,8 @@ impl SegmentLog {
 }
 
 /// Syncs the log's directory.
-fn sync_log_dir(dir: &Path) -> Result<(), LogError> {
-    sync_dir(dir).map_err(LogError::io("syncing", dir))
+fn sync_log_dir(storage: &impl Storage, dir: &Path) -> Result<(), LogError> {
+    storage.sync_dir(dir).map_err(LogError::io("syncing", dir))
 }
 
 #[cfg(test)]

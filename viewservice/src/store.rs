@@ -3,19 +3,14 @@
 //! `DIR/lock` is held while the process lives, `DIR/state` holds [`StoredState`] and is replaced as a
 //! whole, `DIR/cluster` names the cluster and is written once, after the first state. A directory
 //! that has the mark and no state has lost it, and never passes for a new one.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "a shell: keeping the state in files is what it is for"
-)]
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use standin_core::identity::ClusterId;
 use standin_core::view::ViewRecord;
-use standin_io::data_dir::{DirLock, LockError, create_dir_durably, replace_file};
+use standin_io::data_dir::{LockError, create_dir_durably, replace_file};
+use standin_io::storage::{OsStorage, Storage};
 
 use crate::stored::{STATE_BYTES_MAX, StateError, StoredState};
 
@@ -93,58 +88,70 @@ pub enum StoreError {
 
 /// The stored state, and the directory that it is in, held exclusively while this value lives.
 #[derive(Debug)]
-pub struct FileStore {
+pub struct FileStore<S: Storage = OsStorage> {
+    storage: S,
     path: PathBuf,
     /// What is on disk.
     state: StoredState,
     /// A write failed: what is on disk is unknown, and nothing more is written.
     is_failed: bool,
-    _lock: DirLock,
+    _lock: S::Lock,
 }
 
 impl FileStore {
+    /// [`FileStore::open_in`] the operating system's files.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn open(path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
+        Self::open_in(OsStorage, path, fresh)
+    }
+}
+
+impl<S: Storage> FileStore<S> {
     /// Opens the data directory at `path`. One that is absent or empty is created and formatted for
     /// the cluster `fresh`.
     ///
     /// # Errors
     /// [`StoreError`] if it is held by another process, is something else's, or is damaged.
-    pub fn open(path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
+    pub fn open_in(storage: S, path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
         let io = |doing| io_error(path, doing);
-        create_dir_durably(path).map_err(io("creating it"))?;
+        create_dir_durably(&storage, path).map_err(io("creating it"))?;
         // Nothing is written, not even a lock file, into a directory that is someone else's. One that
         // has a lock file may be one that is being formatted.
-        if !path.join(STATE_FILE).exists() && !path.join(LOCK_FILE).exists() {
-            check_unformatted(path)?;
+        if !storage.exists(&path.join(STATE_FILE)) && !storage.exists(&path.join(LOCK_FILE)) {
+            check_unformatted(&storage, path)?;
         }
-        let lock = DirLock::take(path).map_err(|source| match source {
+        let lock = storage.lock(path).map_err(|source| match source {
             LockError::Io(source) => io("locking it")(source),
             source => StoreError::Held {
                 path: path.to_owned(),
                 source,
             },
         })?;
-        let bytes = read_state(path).map_err(io("reading its state file"))?;
+        let bytes = read_state(&storage, path).map_err(io("reading its state file"))?;
         let state = match bytes {
             Some(bytes) => StoredState::decode(&bytes).map_err(|source| StoreError::Damaged {
                 path: path.to_owned(),
                 source,
             })?,
             None => {
-                check_unformatted(path)?;
+                check_unformatted(&storage, path)?;
                 StoredState::new(fresh)
             }
         };
         let mut store = Self {
+            storage,
             path: path.to_owned(),
             state: state.clone(),
             is_failed: false,
             _lock: lock,
         };
-        if !path.join(CLUSTER_FILE).exists() {
+        if !store.storage.exists(&path.join(CLUSTER_FILE)) {
             store.store(&state)?;
             // Only after the state: a mark alone means that the state was lost.
             let text = format!("{}\n", state.cluster);
-            replace_file(&path.join(CLUSTER_FILE), text.as_bytes())
+            replace_file(&store.storage, &path.join(CLUSTER_FILE), text.as_bytes())
                 .map_err(io("writing its cluster file"))?;
         }
         Ok(store)
@@ -172,7 +179,7 @@ impl FileStore {
         );
         // Until the write is known to be done.
         self.is_failed = true;
-        replace_file(&self.path.join(STATE_FILE), &state.encode())
+        replace_file(&self.storage, &self.path.join(STATE_FILE), &state.encode())
             .map_err(io_error(&self.path, "writing its state file"))?;
         self.is_failed = false;
         self.state = state.clone();
@@ -187,26 +194,22 @@ impl FileStore {
 }
 
 /// The state file's bytes, but not many more than it may have; `None` if there is no such file.
-fn read_state(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path.join(STATE_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    let most = u64::try_from(STATE_BYTES_MAX).expect("it is small") + 1;
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+fn read_state(storage: &impl Storage, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let bytes_max = u64::try_from(STATE_BYTES_MAX).expect("it is small") + 1;
+    match storage.read(&path.join(STATE_FILE), bytes_max) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some),
+    }
 }
 
 /// Checks that a directory without a state never had one, and is nobody else's.
-fn check_unformatted(path: &Path) -> Result<(), StoreError> {
+fn check_unformatted(storage: &impl Storage, path: &Path) -> Result<(), StoreError> {
     let io = |doing| io_error(path, doing);
-    if path.join(CLUSTER_FILE).exists() {
+    if storage.exists(&path.join(CLUSTER_FILE)) {
         let path = path.to_owned();
         return Err(StoreError::Lost { path });
     }
-    for entry in fs::read_dir(path).map_err(io("listing it"))? {
-        let name = entry.map_err(io("listing it"))?.file_name();
+    for name in storage.list(path).map_err(io("listing it"))? {
         if UNFORMATTED_MAY_HOLD.iter().all(|may| name != *may) {
             return Err(StoreError::NotOurs {
                 path: path.to_owned(),

@@ -5,9 +5,7 @@
 //! beginning of the log; then the segment that holds the new end is truncated and filled with zeros
 //! again. Until that is on disk the log is merely longer, and will be cut again.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::Path;
 
 use standin_core::entry::{Entry, Index, LogTip};
@@ -15,12 +13,13 @@ use standin_core::entry::{Entry, Index, LogTip};
 use super::segment_file::{self, OpenSegment, Segment};
 use super::{CUT_TAILS_MAX, LogError, SegmentLog, sync_log_dir};
 use crate::data_dir::SEGMENT_SUFFIX;
+use crate::storage::{Storage, StorageFile};
 
 /// How much of a tail is copied at a time, in bytes.
 const COPY_BYTES: u64 = 1 << 20;
 
 /// Cuts off everything after `after`, which lies before the log's end.
-pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
+pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(), LogError> {
     let (tip, end) = find_end(log, after)?;
     let target = log.segment_of(after);
     save_tail(log, tip, target, end)?;
@@ -30,7 +29,7 @@ pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
     remove_beyond(log, target)?;
     let segment = &mut log.segments[target];
     if log.active.path != segment.path {
-        log.active = OpenSegment::open(&segment.path)?;
+        log.active = OpenSegment::open(&log.storage, &segment.path)?;
     }
     log.active.truncate(end, log.config.segment_bytes)?;
     segment.cut(end);
@@ -42,23 +41,28 @@ pub(super) fn cut(log: &mut SegmentLog, after: Index) -> Result<(), LogError> {
 
 /// Removes the segments behind `target`, the last one first and each durably before the next: a log
 /// without its last segments is whole, a log without one in the middle is damaged.
-pub(super) fn remove_beyond(log: &mut SegmentLog, target: usize) -> Result<(), LogError> {
+pub(super) fn remove_beyond<S: Storage>(
+    log: &mut SegmentLog<S>,
+    target: usize,
+) -> Result<(), LogError> {
     for segment in log.segments.drain(target + 1..).rev() {
-        fs::remove_file(&segment.path).map_err(LogError::io("removing", &segment.path))?;
-        sync_log_dir(&log.paths.log)?;
+        log.storage
+            .remove(&segment.path)
+            .map_err(LogError::io("removing", &segment.path))?;
+        sync_log_dir(&log.storage, &log.paths.log)?;
     }
     Ok(())
 }
 
 /// The log's end if `after` were its last entry, and the byte at which that entry's segment then
 /// ends.
-fn find_end(log: &SegmentLog, after: Index) -> Result<(LogTip, u64), LogError> {
+fn find_end<S: Storage>(log: &SegmentLog<S>, after: Index) -> Result<(LogTip, u64), LogError> {
     let segment = &log.segments[log.segment_of(after)];
     if after == Index::ZERO {
         return Ok((LogTip::default(), segment_file::ENTRIES_AT));
     }
-    let file = File::open(&segment.path).map_err(LogError::io("opening", &segment.path))?;
-    let found = segment.read(&file, after, 0)?;
+    let opened = OpenSegment::open(&log.storage, &segment.path)?;
+    let found = segment.read(&opened.file, after, 0)?;
     let tip = Entry::decode(&found.bytes)
         .expect("what was read was checked")
         .tip();
@@ -67,48 +71,66 @@ fn find_end(log: &SegmentLog, after: Index) -> Result<(LogTip, u64), LogError> {
 }
 
 /// Keeps what will be cut off, as a segment file of its own that follows `tip`.
-fn save_tail(log: &SegmentLog, tip: LogTip, target: usize, end: u64) -> Result<(), LogError> {
+fn save_tail<S: Storage>(
+    log: &SegmentLog<S>,
+    tip: LogTip,
+    target: usize,
+    end: u64,
+) -> Result<(), LogError> {
     let dir = &log.paths.cut;
     let failed = || LogError::io("saving a cut tail in", dir);
-    let mut kept = list_tails(dir).map_err(failed())?;
+    let mut kept = list_tails(&log.storage, dir).map_err(failed())?;
     let number = kept.last().map_or(1, |(number, _)| number + 1);
     while kept.len() >= CUT_TAILS_MAX {
         let (_, name) = kept.remove(0);
-        fs::remove_file(dir.join(name)).map_err(failed())?;
+        log.storage.remove(&dir.join(name)).map_err(failed())?;
     }
     let (first, last) = (tip.index.next(), log.tip.index);
     let path = dir.join(format!("{number:06}-{first}-{last}{SEGMENT_SUFFIX}"));
-    let mut out = File::create(&path).map_err(failed())?;
-    out.write_all(&segment_file::header(&log.ids, tip))
+    let out = log.storage.create(&path).map_err(failed())?;
+    out.write_all_at(&segment_file::header(&log.ids, tip), 0)
         .map_err(failed())?;
-    copy(&log.segments[target], end, &mut out)?;
-    for segment in &log.segments[target + 1..] {
-        copy(segment, segment_file::ENTRIES_AT, &mut out)?;
+    let mut to = segment_file::ENTRIES_AT;
+    for (number, segment) in log.segments.iter().enumerate().skip(target) {
+        let from = if number == target {
+            end
+        } else {
+            segment_file::ENTRIES_AT
+        };
+        copy(&log.storage, segment, from, &out, to)?;
+        to += segment.end - from;
     }
     out.sync_all().map_err(failed())?;
-    sync_log_dir(dir)
+    sync_log_dir(&log.storage, dir)
 }
 
-/// Appends a segment's bytes from `from` to its end.
-fn copy(segment: &Segment, from: u64, out: &mut File) -> Result<(), LogError> {
+/// Copies a segment's bytes from `from` to its end, to byte `to` of `out`.
+fn copy<S: Storage>(
+    storage: &S,
+    segment: &Segment,
+    from: u64,
+    out: &S::File,
+    to: u64,
+) -> Result<(), LogError> {
     let failed = || LogError::io("copying the tail of", &segment.path);
-    let file = File::open(&segment.path).map_err(failed())?;
+    let file = storage.open(&segment.path).map_err(failed())?;
     let mut at = from;
     while at < segment.end {
         let bytes = COPY_BYTES.min(segment.end - at);
         let mut buffer = vec![0; usize::try_from(bytes).expect("it is a constant")];
         file.read_exact_at(&mut buffer, at).map_err(failed())?;
-        out.write_all(&buffer).map_err(failed())?;
+        out.write_all_at(&buffer, to + (at - from))
+            .map_err(failed())?;
         at += bytes;
     }
     Ok(())
 }
 
 /// The tails that are kept: their numbers and names, oldest first.
-fn list_tails(dir: &Path) -> io::Result<Vec<(u64, String)>> {
+fn list_tails(storage: &impl Storage, dir: &Path) -> io::Result<Vec<(u64, String)>> {
     let mut tails = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let Ok(name) = entry?.file_name().into_string() else {
+    for name in storage.list(dir)? {
+        let Ok(name) = name.into_string() else {
             continue;
         };
         let number = name.split('-').next().and_then(|text| text.parse().ok());

@@ -3,9 +3,6 @@
 //! First everything is read and judged, by the table in `docs/format.md`; only when the verdict is
 //! that the log is good, or good but for its very end, is anything changed.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use standin_core::entry::{EntryError, Index, LogTip, ViewStarts};
@@ -13,6 +10,7 @@ use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, scan};
 
 use super::segment_file::{self, OpenSegment, Segment};
 use super::{LogConfig, LogError, NEXT_PREFIX, Paths, Recovered, SegmentIds, Torn, sync_log_dir};
+use crate::storage::{Storage, StorageFile};
 
 /// A log that was found to be good, and what is known of it.
 pub(super) struct Found {
@@ -22,26 +20,34 @@ pub(super) struct Found {
 
 /// Reads the log, repairs its end if need be, and syncs it.
 pub(super) fn recover(
+    storage: &impl Storage,
     paths: &Paths,
     ids: &SegmentIds,
     config: LogConfig,
 ) -> Result<Found, LogError> {
-    let mut files = list(&paths.log)?;
-    let dropped = drop_unwritten(&mut files)?;
-    let mut found = read_all(&files, ids)?;
+    let mut files = list(storage, &paths.log)?;
+    let dropped = drop_unwritten(storage, &mut files)?;
+    let mut found = read_all(storage, &files, ids)?;
     for path in &dropped {
-        fs::remove_file(path).map_err(LogError::io("removing", path))?;
+        storage
+            .remove(path)
+            .map_err(LogError::io("removing", path))?;
     }
-    remove_prepared(&paths.log)?;
+    remove_prepared(storage, &paths.log)?;
     if found.segments.is_empty() {
-        found.segments.push(create_first(paths, ids, config)?);
+        found
+            .segments
+            .push(create_first(storage, paths, ids, config)?);
     }
     let last = found.segments.len() - 1;
     for (number, segment) in found.segments.iter().enumerate() {
-        let opened = OpenSegment::open(&segment.path)?;
+        let opened = OpenSegment::open(storage, &segment.path)?;
         // A crash while the log was being cut may have left the file shorter than it should be.
         let is_short = number == last
-            && file_bytes(&opened).map_err(LogError::io("reading", &segment.path))?
+            && opened
+                .file
+                .length()
+                .map_err(LogError::io("reading", &segment.path))?
                 < config.segment_bytes;
         if number == last && (found.recovered.torn.is_some() || is_short) {
             opened.truncate(segment.end, config.segment_bytes)?;
@@ -49,24 +55,18 @@ pub(super) fn recover(
         // What was read may have come from the page cache alone. From here on it counts as on disk.
         opened.sync()?;
     }
-    sync_log_dir(&paths.log)?;
+    sync_log_dir(storage, &paths.log)?;
     Ok(found)
 }
 
-fn file_bytes(segment: &OpenSegment) -> io::Result<u64> {
-    Ok(segment.file.metadata()?.len())
-}
-
 /// The segment files, in order.
-fn list(dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
+fn list(storage: &impl Storage, dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
     let failed = || LogError::io("listing", dir);
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        let name = entry.file_name();
+    for name in storage.list(dir).map_err(failed())? {
         let first = name.to_str().and_then(segment_file::first_of_name);
         if let Some(first) = first {
-            files.push((first, entry.path()));
+            files.push((first, dir.join(name)));
         }
     }
     files.sort();
@@ -77,10 +77,13 @@ fn list(dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
 /// a whole entry. They were made by a roll whose bytes the disk never saw. The first file is never
 /// one: the header of a log's first segment is on disk before it is named, and a log must not come
 /// to look as if it had never been.
-fn drop_unwritten(files: &mut Vec<(Index, PathBuf)>) -> Result<Vec<PathBuf>, LogError> {
+fn drop_unwritten(
+    storage: &impl Storage,
+    files: &mut Vec<(Index, PathBuf)>,
+) -> Result<Vec<PathBuf>, LogError> {
     let mut dropped = Vec::new();
     while let [_, .., (_, path)] = files.as_slice() {
-        let bytes = fs::read(path).map_err(LogError::io("reading", path))?;
+        let bytes = read(storage, path)?;
         if !is_unwritten(&bytes) {
             break;
         }
@@ -102,8 +105,18 @@ fn is_unwritten(bytes: &[u8]) -> bool {
     is_torn_header && scan.bytes == 0 && !matches!(scan.end, ScanEnd::Damaged(_))
 }
 
+fn read(storage: &impl Storage, path: &Path) -> Result<Vec<u8>, LogError> {
+    storage
+        .read(path, u64::MAX)
+        .map_err(LogError::io("reading", path))
+}
+
 /// Reads and judges all segments.
-fn read_all(files: &[(Index, PathBuf)], ids: &SegmentIds) -> Result<Found, LogError> {
+fn read_all(
+    storage: &impl Storage,
+    files: &[(Index, PathBuf)],
+    ids: &SegmentIds,
+) -> Result<Found, LogError> {
     let mut found = Found {
         segments: Vec::with_capacity(files.len()),
         recovered: Recovered {
@@ -122,7 +135,7 @@ fn read_all(files: &[(Index, PathBuf)], ids: &SegmentIds) -> Result<Found, LogEr
                 source: torn.why,
             });
         }
-        let bytes = fs::read(path).map_err(LogError::io("reading", path))?;
+        let bytes = read(storage, path)?;
         check_header(path, &bytes, *first, ids, found.recovered.tip)?;
         read_entries(path, &bytes[segment_file::HEADER_BYTES..], &mut found)?;
     }
@@ -215,27 +228,32 @@ fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogE
 }
 
 /// Makes the first segment of a log. It gets its name when its header is on disk.
-fn create_first(paths: &Paths, ids: &SegmentIds, config: LogConfig) -> Result<Segment, LogError> {
+fn create_first(
+    storage: &impl Storage,
+    paths: &Paths,
+    ids: &SegmentIds,
+    config: LogConfig,
+) -> Result<Segment, LogError> {
     let tip = LogTip::default();
     let beside = paths.log.join(format!("{NEXT_PREFIX}0"));
     let path = paths.log.join(segment_file::segment_name(tip.index.next()));
-    let file = segment_file::create(&beside, config.segment_bytes)?;
+    let file = segment_file::create(storage, &beside, config.segment_bytes)?;
     let failed = || LogError::io("creating", &path);
     file.write_all_at(&segment_file::header(ids, tip), 0)
         .map_err(failed())?;
     file.sync_all().map_err(failed())?;
-    fs::rename(&beside, &path).map_err(failed())?;
+    storage.rename(&beside, &path).map_err(failed())?;
     Ok(Segment::new(path.clone(), tip))
 }
 
 /// Removes segment files that were being prepared.
-fn remove_prepared(dir: &Path) -> Result<(), LogError> {
-    let failed = || LogError::io("listing", dir);
-    for entry in fs::read_dir(dir).map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        if entry.file_name().to_string_lossy().starts_with(NEXT_PREFIX) {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
+fn remove_prepared(storage: &impl Storage, dir: &Path) -> Result<(), LogError> {
+    for name in storage.list(dir).map_err(LogError::io("listing", dir))? {
+        if name.to_string_lossy().starts_with(NEXT_PREFIX) {
+            let path = dir.join(name);
+            storage
+                .remove(&path)
+                .map_err(LogError::io("removing", &path))?;
         }
     }
     Ok(())

@@ -1,18 +1,14 @@
 //! One segment: its file, and what is known of it in memory.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::fcntl::posix_fallocate;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 use super::{LogError, SegmentIds};
 use crate::data_dir::SEGMENT_SUFFIX;
+use crate::storage::{Storage, StorageFile};
 
 /// Where entries begin in a segment file, in bytes.
 pub(super) const HEADER_BYTES: usize = SEGMENT_HEADER_BYTES;
@@ -38,19 +34,15 @@ pub(super) fn first_of_name(name: &str) -> Option<Index> {
 
 /// A segment file that is open for writing, shared with the log thread.
 #[derive(Debug)]
-pub(crate) struct OpenSegment {
+pub(crate) struct OpenSegment<S: Storage> {
     pub(crate) path: PathBuf,
-    pub(crate) file: File,
+    pub(crate) file: S::File,
 }
 
-impl OpenSegment {
+impl<S: Storage> OpenSegment<S> {
     /// Opens an existing segment file.
-    pub(super) fn open(path: &Path) -> Result<Arc<Self>, LogError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(LogError::io("opening", path))?;
+    pub(super) fn open(storage: &S, path: &Path) -> Result<Arc<Self>, LogError> {
+        let file = storage.open(path).map_err(LogError::io("opening", path))?;
         let path = path.to_owned();
         Ok(Arc::new(Self { path, file }))
     }
@@ -69,35 +61,22 @@ impl OpenSegment {
         self.file.set_len(end).map_err(failed())?;
         // Synced before it grows again, so that no order of writing back can bring the old bytes up.
         self.file.sync_all().map_err(failed())?;
-        preallocate(&self.file, segment_bytes).map_err(failed())?;
+        self.file.allocate(segment_bytes).map_err(failed())?;
         self.file.sync_all().map_err(failed())
     }
 }
 
-/// Reserves room for a segment of `bytes` bytes, which reads as zeros where nothing was written.
-pub(super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
-    let length = i64::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
-    loop {
-        match posix_fallocate(file, 0, length) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 /// Creates a preallocated file without a header at `path`.
-pub(super) fn create(path: &Path, bytes: u64) -> Result<File, LogError> {
+pub(super) fn create<S: Storage>(
+    storage: &S,
+    path: &Path,
+    bytes: u64,
+) -> Result<S::File, LogError> {
     let failed = || LogError::io("making room for", path);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(failed())?;
-    preallocate(&file, bytes).map_err(|error| {
+    let file = storage.create_new(path).map_err(failed())?;
+    file.allocate(bytes).map_err(|error| {
         // Best effort: the name is not one that recovery takes for a segment.
-        let _ = std::fs::remove_file(path);
+        let _ = storage.remove(path);
         failed()(error)
     })?;
     Ok(file)
@@ -160,7 +139,7 @@ impl Segment {
     /// about `bytes_max` bytes at most.
     pub(super) fn read(
         &self,
-        file: &File,
+        file: &impl StorageFile,
         from: Index,
         bytes_max: usize,
     ) -> Result<Entries, LogError> {
@@ -199,16 +178,16 @@ pub(super) struct Entries {
 const WINDOW_BYTES: u64 = 128 << 10;
 
 /// The part of a segment file that is in memory during a read.
-struct Window<'a> {
+struct Window<'a, F> {
     segment: &'a Segment,
-    file: &'a File,
+    file: &'a F,
     /// Where the bytes begin in the file.
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl<'a> Window<'a> {
-    fn new(segment: &'a Segment, file: &'a File, at: u64) -> Self {
+impl<'a, F: StorageFile> Window<'a, F> {
+    fn new(segment: &'a Segment, file: &'a F, at: u64) -> Self {
         Self {
             segment,
             file,

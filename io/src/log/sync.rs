@@ -1,6 +1,5 @@
-//! What the log asks of the log thread, and what the two share.
+//! Getting the log to disk: what it asks of the log thread, and what the two share.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use standin_core::entry::Index;
 
 use super::segment_file::{self, OpenSegment};
-use super::{LogError, sync_log_dir};
+use super::{LogError, SegmentLog, sync_log_dir};
+use crate::storage::{OsStorage, Storage, StorageFile};
 
 /// What the log and its requests have in common.
 ///
@@ -69,11 +69,93 @@ impl SyncState {
     }
 }
 
+impl<S: Storage> SegmentLog<S> {
+    /// What must be synced for everything appended so far to be on disk, to be handed to
+    /// [`crate::log_thread::LogThread::sync`]; `None` if that has been asked for already.
+    pub fn sync_request(&mut self) -> Option<SyncRequest<S>> {
+        let durable = self.state.durable();
+        self.sealed.retain(|sealed| sealed.last > durable);
+        if self.state.is_failed() || self.requested == self.tip.index {
+            return None;
+        }
+        let mut files = Vec::with_capacity(1);
+        for sealed in self.sealed.iter_mut().filter(|one| !one.is_requested) {
+            sealed.is_requested = true;
+            files.push(Arc::clone(&sealed.file));
+        }
+        files.push(Arc::clone(&self.active));
+        let is_dir_dirty = std::mem::replace(&mut self.is_dir_dirty, false);
+        let dir = is_dir_dirty.then(|| self.paths.log.clone());
+        self.requested = self.tip.index;
+        Some(SyncRequest::new(
+            &self.storage,
+            files,
+            dir,
+            self.tip.index,
+            &self.state,
+        ))
+    }
+
+    /// Syncs everything appended so far. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`] if it fails, which is final.
+    pub fn sync_now(&mut self) -> Result<(), LogError> {
+        self.check_usable()?;
+        // Also what the log thread is at: it may not be done.
+        let files = self.sealed.iter().map(|sealed| &sealed.file);
+        let files = files.chain([&self.active]).map(Arc::clone).collect();
+        let dir = Some(self.paths.log.clone());
+        let request = SyncRequest::new(&self.storage, files, dir, self.tip.index, &self.state);
+        request.run()?;
+        request.complete().expect("the log was not cut meanwhile");
+        self.sealed.clear();
+        self.requested = self.tip.index;
+        self.is_dir_dirty = false;
+        Ok(())
+    }
+
+    /// What is to be done at every durability level: sync full segments, so that neither they nor
+    /// what a power failure may take grow without bound.
+    pub fn sync_upkeep(&mut self) -> Option<SyncRequest<S>> {
+        let is_waiting = self.sealed.iter().any(|sealed| !sealed.is_requested);
+        is_waiting.then(|| self.sync_request()).flatten()
+    }
+
+    /// The request for the next segment file, if it is time for one.
+    pub fn prepare_request(&mut self) -> Option<PrepareRequest<S>> {
+        let here = self.segment().before.index;
+        let is_served = self.next.is_some() || self.state.is_preparing();
+        if is_served || self.next_asked_in == Some(here) || self.state.is_failed() {
+            return None;
+        }
+        // Not before the segment is half full: an idle replica does not take room for two.
+        if self.segment().end < self.config.segment_bytes / 2 {
+            return None;
+        }
+        self.next_asked_in = Some(here);
+        self.state.set_preparing(true);
+        Some(PrepareRequest {
+            storage: self.storage.clone(),
+            path: self.next_path(),
+            segment_bytes: self.config.segment_bytes,
+            state: Arc::clone(&self.state),
+        })
+    }
+
+    /// Takes the segment file that the log thread has prepared.
+    pub fn take_prepared(&mut self, segment: PreparedSegment<S>) {
+        self.state.set_preparing(false);
+        self.next = Some(segment);
+    }
+}
+
 /// Files to sync, and the entry through which the log is then on disk.
 #[must_use = "what is not handed to the log thread is not synced"]
 #[derive(Debug)]
-pub struct SyncRequest {
-    files: Vec<Arc<OpenSegment>>,
+pub struct SyncRequest<S: Storage = OsStorage> {
+    storage: S,
+    files: Vec<Arc<OpenSegment<S>>>,
     /// The log's directory, if a segment's name in it may not be on disk yet.
     dir: Option<PathBuf>,
     through: Index,
@@ -82,14 +164,16 @@ pub struct SyncRequest {
     state: Arc<SyncState>,
 }
 
-impl SyncRequest {
+impl<S: Storage> SyncRequest<S> {
     pub(super) fn new(
-        files: Vec<Arc<OpenSegment>>,
+        storage: &S,
+        files: Vec<Arc<OpenSegment<S>>>,
         dir: Option<PathBuf>,
         through: Index,
         state: &Arc<SyncState>,
     ) -> Self {
         Self {
+            storage: storage.clone(),
             files,
             dir,
             through,
@@ -118,7 +202,7 @@ impl SyncRequest {
     }
 
     /// Takes in a request that was made later: one round of syncs then serves both.
-    pub(crate) fn merge(&mut self, later: Self) {
+    pub fn merge(&mut self, later: Self) {
         for file in later.files {
             if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
                 self.files.push(file);
@@ -132,18 +216,23 @@ impl SyncRequest {
     /// Does it. Waits for the disk.
     ///
     /// The directory comes last: an entry counts as on disk only when its file's name is, too.
-    pub(crate) fn run(&self) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    /// [`LogError`] if a sync fails, which is final.
+    pub fn run(&self) -> Result<(), LogError> {
         let run = || {
             for file in &self.files {
                 file.sync()?;
             }
-            self.dir.as_deref().map_or(Ok(()), sync_log_dir)
+            self.dir
+                .as_deref()
+                .map_or(Ok(()), |dir| sync_log_dir(&self.storage, dir))
         };
         run().inspect_err(|_| self.state.fail())
     }
 
     /// Takes note, on the log's own thread, that it is done. `None` if the log was cut meanwhile.
-    pub(crate) fn complete(self) -> Option<Index> {
+    pub fn complete(self) -> Option<Index> {
         if self.cuts != self.state.cuts() {
             return None;
         }
@@ -156,17 +245,21 @@ impl SyncRequest {
 /// Please create the next segment file.
 #[must_use = "what is not handed to the log thread is not done"]
 #[derive(Debug)]
-pub struct PrepareRequest {
+pub struct PrepareRequest<S: Storage = OsStorage> {
+    pub(super) storage: S,
     pub(super) path: PathBuf,
     pub(super) segment_bytes: u64,
     pub(super) state: Arc<SyncState>,
 }
 
-impl PrepareRequest {
+impl<S: Storage> PrepareRequest<S> {
     /// Does it. Waits for the disk.
-    pub(crate) fn run(self) -> Result<PreparedSegment, LogError> {
+    ///
+    /// # Errors
+    /// [`LogError`] if there is no room. The log goes on, see [`crate::log_thread::LogDone::NoRoom`].
+    pub fn run(self) -> Result<PreparedSegment<S>, LogError> {
         let create = || {
-            let file = segment_file::create(&self.path, self.segment_bytes)?;
+            let file = segment_file::create(&self.storage, &self.path, self.segment_bytes)?;
             file.sync_all()
                 .map_err(LogError::io("making room for", &self.path))?;
             Ok(file)
@@ -179,7 +272,7 @@ impl PrepareRequest {
 
 /// A segment file, created and preallocated, that waits for its turn under a name of its own.
 #[derive(Debug)]
-pub struct PreparedSegment {
+pub struct PreparedSegment<S: Storage = OsStorage> {
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    pub(super) file: S::File,
 }

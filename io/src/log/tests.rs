@@ -1,6 +1,6 @@
 //! What needs to reach into the log: writes and syncs that fail.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn batch(tip: LogTip) -> Batch {
 }
 
 /// A file that takes the place of a segment's.
-fn fake(path: &str, writable: bool) -> Arc<OpenSegment> {
+fn fake(path: &str, writable: bool) -> Arc<OpenSegment<OsStorage>> {
     let file = OpenOptions::new()
         .read(true)
         .write(writable)
@@ -145,8 +145,15 @@ fn a_failed_sync_is_reported_once_and_never_tried_again() {
     // A request from before the failure was noticed is refused, good as its file may be. Syncs go
     // first, so it would be done before what comes after it.
     let files = vec![Arc::clone(&log.active)];
-    thread.sync(SyncRequest::new(files, None, Index(1), &log.state));
+    thread.sync(SyncRequest::new(
+        &OsStorage,
+        files,
+        None,
+        Index(1),
+        &log.state,
+    ));
     thread.prepare(PrepareRequest {
+        storage: OsStorage,
         path: root.path().join("log/next-9"),
         segment_bytes: CONFIG.segment_bytes,
         state: Arc::clone(&log.state),

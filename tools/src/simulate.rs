@@ -1,0 +1,3 @@
+//! The simulator: whole clusters in one thread and in virtual time.
+
+pub mod disk;
