@@ -1,0 +1,6 @@
+//! The checker of histories is tested too: it must accept what one copy of a machine can show, refuse
+//! everything else, and say so when it does not know.
+
+mod generate;
+mod large;
+mod verdicts;
