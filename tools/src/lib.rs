@@ -1,9 +1,10 @@
 //! What is run on Standin rather than in it: the demo, and the cluster harness under it; the benchmark
-//! and its relay floor; the simulator.
+//! and its relay floor; the checker of histories; the simulator.
 
 pub mod bench;
 pub mod cluster;
 pub mod demo;
+pub mod history;
 pub mod load;
 pub mod relay;
 pub mod simulate;

@@ -1,0 +1,101 @@
+//! Histories as long as real runs make them are decided within the limits.
+
+use standin_tools::history::{
+    Call, Counter, CounterInput, Limits, Model as _, Outcome, RegisterInput, RegisterOutput,
+    Registers, Verdict, check_within,
+};
+
+use crate::generate::{Dice, Shape, history};
+
+const LONG: Shape = Shape {
+    clients: 8,
+    calls: 40_000,
+    unknown: 2,
+};
+/// Steps for each call: nearly all of a counter's order is forced. No figure about time, which would
+/// rest on the machine's speed.
+const STEPS_PER_CALL: u64 = 100;
+
+fn limits() -> Limits {
+    Limits {
+        steps_max: LONG.calls as u64 * STEPS_PER_CALL,
+        ..Limits::DEFAULT
+    }
+}
+
+fn long_counter(amounts: u64) -> Vec<Call<CounterInput, u64>> {
+    let draw = |dice: &mut Dice| match dice.below(3) {
+        0 => CounterInput::Get,
+        _ => CounterInput::Add(1 + dice.below(amounts)),
+    };
+    let answer = |state: &u64, input: &CounterInput| {
+        let step = Counter.step(state, input, None);
+        step.expect("far from the end of the numbers")
+    };
+    history(&mut Dice::new(7), LONG, &Counter, draw, answer)
+}
+
+#[test]
+fn tens_of_thousands_of_adds_and_gets_are_decided() {
+    for amounts in [1, 4] {
+        let calls = long_counter(amounts);
+        let verdict = check_within(&Counter, &calls, limits());
+        assert_eq!(verdict, Verdict::Linearizable);
+    }
+}
+
+#[test]
+fn one_stale_read_among_tens_of_thousands_of_calls_is_found() {
+    let mut calls = long_counter(1);
+    let late = calls
+        .iter()
+        .rposition(|call| call.input == CounterInput::Get && call.outcome != Outcome::Unknown);
+    let late = late.expect("some of the gets were answered");
+    // All of its calls that run at the same time can have raised it by no more than that.
+    let behind = LONG.clients as u64 + 1;
+    if let Outcome::Answered { output, .. } = &mut calls[late].outcome {
+        *output -= behind;
+    }
+    match check_within(&Counter, &calls, limits()) {
+        Verdict::NotLinearizable(misfit) => {
+            let before = calls.len() - misfit.call;
+            assert!(
+                before < 100,
+                "{before} calls before the end: {}",
+                misfit.words
+            );
+        }
+        verdict => panic!("{verdict}"),
+    }
+}
+
+#[test]
+fn many_keys_with_many_calls_without_an_outcome_are_decided() {
+    let model = Registers::<u64, u64>::new();
+    let mut calls = Vec::new();
+    // The generator knows one state only, so each key gets a history of its own.
+    for key in 0..30 {
+        let shape = Shape {
+            calls: 400,
+            unknown: 5,
+            ..LONG
+        };
+        let draw = |dice: &mut Dice| match dice.below(4) {
+            0 | 1 => RegisterInput::Get(key),
+            2 => RegisterInput::Set(key, Some(dice.below(1000))),
+            _ => RegisterInput::CompareAndSet {
+                key,
+                old: Some(dice.below(4)),
+                new: Some(dice.below(4)),
+            },
+        };
+        let answer = |state: &Option<u64>, input: &RegisterInput<u64, u64>| match input {
+            RegisterInput::Get(_) => RegisterOutput::Value(*state),
+            RegisterInput::Set(..) => RegisterOutput::Done,
+            RegisterInput::CompareAndSet { old, .. } => RegisterOutput::Swapped(old == state),
+        };
+        calls.extend(history(&mut Dice::new(key), shape, &model, draw, answer));
+    }
+    let verdict = check_within(&model, &calls, Limits::DEFAULT);
+    assert_eq!(verdict, Verdict::Linearizable);
+}
