@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use standin_core::machine::StateMachine as _;
-use standin_tools::{bench, cluster, demo, relay};
+use standin_tools::{bench, cluster, demo, relay, simulate};
 
 use crate::machines::counter::{self, Counter};
 
@@ -49,6 +49,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Measure throughput and latency, and those of other services in the same run
     Bench(bench::BenchArgs),
+    /// Run whole clusters in virtual time under faults, and check that every rule holds
+    Simulate(simulate::SimulateArgs),
     /// Run the first process of the benchmark's relay
     #[command(hide = true)]
     RelayFront(relay::FrontArgs),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
     let level = match &cli.command {
         Command::Viewservice(_) | Command::Replica(_) => "info",
         Command::Demo(_) | Command::Client(_) | Command::Status(_) | Command::Bench(_) => "error",
+        Command::Simulate(_) => "off",
         Command::RelayFront(_) | Command::RelayEcho(_) => "error",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
+        Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),
         Command::RelayFront(args) => relay::run_front(&args),
         Command::RelayEcho(args) => relay::run_echo(&args),
     };

@@ -1,0 +1,353 @@
+//! A client's process in the simulator: the real [`ClientCore`], and somebody who makes calls.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use standin_client::{
+    Action, Answer, ClientCore, ClientError, ConnectionId, Consistency, CoreConfig, Event, Request,
+    ViewServices, Work,
+};
+use standin_core::conn::ConnId;
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
+use standin_core::message::{
+    Lookup, LookupReply, Message as _, Party, Refusal, Reply, ReplyStatus,
+};
+use standin_core::random::RandomStream;
+use standin_core::time::{Duration, Instant, earliest};
+
+use super::draw::Draw as _;
+use super::fact::{End, Fact};
+use super::marks::Mark;
+use super::network::Arrival;
+use super::plan::Plan;
+use super::stage::{Stage, address_of, host_at};
+use super::watched::{Subject, command};
+
+/// Frames of commands that are remembered, to be sent again by somebody else.
+const REMEMBERED_MAX: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    ViewService,
+    Replica,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    connection: ConnectionId,
+    conn: ConnId,
+    side: Side,
+}
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    core: ClientCore,
+    client: usize,
+    viewservice: usize,
+    links: Vec<Link>,
+    /// Calls that have not returned, by the core's number for the request.
+    open: BTreeMap<u64, u64>,
+    made: u64,
+    /// Calls that are still to be made.
+    pub(crate) remaining: u32,
+    next_at: Instant,
+    /// How long a call may take, at least and at most.
+    patience: (Duration, Duration),
+    calls_open: usize,
+    pause: Duration,
+    /// Connections that the fault of sending again made, and what is to go over them.
+    stray: Vec<(ConnId, Vec<u8>)>,
+    remembered: VecDeque<Vec<u8>>,
+    /// Calls that returned with an answer after the faults had ended.
+    pub(crate) answered_since_healing: u32,
+    pub(crate) failed_since_healing: Option<String>,
+    is_healed: bool,
+}
+
+impl Caller {
+    pub(crate) fn new(client: usize, plan: &Plan, now: Instant, random: &mut RandomStream) -> Self {
+        let addresses = address_of(plan.service());
+        let config = CoreConfig {
+            view_services: ViewServices::parse(&addresses).expect("an address"),
+            jitter_seed: random.next_u64(),
+        };
+        Self {
+            core: ClientCore::new(config),
+            client,
+            viewservice: plan.service(),
+            links: Vec::new(),
+            open: BTreeMap::new(),
+            made: 0,
+            remaining: plan.calls,
+            next_at: now,
+            patience: (plan.term / 2, plan.term * 8),
+            calls_open: plan.calls_open,
+            pause: plan.pause,
+            stray: Vec::new(),
+            remembered: VecDeque::new(),
+            answered_since_healing: 0,
+            failed_since_healing: None,
+            is_healed: false,
+        }
+    }
+
+    /// From here on calls must be answered: some more are made, patiently.
+    pub(crate) fn heal(&mut self, calls: u32, patience: Duration) {
+        self.remaining = calls;
+        self.patience = (patience, patience);
+        self.is_healed = true;
+    }
+
+    /// Whether everything that was to be asked has been, and has returned.
+    pub(crate) fn is_done(&self) -> bool {
+        self.remaining == 0 && self.open.is_empty()
+    }
+
+    pub(crate) fn turn<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        arrivals: &mut VecDeque<(ConnId, Arrival)>,
+    ) {
+        let now = stage.read_clock().boot;
+        for (conn, arrival) in arrivals.drain(..) {
+            self.on_arrival(stage, now, conn, arrival);
+        }
+        if self.core.deadline().is_some_and(|at| at <= now) {
+            self.handle(stage, now, Event::Deadline);
+        }
+        while self.remaining > 0 && self.open.len() < self.calls_open && now >= self.next_at {
+            self.call(stage, now);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let wants_to = self.remaining > 0 && self.open.len() < self.calls_open;
+        earliest(self.core.deadline(), wants_to.then_some(self.next_at))
+    }
+
+    /// Somebody sends a command again that this client sent once, long after.
+    pub(crate) fn send_again<M: Subject>(&mut self, stage: &mut Stage<'_, M>, to: usize) {
+        if let Some(frame) = self.remembered.pop_front() {
+            let conn = stage.dial(to, Party::Client);
+            self.stray.push((conn, frame));
+            stage.mark(Mark::SentAgain);
+        }
+    }
+
+    fn call<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant) {
+        self.remaining -= 1;
+        self.made += 1;
+        let id = self.made;
+        let call = (self.client as u64) << 32 | id;
+        let work = match stage.random.below(20) {
+            0..14 => Work::Command(command(call, &M::draw_command(stage.random))),
+            14..18 => query::<M>(stage.random, Consistency::Confirmed),
+            18 => query::<M>(stage.random, Consistency::Lease),
+            _ => query::<M>(stage.random, Consistency::Stale),
+        };
+        let (input, asked) = match &work {
+            Work::Command(bytes) => (bytes.as_slice(), None),
+            Work::Query { bytes, consistency } => (bytes.as_slice(), Some(*consistency)),
+            Work::CloseSession => (&[][..], None),
+        };
+        stage.saw(&Fact::Called {
+            call,
+            client: self.client,
+            input,
+            asked,
+        });
+        self.open.insert(id, call);
+        self.next_at = now.plus(stage.random.between(Duration::ZERO, self.pause));
+        let patience = stage.random.between(self.patience.0, self.patience.1);
+        let request = Request {
+            id,
+            deadline: now.plus(patience),
+            work,
+        };
+        self.handle(stage, now, Event::Submit(request));
+    }
+
+    fn handle<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant, event: Event<'_>) {
+        self.core.handle(now, event);
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::ConnectViewService { connection, .. } => {
+                    let conn = stage.dial(self.viewservice, Party::Client);
+                    self.add(connection, conn, Side::ViewService);
+                }
+                Action::ConnectReplica {
+                    connection,
+                    address,
+                } => {
+                    let to = host_at(&address).expect("only our addresses are handed out");
+                    let conn = stage.dial(to, Party::Client);
+                    self.add(connection, conn, Side::Replica);
+                }
+                Action::SendLookup { connection } => {
+                    if let Some(link) = self.link_of(connection) {
+                        stage.send(link.conn, |out| Lookup.encode(out));
+                    }
+                }
+                Action::Send { connection, bytes } => self.send(stage, connection, &bytes),
+                Action::CloseViewService { connection } | Action::CloseReplica { connection } => {
+                    if let Some(link) = self.link_of(connection) {
+                        stage.close(link.conn, None);
+                        self.links.retain(|other| other.connection != connection);
+                    }
+                }
+                Action::Complete { id, result } => self.complete(stage, id, &result),
+            }
+        }
+    }
+
+    /// Sends whole frames, of which there may be several.
+    fn send<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        connection: ConnectionId,
+        bytes: &[u8],
+    ) {
+        let Some(link) = self.link_of(connection) else {
+            return;
+        };
+        let mut rest = bytes;
+        while let Ok(Some(frame)) = Frame::decode(rest, FRAME_PAYLOAD_BYTES_MAX) {
+            let (one, after) = rest.split_at(frame.len());
+            if frame.kind == standin_core::frame::FrameKind::Command {
+                self.remembered.push_back(one.to_vec());
+                if self.remembered.len() > REMEMBERED_MAX {
+                    self.remembered.pop_front();
+                }
+            }
+            stage.send(link.conn, |out| out.extend_from_slice(one));
+            rest = after;
+        }
+        assert!(rest.is_empty(), "a client sends whole frames");
+    }
+
+    fn complete<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        id: u64,
+        result: &Result<Answer, ClientError>,
+    ) {
+        let call = self.open.remove(&id).expect("it was submitted");
+        let end = match result {
+            Ok(answer) => End::Answered(&answer.bytes, answer.seen),
+            Err(ClientError::OutcomeUnknown { .. }) => End::Unknown,
+            Err(_) => End::NotExecuted,
+        };
+        match result {
+            Ok(_) if self.is_healed => self.answered_since_healing += 1,
+            Err(error) if self.is_healed => {
+                self.failed_since_healing.get_or_insert(error.to_string());
+            }
+            Ok(_) | Err(_) => {}
+        }
+        stage.saw(&Fact::Returned { call, end });
+    }
+
+    fn on_arrival<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Instant,
+        conn: ConnId,
+        arrival: Arrival,
+    ) {
+        if let Some(at) = self.stray.iter().position(|(stray, _)| *stray == conn) {
+            if matches!(arrival, Arrival::Ready) {
+                let frame = std::mem::take(&mut self.stray[at].1);
+                stage.send(conn, |out| *out = frame);
+            }
+            return;
+        }
+        let Some(link) = self.links.iter().find(|link| link.conn == conn).copied() else {
+            return;
+        };
+        let connection = link.connection;
+        match arrival {
+            Arrival::Ready if link.side == Side::ViewService => {
+                self.handle(stage, now, Event::ViewServiceConnected { connection });
+            }
+            Arrival::Ready => self.handle(stage, now, Event::ReplicaConnected { connection }),
+            Arrival::Frame(bytes) => self.on_frame(stage, now, link, &bytes),
+            Arrival::Closed(refusal) => {
+                // A damaged frame is answered with a refusal, which a client takes for good.
+                let refusal = refusal.filter(|refusal| *refusal != Refusal::Protocol);
+                self.close(stage, now, link, refusal);
+            }
+            Arrival::Accepted(_) | Arrival::Woken => unreachable!("nobody calls or wakes a client"),
+        }
+    }
+
+    fn close<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Instant,
+        link: Link,
+        refusal: Option<Refusal>,
+    ) {
+        let connection = link.connection;
+        self.links.retain(|other| other.conn != link.conn);
+        let event = match link.side {
+            Side::ViewService => Event::ViewServiceClosed {
+                connection,
+                refusal,
+            },
+            Side::Replica => Event::ReplicaClosed {
+                connection,
+                refusal,
+            },
+        };
+        self.handle(stage, now, event);
+    }
+
+    fn on_frame<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Instant,
+        link: Link,
+        bytes: &[u8],
+    ) {
+        let connection = link.connection;
+        let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX).ok().flatten();
+        match (link.side, frame) {
+            (Side::ViewService, Some(frame)) => {
+                if let Ok(reply) = LookupReply::decode(&frame) {
+                    return self.handle(stage, now, Event::Found { connection, reply });
+                }
+            }
+            (Side::Replica, Some(frame)) => {
+                if let Ok(reply) = Reply::decode(&frame) {
+                    if reply.status == ReplyStatus::SessionUnknown {
+                        stage.mark(Mark::SessionExpired);
+                    }
+                    return self.handle(stage, now, Event::Reply { connection, reply });
+                }
+            }
+            (_, None) => {}
+        }
+        stage.close(link.conn, None);
+        self.close(stage, now, link, None);
+    }
+
+    fn add(&mut self, connection: ConnectionId, conn: ConnId, side: Side) {
+        self.links.push(Link {
+            connection,
+            conn,
+            side,
+        });
+    }
+
+    fn link_of(&self, connection: ConnectionId) -> Option<Link> {
+        let mut links = self.links.iter();
+        links.find(|link| link.connection == connection).copied()
+    }
+}
+
+fn query<M: Subject>(random: &mut RandomStream, consistency: Consistency) -> Work {
+    Work::Query {
+        bytes: M::draw_query(random),
+        consistency,
+    }
+}

@@ -1,0 +1,59 @@
+//! C2: lease reads are linearizable (clock rates in bounds, no hidden pause).
+
+use std::collections::BTreeMap;
+
+use standin_core::entry::Index;
+use standin_core::message::Consistency;
+
+use super::{Check, Verdict};
+use crate::simulate::fact::{End, Fact};
+use crate::simulate::plan::Plan;
+use crate::simulate::truth::Truth;
+
+/// Open calls, with the highest index that had been answered when each was made.
+#[derive(Debug)]
+pub(crate) struct LeaseReads {
+    are_clocks_bounded: bool,
+    open: BTreeMap<u64, (Index, Option<Consistency>)>,
+    returned: Index,
+}
+
+impl LeaseReads {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            are_clocks_bounded: plan.are_clocks_bounded,
+            open: BTreeMap::new(),
+            returned: Index::ZERO,
+        }
+    }
+}
+
+impl Check for LeaseReads {
+    const PROPERTY: &'static str = "C2";
+
+    fn look(&mut self, _truth: &Truth, fact: &Fact<'_>) -> Verdict {
+        match fact {
+            Fact::Called { call, asked, .. } => {
+                self.open.insert(*call, (self.returned, *asked));
+            }
+            Fact::Returned { call, end } => {
+                let (Some((floor, asked)), End::Answered(_, seen)) = (self.open.remove(call), end)
+                else {
+                    return Ok(());
+                };
+                if asked == Some(Consistency::Stale) || !self.are_clocks_bounded {
+                    return Ok(());
+                }
+                if asked == Some(Consistency::Lease) && seen.index < floor {
+                    return Err(format!(
+                        "lease read {call} came to entry {}, and {floor} had been answered before",
+                        seen.index
+                    ));
+                }
+                self.returned = self.returned.max(seen.index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! S12: the clients' history is linearizable.
+//!
+//! The log is the order: an answer names the entry that it is the outcome of (or the one that a read
+//! was made after), and must be what the reference says there. What remains is real time: whatever
+//! had returned before a call was made must lie before it. Machines that can be described as
+//! registers are also checked without a look at the log, at the end of a run.
+
+use standin_core::entry::Index;
+use standin_core::message::{Consistency, ReplyStatus};
+use std::collections::BTreeMap;
+
+use super::{Check, Verdict};
+use crate::simulate::fact::{Answered, Asked, End, Fact};
+use crate::simulate::plan::Plan;
+use crate::simulate::reference::Reference;
+use crate::simulate::truth::Truth;
+use crate::simulate::watched::Subject;
+
+/// Holds an answer against the outcome in the reference.
+pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<'_>) -> Verdict {
+    if answered.status != ReplyStatus::Done {
+        return Ok(());
+    }
+    let index = answered.seen.index;
+    if let Asked::Read(_) = answered.asked {
+        if index != reference.state().applied() {
+            return Ok(()); // the state of another moment; S10 vouches for it
+        }
+        let mut reply = Vec::new();
+        reference.state().query(answered.query, &mut reply);
+        return if reply == answered.bytes {
+            Ok(())
+        } else {
+            Err(format!(
+                "a read at entry {index} is answered from another state"
+            ))
+        };
+    }
+    match reference.outcome(index) {
+        Some(outcome) if outcome.status == ReplyStatus::Done && outcome.reply == answered.bytes => {
+            Ok(())
+        }
+        outcome => Err(format!(
+            "host {} answers entry {index} with {:?}, and its outcome is {outcome:?}",
+            answered.host, answered.bytes
+        )),
+    }
+}
+
+/// Calls that are open, with the highest index that had been answered when each was made.
+#[derive(Debug)]
+pub(crate) struct RealTime {
+    open: BTreeMap<u64, (Index, Option<Consistency>)>,
+    returned: Index,
+}
+
+impl RealTime {
+    pub(crate) fn new(_plan: &Plan) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            returned: Index::ZERO,
+        }
+    }
+}
+
+impl Check for RealTime {
+    const PROPERTY: &'static str = "S12";
+
+    fn look(&mut self, _truth: &Truth, fact: &Fact<'_>) -> Verdict {
+        match fact {
+            Fact::Called { call, asked, .. } => {
+                self.open.insert(*call, (self.returned, *asked));
+                Ok(())
+            }
+            Fact::Returned { call, end } => {
+                let Some((floor, asked)) = self.open.remove(call) else {
+                    return Err(format!("call {call} returned twice"));
+                };
+                let End::Answered(_, seen) = end else {
+                    return Ok(());
+                };
+                let is_late = match asked {
+                    // A command has an entry of its own.
+                    None => seen.index <= floor,
+                    Some(Consistency::Confirmed) => seen.index < floor,
+                    // Lease reads are C2's, and stale ones promise nothing.
+                    Some(Consistency::Lease | Consistency::Stale) => return Ok(()),
+                };
+                if is_late {
+                    return Err(format!(
+                        "call {call} ({asked:?}) came to entry {}, and {floor} had been answered \
+                         before it was made",
+                        seen.index
+                    ));
+                }
+                self.returned = self.returned.max(seen.index);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

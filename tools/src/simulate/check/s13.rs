@@ -1,0 +1,90 @@
+//! S13: only an active primary answers (labelled stale reads aside).
+
+use std::collections::BTreeMap;
+
+use standin_core::entry::Index;
+use standin_core::message::{Consistency, ReplyStatus, RoleName, Standing};
+use standin_core::view::ViewNumber;
+
+use super::{Check, Verdict};
+use crate::simulate::fact::{Answered, Asked, Fact};
+use crate::simulate::plan::Plan;
+use crate::simulate::truth::{Truly, Truth};
+
+/// Who speaks, and from which entry on each replica may.
+#[derive(Debug)]
+pub(crate) struct Speaking {
+    /// The view that each replica activated last.
+    activated: Vec<Option<ViewNumber>>,
+    /// Where views begin.
+    starts: BTreeMap<ViewNumber, Index>,
+}
+
+impl Speaking {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            activated: vec![None; plan.replicas],
+            starts: BTreeMap::new(),
+        }
+    }
+
+    /// Rule R3: a replica answers nothing before the ViewStart of the view that it activated is
+    /// applied.
+    fn has_begun(&self, host: usize, standing: &Standing) -> bool {
+        let start = self.activated[host].and_then(|view| self.starts.get(&view));
+        start.is_some_and(|start| *start <= standing.applied)
+    }
+}
+
+impl Check for Speaking {
+    const PROPERTY: &'static str = "S13";
+
+    fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
+        match fact {
+            Fact::Recorded {
+                before: Some(before),
+                after,
+            } if after.active && !before.active => {
+                let lives = |one: &Truly| {
+                    let identity = one.identity.as_ref();
+                    identity.is_some_and(|identity| after.primary.is(identity))
+                };
+                if let Some(host) = truth.replicas.iter().position(lives) {
+                    self.activated[host] = Some(after.view);
+                }
+            }
+            Fact::Appended {
+                batch,
+                is_primary: true,
+                ..
+            } => self.starts.extend(batch.view_starts().iter().copied()),
+            Fact::Answered(answered) if !is_allowed_to_all(answered) => {
+                let (host, standing) = (answered.host, &answered.standing);
+                // Nobody can know of a view that the view service has not made durable.
+                let record = truth.record.as_ref();
+                let was_recorded = record.is_some_and(|record| record.id() >= standing.view);
+                let is_primary = standing.role == RoleName::Primary;
+                if !is_primary || !was_recorded || !self.has_begun(host, standing) {
+                    return Err(format!("host {host} answers as {standing:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A stale read, or a refusal after which nothing has happened.
+fn is_allowed_to_all(answered: &Answered<'_>) -> bool {
+    let is_refusal = match answered.status {
+        ReplyStatus::NotPrimary
+        | ReplyStatus::OutcomeUnknown
+        | ReplyStatus::Refused
+        | ReplyStatus::Overloaded => true,
+        ReplyStatus::Done
+        | ReplyStatus::SessionUnknown
+        | ReplyStatus::SequenceGap
+        | ReplyStatus::SequenceAcknowledged => false,
+    };
+    is_refusal || answered.asked == Asked::Read(Consistency::Stale)
+}

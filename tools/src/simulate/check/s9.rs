@@ -1,0 +1,46 @@
+//! S9: a cut removes nothing committed, applied or snapshotted.
+
+use super::{Check, Verdict};
+use crate::simulate::fact::Fact;
+use crate::simulate::plan::Plan;
+use crate::simulate::truth::Truth;
+
+/// That cuts remove only what was never answered.
+#[derive(Debug)]
+pub(crate) struct Cuts;
+
+impl Cuts {
+    pub(crate) fn new(_plan: &Plan) -> Self {
+        Self
+    }
+}
+
+impl Check for Cuts {
+    const PROPERTY: &'static str = "S9";
+
+    fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
+        let Fact::Cut {
+            host,
+            after,
+            standing,
+        } = fact
+        else {
+            return Ok(());
+        };
+        if *after < standing.commit || *after < standing.applied {
+            return Err(format!(
+                "host {host} cuts after {after} and stands at {standing:?}"
+            ));
+        }
+        let first = usize::try_from(after.0).expect("a log in memory");
+        for link in truth.replicas[*host].log.iter().skip(first) {
+            let index = link.header.index;
+            if truth.answered.get(&index.0) == Some(&link.hash) {
+                return Err(format!(
+                    "host {host} cuts entry {index}, which was answered"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! `standin simulate`: runs seeds and tells what they came to.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, value_parser};
+use serde::Serialize;
+
+use super::fault::FaultKind;
+use super::marks::Mark;
+use super::run::{Failure, Outcome, Summary, run_many, run_traced};
+use super::watched::Subject;
+
+/// Something did not hold.
+const EXIT_NO: u8 = 1;
+/// The command was misused.
+const EXIT_MISUSED: u8 = 2;
+/// So many failures are enough to look at.
+const FAILURES_MAX: usize = 10;
+
+/// The arguments of `standin simulate`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Example:\n  standin simulate --seeds 1000\n  standin simulate --seed 8127 --trace trace.txt\n\n\
+    Exit status: 0 everything held; 1 something did not; 2 misused."
+)]
+pub struct SimulateArgs {
+    /// How many seeds to run
+    #[arg(long, env = "STANDIN_SEEDS", default_value_t = 100, value_name = "N",
+        value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub seeds: u64,
+    /// The first of them
+    #[arg(long, env = "STANDIN_FROM", default_value_t = 1, value_name = "N")]
+    pub from: u64,
+    /// Run this seed alone
+    #[arg(long, env = "STANDIN_SEED", value_name = "N", conflicts_with_all = ["seeds", "from"])]
+    pub seed: Option<u64>,
+    /// Write what happened, line by line, to FILE; needs --seed
+    #[arg(long, env = "STANDIN_TRACE", value_name = "FILE", requires = "seed")]
+    pub trace: Option<PathBuf>,
+    /// End with the outcome as one line of JSON
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
+    pub json: bool,
+}
+
+/// Runs the command; its exit status.
+#[must_use]
+pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
+    // An assertion that does not hold is reported with its seed, like every other property.
+    std::panic::set_hook(Box::new(|_| {}));
+    let summary = match args.seed {
+        Some(seed) => match one::<M>(seed, args.trace.as_ref()) {
+            Ok(summary) => summary,
+            Err(error) => {
+                let path = args.trace.as_deref().unwrap_or_else(|| "".as_ref());
+                let _ = writeln!(
+                    io::stderr(),
+                    "standin: cannot write the trace to {}: {error}; choose another --trace",
+                    path.display()
+                );
+                return EXIT_MISUSED;
+            }
+        },
+        None => run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds)),
+    };
+    let mut out = io::stdout().lock();
+    // A reader that has gone away is no error of ours.
+    let _ = tell(&mut out, &summary, args.json);
+    if summary.failures.is_empty() {
+        0
+    } else {
+        EXIT_NO
+    }
+}
+
+fn one<M: Subject>(seed: u64, trace: Option<&PathBuf>) -> io::Result<Summary> {
+    let Some(path) = trace else {
+        return Ok(run_many::<M>(seed, 1, 1, &|_| {}));
+    };
+    let mut file = io::BufWriter::new(std::fs::File::create(path)?);
+    let (result, lines) = run_traced::<M>(seed);
+    file.write_all(lines.as_bytes())?;
+    file.flush()?;
+    let mut summary = Summary::default();
+    summary.add(result);
+    Ok(summary)
+}
+
+/// Shows on a terminal how far the seeds are.
+fn progress(seeds: u64) -> impl Fn(u64) + Sync {
+    let is_shown = io::stderr().is_terminal();
+    let step = (seeds / 200).max(1);
+    move |done| {
+        if is_shown && (done % step == 0 || done == seeds) {
+            let end = if done == seeds { '\n' } else { '\r' };
+            let _ = write!(io::stderr(), "  {done} of {seeds} seeds{end}");
+        }
+    }
+}
+
+/// The outcome as JSON. Names are promises to scripts.
+#[derive(Serialize)]
+struct Json<'a> {
+    seeds: u64,
+    failed: Vec<JsonFailure<'a>>,
+    steps: u64,
+    virtual_seconds: u64,
+    answered: u64,
+    unanswered: u64,
+    faults: Vec<(&'static str, u64)>,
+    situations: Vec<(&'static str, u64)>,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    seed: u64,
+    property: &'static str,
+    at_seconds: f64,
+    what: &'a str,
+    command: String,
+}
+
+fn reproduce(failure: &Failure) -> String {
+    format!("standin simulate --seed {} --trace trace.txt", failure.seed)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds for people")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Result<()> {
+    let all = &summary.all;
+    for failure in &summary.failures {
+        writeln!(
+            out,
+            "seed {} breaks {} at {:.6} s: {}\n  {}",
+            failure.seed,
+            failure.violation.property,
+            seconds(failure.nanos),
+            failure.violation.what,
+            reproduce(failure)
+        )?;
+    }
+    if !is_json {
+        return tell_people(out, summary);
+    }
+    let failed = summary.failures.iter().map(|failure| JsonFailure {
+        seed: failure.seed,
+        property: failure.violation.property,
+        at_seconds: seconds(failure.nanos),
+        what: &failure.violation.what,
+        command: reproduce(failure),
+    });
+    let json = Json {
+        seeds: summary.runs,
+        failed: failed.collect(),
+        steps: all.steps,
+        virtual_seconds: all.nanos / 1_000_000_000,
+        answered: all.answered,
+        unanswered: all.unanswered,
+        faults: faults(all).collect(),
+        situations: situations(all).collect(),
+    };
+    serde_json::to_writer(&mut *out, &json)?;
+    writeln!(out)
+}
+
+fn faults(all: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
+    FaultKind::ALL
+        .into_iter()
+        .map(|kind| (kind.words(), all.faults.count(kind)))
+}
+
+fn situations(all: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
+    Mark::ALL
+        .into_iter()
+        .map(|mark| (mark.words(), all.marks.count(mark)))
+}
+
+fn tell_people(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
+    let all = &summary.all;
+    writeln!(
+        out,
+        "{} seeds, {} failed: {} steps, {} virtual seconds, {} calls answered, {} not",
+        summary.runs,
+        summary.failures.len(),
+        all.steps,
+        all.nanos / 1_000_000_000,
+        all.answered,
+        all.unanswered
+    )?;
+    for (title, rows) in [
+        ("faults", faults(all).collect::<Vec<_>>()),
+        ("situations reached", situations(all).collect()),
+    ] {
+        writeln!(out, "{title}:")?;
+        for (words, count) in rows {
+            writeln!(out, "{count:>12}  {words}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What happens in a run, as the checkers see it.
+
+use standin_core::entry::{Batch, Index};
+use standin_core::identity::Identity;
+use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap};
+use standin_core::time::Instant;
+use standin_core::view::{ViewId, ViewRecord};
+
+/// What a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A session to be opened.
+    Open,
+    /// A session to be closed.
+    Close,
+    /// A command.
+    Command {
+        /// Its session.
+        session: u64,
+        /// Its number in the session.
+        sequence: u64,
+    },
+    /// A query.
+    Read(Consistency),
+}
+
+/// An answer that leaves a replica.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered<'a> {
+    pub(crate) host: usize,
+    pub(crate) asked: Asked,
+    /// The query, if it was one.
+    pub(crate) query: &'a [u8],
+    pub(crate) status: ReplyStatus,
+    pub(crate) seen: Seen,
+    pub(crate) bytes: &'a [u8],
+    /// Where the replica stands as it answers.
+    pub(crate) standing: Standing,
+}
+
+/// How a call of a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End<'a> {
+    /// With the machine's reply.
+    Answered(&'a [u8], Seen),
+    /// Not executed, the client says, and never will be.
+    NotExecuted,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fact<'a> {
+    /// A replica's process began, with what it has on disk.
+    Started {
+        host: usize,
+        identity: &'a Identity,
+        adopted: ViewId,
+        /// Its whole log.
+        log: &'a [u8],
+    },
+    /// A process ended; with its machine's power, or cleanly, or neither.
+    Ended {
+        host: usize,
+        lost_power: bool,
+        is_clean: bool,
+    },
+    /// A replica's disk was replaced by an empty one.
+    Wiped { host: usize },
+    /// An older copy of a replica's disk was put back.
+    Restored { host: usize },
+    /// A replica appended to its log: as primary, or as a follower.
+    Appended {
+        host: usize,
+        batch: &'a Batch,
+        is_primary: bool,
+    },
+    /// Everything up to here is on a replica's platter.
+    Synced { host: usize, through: Index },
+    /// A replica cut its log.
+    Cut {
+        host: usize,
+        after: Index,
+        standing: Standing,
+    },
+    /// A replica has a view durably.
+    Adopted { host: usize, view: ViewId },
+    /// A replica put itself out of service.
+    Quarantined { host: usize, why: &'a str },
+    /// A replica could not start from its own disk.
+    Unstartable { host: usize, why: &'a str },
+    /// A replica acknowledged.
+    Acked { host: usize, ack: &'a Ack },
+    /// A swap left its sender.
+    Proposed { swap: &'a Swap },
+    /// The record changed, durably.
+    Recorded {
+        before: Option<&'a ViewRecord>,
+        after: &'a ViewRecord,
+    },
+    /// A replica has applied up to here, and the chain over its replies.
+    Applied {
+        host: usize,
+        through: Index,
+        reply_digest: u128,
+    },
+    /// A replica answers.
+    Answered(Answered<'a>),
+    /// A replica's loop came round.
+    Turned {
+        host: usize,
+        standing: Standing,
+        /// Until when, in true time, it believes to hold the lease.
+        lease_until: Option<Instant>,
+    },
+    /// A client makes a call.
+    Called {
+        call: u64,
+        client: usize,
+        input: &'a [u8],
+        asked: Option<Consistency>,
+    },
+    /// A call ended.
+    Returned { call: u64, end: End<'a> },
+    /// Nothing more goes wrong, but for what stays broken.
+    Healed,
+}

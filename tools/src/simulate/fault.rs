@@ -1,0 +1,393 @@
+//! What goes wrong.
+
+use std::fmt;
+
+use standin_core::time::{Duration, Instant};
+
+use super::clock::RATE_TRUE;
+use super::disk::Snapshot;
+use super::draw::Draw as _;
+use super::fact::Fact;
+use super::watched::Subject;
+use super::world::{Process, World};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $words:literal,)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FaultKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl FaultKind {
+            /// All kinds.
+            pub const ALL: [Self; [$($words),*].len()] = [$(Self::$name),*];
+
+            /// What it is, in words.
+            #[must_use]
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => $words,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A replica's process is killed; what is in the page cache stays.
+    Kill: "a replica is killed",
+    /// Primary and backup at the same moment.
+    KillBoth: "primary and backup are killed at once",
+    /// A replica's machine loses power.
+    PowerLoss: "a replica loses power",
+    /// Primary and backup at the same moment.
+    PowerLossBoth: "primary and backup lose power at once",
+    /// A replica is told to stop.
+    CleanStop: "a replica is stopped cleanly",
+    /// A process dies in the midst of what it does on the disk, also while it recovers.
+    CrashAtWrite: "a process dies in the midst of a write",
+    /// The view service is killed.
+    ServiceKill: "the view service is killed",
+    /// The view service's machine loses power.
+    ServicePowerLoss: "the view service loses power",
+    /// A process stands still; its clock runs on.
+    Pause: "a process stands still",
+    /// A process and its clock stand still, as in a paused virtual machine.
+    PauseFrozen: "a machine stands still, its clock too",
+    /// Every turn of a process takes long.
+    SlowProcess: "a process is slow",
+    /// Nothing passes between two hosts.
+    Partition: "two hosts are parted",
+    /// Nothing passes from one host to another.
+    OneWay: "one direction of a link is blocked",
+    /// A host is cut off from all others.
+    Isolate: "a host is isolated",
+    /// Connections of a host break, some half-open.
+    BreakConns: "connections break or are half-open",
+    /// Messages take long.
+    SlowLinks: "messages are slow",
+    /// Bits flip in messages.
+    DamagedFrames: "messages are damaged",
+    /// Syncs take long.
+    SlowDisk: "a disk is slow",
+    /// A sync fails.
+    FailedSync: "a sync fails",
+    /// A write fails.
+    FailedWrite: "a write fails",
+    /// No room is left on a disk.
+    FullDisk: "a disk is full",
+    /// Bits rot in the log of a replica that is no holder.
+    Rot: "a log rots",
+    /// A disk is replaced by an empty one.
+    DiskReplaced: "a disk is replaced",
+    /// An older copy of a disk is put back.
+    DiskRestored: "an older copy of a disk is put back",
+    /// A boot clock runs at another rate, out of bounds.
+    ClockRate: "a clock runs wild",
+    /// A wall clock steps.
+    WallStep: "a wall clock steps",
+    /// A client's command comes again over another connection.
+    SentAgain: "an old command is sent again",
+}
+
+impl FaultKind {
+    /// Whether clocks stay within the bounds that leases ask for.
+    #[must_use]
+    pub fn keeps_clocks(self) -> bool {
+        !matches!(self, Self::PauseFrozen | Self::ClockRate)
+    }
+}
+
+/// How often each kind of fault happened.
+#[derive(Clone, Debug)]
+pub struct FaultCounts {
+    counts: [u64; FaultKind::ALL.len()],
+}
+
+impl Default for FaultCounts {
+    fn default() -> Self {
+        Self {
+            counts: [0; FaultKind::ALL.len()],
+        }
+    }
+}
+
+impl FaultCounts {
+    /// How often a kind of fault happened.
+    #[must_use]
+    pub fn count(&self, kind: FaultKind) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
+    fn happened(&mut self, kind: FaultKind) {
+        self.counts[kind as usize] += 1;
+    }
+}
+
+/// A copy of a replica's disk that may be put back later.
+pub(crate) struct OldDisk {
+    host: usize,
+    snapshot: Snapshot,
+}
+
+impl fmt::Debug for OldDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OldDisk of {}", self.host)
+    }
+}
+
+impl<M: Subject> World<M> {
+    /// Something goes wrong, and later something else.
+    pub(crate) fn on_fault(&mut self) {
+        if self.is_healed() {
+            return;
+        }
+        let kind = *self.random.pick(&self.plan.faults);
+        let length = self.random.between(Duration::ZERO, self.plan.fault_length);
+        let replica = usize::try_from(self.random.below(self.plan.replicas as u64)).expect("small");
+        self.trace.remark(self.now, || {
+            format!("fault: {}, at h{replica}, {length:?}", kind.words())
+        });
+        if self.inflict(kind, replica, length) {
+            self.faults.happened(kind);
+        }
+        let wait = self
+            .random
+            .between(Duration::from_millis(1), self.plan.fault_pause);
+        self.queue
+            .at(self.now.plus(wait), super::queue::Coming::Fault);
+    }
+
+    /// Lets a fault happen; false if it makes no sense just now.
+    pub(crate) fn inflict(&mut self, kind: FaultKind, replica: usize, length: Duration) -> bool {
+        let until = self.now.plus(length);
+        let service = self.plan.service();
+        let any = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
+        let other = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
+        // Clients are hit less often than those whose trouble is of interest.
+        let party = if any > service && self.random.chance(700) {
+            replica
+        } else {
+            any
+        };
+        match kind {
+            FaultKind::Kill => return self.kill_for(&[replica], false, length),
+            FaultKind::PowerLoss => return self.kill_for(&[replica], true, length),
+            FaultKind::KillBoth => {
+                let pair = self.pair();
+                return self.kill_for(&pair, false, length);
+            }
+            FaultKind::PowerLossBoth => {
+                let pair = self.pair();
+                return self.kill_for(&pair, true, length);
+            }
+            FaultKind::CleanStop => return self.stop_for(replica, length),
+            FaultKind::CrashAtWrite => return self.crash_soon(party.min(service)),
+            FaultKind::ServiceKill => return self.kill_for(&[service], false, length),
+            FaultKind::ServicePowerLoss => return self.kill_for(&[service], true, length),
+            FaultKind::Pause => self.pause(party, until),
+            FaultKind::PauseFrozen => self.freeze(party.min(service), length),
+            FaultKind::SlowProcess => {
+                let slow = self.random.between(Duration::ZERO, self.plan.term / 4);
+                self.hosts[party].slow = (until, slow);
+            }
+            FaultKind::Partition => {
+                self.network.block(party, other, until);
+                self.network.block(other, party, until);
+            }
+            FaultKind::OneWay => self.network.block(party, other, until),
+            FaultKind::Isolate => {
+                for other in 0..self.hosts.len() {
+                    self.network.block(party, other, until);
+                    self.network.block(other, party, until);
+                }
+            }
+            FaultKind::BreakConns => {
+                for conn in self.network.whole_conns_of(party) {
+                    if self.random.chance(500) {
+                        self.network.break_conn(conn, self.now, &mut self.queue);
+                    }
+                }
+            }
+            FaultKind::SlowLinks => {
+                let by = self.random.between(Duration::ZERO, self.plan.term / 3);
+                self.network.slow_down(until, by);
+            }
+            FaultKind::DamagedFrames => {
+                let per_mille = self.random.below(40);
+                self.network.set_damage(per_mille);
+            }
+            FaultKind::SlowDisk => {
+                let slow = self.random.between(Duration::ZERO, self.plan.term);
+                self.hosts[party.min(service)].slow_disk = (until, slow);
+            }
+            FaultKind::FailedSync | FaultKind::FailedWrite | FaultKind::FullDisk => {
+                return self.spoil_disk(kind, replica);
+            }
+            FaultKind::Rot => return self.rot(replica),
+            FaultKind::DiskReplaced => return self.replace_disk(replica, length),
+            FaultKind::DiskRestored => return self.restore_disk(replica, length),
+            FaultKind::ClockRate => {
+                let rate = *self
+                    .random
+                    .pick(&[RATE_TRUE / 4, RATE_TRUE / 2, RATE_TRUE * 3]);
+                self.set_clock_rate(party, rate);
+            }
+            FaultKind::WallStep => {
+                let seconds = i64::try_from(self.random.below(7200)).expect("small") - 3600;
+                self.hosts[party].clock.step_wall(seconds * 1_000_000_000);
+            }
+            FaultKind::SentAgain => return self.send_again(replica),
+        }
+        true
+    }
+
+    /// The hosts of the present primary and backup.
+    fn pair(&self) -> Vec<usize> {
+        let Some(record) = &self.checks.truth.record else {
+            return Vec::new();
+        };
+        let members = std::iter::once(&record.primary).chain(&record.backup);
+        members.filter_map(|member| self.host_of(member)).collect()
+    }
+
+    /// Kills processes at once, and starts them again after `length` or later.
+    fn kill_for(&mut self, hosts: &[usize], lose_power: bool, length: Duration) -> bool {
+        let mut has_happened = false;
+        for host in hosts {
+            if self.hosts[*host].is_up() {
+                self.kill(*host, lose_power);
+                has_happened = true;
+            }
+        }
+        for host in hosts {
+            let more = self.random.between(Duration::ZERO, length);
+            self.start_at(*host, self.now.plus(length + more));
+        }
+        has_happened
+    }
+
+    fn stop_for(&mut self, host: usize, length: Duration) -> bool {
+        let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
+        if is_up {
+            self.stop(host);
+            self.start_at(host, self.now.plus(length));
+        }
+        is_up
+    }
+
+    /// A process stands still while its clock runs.
+    pub(crate) fn pause(&mut self, host: usize, until: Instant) {
+        let paused = &mut self.hosts[host].paused_until;
+        *paused = until.max(*paused);
+    }
+
+    /// A machine stands still with its clock.
+    fn freeze(&mut self, host: usize, length: Duration) {
+        let until = self.now.plus(length);
+        let rate = self.hosts[host].clock.rate();
+        if rate > 0 && self.hosts[host].paused_until <= self.now {
+            self.set_clock_rate(host, 0);
+            self.hosts[host].thaws = Some((until, rate));
+            self.pause(host, until);
+            self.queue.at(until, super::queue::Coming::Script);
+        }
+    }
+
+    /// The process dies after some operations on its disk from here.
+    fn crash_soon(&mut self, host: usize) -> bool {
+        let after = self.random.below(30);
+        let random = self.fork();
+        self.disk(host).stop(after, random);
+        self.hosts[host].is_disk_spoilt = true;
+        true
+    }
+
+    fn spoil_disk(&mut self, kind: FaultKind, host: usize) -> bool {
+        let after = self.random.below(20);
+        let random = self.fork();
+        let disk = self.disk(host);
+        match kind {
+            FaultKind::FailedSync => disk.fail_sync(after, random),
+            FaultKind::FailedWrite => disk.fail_write(after),
+            _ => disk.set_capacity(Some(disk.used())),
+        }
+        self.hosts[host].is_disk_spoilt = true;
+        if kind == FaultKind::FailedSync
+            && self.plan.durability != standin_core::identity::Durability::Disk
+        {
+            // What the page cache forgot no power loss took, so no token tells of it.
+            self.observe(&Fact::Restored { host });
+        }
+        true
+    }
+
+    /// Bits rot where nobody relies on them: never the last good copy.
+    fn rot(&mut self, host: usize) -> bool {
+        if self.is_needed(host) {
+            return false;
+        }
+        let mut random = self.fork();
+        let has_flipped = self.disk(host).flip_any_bit(&mut random).is_some();
+        if has_flipped {
+            self.observe(&Fact::Restored { host });
+        }
+        has_flipped
+    }
+
+    /// A disk is lost, and an operator starts the replica on a new one under its name.
+    pub(crate) fn replace_disk(&mut self, host: usize, length: Duration) -> bool {
+        let replica = self.checks.truth.replicas[host].clone();
+        self.marks.tampered(&self.checks.truth, &replica);
+        if self.hosts[host].is_up() {
+            self.kill(host, true);
+        }
+        self.disk(host).wipe();
+        self.observe(&Fact::Wiped { host });
+        let machine = self.machine(host);
+        machine.replace = true;
+        machine.unfit = None;
+        self.start_at(host, self.now.plus(length));
+        true
+    }
+
+    /// Keeps a copy of a disk, or puts one back that was kept.
+    fn restore_disk(&mut self, host: usize, length: Duration) -> bool {
+        let Some(old) = self.old_disk.take() else {
+            let snapshot = self.disk(host).snapshot();
+            self.old_disk = Some(OldDisk { host, snapshot });
+            return false;
+        };
+        let host = old.host;
+        let replica = self.checks.truth.replicas[host].clone();
+        self.marks.tampered(&self.checks.truth, &replica);
+        if self.hosts[host].is_up() {
+            self.kill(host, true);
+        }
+        self.disk(host).restore(&old.snapshot);
+        self.observe(&Fact::Restored { host });
+        self.machine(host).unfit = None;
+        self.start_at(host, self.now.plus(length));
+        true
+    }
+
+    fn send_again(&mut self, to: usize) -> bool {
+        let client = self.plan.service() + 1;
+        let clients = self.plan.clients as u64;
+        let host = client + usize::try_from(self.random.below(clients)).expect("small");
+        self.with_process(host, |process, stage| {
+            if let Process::Client(caller) = process {
+                caller.send_again(stage, to);
+            }
+            Ok(())
+        });
+        true
+    }
+}

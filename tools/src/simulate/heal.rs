@@ -1,0 +1,495 @@
+//! After the faults: a core of the cluster is healed, the rest stays broken for good, and then
+//! everything must come right again within limits (`protocol.md` sections 13 and 14).
+
+use standin_core::entry::Index;
+use standin_core::message::{RoleName, Standing};
+use standin_core::time::{Duration, Instant};
+use standin_core::view::{Holder, Member, ViewId, ViewRecord};
+
+use super::check::{l1, l2, l3, l4, l5};
+use super::clock::RATE_TRUE;
+use super::draw::Draw as _;
+use super::fact::Fact;
+use super::marks::Mark;
+use super::queue::Coming;
+use super::watched::Subject;
+use super::world::{Process, World};
+
+/// Calls that each client makes once the faults have ended.
+const CALLS: u32 = 3;
+/// How long those are tried: longer than anything may take.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// What stays wrong with one replica for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Its machine is off.
+    Off,
+    /// Its process stands still.
+    Paused,
+    /// Nothing gets to it or from it.
+    Isolated,
+    /// Nothing gets from it to others.
+    Mute,
+    /// Nothing gets from others to it.
+    Deaf,
+    /// Its disk never finishes a sync.
+    StalledDisk,
+}
+
+/// What is demanded of a healed cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// A holder that is whole is in the core: it must serve.
+    Serve,
+    /// No holder is left: it must say so.
+    SayWhy,
+    /// Only holders whose disks were tampered with: whatever it does must be right.
+    Nothing,
+}
+
+/// How far healing is.
+#[derive(Debug)]
+pub(crate) struct Healing {
+    pub(crate) at: Instant,
+    pub(crate) broken: Option<(usize, Broken)>,
+    pub(crate) demand: Demand,
+    /// A primary must be active by then.
+    pub(crate) serves_by: Instant,
+    pub(crate) has_served: bool,
+    /// Everything was well at this moment, in this view, after so many steps.
+    pub(crate) settled: Option<(Instant, ViewId, u64)>,
+    pub(crate) why: Option<String>,
+}
+
+/// What can be seen of a cluster that was healed.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) now: Instant,
+    pub(crate) term: Duration,
+    pub(crate) record: Option<ViewRecord>,
+    /// A replica of the core is the active primary.
+    pub(crate) is_served: bool,
+    /// Primary and backup are of the core, and hold.
+    pub(crate) is_paired: bool,
+    /// The core has two replicas that can be a pair.
+    pub(crate) can_pair: bool,
+    /// All calls have returned.
+    pub(crate) are_calls_done: bool,
+    /// All replicas of the core have applied the same.
+    pub(crate) is_even: bool,
+    /// A replica that is broken for good is in a role.
+    pub(crate) has_broken_role: bool,
+    pub(crate) has_candidate: bool,
+    /// Most entries that are ordered and not applied at any replica.
+    pub(crate) backlog: u64,
+    pub(crate) steps: u64,
+    pub(crate) hosts: u64,
+    pub(crate) words: String,
+}
+
+impl<M: Subject> World<M> {
+    pub(crate) fn is_healed(&self) -> bool {
+        self.healing.is_some()
+    }
+
+    pub(crate) fn is_broken_for_good(&self, host: usize) -> bool {
+        let broken = self.healing.as_ref().and_then(|healing| healing.broken);
+        broken.is_some_and(|(one, how)| one == host && how == Broken::Off)
+    }
+
+    /// Whether the record names a replica's disk among the holders.
+    pub(crate) fn is_needed(&self, host: usize) -> bool {
+        let identity = self.checks.truth.replicas[host].identity.as_ref();
+        let (Some(record), Some(identity)) = (&self.checks.truth.record, identity) else {
+            return true;
+        };
+        let mut holders = record.holders.iter();
+        holders.any(|holder| holder.token.store() == identity.store)
+    }
+
+    /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
+    fn is_able(&self, holder: &Holder) -> Option<usize> {
+        let (host, replica) = self.checks.truth.holder(holder)?;
+        let is_quarantined = replica
+            .standing
+            .is_some_and(|standing| standing.role == RoleName::Quarantined);
+        let is_fit = self.machines[host].unfit.is_none() && !is_quarantined;
+        (is_fit && replica.satisfies(holder.token)).then_some(host)
+    }
+
+    /// The faults end.
+    pub(crate) fn on_heal(&mut self) {
+        self.end_faults();
+        self.operate();
+        let broken = self.draw_broken();
+        if let Some((host, how)) = broken {
+            self.break_for_good(host, how);
+        }
+        let demand = self.demand(broken);
+        let mut limit = self.plan.term + Duration::from_secs(1);
+        let record = self.checks.truth.record.clone();
+        if let Some(record) = record.filter(|record| !record.active) {
+            let candidate = self.host_of(&record.primary);
+            if candidate.is_none() || candidate == broken.map(|(host, _)| host) {
+                // From an inactive view it moves on after two terms.
+                limit += self.plan.term * 2;
+            }
+        }
+        self.healing = Some(Healing {
+            at: self.now,
+            broken,
+            demand,
+            serves_by: self.now.plus(limit),
+            has_served: false,
+            settled: None,
+            why: None,
+        });
+        self.trace.remark(self.now, || {
+            format!("healed, but for {broken:?}: {demand:?}")
+        });
+        if demand == Demand::SayWhy {
+            self.marks.reach(Mark::Lost);
+        }
+        self.observe(&Fact::Healed);
+        for host in 0..self.hosts.len() {
+            self.start_at(host, self.now);
+            self.with_process(host, |process, _| {
+                if let Process::Client(caller) = process {
+                    caller.heal(CALLS, PATIENCE);
+                }
+                Ok(())
+            });
+        }
+        self.queue
+            .at(self.now.plus(self.plan.term / 4), Coming::Script);
+    }
+
+    fn end_faults(&mut self) {
+        let now = self.now;
+        self.network.unblock_all(now);
+        for host in 0..self.hosts.len() {
+            let it = &mut self.hosts[host];
+            it.paused_until = it.paused_until.min(now);
+            it.slow.0 = now;
+            it.slow_disk.0 = now;
+            if it.thaws.take().is_some() || !self.plan.are_clocks_bounded {
+                self.set_clock_rate(host, RATE_TRUE);
+            }
+            if host > self.plan.service() {
+                continue;
+            }
+            self.disk(host).set_capacity(None);
+            if self.hosts[host].is_disk_spoilt {
+                if self.hosts[host].is_up() {
+                    self.kill(host, false);
+                }
+                self.disk(host).kill();
+            }
+        }
+    }
+
+    /// The operator replaces what cannot be mended and is not needed.
+    fn operate(&mut self) {
+        for host in 0..self.plan.replicas {
+            let standing = self.checks.truth.replicas[host].standing;
+            let is_quarantined =
+                standing.is_some_and(|standing| standing.role == RoleName::Quarantined);
+            let is_unfit = self.machines[host].unfit.is_some() || is_quarantined;
+            if is_unfit && !self.is_needed(host) {
+                self.replace_disk(host, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Who stays broken, and how: nobody who is needed.
+    fn draw_broken(&mut self) -> Option<(usize, Broken)> {
+        let host = usize::try_from(self.random.below(self.plan.replicas as u64 * 2)).ok()?;
+        let how = *self.random.pick(&[
+            Broken::Off,
+            Broken::Paused,
+            Broken::Isolated,
+            Broken::Mute,
+            Broken::Deaf,
+            Broken::StalledDisk,
+        ]);
+        if host >= self.plan.replicas {
+            return None;
+        }
+        let record = self.checks.truth.record.clone()?;
+        let is_whole =
+            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered;
+        let others = record
+            .holders
+            .iter()
+            .filter_map(|holder| self.is_able(holder));
+        others.into_iter().any(is_whole).then_some((host, how))
+    }
+
+    fn break_for_good(&mut self, host: usize, how: Broken) {
+        let never = Instant::from_nanos(u64::MAX / 2);
+        let others = (0..self.hosts.len()).filter(|other| *other != host);
+        match how {
+            Broken::Off => {
+                if self.hosts[host].is_up() {
+                    self.kill(host, true);
+                }
+                self.hosts[host].is_on = false;
+            }
+            Broken::Paused => self.pause(host, never),
+            Broken::Isolated | Broken::Mute | Broken::Deaf => {
+                for other in others {
+                    if how != Broken::Deaf {
+                        self.network.block(host, other, never);
+                    }
+                    if how != Broken::Mute {
+                        self.network.block(other, host, never);
+                    }
+                }
+            }
+            Broken::StalledDisk => {
+                self.hosts[host].slow_disk = (never, Duration::from_secs(100_000));
+            }
+        }
+    }
+
+    fn demand(&self, broken: Option<(usize, Broken)>) -> Demand {
+        let Some(record) = &self.checks.truth.record else {
+            return Demand::Serve;
+        };
+        let able = record
+            .holders
+            .iter()
+            .filter_map(|holder| self.is_able(holder));
+        let able: Vec<usize> = able
+            .filter(|host| broken.is_none_or(|(broken, _)| broken != *host))
+            .collect();
+        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered;
+        if able.iter().any(is_whole) {
+            Demand::Serve
+        } else if able.is_empty() {
+            Demand::SayWhy
+        } else {
+            Demand::Nothing
+        }
+    }
+
+    /// Looks how far things are, again and again, and ends the run.
+    pub(crate) fn look_after_healing(&mut self) {
+        let Some(mut healing) = self.healing.take() else {
+            return;
+        };
+        self.queue
+            .at(self.now.plus(self.plan.term / 4), Coming::Script);
+        let health = self.health(&healing);
+        self.look_at(&mut healing, &health);
+        self.healing = Some(healing);
+    }
+
+    fn look_at(&mut self, healing: &mut Healing, health: &Health) {
+        if healing.demand != Demand::Serve {
+            return self.look_at_lost(healing, health);
+        }
+        healing.has_served |= health.is_served;
+        let verdicts = [
+            ("L1", l1::look(healing, health)),
+            ("L2", l2::look(healing, health)),
+            ("L4", l4::look(healing, health)),
+            ("L5", l5::look(healing, health)),
+        ];
+        for (property, verdict) in verdicts {
+            if let Err(what) = verdict {
+                return self.checks.fail(property, what);
+            }
+        }
+        let is_well = health.is_served
+            && health.are_calls_done
+            && health.is_even
+            && (health.is_paired || !health.can_pair);
+        match (&healing.settled, &health.record) {
+            (None, Some(record)) if is_well => {
+                healing.settled = Some((self.now, record.id(), health.steps));
+            }
+            (Some((since, ..)), _) if self.now >= since.plus(l4::QUIET_TERMS * health.term) => {
+                if let Err(what) = l3::look(healing, health) {
+                    return self.checks.fail("L3", what);
+                }
+                self.finish();
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody can serve by the rules: the view service must say so, and why.
+    fn look_at_lost(&mut self, healing: &mut Healing, health: &Health) {
+        let waited = self.now.since(healing.at);
+        if waited < self.plan.term * 6 + Duration::from_secs(1) {
+            return;
+        }
+        let service = self.plan.service();
+        let mut status = None;
+        self.with_process(service, |process, stage| {
+            if let Process::Service(service) = process {
+                status = service.status(stage)?;
+            }
+            Ok(())
+        });
+        let why = status.and_then(|status| status.unavailable);
+        let is_said = why.as_ref().is_some_and(|why| why.len() > 20);
+        healing.why = why;
+        if healing.demand == Demand::SayWhy && !is_said {
+            let what = format!("nobody can serve, and nobody says why: {}", health.words);
+            return self.checks.fail("S18", what);
+        }
+        self.finish();
+    }
+
+    fn health(&self, healing: &Healing) -> Health {
+        let record = self.checks.truth.record.clone();
+        let is_broken = |host: usize| healing.broken.is_some_and(|(broken, _)| broken == host);
+        let nodes = self.nodes();
+        let core: Vec<_> = nodes
+            .iter()
+            .filter(|(host, _)| !is_broken(**host))
+            .collect();
+        let standings: Vec<_> = core
+            .iter()
+            .map(|(host, node)| (**host, node.replica.standing()))
+            .collect();
+        let is_fit = |role: RoleName| role != RoleName::Quarantined;
+        let pair = record.as_ref().map(|record| {
+            let members = std::iter::once(&record.primary).chain(&record.backup);
+            members
+                .map(|member| self.host_of(member))
+                .collect::<Vec<_>>()
+        });
+        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_broken(host));
+        let primary = record
+            .as_ref()
+            .filter(|record| record.active)
+            .and_then(|record| self.host_of(&record.primary));
+        let is_served = standings
+            .iter()
+            .any(|(host, standing)| Some(*host) == primary && standing.role == RoleName::Primary);
+        let is_paired = record.as_ref().is_some_and(|record| {
+            let pair = pair.as_deref().unwrap_or_default();
+            record.active && pair.len() == 2 && pair.iter().all(is_of_core)
+        });
+        let mut applied = standings
+            .iter()
+            .filter(|(_, standing)| is_fit(standing.role))
+            .map(|(_, standing)| (standing.applied, standing.last.index));
+        let first = applied.next().unwrap_or((Index::ZERO, Index::ZERO));
+        let callers = self.hosts.iter().filter_map(|host| match &host.process {
+            Process::Client(caller) => Some(caller),
+            _ => None,
+        });
+        Health {
+            now: self.now,
+            term: self.plan.term,
+            is_served,
+            is_paired,
+            can_pair: standings.iter().filter(|(_, it)| is_fit(it.role)).count() >= 2,
+            are_calls_done: callers.clone().all(|caller| caller.is_done()),
+            is_even: first.0 == first.1 && applied.all(|it| it == first),
+            has_broken_role: pair.iter().flatten().flatten().any(|host| is_broken(*host)),
+            has_candidate: standings
+                .iter()
+                .any(|(_, standing)| standing.role == RoleName::Candidate),
+            backlog: standings
+                .iter()
+                .map(|(_, standing)| standing.last.index.0 - standing.applied.0)
+                .max()
+                .unwrap_or(0),
+            steps: self.steps,
+            hosts: self.hosts.len() as u64,
+            words: words(record.as_ref(), healing, &standings),
+            record,
+        }
+    }
+
+    /// The last look: states, replays, and every call ever made.
+    fn finish(&mut self) {
+        self.is_over = true;
+        if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
+            self.checks.fail(property, what);
+        }
+    }
+
+    fn compare_states(&self) -> Result<(), (&'static str, String)> {
+        let reference = self.checks.reference.state();
+        for (host, node) in self.nodes() {
+            let state = node.replica.state();
+            if state.applied() != reference.applied() {
+                continue;
+            }
+            if state.state_digest() != reference.state_digest() {
+                let what = format!("the state of host {host} differs from the reference's");
+                return Err(("S10", what));
+            }
+            node.replay()
+                .map_err(|what| ("S10", format!("host {host}: {what}")))?;
+        }
+        Ok(())
+    }
+
+    fn compare_calls(&self) -> Result<(), (&'static str, String)> {
+        let machine = self.checks.reference.state().machine();
+        for (call, was_answered) in self.recorder.commands() {
+            if machine.has_executed(call) != was_answered {
+                let said = if was_answered {
+                    "answered"
+                } else {
+                    "said not to be executed"
+                };
+                return Err((
+                    "S11",
+                    format!("call {call} was {said}, and the machine differs"),
+                ));
+            }
+        }
+        let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
+        if !verdict.is_linearizable() {
+            return Err(("S12", verdict.to_string()));
+        }
+        let failed = self.hosts.iter().find_map(|host| match &host.process {
+            Process::Client(caller) => caller.failed_since_healing.clone(),
+            _ => None,
+        });
+        let is_demanded = self
+            .healing
+            .as_ref()
+            .is_some_and(|healing| healing.demand == Demand::Serve);
+        match failed.filter(|_| is_demanded) {
+            Some(error) => Err(("L2", format!("a call failed after the faults: {error}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The state of things, for people.
+fn words(
+    record: Option<&ViewRecord>,
+    healing: &Healing,
+    standings: &[(usize, Standing)],
+) -> String {
+    let mut words = format!("broken {:?}", healing.broken);
+    if let Some(record) = record {
+        let name = |member: &Member| member.name.to_string();
+        let backup = record.backup.as_ref().map(name);
+        words += &format!(
+            "; view {} of {} and {backup:?}, active {}, holders {:?}",
+            record.id(),
+            record.primary.name,
+            record.active,
+            record.holders
+        );
+    }
+    for (host, it) in standings {
+        words += &format!(
+            "; h{host} {:?} in view {}, last {}, commit {}, applied {}",
+            it.role, it.view, it.last.index, it.commit, it.applied
+        );
+    }
+    words
+}

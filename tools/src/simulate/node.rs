@@ -1,0 +1,669 @@
+//! A replica's process in the simulator: the same core, log and data directory as the real one, with
+//! another shell around them. What `src/replica/host.rs` does with sockets, this does with the
+//! simulated network.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::Path;
+
+use standin_core::conn::ConnId;
+use standin_core::entry::{Index, LogTip};
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
+use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
+use standin_core::machine::MachineId;
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
+use standin_core::state::Replicated;
+use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::view::ViewId;
+use standin_io::data_dir::{DataDir, DataDirError};
+use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
+use standin_replica::{
+    Action, Answers, Config, Destination, Event, ReadFor, Recovered, Replica, Request, RequestBody,
+    Side, client_request,
+};
+
+use super::disk::SimDisk;
+use super::draw::Draw as _;
+use super::fact::{Answered, Asked, Fact};
+use super::marks::Mark;
+use super::network::Arrival;
+use super::plan::Plan;
+use super::stage::{Output, Stage, address_of, host_at};
+use super::truth::entries;
+use super::watched::{Subject, Watched};
+
+const DATA: &str = "/data";
+/// Small, so that logs have several.
+const SEGMENT_BYTES: u64 = 16 << 10;
+const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+
+/// Why a process ended or never began.
+#[derive(Debug)]
+pub(crate) enum Death {
+    /// The disk failed, or the process was killed while it worked on it.
+    Disk(String),
+    /// It found its own disk unfit.
+    Unfit(String),
+    /// The view service does not want it.
+    Refused(Refusal),
+    /// It was told to stop, and did so cleanly.
+    Stopped,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(why) | Self::Unfit(why) => f.write_str(why),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+fn disk(error: impl fmt::Display) -> Death {
+    Death::Disk(error.to_string())
+}
+
+/// What a replica's machine keeps while no process runs.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) name: ReplicaName,
+    pub(crate) disk: SimDisk,
+    /// Counts the boots.
+    pub(crate) boot: u64,
+    /// The operator says that the next process takes the name of a lost directory over.
+    pub(crate) replace: bool,
+    /// Why no process starts until an operator has done something.
+    pub(crate) unfit: Option<String>,
+}
+
+#[derive(Debug)]
+enum FollowUp {
+    Written(Index),
+    Synced(Index),
+    LogRead(ReadFor, Vec<u8>),
+    Cut(LogTip),
+    Adopted(ViewId),
+}
+
+/// What the log thread is at.
+#[derive(Debug, Default)]
+struct Syncing {
+    running: Option<SyncRequest<SimDisk>>,
+    /// The running one has put its bytes on the platter already, or failed to.
+    outcome: Option<Result<(), String>>,
+    waiting: Option<SyncRequest<SimDisk>>,
+}
+
+/// A replica's process.
+#[derive(Debug)]
+pub(crate) struct Node<M> {
+    pub(crate) replica: Replica<Watched<M>>,
+    dir: DataDir<SimDisk>,
+    log: SegmentLog<SimDisk>,
+    viewservice: usize,
+    link: Option<ConnId>,
+    link_retry_at: Instant,
+    dial: Option<ConnId>,
+    accepted: BTreeMap<ConnId, Party>,
+    /// What clients sent and was not taken in yet.
+    requests: VecDeque<(ConnId, Vec<u8>)>,
+    asked: BTreeMap<(ConnId, u64), (Asked, Vec<u8>)>,
+    follow_ups: VecDeque<FollowUp>,
+    syncing: Syncing,
+    answers: Answers,
+    /// What the checkers were told is applied.
+    applied_told: Index,
+    is_stopping: bool,
+}
+
+impl<M: Subject> Node<M> {
+    /// Starts a process on what is on the machine's disk.
+    pub(crate) fn start(
+        machine: &Machine,
+        plan: &Plan,
+        cluster: ClusterId,
+        stage: &mut Stage<'_, M>,
+    ) -> Result<Self, Death> {
+        let machine_id = MachineId::of::<Watched<M>>();
+        let store = StoreId(u128::from(stage.random.next_u64()));
+        let path = Path::new(DATA);
+        let opened = DataDir::open_in(
+            machine.disk.clone(),
+            path,
+            &machine.name,
+            &machine_id,
+            store,
+        );
+        let (mut dir, _) = opened.map_err(|error| match &error {
+            DataDirError::Io { .. } | DataDirError::Held { .. } => disk(error),
+            _ => Death::Unfit(error.to_string()),
+        })?;
+        if dir.meta().cluster.is_none() {
+            let mut meta = dir.meta().clone();
+            meta.cluster = Some(cluster);
+            dir.store(meta).map_err(disk)?;
+        }
+        let ids = SegmentIds {
+            cluster,
+            store: dir.meta().store,
+            machine: machine_id,
+        };
+        let config = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+        };
+        let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
+        let (log, recovered) = opened.map_err(|error| match &error {
+            LogError::Io { .. } | LogError::Failed => disk(error),
+            _ => Death::Unfit(error.to_string()),
+        })?;
+        let boot = BootId(u128::from(machine.boot) << 64 | stage.host as u128);
+        let nonce = stage.random.next_u64();
+        let identity = dir.begin_life(boot, nonce).map_err(disk)?;
+        let whole = read_all(&log).map_err(disk)?;
+        stage.saw(&Fact::Started {
+            host: stage.host,
+            identity: &identity,
+            adopted: dir.meta().adopted,
+            log: &whole,
+        });
+        let config = Config {
+            identity,
+            address: address_of(stage.host),
+            durability: plan.durability,
+            session_timeout: plan.session_timeout,
+            sessions_max: plan.sessions_max,
+            seed: stage.random.next_u64(),
+            adopted: dir.meta().adopted,
+            recovered: Recovered {
+                tip: recovered.tip,
+                view_starts: recovered.view_starts,
+                commit: recovered.commit,
+                synced: recovered.tip.index,
+            },
+            replace: machine.replace,
+            quarantine: dir.meta().quarantine.clone(),
+        };
+        let now = stage.read_clock();
+        Ok(Self {
+            replica: Replica::new(config, now),
+            dir,
+            log,
+            viewservice: plan.service(),
+            link: None,
+            link_retry_at: now.boot,
+            dial: None,
+            accepted: BTreeMap::new(),
+            requests: VecDeque::new(),
+            asked: BTreeMap::new(),
+            follow_ups: VecDeque::new(),
+            syncing: Syncing::default(),
+            answers: Answers::default(),
+            applied_told: Index::ZERO,
+            is_stopping: false,
+        })
+    }
+
+    /// The loop comes round once.
+    pub(crate) fn turn(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        arrivals: &mut VecDeque<(ConnId, Arrival)>,
+    ) -> Result<(), Death> {
+        let now = stage.read_clock();
+        if self.link.is_none() && now.boot >= self.link_retry_at {
+            self.link = Some(stage.dial(self.viewservice, Party::Replica));
+        }
+        for (conn, arrival) in arrivals.drain(..) {
+            self.on_arrival(stage, now, conn, arrival)?;
+        }
+        // What a lack of room keeps waiting is read when there is some.
+        if self.replica.has_room() {
+            self.serve_clients(stage, now)?;
+        }
+        if self.replica.deadline().is_some_and(|at| now.boot >= at) {
+            self.handle(stage, now, Event::Deadline)?;
+        }
+        self.handle(stage, now, Event::Flush)?;
+        self.tell_standing(stage);
+        Ok(())
+    }
+
+    fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
+        let until = self.replica.lease_until();
+        let lease_until = until.map(|until| stage.clock.when(until, Instant::ZERO));
+        stage.saw(&Fact::Turned {
+            host: stage.host,
+            standing: self.replica.standing(),
+            lease_until,
+        });
+    }
+
+    /// When the loop must come round at the latest, on the host's boot clock.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let link = self.link.is_none().then_some(self.link_retry_at);
+        let waiting =
+            (!self.requests.is_empty() && self.replica.has_room()).then_some(Instant::ZERO);
+        earliest(earliest(self.replica.deadline(), link), waiting)
+    }
+
+    /// A clean stop: what was said leaves, the log is synced, and a mark says so.
+    pub(crate) fn stop(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
+        self.is_stopping = true;
+        let now = stage.read_clock();
+        self.handle(stage, now, Event::Stop)?;
+        self.log.sync_now().map_err(disk)?;
+        self.dir.note_clean_stop().map_err(disk)?;
+        Err(Death::Stopped)
+    }
+
+    fn handle(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        event: Event<'_>,
+    ) -> Result<(), Death> {
+        self.replica.handle(now, event);
+        self.carry_out(stage, now)
+    }
+
+    fn on_arrival(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        conn: ConnId,
+        arrival: Arrival,
+    ) -> Result<(), Death> {
+        match arrival {
+            Arrival::Accepted(party) => {
+                self.accepted.insert(conn, party);
+                stage.outputs.push(Output::Accept(conn));
+                Ok(())
+            }
+            Arrival::Ready if self.link == Some(conn) => {
+                self.handle(stage, now, Event::ViewServiceUp)
+            }
+            Arrival::Ready if self.dial == Some(conn) => {
+                self.handle(stage, now, Event::Dialled(conn))
+            }
+            Arrival::Ready => Ok(()),
+            Arrival::Frame(bytes) if self.accepted.get(&conn) == Some(&Party::Client) => {
+                self.requests.push_back((conn, bytes));
+                Ok(())
+            }
+            Arrival::Frame(bytes) => self.on_frame(stage, now, conn, &bytes),
+            Arrival::Closed(why) => self.on_closed(stage, now, conn, why),
+            Arrival::Woken => self.on_sync_done(stage, now),
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        conn: ConnId,
+        bytes: &[u8],
+    ) -> Result<(), Death> {
+        let side = if self.link == Some(conn) {
+            Side::ViewService
+        } else if self.dial == Some(conn) {
+            Side::Primary
+        } else if self.accepted.contains_key(&conn) {
+            Side::Follower
+        } else {
+            return Ok(()); // closed here, and this was under way
+        };
+        let is_good = match Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX) {
+            Ok(Some(frame)) => self.replica.handle_frame(now, side, conn, &frame).is_ok(),
+            Ok(None) | Err(_) => false,
+        };
+        if is_good {
+            return self.carry_out(stage, now);
+        }
+        stage.close(conn, Some(Refusal::Protocol));
+        self.on_closed(stage, now, conn, None)
+    }
+
+    fn on_closed(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        conn: ConnId,
+        why: Option<Refusal>,
+    ) -> Result<(), Death> {
+        if self.link == Some(conn) {
+            match why {
+                None | Some(Refusal::Busy | Refusal::Protocol) => {}
+                Some(refusal) => return Err(Death::Refused(refusal)),
+            }
+            self.link = None;
+            self.link_retry_at = now.boot.plus(VIEW_SERVICE_RETRY);
+            return self.handle(stage, now, Event::ViewServiceDown);
+        }
+        if self.dial == Some(conn) {
+            self.dial = None;
+            return self.handle(stage, now, Event::DialClosed);
+        }
+        if self.accepted.remove(&conn) == Some(Party::Replica) {
+            return self.handle(stage, now, Event::Closed(conn));
+        }
+        Ok(())
+    }
+
+    fn serve_clients(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
+        let input: Vec<(ConnId, Vec<u8>)> = self.requests.drain(..).collect();
+        let mut requests = Vec::with_capacity(input.len());
+        for (conn, bytes) in &input {
+            let frame = match Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX) {
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(_) => {
+                    self.accepted.remove(conn);
+                    stage.close(*conn, Some(Refusal::Protocol));
+                    continue;
+                }
+            };
+            if !self.accepted.contains_key(conn) {
+                continue;
+            }
+            if let Ok(Some(body)) = client_request(&frame) {
+                let (id, _) = body.id_and_seen();
+                self.asked.insert((*conn, id), asked_of(&body));
+                requests.push(Request { conn: *conn, body });
+            }
+        }
+        if requests.is_empty() {
+            return Ok(());
+        }
+        self.replica.handle(now, Event::Requests(&requests));
+        self.carry_out(stage, now)
+    }
+
+    fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
+        loop {
+            while let Some(action) = self.replica.next_action() {
+                self.carry_out_one(stage, action)?;
+            }
+            self.tell_applied(stage);
+            self.send_answers(stage);
+            let Some(follow_up) = self.follow_ups.pop_front() else {
+                return Ok(());
+            };
+            let event = match follow_up {
+                FollowUp::Written(through) => Event::Written(through),
+                FollowUp::Synced(through) => Event::Synced(through),
+                FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
+                FollowUp::Cut(tip) => Event::Cut(tip),
+                FollowUp::Adopted(view) => Event::Adopted(view),
+            };
+            self.replica.handle(now, event);
+        }
+    }
+
+    fn carry_out_one(&mut self, stage: &mut Stage<'_, M>, action: Action) -> Result<(), Death> {
+        if let Some(destination) = action.destination() {
+            self.send(stage, destination, &action);
+            return Ok(());
+        }
+        let host = stage.host;
+        match action {
+            Action::RedialViewService => {
+                if let Some(conn) = self.link.take() {
+                    stage.close(conn, None);
+                    self.link_retry_at = stage.read_clock().boot.plus(VIEW_SERVICE_RETRY);
+                }
+            }
+            Action::Adopt(view) => {
+                let mut meta = self.dir.meta().clone();
+                meta.adopted = view;
+                self.dir.store(meta).map_err(disk)?;
+                stage.wait_for_disk();
+                stage.saw(&Fact::Adopted { host, view });
+                self.follow_ups.push_back(FollowUp::Adopted(view));
+            }
+            Action::Quarantine(why) => {
+                stage.saw(&Fact::Quarantined { host, why: &why });
+                let mut meta = self.dir.meta().clone();
+                meta.quarantine = Some(why);
+                self.dir.store(meta).map_err(disk)?;
+                stage.wait_for_disk();
+            }
+            Action::Append(batch) => {
+                let is_primary = self.replica.role_name() == RoleName::Primary;
+                self.log.append(&batch).map_err(disk)?;
+                stage.saw(&Fact::Appended {
+                    host,
+                    batch: &batch,
+                    is_primary,
+                });
+                self.keep_up(stage)?;
+                self.written(batch.last());
+            }
+            Action::Sync => self.sync(stage),
+            Action::ReadLog(read, from, bytes_max) => {
+                let bytes = self.log.read(from, bytes_max).map_err(disk)?;
+                self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
+            }
+            Action::Cut(after) => {
+                let standing = self.replica.standing();
+                stage.saw(&Fact::Cut {
+                    host,
+                    after,
+                    standing,
+                });
+                let tip = self.log.cut(after).map_err(disk)?;
+                stage.wait_for_disk();
+                stage.mark(Mark::Cut);
+                self.follow_ups.push_back(FollowUp::Cut(tip));
+            }
+            Action::Dial(address) => {
+                self.hang(stage);
+                if let Some(to) = host_at(&address) {
+                    self.dial = Some(stage.dial(to, Party::Replica));
+                }
+            }
+            Action::Hang => self.hang(stage),
+            Action::CloseFollower(conn) => {
+                self.accepted.remove(&conn);
+                stage.close(conn, None);
+            }
+            Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
+            _ => unreachable!("what sends a message was sent"),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, stage: &mut Stage<'_, M>, destination: Destination, action: &Action) {
+        let host = stage.host;
+        match action {
+            Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
+            Action::Swap(swap) => stage.saw(&Fact::Proposed { swap }),
+            _ => {}
+        }
+        let conn = match destination {
+            Destination::ViewService => self.link,
+            Destination::Conn(conn) => Some(conn),
+        };
+        if let Some(conn) = conn {
+            stage.send(conn, |out| action.encode(out));
+        }
+    }
+
+    fn written(&mut self, through: Index) {
+        if let Some(FollowUp::Written(last)) = self.follow_ups.back_mut() {
+            *last = through;
+        } else {
+            self.follow_ups.push_back(FollowUp::Written(through));
+        }
+    }
+
+    fn hang(&mut self, stage: &mut Stage<'_, M>) {
+        if let Some(conn) = self.dial.take() {
+            stage.close(conn, None);
+        }
+    }
+
+    /// What the log needs at every durability level.
+    fn keep_up(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
+        if let Some(request) = self.log.sync_upkeep() {
+            self.ask_for_sync(stage, request);
+        }
+        if let Some(request) = self.log.prepare_request()
+            && let Ok(segment) = request.run()
+        {
+            self.log.take_prepared(segment);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, stage: &mut Stage<'_, M>) {
+        match self.log.sync_request() {
+            Some(request) => self.ask_for_sync(stage, request),
+            None => {
+                let durable = self.log.durable();
+                self.follow_ups.push_back(FollowUp::Synced(durable));
+            }
+        }
+    }
+
+    fn ask_for_sync(&mut self, stage: &mut Stage<'_, M>, request: SyncRequest<SimDisk>) {
+        match &mut self.syncing.waiting {
+            Some(waiting) => waiting.merge(request),
+            None => self.syncing.waiting = Some(request),
+        }
+        self.begin_sync(stage);
+    }
+
+    /// The log thread takes up what waits, if it is idle. Whether the bytes are on the platter at the
+    /// beginning or only at the end of a sync is drawn: both are possible, and a crash in between
+    /// tells them apart.
+    fn begin_sync(&mut self, stage: &mut Stage<'_, M>) {
+        if self.syncing.running.is_some() {
+            return;
+        }
+        let Some(request) = self.syncing.waiting.take() else {
+            return;
+        };
+        if stage.random.chance(500) {
+            let outcome = request.run().map_err(|error| error.to_string());
+            self.syncing.outcome = Some(outcome);
+        }
+        self.syncing.running = Some(request);
+        stage.sync_started = true;
+    }
+
+    /// The log thread is done with a sync.
+    fn on_sync_done(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
+        let Some(request) = self.syncing.running.take() else {
+            return Ok(());
+        };
+        let outcome = match self.syncing.outcome.take() {
+            Some(outcome) => outcome,
+            None => request.run().map_err(|error| error.to_string()),
+        };
+        outcome.map_err(Death::Disk)?;
+        if let Some(through) = request.complete() {
+            stage.saw(&Fact::Synced {
+                host: stage.host,
+                through,
+            });
+            self.handle(stage, now, Event::Synced(through))?;
+        }
+        self.begin_sync(stage);
+        Ok(())
+    }
+
+    /// Replays the log up to where the replica has applied it, and compares.
+    pub(crate) fn replay(&self) -> Result<(), String> {
+        let applied = self.replica.state().applied();
+        let bytes = read_all(&self.log).map_err(|error| error.to_string())?;
+        let mut state = Replicated::<Watched<M>>::default();
+        let mut reply = Vec::new();
+        for (entry, _) in entries(&bytes) {
+            if entry.header.index > applied {
+                break;
+            }
+            reply.clear();
+            state.apply(&entry, &mut reply);
+        }
+        if state.state_digest() != self.replica.state().state_digest() {
+            return Err(format!(
+                "a replay up to entry {applied} comes to another state"
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
+        let through = self.replica.state().applied();
+        if through > self.applied_told {
+            self.applied_told = through;
+            stage.saw(&Fact::Applied {
+                host: stage.host,
+                through,
+                reply_digest: self.replica.state().reply_digest().0,
+            });
+        }
+    }
+
+    fn send_answers(&mut self, stage: &mut Stage<'_, M>) {
+        if self.answers.is_empty() {
+            self.replica.take_answers(&mut self.answers);
+        }
+        if self.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let standing = self.replica.standing();
+        for (answer, reply) in answers.iter() {
+            // The state was read before; only now does the clock say whether the lease still held.
+            let now = stage.read_clock_again().boot;
+            let is_late = answer.valid_until.is_some_and(|until| now >= until);
+            let reply = if is_late {
+                Reply {
+                    status: ReplyStatus::Overloaded,
+                    bytes: &[],
+                    ..reply
+                }
+            } else {
+                reply
+            };
+            if let Some((asked, query)) = self.asked.remove(&(answer.conn, answer.id)) {
+                stage.saw(&Fact::Answered(Answered {
+                    host: stage.host,
+                    asked,
+                    query: &query,
+                    status: reply.status,
+                    seen: reply.seen,
+                    bytes: reply.bytes,
+                    standing,
+                }));
+            }
+            stage.send(answer.conn, |out| reply.encode(out));
+        }
+    }
+}
+
+/// The whole log, which hands out a segment at a time.
+fn read_all(log: &SegmentLog<SimDisk>) -> Result<Vec<u8>, LogError> {
+    let mut whole = Vec::new();
+    let mut next = Index(1);
+    while next <= log.tip().index {
+        let bytes = log.read(next, usize::MAX)?;
+        let last = entries(&bytes).last();
+        next = last.map_or(next, |(entry, _)| entry.header.index.next());
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole)
+}
+
+fn asked_of(body: &RequestBody<'_>) -> (Asked, Vec<u8>) {
+    match body {
+        RequestBody::Open(_) => (Asked::Open, Vec::new()),
+        RequestBody::Close(_) => (Asked::Close, Vec::new()),
+        RequestBody::Command(command) => {
+            let (session, sequence) = (command.session, command.sequence);
+            (Asked::Command { session, sequence }, Vec::new())
+        }
+        RequestBody::Query(query) => (Asked::Read(query.consistency), query.bytes.to_vec()),
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run is like: drawn once, from the seed alone.
+//!
+//! Each kind of fault is in a run or is not, so that some runs have many of few kinds: faults that
+//! meet in one run would hide each other if every run had all (Groce et al. 2012, "Swarm testing").
+
+use standin_core::identity::Durability;
+use standin_core::random::RandomStream;
+use standin_core::time::Duration;
+
+use super::clock::RATE_TRUE;
+use super::draw::Draw as _;
+use super::fault::FaultKind;
+
+/// What one seed runs under.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Replicas, spares included: 2 to 4.
+    pub replicas: usize,
+    /// Clients.
+    pub clients: usize,
+    /// The durability level of all replicas.
+    pub durability: Durability,
+    /// The lease term.
+    pub term: Duration,
+    /// A session without a request for so long expires.
+    pub session_timeout: Duration,
+    /// Most sessions.
+    pub sessions_max: u32,
+    /// The usual time of a message on its way.
+    pub latency: Duration,
+    /// The usual time of a sync.
+    pub sync_time: Duration,
+    /// Calls of each client before the faults end.
+    pub calls: u32,
+    /// Calls that a client has open at one time, at most.
+    pub calls_open: usize,
+    /// Longest time a client thinks before its next call.
+    pub pause: Duration,
+    /// How long things go wrong.
+    pub faults_for: Duration,
+    /// Longest time between two faults.
+    pub fault_pause: Duration,
+    /// Longest time that a fault lasts, or a process is away.
+    pub fault_length: Duration,
+    /// The kinds of fault that this run has.
+    pub faults: Vec<FaultKind>,
+    /// The rates of the machines' boot clocks, in parts per million of true time.
+    pub clock_rates: Vec<u64>,
+    /// The rates are as close to each other as the lease asks for, and no pause is hidden.
+    pub are_clocks_bounded: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut random = RandomStream::new(seed, 1);
+        let random = &mut random;
+        let replicas = *random.pick(&[2, 3, 3, 3, 3, 4]);
+        let clients = 1 + usize::try_from(random.below(4)).expect("small");
+        let term = Duration::from_millis(*random.pick(&[200, 300, 500, 1000]));
+        let are_clocks_bounded = random.chance(800);
+        let hosts = replicas + 1 + clients;
+        let rate = |random: &mut RandomStream| {
+            if are_clocks_bounded {
+                // Within 4 % of true time each: any two differ by less than a ninth.
+                RATE_TRUE - 40_000 + random.below(80_000)
+            } else {
+                *random.pick(&[RATE_TRUE / 3, RATE_TRUE / 2, RATE_TRUE, RATE_TRUE * 2])
+            }
+        };
+        let clock_rates = (0..hosts).map(|_| rate(random)).collect();
+        let mut faults: Vec<FaultKind> = FaultKind::ALL
+            .into_iter()
+            .filter(|kind| random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks()))
+            .collect();
+        if faults.is_empty() {
+            faults.push(FaultKind::Kill);
+        }
+        Self {
+            seed,
+            replicas,
+            clients,
+            durability: *random.pick(&[
+                Durability::Memory,
+                Durability::Os,
+                Durability::Os,
+                Durability::Disk,
+            ]),
+            term,
+            session_timeout: *random.pick(&[term * 3, Duration::from_secs(600)]),
+            sessions_max: *random.pick(&[2, 1000, 1000]),
+            latency: Duration::from_micros(*random.pick(&[50, 200, 1000, 5000])),
+            sync_time: Duration::from_micros(*random.pick(&[100, 1000, 8000])),
+            calls: *random.pick(&[10, 30, 60]),
+            calls_open: *random.pick(&[1, 1, 3]),
+            pause: *random.pick(&[Duration::from_millis(2), term / 8, term / 2]),
+            faults_for: term * *random.pick(&[4, 6, 10]),
+            fault_pause: *random.pick(&[term / 8, term / 2, term * 2]),
+            fault_length: *random.pick(&[term / 2, term * 3 / 2, term * 3]),
+            faults,
+            clock_rates,
+            are_clocks_bounded,
+        }
+    }
+
+    /// Number of hosts: replicas, the view service, clients.
+    pub(crate) fn hosts(&self) -> usize {
+        self.replicas + 1 + self.clients
+    }
+
+    /// The host of the view service; replicas come before it, clients after it.
+    pub(crate) fn service(&self) -> usize {
+        self.replicas
+    }
+}

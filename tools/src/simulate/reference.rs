@@ -1,0 +1,91 @@
+//! One replica more, that nothing ever happens to: it applies each entry that anybody applied, once.
+
+use standin_core::entry::{Entry, Index};
+use standin_core::message::ReplyStatus;
+use standin_core::state::Replicated;
+
+use super::truth::Truth;
+use super::watched::{Subject, Watched};
+
+/// What applying an entry came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) hash: u64,
+    pub(crate) status: ReplyStatus,
+    pub(crate) reply: Vec<u8>,
+    pub(crate) reply_digest: u128,
+}
+
+/// The state after all that was ever applied, and the outcome of each entry.
+#[derive(Debug)]
+pub(crate) struct Reference<M> {
+    state: Replicated<Watched<M>>,
+    outcomes: Vec<Outcome>,
+}
+
+impl<M: Subject> Default for Reference<M> {
+    fn default() -> Self {
+        Self {
+            state: Replicated::default(),
+            outcomes: Vec::new(),
+        }
+    }
+}
+
+impl<M: Subject> Reference<M> {
+    /// Follows a replica that has applied its log up to `through`.
+    ///
+    /// # Errors
+    /// If it applied another entry than somebody did before at the same index, or one that nobody
+    /// ever ordered.
+    pub(crate) fn follow(
+        &mut self,
+        truth: &Truth,
+        host: usize,
+        through: Index,
+    ) -> Result<(), String> {
+        let through = usize::try_from(through.0).expect("a log in memory");
+        let log = &truth.replicas[host].log;
+        if through > log.len() {
+            return Err(format!(
+                "it applied entry {through} of a log of {}",
+                log.len()
+            ));
+        }
+        if let Some(last) = through.checked_sub(1)
+            && let Some(outcome) = self.outcomes.get(last)
+            && outcome.hash != log[last].hash
+        {
+            return Err(format!(
+                "entry {through} differs from the one applied elsewhere"
+            ));
+        }
+        for link in log.iter().take(through).skip(self.outcomes.len()) {
+            let index = link.header.index;
+            let Some(bytes) = truth.made.get(&(index.0, link.hash)) else {
+                return Err(format!("entry {index} was never ordered by a primary"));
+            };
+            let entry = Entry::decode(bytes).expect("a primary made it");
+            let mut reply = Vec::new();
+            let status = self.state.apply(&entry, &mut reply);
+            self.outcomes.push(Outcome {
+                hash: link.hash,
+                status,
+                reply,
+                reply_digest: self.state.reply_digest().0,
+            });
+        }
+        Ok(())
+    }
+
+    /// The outcome of the entry at `index`.
+    pub(crate) fn outcome(&self, index: Index) -> Option<&Outcome> {
+        let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        self.outcomes.get(place)
+    }
+
+    /// The state after all that was applied anywhere.
+    pub(crate) fn state(&self) -> &Replicated<Watched<M>> {
+        &self.state
+    }
+}

@@ -1,0 +1,168 @@
+//! Running one seed, or many.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::check::Violation;
+use super::fault::FaultCounts;
+use super::marks::Marks;
+use super::plan::Plan;
+use super::watched::Subject;
+use super::world::World;
+
+/// What one run came to, if all held.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Things that happened.
+    pub steps: u64,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// Calls that ended otherwise, or not at all.
+    pub unanswered: u64,
+    /// Virtual time, in nanoseconds.
+    pub nanos: u64,
+    /// Situations that were reached.
+    pub marks: Marks,
+    /// Faults that happened.
+    pub faults: FaultCounts,
+    /// Messages that were damaged on their way.
+    pub damaged: u64,
+}
+
+/// A run in which something did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub violation: Violation,
+    /// When, in virtual nanoseconds.
+    pub nanos: u64,
+}
+
+/// What many runs came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Runs that were made.
+    pub runs: u64,
+    /// All of them together.
+    pub all: Outcome,
+    /// Those in which something did not hold, by seed.
+    pub failures: Vec<Failure>,
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, result: Result<Outcome, Failure>) {
+        self.runs += 1;
+        match result {
+            Ok(outcome) => {
+                self.all.steps += outcome.steps;
+                self.all.answered += outcome.answered;
+                self.all.unanswered += outcome.unanswered;
+                self.all.nanos += outcome.nanos;
+                self.all.damaged += outcome.damaged;
+                self.all.marks.add(&outcome.marks);
+                self.all.faults.add(&outcome.faults);
+            }
+            Err(failure) => self.failures.push(failure),
+        }
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// [`Failure`] tells which property did not hold.
+pub fn run<M: Subject>(seed: u64) -> Result<Outcome, Failure> {
+    run_plan::<M>(Plan::draw(seed), false).0
+}
+
+/// Runs one seed and keeps its trace: the same, byte for byte, each time.
+pub fn run_traced<M: Subject>(seed: u64) -> (Result<Outcome, Failure>, String) {
+    let (result, lines) = run_plan::<M>(Plan::draw(seed), true);
+    (result, lines.unwrap_or_default())
+}
+
+fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure>, Option<String>) {
+    let seed = plan.seed;
+    let mut world = World::<M>::new(plan, is_traced);
+    // An assertion of the code under test that does not hold is a failure like any other.
+    let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let nanos = world.now.as_nanos();
+    let result = match ran {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(violation)) => Err(violation),
+        Err(panic) => Err(Violation {
+            property: "assertion",
+            what: words_of(&*panic),
+        }),
+    };
+    let result = match result {
+        Ok(()) => {
+            let (answered, unanswered) = world.recorder.counts();
+            Ok(Outcome {
+                steps: world.steps,
+                answered,
+                unanswered,
+                nanos,
+                marks: world.marks,
+                faults: world.faults,
+                damaged: world.network.damaged,
+            })
+        }
+        Err(violation) => {
+            world.trace.remark(world.now, || violation.to_string());
+            Err(Failure {
+                seed,
+                violation,
+                nanos,
+            })
+        }
+    };
+    (result, world.trace.into_lines())
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+/// Runs `count` seeds from `first` on, on as many threads as the machine has cores. `progress` is told
+/// how many are done. Ends early once `failures_max` have failed.
+pub fn run_many<M: Subject>(
+    first: u64,
+    count: u64,
+    failures_max: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Summary {
+    let next = AtomicU64::new(0);
+    let done = AtomicU64::new(0);
+    let is_enough = AtomicBool::new(false);
+    let summary = Mutex::new(Summary::default());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !is_enough.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
+                        return;
+                    }
+                    let result = run::<M>(first.wrapping_add(at));
+                    let mut summary = summary.lock().expect("nobody panics with it");
+                    summary.add(result);
+                    if summary.failures.len() >= failures_max {
+                        is_enough.store(true, Ordering::Relaxed);
+                    }
+                    drop(summary);
+                    progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+            });
+        }
+    });
+    let mut summary = summary.into_inner().expect("nobody panicked with it");
+    summary.failures.sort_by_key(|failure| failure.seed);
+    summary
+}

@@ -1,0 +1,200 @@
+//! The view service's process in the simulator: what `viewservice/src/daemon.rs` does with sockets,
+//! this does with the simulated network.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
+
+use standin_core::conn::ConnId;
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
+use standin_core::identity::ClusterId;
+use standin_core::message::{Party, Refusal, StatusReply};
+use standin_core::time::{Instant, Now};
+use standin_core::view::{Reason, ViewRecord};
+use standin_viewservice::store::FileStore;
+use standin_viewservice::{Action, Answer, Event, LeaseTerm, ViewService};
+
+use super::disk::SimDisk;
+use super::fact::Fact;
+use super::marks::Mark;
+use super::network::Arrival;
+use super::node::Death;
+use super::plan::Plan;
+use super::stage::{Output, Stage};
+use super::watched::Subject;
+
+const DATA: &str = "/data";
+/// A connection that nobody has: what is asked over it is for the simulator's own eyes.
+const NOBODY: ConnId = ConnId(u64::MAX);
+
+/// The view service's process.
+#[derive(Debug)]
+pub(crate) struct Service {
+    core: ViewService,
+    store: FileStore<SimDisk>,
+    /// Connections of replicas.
+    replicas: BTreeSet<ConnId>,
+    conns: BTreeSet<ConnId>,
+    status: Option<StatusReply>,
+}
+
+impl Service {
+    pub(crate) fn start<M: Subject>(
+        disk: &SimDisk,
+        plan: &Plan,
+        cluster: ClusterId,
+        stage: &mut Stage<'_, M>,
+    ) -> Result<Self, Death> {
+        let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
+        let store = store.map_err(|error| {
+            if disk.is_stopped() {
+                Death::Disk(error.to_string())
+            } else {
+                Death::Unfit(error.to_string())
+            }
+        })?;
+        // What the life before wrote last may be on disk though it did not live to hear so.
+        let known = stage.checks.truth.record.clone();
+        tell_record(stage, known.as_ref(), store.state().record.as_ref());
+        let term = LeaseTerm::new(plan.term).expect("a plan's term is within the limits");
+        let core = ViewService::new(store.state().clone(), term, stage.read_clock().boot);
+        Ok(Self {
+            core,
+            store,
+            replicas: BTreeSet::new(),
+            conns: BTreeSet::new(),
+            status: None,
+        })
+    }
+
+    /// The loop comes round once.
+    pub(crate) fn turn<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        arrivals: &mut VecDeque<(ConnId, Arrival)>,
+    ) -> Result<(), Death> {
+        let now = stage.read_clock();
+        for (conn, arrival) in arrivals.drain(..) {
+            match arrival {
+                Arrival::Accepted(party) => {
+                    self.conns.insert(conn);
+                    if party == Party::Replica {
+                        self.replicas.insert(conn);
+                    }
+                    stage.outputs.push(Output::Accept(conn));
+                }
+                Arrival::Ready | Arrival::Woken => {}
+                Arrival::Frame(bytes) => self.on_frame(stage, now, conn, &bytes)?,
+                Arrival::Closed(_) => self.on_closed(stage, now, conn)?,
+            }
+        }
+        if self.core.deadline().is_some_and(|due| due <= now.boot) {
+            self.handle(stage, now, Event::Deadline)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.core.deadline()
+    }
+
+    /// What it would answer to somebody who asks how everybody is.
+    pub(crate) fn status<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+    ) -> Result<Option<StatusReply>, Death> {
+        let now = stage.read_clock();
+        self.handle(stage, now, Event::StatusRequest { conn: NOBODY })?;
+        Ok(self.status.take())
+    }
+
+    fn on_frame<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        conn: ConnId,
+        bytes: &[u8],
+    ) -> Result<(), Death> {
+        if !self.conns.contains(&conn) {
+            return Ok(()); // closed here, and this was under way
+        }
+        let is_replica = self.replicas.contains(&conn);
+        let event = match Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX) {
+            Ok(Some(frame)) => Event::from_frame(conn, is_replica, &frame).ok(),
+            Ok(None) | Err(_) => None,
+        };
+        if let Some(Event::Swap { swap, .. }) = &event {
+            let record = self.store.state().record.as_ref();
+            if swap.proposed.reason == Reason::Joined
+                && record.is_some_and(|now| now.reason == Reason::Dropped && *now != swap.expected)
+            {
+                stage.mark(Mark::LateJoinRefused);
+            }
+        }
+        match event {
+            Some(event) => self.handle(stage, now, event),
+            None => {
+                stage.close(conn, Some(Refusal::Protocol));
+                self.on_closed(stage, now, conn)
+            }
+        }
+    }
+
+    fn on_closed<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        conn: ConnId,
+    ) -> Result<(), Death> {
+        self.replicas.remove(&conn);
+        if self.conns.remove(&conn) {
+            self.handle(stage, now, Event::Closed { conn })?;
+        }
+        Ok(())
+    }
+
+    fn handle<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        event: Event,
+    ) -> Result<(), Death> {
+        let mut next = Some((now, event));
+        while let Some((now, event)) = next.take() {
+            self.core.handle(now, event);
+            while let Some(action) = self.core.next_action() {
+                match action {
+                    Action::Send {
+                        conn: NOBODY,
+                        answer: Answer::Status(reply),
+                    } => self.status = Some(reply),
+                    Action::Send { conn, answer } => stage.send(conn, |out| answer.encode(out)),
+                    Action::Refuse { conn, refusal } => {
+                        self.replicas.remove(&conn);
+                        self.conns.remove(&conn);
+                        stage.close(conn, Some(refusal));
+                    }
+                    Action::Store { state } => {
+                        let before = self.store.state().record.clone();
+                        let stored = self.store.store(&state);
+                        stored.map_err(|error| Death::Disk(error.to_string()))?;
+                        stage.wait_for_disk();
+                        tell_record(stage, before.as_ref(), state.record.as_ref());
+                        // The disk took its time: what is granted now counts from now.
+                        next = Some((stage.read_clock_again(), Event::Stored));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_record<M: Subject>(
+    stage: &mut Stage<'_, M>,
+    before: Option<&ViewRecord>,
+    after: Option<&ViewRecord>,
+) {
+    if let Some(after) = after.filter(|_| before != after) {
+        stage.saw(&Fact::Recorded { before, after });
+    }
+}

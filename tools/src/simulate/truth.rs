@@ -1,0 +1,259 @@
+//! What is true in a run, kept beside the system from what can be seen of it.
+//!
+//! Nothing here comes from what a replica believes: logs are followed entry by entry, tokens are held
+//! against the lives that really were.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
+use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
+use standin_core::message::{ReplyStatus, Standing};
+use standin_core::time::Instant;
+use standin_core::view::{Holder, ViewRecord};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::fact::{Asked, Fact};
+
+/// An entry of a log, and a hash over it and all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) header: EntryHeader,
+    pub(crate) hash: u64,
+}
+
+/// A replica as it really is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truly {
+    /// Its newest life.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) is_running: bool,
+    /// The log as its process has it, or had it last.
+    pub(crate) log: Vec<Link>,
+    /// So many entries are on the platter for sure.
+    pub(crate) synced: usize,
+    /// Its power went: what was not synced may be gone.
+    pub(crate) has_lost_power: bool,
+    /// Lives that ended cleanly on this disk, so that everything of them is on it.
+    pub(crate) clean_lives: Vec<Life>,
+    /// Something of this boot may be in the page cache alone.
+    is_boot_dirty: bool,
+    /// Boots whose page cache went with the power.
+    dead_boots: Vec<BootId>,
+    /// Its disk is an older copy, or was damaged on purpose.
+    pub(crate) is_tampered: bool,
+    pub(crate) standing: Option<Standing>,
+}
+
+impl Truly {
+    /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
+    pub(crate) fn link(&self, index: Index, is_on_disk: bool) -> Option<&Link> {
+        let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        let certain = if is_on_disk || self.has_lost_power {
+            self.synced
+        } else {
+            self.log.len()
+        };
+        self.log.get(place).filter(|_| place < certain)
+    }
+
+    /// Whether a holder's token stands for this replica as it really is.
+    pub(crate) fn satisfies(&self, token: Token) -> bool {
+        let Some(identity) = &self.identity else {
+            return false;
+        };
+        token.store() == identity.store
+            && match token {
+                Token::Memory { incarnation, .. } => {
+                    // A life that did not end cleanly took its memory along.
+                    let is_it = |life: &Life| life.incarnation == incarnation;
+                    self.clean_lives.iter().any(is_it) || (self.is_running && is_it(&identity.life))
+                }
+                Token::Os { boot, .. } => {
+                    let mut lives = std::iter::once(&identity.life).chain(&self.clean_lives);
+                    !self.dead_boots.contains(&boot) && lives.any(|life| life.boot == boot)
+                }
+                Token::Disk { .. } => true,
+            }
+    }
+}
+
+impl Truly {
+    fn end(&mut self, lost_power: bool, is_clean: bool) {
+        self.is_running = false;
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        if is_clean {
+            self.clean_lives.push(identity.life);
+            self.synced = self.log.len();
+            self.is_boot_dirty = false;
+        }
+        if lost_power {
+            self.has_lost_power = true;
+            if std::mem::take(&mut self.is_boot_dirty) {
+                self.dead_boots.push(identity.life.boot);
+            }
+        }
+    }
+}
+
+/// The truth about a whole run.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    pub(crate) now: Instant,
+    /// The record that is durable at the view service.
+    pub(crate) record: Option<ViewRecord>,
+    pub(crate) replicas: Vec<Truly>,
+    /// All entries that a primary ever made: index and hash, and the bytes.
+    pub(crate) made: BTreeMap<(u64, u64), Vec<u8>>,
+    /// The entry that was answered at each index.
+    pub(crate) answered: BTreeMap<u64, u64>,
+    /// Sessions whose answered commands a client has, with the reply.
+    pub(crate) replies: BTreeMap<(u64, u64), Vec<u8>>,
+    /// Stores that may come to no good: they were tampered with.
+    pub(crate) tampered: BTreeSet<StoreId>,
+}
+
+impl Truth {
+    pub(crate) fn new(replicas: usize) -> Self {
+        Self {
+            now: Instant::ZERO,
+            record: None,
+            replicas: vec![Truly::default(); replicas],
+            made: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            tampered: BTreeSet::new(),
+        }
+    }
+
+    /// The newest answered entry: its index and hash.
+    pub(crate) fn answered_last(&self) -> Option<(Index, u64)> {
+        let (index, hash) = self.answered.last_key_value()?;
+        Some((Index(*index), *hash))
+    }
+
+    /// The replica that a holder names.
+    pub(crate) fn holder(&self, holder: &Holder) -> Option<(usize, &Truly)> {
+        let is_it = |one: &&(usize, &Truly)| {
+            let store = one.1.identity.as_ref().map(|identity| identity.store);
+            store == Some(holder.token.store())
+        };
+        self.replicas.iter().enumerate().find(|one| is_it(&one))
+    }
+
+    /// Takes a fact in, after the checkers have seen it.
+    pub(crate) fn note(&mut self, fact: &Fact<'_>) {
+        match fact {
+            Fact::Started {
+                host,
+                identity,
+                log,
+                ..
+            } => self.on_started(*host, identity, log),
+            Fact::Ended {
+                host,
+                lost_power,
+                is_clean,
+            } => {
+                let Some(replica) = self.replicas.get_mut(*host) else {
+                    return;
+                };
+                replica.end(*lost_power, *is_clean);
+            }
+            Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
+            Fact::Restored { host } => {
+                let replica = &mut self.replicas[*host];
+                replica.is_tampered = true;
+                self.tampered
+                    .extend(replica.identity.as_ref().map(|identity| identity.store));
+            }
+            Fact::Appended {
+                host,
+                batch,
+                is_primary,
+            } => {
+                let log = &mut self.replicas[*host].log;
+                for (entry, bytes) in entries(batch.bytes()) {
+                    let link = next_link(log, &entry, bytes);
+                    log.push(link);
+                    if *is_primary {
+                        let place = (entry.header.index.0, link.hash);
+                        self.made.entry(place).or_insert_with(|| bytes.to_vec());
+                    }
+                }
+            }
+            Fact::Synced { host, through } => {
+                let replica = &mut self.replicas[*host];
+                let through = usize::try_from(through.0).expect("a log in memory");
+                replica.synced = replica.synced.max(through.min(replica.log.len()));
+            }
+            Fact::Cut { host, after, .. } => {
+                let replica = &mut self.replicas[*host];
+                let after = usize::try_from(after.0).expect("a log in memory");
+                replica.log.truncate(after);
+                replica.synced = replica.log.len();
+            }
+            Fact::Recorded { after, .. } => self.record = Some((*after).clone()),
+            Fact::Answered(answered) => {
+                if answered.status != ReplyStatus::Done {
+                    return;
+                }
+                if let Asked::Command { session, sequence } = answered.asked {
+                    self.replies
+                        .entry((session, sequence))
+                        .or_insert_with(|| answered.bytes.to_vec());
+                }
+                if !matches!(answered.asked, Asked::Read(_))
+                    && let Some(link) =
+                        self.replicas[answered.host].link(answered.seen.index, false)
+                {
+                    self.answered.insert(answered.seen.index.0, link.hash);
+                }
+            }
+            Fact::Turned { host, standing, .. } => {
+                self.replicas[*host].standing = Some(*standing);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_started(&mut self, host: usize, identity: &Identity, log: &[u8]) {
+        let replica = &mut self.replicas[host];
+        replica.identity = Some(identity.clone());
+        replica.is_running = true;
+        replica.is_boot_dirty = true;
+        replica.has_lost_power = false;
+        replica.standing = None;
+        replica.log.clear();
+        for (entry, bytes) in entries(log) {
+            let link = next_link(&replica.log, &entry, bytes);
+            replica.log.push(link);
+        }
+        // Recovery syncs what it has read.
+        replica.synced = replica.log.len();
+    }
+}
+
+/// The entries in the bytes of a log or a batch, each with its own bytes.
+pub(crate) fn entries(bytes: &[u8]) -> impl Iterator<Item = (Entry<'_>, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let entry = Entry::decode(rest).expect("only whole entries are handed out");
+        let (whole, after) = rest.split_at(ENTRY_HEADER_BYTES + entry.payload.len());
+        rest = after;
+        Some((entry, whole))
+    })
+}
+
+/// The link of an entry that comes after `log`.
+pub(crate) fn next_link(log: &[Link], entry: &Entry<'_>, bytes: &[u8]) -> Link {
+    let before = log.last().map_or(0, |link| link.hash);
+    Link {
+        header: entry.header,
+        hash: xxh3_64_with_seed(bytes, before),
+    }
+}

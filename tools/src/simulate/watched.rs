@@ -1,0 +1,142 @@
+//! A machine that counts how often each call took effect, around the machine under test.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use standin_core::digest::digest;
+use standin_core::machine::{Context, StateMachine};
+use standin_core::random::RandomStream;
+
+use crate::history::{RegisterInput, RegisterOutput};
+
+/// A state machine that the simulator can put under load.
+///
+/// The commands and queries are drawn from the seed, so a failure comes back with it.
+pub trait Subject: StateMachine {
+    /// A command that a client sends.
+    fn draw_command(random: &mut RandomStream) -> Vec<u8>;
+
+    /// A query that a client sends.
+    fn draw_query(random: &mut RandomStream) -> Vec<u8>;
+
+    /// What a call means to somebody who knows the machine only from outside, if it can be put as
+    /// one to a register: the history of all calls is then checked for linearizability without a
+    /// look at the log. `reply` is `None` if the outcome is unknown.
+    #[must_use]
+    fn as_register(_input: &[u8], _is_query: bool, _reply: Option<&[u8]>) -> Option<RegisterCall> {
+        None
+    }
+}
+
+/// A call as one to a register, and its outcome if that is known.
+pub type RegisterCall = (RegisterInput<u64, u64>, Option<RegisterOutput<u64>>);
+
+/// Bytes before the machine's own in every command: the number of the call.
+const CALL_BYTES: usize = 8;
+
+/// The machine under test, and the numbers of all calls that it has executed.
+///
+/// Each call of a client has a number that no other has, however often it is sent. So a number that
+/// comes twice is a call that took effect twice (S11), seen where it does harm: in the machine.
+#[derive(Debug)]
+pub(crate) struct Watched<M> {
+    machine: M,
+    executed: BTreeSet<u64>,
+    twice: Option<u64>,
+}
+
+impl<M: Default> Default for Watched<M> {
+    fn default() -> Self {
+        Self {
+            machine: M::default(),
+            executed: BTreeSet::new(),
+            twice: None,
+        }
+    }
+}
+
+impl<M> Watched<M> {
+    /// The first call that took effect twice.
+    pub(crate) fn twice(&self) -> Option<u64> {
+        self.twice
+    }
+
+    /// Whether a call took effect.
+    pub(crate) fn has_executed(&self, call: u64) -> bool {
+        self.executed.contains(&call)
+    }
+}
+
+/// The command of a call.
+pub(crate) fn command(call: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut command = call.to_le_bytes().to_vec();
+    command.extend_from_slice(bytes);
+    command
+}
+
+/// The number of the call in a command, and the machine's own bytes.
+pub(crate) fn split(command: &[u8]) -> Option<(u64, &[u8])> {
+    let (call, bytes) = command.split_at_checked(CALL_BYTES)?;
+    let call = call.try_into().expect("as long as it was split");
+    Some((u64::from_le_bytes(call), bytes))
+}
+
+impl<M: StateMachine> StateMachine for Watched<M> {
+    const NAME: &'static str = M::NAME;
+    const VERSION: u32 = M::VERSION;
+    type Capture = (M::Capture, BTreeSet<u64>);
+
+    fn apply(&mut self, ctx: &mut Context<'_>, bytes: &[u8], reply: &mut Vec<u8>) {
+        let Some((call, bytes)) = split(bytes) else {
+            return;
+        };
+        if !self.executed.insert(call) {
+            self.twice.get_or_insert(call);
+        }
+        self.machine.apply(ctx, bytes, reply);
+    }
+
+    fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
+        self.machine.timer(ctx, id);
+    }
+
+    fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
+        self.machine.query(query, reply);
+    }
+
+    fn capture(&self) -> Self::Capture {
+        (self.machine.capture(), self.executed.clone())
+    }
+
+    fn write_capture(capture: Self::Capture, out: &mut dyn io::Write) -> io::Result<()> {
+        let (machine, executed) = capture;
+        out.write_all(&(executed.len() as u64).to_le_bytes())?;
+        for call in executed {
+            out.write_all(&call.to_le_bytes())?;
+        }
+        M::write_capture(machine, out)
+    }
+
+    fn restore(input: &mut dyn Read) -> io::Result<Self> {
+        let mut number = [0; 8];
+        input.read_exact(&mut number)?;
+        let mut executed = BTreeSet::new();
+        for _ in 0..u64::from_le_bytes(number) {
+            input.read_exact(&mut number)?;
+            executed.insert(u64::from_le_bytes(number));
+        }
+        Ok(Self {
+            machine: M::restore(input)?,
+            executed,
+            twice: None,
+        })
+    }
+
+    fn digest(&self) -> u128 {
+        let mut bytes = self.machine.digest().to_le_bytes().to_vec();
+        for call in &self.executed {
+            bytes.extend_from_slice(&call.to_le_bytes());
+        }
+        digest(&bytes)
+    }
+}
