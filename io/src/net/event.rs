@@ -52,6 +52,9 @@ impl CloseReason {
             | Self::BadFrame(_)
             | Self::OutOfPlace
             | Self::PartialFrameTimeout
+            | Self::GaveWay
+            | Self::InputCrowded
+            | Self::OutputCrowded
             | Self::OutputFull { .. } => true,
         }
     }
@@ -94,6 +97,16 @@ pub enum CloseReason {
     /// A frame began and did not become whole in time.
     #[error("a frame began and did not end within the time allowed")]
     PartialFrameTimeout,
+    /// There were too many connections of its kind, and this one was silent the longest.
+    #[error("silent the longest of its kind, and too many others want a place")]
+    GaveWay,
+    /// Connections of its kind had sent too much that was not whole, and this was among the first to
+    /// begin, or too much that was not consumed, and this was among those with the most.
+    #[error("too many bytes wait to become whole frames, and its own began among the first")]
+    InputCrowded,
+    /// Connections of its kind left too much unread, and this one the most.
+    #[error("too many bytes are left unread, and it leaves more than others")]
+    OutputCrowded,
     /// The other side reads too slowly.
     #[error("the other side leaves {bytes} bytes unread")]
     OutputFull {

@@ -15,7 +15,7 @@ fn quick(milliseconds: u64) -> NetLimits {
 }
 
 /// A plain socket that has said hello to the node, and its id there.
-fn greeted(server: &mut Node) -> (TcpStream, ConnId) {
+pub(super) fn greeted(server: &mut Node) -> (TcpStream, ConnId) {
     let before = server.ready.len();
     let mut stream = raw(server.addr);
     stream.write_all(&hello_of(Party::Client)).unwrap();
@@ -217,31 +217,6 @@ fn silent_connections_do_not_keep_a_good_one_out() {
         .collect();
     assert_eq!(open.iter().filter(|open| **open).count(), 32);
     assert!(open[368..].iter().all(|open| *open));
-}
-
-#[test]
-fn one_connection_too_many_is_told_so() {
-    let limits = NetLimits {
-        connections_max: 2,
-        ..NetLimits::default()
-    };
-    let mut server = Node::limited(limits);
-    let mut client = Node::new(Party::Client);
-    let (first, _) = pair(&mut client, &mut server);
-    pair(&mut client, &mut server);
-    let third = client.connect(server.addr);
-    turn_until([&mut client, &mut server], |[client, _]| {
-        client.is_closed(third)
-    });
-    assert!(matches!(
-        client.closed[0].1,
-        CloseReason::RefusedByPeer(Refusal::Busy)
-    ));
-    client.net.close(first);
-    turn_until([&mut client, &mut server], |[_, server]| {
-        server.net.connection_count() == 1
-    });
-    pair(&mut client, &mut server);
 }
 
 #[test]
