@@ -3,9 +3,10 @@
 use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Command};
 use standin_core::machine::StateMachine;
-use standin_core::message::{Consistency, InspectReply, QueryRequest, ReplyStatus, Seen};
+use standin_core::message::{
+    CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen,
+};
 use standin_core::time::{Instant, Now};
-use standin_core::view::ViewId;
 use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
 
@@ -31,10 +32,15 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Query(query) => self.on_query(now, waiter, &query),
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => inputs.push(Input::Open(waiter)),
+                // It is what the client wants it to be, and needs no entry to become so.
+                RequestBody::Close(close) if self.state.is_session_gone(close.session) => {
+                    self.answer(waiter, ReplyStatus::Done, b"");
+                }
                 RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
                 }
+                RequestBody::Command(request) if self.is_decided(waiter, &request) => {}
                 RequestBody::Command(request) => {
                     let command = Command {
                         session: request.session,
@@ -51,6 +57,37 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// Answers a command whose outcome is certain without an entry, if it is: strangers who make
+    /// sessions up must not fill the log, and a repeat need not wait. Everything else is decided when
+    /// it is applied (`protocol.md` section 9).
+    ///
+    /// What is looked at here is applied, hence committed, hence at the same index in the log of every
+    /// primary to come in this data epoch (S5). So it is true, and stays true, even if this replica
+    /// was deposed and does not know it yet:
+    /// - A session that is gone comes back nowhere. One that was opened in a higher view has a higher
+    ///   index than anything applied here, and so has one whose opening is ordered and not applied:
+    ///   these are not known to be gone, and the command is ordered. (A forced takeover may use an
+    ///   index again, in a higher data epoch; its clients have seen that view and were sent away.)
+    /// - If the command was executed in that session, the entry is behind us: none can follow. The
+    ///   client hears that the session is unknown and knows itself whether it had sent it before.
+    /// - A kept reply is the only one that this command will ever have (S11). If the session is due to
+    ///   expire by logged time it is as true as the error would be.
+    ///
+    /// A gap says nothing: what fills it may be ordered already.
+    fn is_decided(&mut self, waiter: Waiter, request: &CommandRequest<'_>) -> bool {
+        if self.state.is_session_gone(request.session) {
+            self.answer(waiter, ReplyStatus::SessionUnknown, b"");
+            return true;
+        }
+        let Some(reply) = self.state.kept_reply(request.session, request.sequence) else {
+            return false;
+        };
+        let from = self.answers.bytes().len();
+        self.answers.bytes().extend_from_slice(reply);
+        self.push_answer(waiter, ReplyStatus::Done, None, from);
+        true
+    }
+
     pub(crate) fn is_serving(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.is_serving())
     }
@@ -64,8 +101,7 @@ impl<M: StateMachine> Replica<M> {
                 let words = b"this replica is quarantined: its state may be wrong";
                 return self.answer(waiter, ReplyStatus::Refused, words);
             }
-            let view = self.adopted;
-            return self.answer_query(waiter, request.bytes, view, None);
+            return self.answer_query(waiter, request.bytes, None);
         }
         match &self.role {
             Role::Primary(primary) if primary.is_serving() => {
@@ -87,23 +123,14 @@ impl<M: StateMachine> Replica<M> {
         &mut self,
         waiter: Waiter,
         query: &[u8],
-        view: ViewId,
         valid_until: Option<Instant>,
     ) {
+        if self.answers.is_full() {
+            return self.answer(waiter, ReplyStatus::Overloaded, b"");
+        }
         let from = self.answers.bytes().len();
         self.state.query(query, self.answers.bytes());
-        let head = AnswerHead {
-            conn: waiter.conn,
-            id: waiter.id,
-            status: ReplyStatus::Done,
-            seen: Seen {
-                view,
-                index: self.state.applied(),
-            },
-            is_solo: self.is_solo(),
-            valid_until,
-        };
-        self.answers.push(head, from);
+        self.push_answer(waiter, ReplyStatus::Done, valid_until, from);
     }
 
     pub(crate) fn is_solo(&self) -> bool {
@@ -124,6 +151,17 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn answer(&mut self, waiter: Waiter, status: ReplyStatus, bytes: &[u8]) {
         let from = self.answers.bytes().len();
         self.answers.bytes().extend_from_slice(bytes);
+        self.push_answer(waiter, status, None, from);
+    }
+
+    /// Adds an answer as of the present view and state, whose bytes were appended from `from` on.
+    fn push_answer(
+        &mut self,
+        waiter: Waiter,
+        status: ReplyStatus,
+        valid_until: Option<Instant>,
+        from: usize,
+    ) {
         let head = AnswerHead {
             conn: waiter.conn,
             id: waiter.id,
@@ -133,7 +171,7 @@ impl<M: StateMachine> Replica<M> {
                 index: self.state.applied(),
             },
             is_solo: self.is_solo(),
-            valid_until: None,
+            valid_until,
         };
         self.answers.push(head, from);
     }

@@ -18,5 +18,5 @@ mod replica;
 mod roles;
 mod views;
 
-pub use answers::{Answer, Answers, Request, RequestBody};
+pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
