@@ -21,6 +21,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod warnings;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -36,12 +37,12 @@ use standin_core::message::{Message as _, Party, Refusal};
 use standin_core::time::{Duration, Instant};
 
 use crate::clock;
-use crate::log_limit::LogLimit;
 use crate::signals::Signals;
 use buffer::Pool;
 use conn::{Conn, Stage, Table};
 use open::Listener;
 use share::Share;
+use warnings::Warnings;
 
 pub use event::{CloseReason, NetEvent};
 pub use limits::*;
@@ -49,8 +50,6 @@ pub use standin_core::conn::ConnId;
 
 /// Most readiness events taken from the kernel at once; the rest come with the next wake-up.
 const READINESS_EVENTS_MAX: usize = 1024;
-/// Most warnings about connections per second; the rest are counted in one line.
-const WARNINGS_PER_SECOND_MAX: u32 = 20;
 
 /// Who this side is, and its bounds.
 #[derive(Clone, Debug)]
@@ -104,7 +103,7 @@ pub struct Net {
     pool: Pool,
     /// Where every socket is read into; what came is then copied to its connection.
     scratch: Vec<u8>,
-    warnings: LogLimit,
+    warnings: Warnings,
     /// The boot clock after the last sleep.
     now: Instant,
 }
@@ -154,7 +153,7 @@ impl Net {
             is_client_input_paused: false,
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
-            warnings: LogLimit::new(WARNINGS_PER_SECOND_MAX),
+            warnings: Warnings::new(),
             now: clock::boot(),
             config,
         })

@@ -5,6 +5,7 @@ use standin_core::conn::ConnId;
 use super::Net;
 use super::conn::Stage;
 use super::event::CloseReason;
+use super::warnings::Complaint;
 
 impl Net {
     /// Ends a connection: closes its socket, and reports the end to an owner who knows of it, after
@@ -101,10 +102,12 @@ impl Net {
         let peer = conn
             .peer
             .map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string());
-        if !reason.is_suspicious() {
-            log::debug!("the connection {side} {peer} ended: {reason}");
-        } else if self.warnings.admit(self.now) {
-            log::warn!("the connection {side} {peer} was closed: {reason}");
+        match Complaint::of(reason) {
+            None => log::debug!("the connection {side} {peer} ended: {reason}"),
+            Some(complaint) if self.warnings.admit(complaint, self.now) => {
+                log::warn!("the connection {side} {peer} was closed: {reason}");
+            }
+            Some(_) => {}
         }
     }
 }

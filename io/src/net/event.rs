@@ -39,27 +39,6 @@ pub enum NetEvent {
     Signal(i32),
 }
 
-impl CloseReason {
-    /// Whether it is the other side's doing and worth a warning: it may be broken or hostile.
-    pub(super) fn is_suspicious(&self) -> bool {
-        match self {
-            Self::Here | Self::Peer | Self::Connect(_) | Self::Failed(_) => false,
-            // The owner of the connection is told, and says more than could be said here.
-            Self::RefusedByPeer(_) => false,
-            Self::RefusedHere(_)
-            | Self::HandshakeTimeout
-            | Self::HandshakeCrowded
-            | Self::BadFrame(_)
-            | Self::OutOfPlace
-            | Self::PartialFrameTimeout
-            | Self::GaveWay
-            | Self::InputCrowded
-            | Self::OutputCrowded
-            | Self::OutputFull { .. } => true,
-        }
-    }
-}
-
 /// Why a connection is gone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

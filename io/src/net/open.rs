@@ -13,6 +13,7 @@ use standin_core::time::{Duration, Instant};
 
 use super::conn::Stage;
 use super::event::CloseReason;
+use super::warnings::Complaint;
 use super::{Net, socket, wait};
 
 /// Most connections accepted per listener and wake-up.
@@ -64,7 +65,7 @@ impl Net {
             Err(error) if is_exhaustion(&error) => {
                 // The connection stays in the kernel's queue, so trying again at once would spin.
                 self.accept_after = Some(self.now.plus(ACCEPT_REST));
-                if self.warnings.admit(self.now) {
+                if self.warnings.admit(Complaint::Accept, self.now) {
                     log::warn!("cannot accept a connection: {error}");
                 }
             }

@@ -41,6 +41,24 @@ fn garbage_closes_the_connection_with_one_line() {
 }
 
 #[test]
+fn a_flood_of_one_kind_leaves_the_other_kinds_their_lines() {
+    let limits = NetLimits {
+        handshaking_max: 4,
+        ..NetLimits::default()
+    };
+    let mut server = Node::limited(limits);
+    let silent: Vec<_> = (0..100).map(|_| raw(server.addr)).collect();
+    let mut garbage = raw(server.addr);
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    turn_until([&mut server], |_| is_over(&mut garbage, &mut Vec::new()));
+    assert_eq!(warnings_about(garbage.local_addr().unwrap()).len(), 1);
+    let addrs = silent.iter().map(|stream| stream.local_addr().unwrap());
+    let lines: usize = addrs.map(|addr| warnings_about(addr).len()).sum();
+    // It may have taken over a second, but hardly ten.
+    assert!((1..96).contains(&lines), "{lines}");
+}
+
+#[test]
 fn a_bad_frame_after_good_ones_ends_the_connection_after_them() {
     let mut server = Node::new(Party::Replica);
     let (mut stream, id) = greeted(&mut server);
