@@ -33,7 +33,7 @@ impl<M: StateMachine> Replica<M> {
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => inputs.push(Input::Open(waiter)),
                 // It is what the client wants it to be, and needs no entry to become so.
-                RequestBody::Close(close) if self.state.is_session_gone(close.session) => {
+                RequestBody::Close(close) if self.is_session_unknown(close.session) => {
                     self.answer(waiter, ReplyStatus::Done, b"");
                 }
                 RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
@@ -57,25 +57,35 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// Whether no session has this id, for certain and for good. Asked of a serving primary, on behalf
+    /// of a client that has seen no higher view than this replica (rule R7, checked before).
+    ///
+    /// A session's id is the index of the entry that opened it, which gives three cases:
+    /// - Applied here, hence committed, hence at the same index in the log of every primary to come in
+    ///   this data epoch (S5): if the session is not in the table it was never opened, or has ended,
+    ///   and no later entry can open it. This stays true even if this replica was deposed and does
+    ///   not know it yet. (A forced takeover may use an index again, in a higher data epoch.)
+    /// - Ordered and not applied: it may be about to be opened. Not certain.
+    /// - Beyond the log's end: nobody was told of such a session in a view up to this one, since a
+    ///   serving primary has applied all that was answered in lower views, and all that it answered
+    ///   itself. Who was told of it in a higher view has seen that view, and was sent away before.
+    fn is_session_unknown(&self, session: u64) -> bool {
+        session > self.log.tip.index.0 || self.state.is_session_gone(session)
+    }
+
     /// Answers a command whose outcome is certain without an entry, if it is: strangers who make
     /// sessions up must not fill the log, and a repeat need not wait. Everything else is decided when
-    /// it is applied (`protocol.md` section 9).
+    /// it is applied (`protocol.md` section 9): a gap may be filled by what is ordered already, and a
+    /// session in the table may be closed by it or expire.
     ///
-    /// What is looked at here is applied, hence committed, hence at the same index in the log of every
-    /// primary to come in this data epoch (S5). So it is true, and stays true, even if this replica
-    /// was deposed and does not know it yet:
-    /// - A session that is gone comes back nowhere. One that was opened in a higher view has a higher
-    ///   index than anything applied here, and so has one whose opening is ordered and not applied:
-    ///   these are not known to be gone, and the command is ordered. (A forced takeover may use an
-    ///   index again, in a higher data epoch; its clients have seen that view and were sent away.)
-    /// - If the command was executed in that session, the entry is behind us: none can follow. The
-    ///   client hears that the session is unknown and knows itself whether it had sent it before.
-    /// - A kept reply is the only one that this command will ever have (S11). If the session is due to
-    ///   expire by logged time it is as true as the error would be.
-    ///
-    /// A gap says nothing: what fills it may be ordered already.
+    /// If the session is unknown, this sending of the command is never executed; whether an earlier
+    /// one was, in a session that has ended since, the client judges as it would after an entry. A
+    /// kept reply is the only one that this command can ever have (S11). It was committed, and
+    /// before a Join that may have landed is asked, the spare has all that was (rule R1), so it may
+    /// leave whoever is the backup by now. If the session is due to expire by logged time, the
+    /// reply is as true as the error would be.
     fn is_decided(&mut self, waiter: Waiter, request: &CommandRequest<'_>) -> bool {
-        if self.state.is_session_gone(request.session) {
+        if self.is_session_unknown(request.session) {
             self.answer(waiter, ReplyStatus::SessionUnknown, b"");
             return true;
         }
