@@ -164,7 +164,7 @@ fn two_thousand_that_only_say_hello_keep_nobody_out() {
         let primary = arena.primary();
         let backup = arena.member(|record| Some(record.backup.as_ref()?.name.to_string()));
         let is_spare = |name: &&str| **name != *primary && **name != *backup;
-        let spare = REPLICAS.into_iter().find(|name| is_spare(&name)).unwrap();
+        let spare = REPLICAS.into_iter().find(is_spare).unwrap();
         assert_eq!(
             arena.cluster.status().unwrap().record.unwrap().id(),
             arena.view,
