@@ -248,7 +248,7 @@ fn frames_that_are_not_consumed_take_bounded_memory() {
     server.consumes = false;
     let mut streams = Vec::new();
     for _ in 0..100 {
-        let (mut stream, _) = guest(&mut server, Party::Client);
+        let (mut stream, id) = guest(&mut server, Party::Client);
         stream.write_all(&frame_of(b"x").repeat(2000)).unwrap();
         // Ended or not, what it has said waits.
         if streams.len() % 4 != 0 {
@@ -257,6 +257,11 @@ fn frames_that_are_not_consumed_take_bounded_memory() {
         streams.push(stream);
         server.turn();
         assert!(held(&server).0 <= most);
+        // The oldest pay, also those whose connections have ended.
+        let is_crowded = |(closed, reason): &(ConnId, CloseReason)| {
+            *closed == id && matches!(reason, CloseReason::InputCrowded)
+        };
+        assert!(!server.closed.iter().any(is_crowded), "{id} is the newest");
     }
     assert!(server.closed.len() > 30, "{}", server.closed.len());
 }
