@@ -212,6 +212,21 @@ impl SessionTable {
         session.replies.push_back(KeptReply::new(reply));
     }
 
+    /// Whether session `id` is open.
+    #[must_use]
+    pub fn is_open(&self, id: u64) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
+    /// The reply that request `sequence` of session `id` had, if it is kept. Changes nothing.
+    #[must_use]
+    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<&[u8]> {
+        match self.sessions.get(&id)?.judge(sequence) {
+            Verdict::Repeat(reply) => Some(reply),
+            Verdict::Execute | Verdict::Refuse(_) => None,
+        }
+    }
+
     /// Number of open sessions.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -216,6 +216,20 @@ impl<M: StateMachine> Replicated<M> {
             .map(|(deadline, _)| *deadline)
     }
 
+    /// Whether a session is gone for good: never opened, closed, expired or pushed out by what was
+    /// applied. No entry to come can open it, since its id is the index of the entry that opened it.
+    /// One that a later entry opens is not gone, it is still to come.
+    #[must_use]
+    pub fn is_session_gone(&self, session: u64) -> bool {
+        session <= self.applied.0 && !self.sessions.is_open(session)
+    }
+
+    /// The reply that a command had which was applied before, if it is kept.
+    #[must_use]
+    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<&[u8]> {
+        self.sessions.kept_reply(session, sequence)
+    }
+
     /// Number of open sessions.
     #[must_use]
     pub fn session_count(&self) -> usize {

@@ -16,10 +16,12 @@ mod input;
 mod limits;
 mod open;
 mod output;
+mod share;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod warnings;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -35,11 +37,12 @@ use standin_core::message::{Message as _, Party, Refusal};
 use standin_core::time::{Duration, Instant};
 
 use crate::clock;
-use crate::log_limit::LogLimit;
 use crate::signals::Signals;
 use buffer::Pool;
 use conn::{Conn, Stage, Table};
 use open::Listener;
+use share::Share;
+use warnings::Warnings;
 
 pub use event::{CloseReason, NetEvent};
 pub use limits::*;
@@ -47,8 +50,6 @@ pub use standin_core::conn::ConnId;
 
 /// Most readiness events taken from the kernel at once; the rest come with the next wake-up.
 const READINESS_EVENTS_MAX: usize = 1024;
-/// Most warnings about connections per second; the rest are counted in one line.
-const WARNINGS_PER_SECOND_MAX: u32 = 20;
 
 /// Who this side is, and its bounds.
 #[derive(Clone, Debug)]
@@ -79,6 +80,12 @@ pub struct Net {
     conns: Table,
     /// Accepted connections without a hello; ids rise, so the first is the oldest.
     handshaking: BTreeSet<ConnId>,
+    /// Refused connections that are still being told why, also the oldest first.
+    lingering: BTreeSet<ConnId>,
+    /// Accepted connections of clients.
+    clients: Share,
+    /// Accepted connections of replicas.
+    replicas: Share,
     /// When to look at which connection's deadline; at most one entry for each.
     timers: BTreeSet<(Instant, ConnId)>,
     /// Sockets that may have bytes, in the order in which they get their turn.
@@ -96,7 +103,7 @@ pub struct Net {
     pool: Pool,
     /// Where every socket is read into; what came is then copied to its connection.
     scratch: Vec<u8>,
-    warnings: LogLimit,
+    warnings: Warnings,
     /// The boot clock after the last sleep.
     now: Instant,
 }
@@ -134,6 +141,9 @@ impl Net {
             accept_after: None,
             conns: Table::default(),
             handshaking: BTreeSet::new(),
+            lingering: BTreeSet::new(),
+            clients: Share::default(),
+            replicas: Share::default(),
             timers: BTreeSet::new(),
             to_read: VecDeque::new(),
             dirty: Vec::new(),
@@ -143,7 +153,7 @@ impl Net {
             is_client_input_paused: false,
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
-            warnings: LogLimit::new(WARNINGS_PER_SECOND_MAX),
+            warnings: Warnings::new(),
             now: clock::boot(),
             config,
         })
@@ -200,6 +210,9 @@ impl Net {
     /// Lets `write` append whole frames to a connection's output. Nothing is sent before
     /// [`Net::flush`] or [`Net::poll`]. False: the connection is gone, and `write` was not called or
     /// what it wrote was dropped.
+    ///
+    /// To a client, each call answers one of its frames: one that waits for no answer is the first to
+    /// give way when there are too many.
     pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_open()) else {
             return false;
@@ -209,12 +222,15 @@ impl Net {
             found.is_dirty = true;
             self.dirty.push(conn);
         }
+        found.answers_owed = found.answers_owed.saturating_sub(1);
         let bytes = found.output.len();
+        self.recount(conn);
         if bytes > self.config.limits.output_bytes_max {
             self.finish(conn, CloseReason::OutputFull { bytes });
             return false;
         }
-        true
+        self.relieve_kind_of(conn);
+        self.conns.get(conn).is_some_and(Conn::is_open)
     }
 
     /// Drops bytes from the front of a connection's input: the sum of `frame.len()` of the frames
@@ -230,6 +246,7 @@ impl Net {
         assert!(bytes <= found.whole, "{bytes} bytes of {}", found.whole);
         found.whole -= bytes;
         found.input.consume(bytes, &mut self.pool);
+        self.recount(conn);
         self.queue_read(conn);
     }
 
@@ -261,6 +278,10 @@ impl Net {
         let Some(found) = self.conns.get_mut(conn).filter(is_connected) else {
             return self.close(conn);
         };
+        if found.output.len() >= self.config.limits.output_bytes_high {
+            // It does not read. What it is refused for would wait behind all that.
+            return self.drop_conn(conn, CloseReason::RefusedHere(refusal));
+        }
         refusal.encode(found.output.tail(&mut self.pool));
         if !found.is_dirty {
             found.is_dirty = true;
@@ -271,20 +292,14 @@ impl Net {
 
     /// Closes a connection at once; what is unsent is dropped, and so is what is not consumed.
     pub fn close(&mut self, conn: ConnId) {
-        let Some(found) = self.conns.get_mut(conn) else {
+        let Some(found) = self.conns.get(conn) else {
             return;
         };
         match found.stage {
             // Gone for the owner already, who may still hold its id: leave it to be told why.
             Stage::Lingering => {}
             Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready => {
-                found.whole = 0;
-                if found.end.is_none() {
-                    self.finish(conn, CloseReason::Here);
-                } else {
-                    self.ended.retain(|&ended| ended != conn);
-                    self.remove(conn, None);
-                }
+                self.drop_conn(conn, CloseReason::Here);
             }
         }
     }
@@ -327,7 +342,7 @@ impl Net {
         // what has arrived and so makes the output shorter; and were the connecting side held too,
         // both could wait for the other for ever.
         let is_output_high = conn.output.len() >= self.config.limits.output_bytes_high;
-        conn.is_paused || conn.is_client && (self.is_client_input_paused || is_output_high)
+        conn.is_paused || conn.is_client() && (self.is_client_input_paused || is_output_high)
     }
 
     /// Continues with what was kept waiting, if nothing holds the connection any more.

@@ -24,6 +24,11 @@ pub(crate) const JOIN_LAG_BYTES_MAX: usize = 1 << 20;
 
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
 const FLAP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Most stores whose drops are remembered, far more than a cluster has replicas; the one whose last
+/// drop is the oldest is forgotten first, and at worst is joined again a little too early.
+const FLAPPING_STORES_MAX: usize = 64;
+/// Most drops of a store that are remembered: more in [`FLAP_WINDOW`] make it wait no longer.
+const FLAPPING_DROPS_MAX: usize = 8;
 
 /// What an answer waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +83,15 @@ impl Flapping {
     pub(crate) fn dropped(&mut self, store: StoreId, now: Instant) {
         let drops = self.drops.entry(store).or_default();
         drops.push_back(now);
-        if drops.len() > 8 {
+        if drops.len() > FLAPPING_DROPS_MAX {
             drops.pop_front();
+        }
+        if self.drops.len() > FLAPPING_STORES_MAX {
+            let last_drop = |(_, drops): &(&StoreId, &VecDeque<Instant>)| drops.back().copied();
+            let oldest = self.drops.iter().min_by_key(last_drop);
+            if let Some(store) = oldest.map(|(&store, _)| store) {
+                self.drops.remove(&store);
+            }
         }
     }
 
@@ -396,5 +408,19 @@ mod tests {
             "one drop in a minute is no flapping"
         );
         assert_eq!(flapping.join_at(StoreId(2)), Instant::ZERO);
+    }
+
+    #[test]
+    fn of_the_stores_that_were_dropped_only_the_newest_are_remembered() {
+        let at = |number: u64| Instant::from_nanos(number);
+        let mut flapping = Flapping::default();
+        for number in 0..1000 {
+            for _ in 0..2 {
+                flapping.dropped(StoreId(u128::from(number)), at(number));
+            }
+            assert!(flapping.drops.len() <= FLAPPING_STORES_MAX);
+        }
+        let is_remembered = |number| flapping.join_at(StoreId(number)) > Instant::ZERO;
+        assert!((0..1000).map(is_remembered).skip(1000 - 64).all(|is| is));
     }
 }

@@ -19,3 +19,4 @@ pub use primary::{
     Waiter,
 };
 pub use reads::{READS_BYTES_MAX, READS_MAX};
+pub use streams::EXCLUDED_STORES_MAX;

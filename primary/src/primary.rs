@@ -210,7 +210,8 @@ pub struct Primary {
     pub(crate) swap: Option<PendingSwap>,
     pub(crate) flapping: Flapping,
     pub(crate) join_at: Instant,
-    /// Stores whose replies differed: not to be joined again.
+    /// Stores whose replies differed: not to be joined again. Invariant: at most
+    /// [`crate::EXCLUDED_STORES_MAX`].
     pub(crate) excluded: BTreeSet<StoreId>,
     /// Since when the gate's backup has had no stream; counts as its silence.
     pub(crate) gate_alone_since: Instant,

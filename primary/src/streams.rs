@@ -11,6 +11,13 @@ use crate::primary::{Action, Payload, Primary};
 /// A commit that no batch carries to the followers is sent by itself after so long.
 const COMMIT_IDLE: Duration = Duration::from_millis(10);
 
+/// Most stores that are kept out because their replies differed: as many as a cluster has replicas.
+///
+/// Once so many differ it is rather this replica that is wrong, or somebody is making stores up. Then
+/// no follower is taken in any more, until this role ends: forgetting one of them instead could let
+/// a wrong copy become the backup. At worst this primary goes on alone.
+pub const EXCLUDED_STORES_MAX: usize = REPLICAS_MAX;
+
 impl Primary {
     pub(crate) fn on_follow(&mut self, conn: ConnId, follow: &Follow, now: Instant) {
         let view = self.record.id();
@@ -36,6 +43,7 @@ impl Primary {
         // A copy of this replica's own data directory is no second replica, and one whose replies
         // differed must be looked at by people.
         let is_other = follow.identity.store != self.identity.store
+            && self.takes_followers()
             && !self.excluded.contains(&follow.identity.store);
         let (Some(common), true) = (common, is_new && is_other) else {
             self.actions.push_back(Action::CloseFollower(conn));
@@ -133,11 +141,21 @@ impl Primary {
             return;
         };
         let is_gate = self.gate_follower().is_some_and(|gate| gate.conn == conn);
-        self.excluded.insert(follower.identity.store);
+        let store = follower.identity.store;
+        if self.takes_followers() {
+            self.excluded.insert(store);
+        }
+        // Beyond the bound it need not be remembered: nobody comes back.
         self.close_follower(conn);
         if is_gate {
             self.drop_backup(now);
         }
+    }
+
+    /// Whether followers are taken in at all: not once [`EXCLUDED_STORES_MAX`] stores have differed.
+    #[must_use]
+    pub fn takes_followers(&self) -> bool {
+        self.excluded.len() < EXCLUDED_STORES_MAX
     }
 
     pub(crate) fn close_follower(&mut self, conn: ConnId) {

@@ -4,11 +4,11 @@ mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::identity::Durability;
+use standin_core::identity::{Durability, StoreId};
 use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber};
-use standin_primary::{Event, Query, READS_BYTES_MAX, Waiter};
+use standin_primary::{EXCLUDED_STORES_MAX, Event, Query, READS_BYTES_MAX, Waiter};
 use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
@@ -83,6 +83,42 @@ fn a_store_whose_replies_differed_is_not_streamed_to_again() {
         bench.asked.resumes.is_empty(),
         "it would be dropped for the same reason at once, 40 times a second"
     );
+}
+
+#[test]
+fn after_so_many_stores_that_differed_no_follower_is_taken_in() {
+    let mut bench = Bench::solo(Durability::Os);
+    let mut identities: Vec<_> = (0..=EXCLUDED_STORES_MAX)
+        .map(|number| {
+            let mut identity = identity("x", 1);
+            identity.store = StoreId(1000 + number as u128);
+            identity
+        })
+        .collect();
+    let honest = identities.pop().expect("one more than that");
+    for (number, identity) in (0..).zip(&identities) {
+        bench.follow(ConnId(100 + number), identity);
+        assert_eq!(
+            bench.asked.resumes.len(),
+            1,
+            "store {number} is streamed to"
+        );
+        bench.asked.resumes.clear();
+        bench.event(Event::Diverged(ConnId(100 + number)));
+    }
+    assert!(!bench.primary.takes_followers());
+    for identity in identities.iter().chain([&honest]) {
+        bench.asked.closed.clear();
+        bench.follow(ConnId(500), identity);
+        assert_eq!(bench.asked.closed, [ConnId(500)]);
+    }
+    assert!(
+        bench.asked.resumes.is_empty(),
+        "one of them could become the backup"
+    );
+    let index = bench.command();
+    bench.sync_all();
+    assert!(bench.is_committed(index), "it goes on alone");
 }
 
 #[test]

@@ -8,6 +8,10 @@ use standin_core::message::{
 };
 use standin_core::time::Instant;
 
+/// Bytes of answers that one event may bring about, and one answer more: they are in memory all at
+/// once before the first is sent. Beyond it queries are turned away, and entries are applied later.
+pub const ANSWERS_BYTES_MAX: usize = 16 << 20;
+
 /// One request of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -95,6 +99,11 @@ impl Answers {
     pub fn clear(&mut self) {
         self.items.clear();
         self.bytes.clear();
+    }
+
+    /// Whether [`ANSWERS_BYTES_MAX`] is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= ANSWERS_BYTES_MAX
     }
 
     /// Where the bytes of the next answer go.

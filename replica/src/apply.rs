@@ -121,7 +121,7 @@ impl<M: StateMachine> Replica<M> {
         }
         let before = self.state.applied();
         let stop = Index(before.0.saturating_add(APPLY_ENTRIES_MAX));
-        while self.wants_to_apply() && self.state.applied() < stop {
+        while self.wants_to_apply() && self.state.applied() < stop && !self.answers.is_full() {
             let next = self.state.applied().next();
             let Some(batch) = self.recent.find(next).map(Arc::clone) else {
                 self.is_reading = true;
@@ -138,7 +138,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn apply_batch(&mut self, batch: &Batch) {
         for entry in batch.entries() {
-            if entry.header.index > self.log.commit {
+            if entry.header.index > self.log.commit || self.answers.is_full() {
                 return;
             }
             self.apply_entry(&entry);
@@ -148,7 +148,8 @@ impl<M: StateMachine> Replica<M> {
     /// Applies entries that were read back from the log.
     pub(crate) fn apply_bytes(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.state.applied() < self.log.commit {
+        while !rest.is_empty() && self.state.applied() < self.log.commit && !self.answers.is_full()
+        {
             let Ok(entry) = Entry::decode(rest) else {
                 return self.quarantine("an entry of its log can no longer be read");
             };

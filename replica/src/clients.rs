@@ -3,9 +3,10 @@
 use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Command};
 use standin_core::machine::StateMachine;
-use standin_core::message::{Consistency, InspectReply, QueryRequest, ReplyStatus, Seen};
+use standin_core::message::{
+    CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen,
+};
 use standin_core::time::{Instant, Now};
-use standin_core::view::ViewId;
 use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
 
@@ -31,10 +32,15 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Query(query) => self.on_query(now, waiter, &query),
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => inputs.push(Input::Open(waiter)),
+                // It is what the client wants it to be, and needs no entry to become so.
+                RequestBody::Close(close) if self.is_session_unknown(close.session) => {
+                    self.answer(waiter, ReplyStatus::Done, b"");
+                }
                 RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
                 }
+                RequestBody::Command(request) if self.is_decided(waiter, &request) => {}
                 RequestBody::Command(request) => {
                     let command = Command {
                         session: request.session,
@@ -51,6 +57,47 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// Whether no session has this id, for certain and for good. Asked of a serving primary, on behalf
+    /// of a client that has seen no higher view than this replica (rule R7, checked before).
+    ///
+    /// A session's id is the index of the entry that opened it, which gives three cases:
+    /// - Applied here, hence committed, hence at the same index in the log of every primary to come in
+    ///   this data epoch (S5): if the session is not in the table it was never opened, or has ended,
+    ///   and no later entry can open it. This stays true even if this replica was deposed and does
+    ///   not know it yet. (A forced takeover may use an index again, in a higher data epoch.)
+    /// - Ordered and not applied: it may be about to be opened. Not certain.
+    /// - Beyond the log's end: nobody was told of such a session in a view up to this one, since a
+    ///   serving primary has applied all that was answered in lower views, and all that it answered
+    ///   itself. Who was told of it in a higher view has seen that view, and was sent away before.
+    fn is_session_unknown(&self, session: u64) -> bool {
+        session > self.log.tip.index.0 || self.state.is_session_gone(session)
+    }
+
+    /// Answers a command whose outcome is certain without an entry, if it is: strangers who make
+    /// sessions up must not fill the log, and a repeat need not wait. Everything else is decided when
+    /// it is applied (`protocol.md` section 9): a gap may be filled by what is ordered already, and a
+    /// session in the table may be closed by it or expire.
+    ///
+    /// If the session is unknown, this sending of the command is never executed; whether an earlier
+    /// one was, in a session that has ended since, the client judges as it would after an entry. A
+    /// kept reply is the only one that this command can ever have (S11). It was committed, and
+    /// before a Join that may have landed is asked, the spare has all that was (rule R1), so it may
+    /// leave whoever is the backup by now. If the session is due to expire by logged time, the
+    /// reply is as true as the error would be.
+    fn is_decided(&mut self, waiter: Waiter, request: &CommandRequest<'_>) -> bool {
+        if self.is_session_unknown(request.session) {
+            self.answer(waiter, ReplyStatus::SessionUnknown, b"");
+            return true;
+        }
+        let Some(reply) = self.state.kept_reply(request.session, request.sequence) else {
+            return false;
+        };
+        let from = self.answers.bytes().len();
+        self.answers.bytes().extend_from_slice(reply);
+        self.push_answer(waiter, ReplyStatus::Done, None, from);
+        true
+    }
+
     pub(crate) fn is_serving(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.is_serving())
     }
@@ -64,8 +111,7 @@ impl<M: StateMachine> Replica<M> {
                 let words = b"this replica is quarantined: its state may be wrong";
                 return self.answer(waiter, ReplyStatus::Refused, words);
             }
-            let view = self.adopted;
-            return self.answer_query(waiter, request.bytes, view, None);
+            return self.answer_query(waiter, request.bytes, None);
         }
         match &self.role {
             Role::Primary(primary) if primary.is_serving() => {
@@ -87,23 +133,14 @@ impl<M: StateMachine> Replica<M> {
         &mut self,
         waiter: Waiter,
         query: &[u8],
-        view: ViewId,
         valid_until: Option<Instant>,
     ) {
+        if self.answers.is_full() {
+            return self.answer(waiter, ReplyStatus::Overloaded, b"");
+        }
         let from = self.answers.bytes().len();
         self.state.query(query, self.answers.bytes());
-        let head = AnswerHead {
-            conn: waiter.conn,
-            id: waiter.id,
-            status: ReplyStatus::Done,
-            seen: Seen {
-                view,
-                index: self.state.applied(),
-            },
-            is_solo: self.is_solo(),
-            valid_until,
-        };
-        self.answers.push(head, from);
+        self.push_answer(waiter, ReplyStatus::Done, valid_until, from);
     }
 
     pub(crate) fn is_solo(&self) -> bool {
@@ -124,6 +161,17 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn answer(&mut self, waiter: Waiter, status: ReplyStatus, bytes: &[u8]) {
         let from = self.answers.bytes().len();
         self.answers.bytes().extend_from_slice(bytes);
+        self.push_answer(waiter, status, None, from);
+    }
+
+    /// Adds an answer as of the present view and state, whose bytes were appended from `from` on.
+    fn push_answer(
+        &mut self,
+        waiter: Waiter,
+        status: ReplyStatus,
+        valid_until: Option<Instant>,
+        from: usize,
+    ) {
         let head = AnswerHead {
             conn: waiter.conn,
             id: waiter.id,
@@ -133,7 +181,7 @@ impl<M: StateMachine> Replica<M> {
                 index: self.state.applied(),
             },
             is_solo: self.is_solo(),
-            valid_until: None,
+            valid_until,
         };
         self.answers.push(head, from);
     }

@@ -19,6 +19,6 @@ mod roles;
 mod views;
 mod wire;
 
-pub use answers::{Answer, Answers, Request, RequestBody};
+pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
 pub use wire::{Destination, Side, client_request};

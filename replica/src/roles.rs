@@ -8,6 +8,7 @@ use standin_core::message::{Ack, Consistency, Follow, Swap};
 use standin_core::time::Now;
 use standin_core::view::ViewRecord;
 use standin_primary as primary;
+use standin_primary::EXCLUDED_STORES_MAX;
 
 use crate::replica::{Action, Level, ReadFor, Replica, Role};
 
@@ -38,9 +39,23 @@ impl<M: StateMachine> Replica<M> {
             );
             self.actions.push_back(Action::Log(Level::Error, text));
             self.tell_primary(now, primary::Event::Diverged(conn));
+            self.warn_if_followers_are_not_taken();
             return;
         }
         self.tell_primary(now, primary::Event::Ack(conn, ack));
+    }
+
+    fn warn_if_followers_are_not_taken(&mut self) {
+        if let Role::Primary(primary) = &self.role
+            && !primary.takes_followers()
+        {
+            let text = format!(
+                "the replies of {EXCLUDED_STORES_MAX} followers differed from this replica's: it \
+                 takes no more followers; find out whether it is the one that is wrong, and stop it \
+                 if so"
+            );
+            self.actions.push_back(Action::Log(Level::Error, text));
+        }
     }
 
     pub(crate) fn tell_role(&mut self, now: Now, event: RoleEvent) {
@@ -113,7 +128,7 @@ impl<M: StateMachine> Replica<M> {
                     Consistency::Lease => self.dialog.lease.until(view),
                     Consistency::Confirmed | Consistency::Stale => None,
                 };
-                self.answer_query(query.waiter, &query.bytes, view, valid_until);
+                self.answer_query(query.waiter, &query.bytes, valid_until);
             }
             primary::Action::Swap { expected, proposed } => {
                 self.swap(now, *expected, *proposed);

@@ -1,6 +1,7 @@
 //! More than a process can or wants to take.
 
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use standin::machines::counter::{encode_add, encode_get};
@@ -106,7 +107,7 @@ fn large_frames_in_masses_are_taken_one_by_one() {
     encode_frame(&mut large, FrameKind::Entries, |out| {
         out.resize(FRAME_PAYLOAD_BYTES_MAX, 0);
     });
-    // Unknown to the counter and of no session: ordered, logged, answered with an error.
+    // Unknown to the counter and of no session: answered with an error.
     let command = vec![9; COMMAND_BYTES_MAX];
     let command = raw_frame(|out| sample_command(&command).encode(out));
     let query = raw_frame(|out| {
@@ -130,6 +131,74 @@ fn large_frames_in_masses_are_taken_one_by_one() {
         }
     });
     arena.ends_unharmed(GROWTH_UNDER_LOAD_MAX);
+}
+
+/// Many frames that are nearly whole: all together they take no more than they may.
+#[test]
+fn frames_that_do_not_end_take_bounded_memory_however_many_there_are() {
+    const EACH: usize = 1 << 20;
+    let arena = Arena::start();
+    let mut large = Vec::new();
+    encode_frame(&mut large, FrameKind::Command, |out| out.resize(EACH, 7));
+    let primary = arena.primary();
+    let mut guests = Vec::new();
+    for name in [VIEW_SERVICE, &primary] {
+        for _ in 0..400 {
+            let mut guest = arena.guest(name, Party::Client);
+            guest.throw(&large[..large.len() - 1]);
+            guests.push(guest);
+        }
+        arena.witness.is_answered();
+        let grown = arena.rss(name).saturating_sub(arena.rss_before[name]);
+        assert!(
+            grown < GROWTH_UNDER_LOAD_MAX,
+            "{name} grew by {grown} bytes"
+        );
+    }
+    let log = arena.log(&primary);
+    assert!(log.contains("too many bytes wait"), "{log}");
+    drop(guests);
+    arena.ends_unharmed(GROWTH_UNDER_LOAD_MAX);
+}
+
+/// What is of no session is answered, and takes no room in the log.
+#[test]
+fn commands_of_sessions_that_never_were_are_not_logged() {
+    const COMMANDS: usize = 20_000;
+    let arena = Arena::start();
+    let primary = arena.primary();
+    let last = || {
+        arena
+            .cluster
+            .inspect(&primary)
+            .unwrap()
+            .standing
+            .last
+            .index
+            .0
+    };
+    let answered = || arena.witness.answered.load(Ordering::Relaxed);
+    let (answered_before, last_before) = (answered(), last());
+    let mut guest = arena.guest(&primary, Party::Client);
+    let command = raw_frame(|out| sample_command(&encode_add(1)).encode(out));
+    for _ in 0..COMMANDS / 1000 {
+        guest.throw(&command.repeat(1000));
+        for _ in 0..1000 {
+            let (kind, payload) = guest.hear().expect("it is answered");
+            let frame = Frame {
+                kind,
+                payload: &payload,
+            };
+            let status = Reply::decode(&frame).unwrap().status;
+            assert_eq!(status, ReplyStatus::SessionUnknown);
+        }
+    }
+    // The ordinary client has one command on its way at a time.
+    let (last, answered) = (last(), answered());
+    let logged = last - last_before;
+    assert!(logged <= answered - answered_before + 2, "{logged} entries");
+    drop(guest);
+    arena.ends_unharmed(GROWTH_MAX);
 }
 
 /// Reads that nobody can confirm wait, but only so many bytes of them.

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use standin::machines::counter::CounterClient;
+use standin_client::{Client, ClientConfig};
 use standin_core::frame::{FRAME_HEADER_BYTES, FrameKind, encode_frame};
 use standin_core::message::{Hello, Party};
 use standin_io::net::{HANDSHAKE_TIMEOUT, HANDSHAKING_MAX, PARTIAL_FRAME_TIMEOUT};
@@ -134,28 +136,66 @@ fn silence_is_not_waited_for_longer_than_the_named_time() {
     arena.ends_unharmed(GROWTH_MAX);
 }
 
+/// Opens 2,000 connections that say hello and nothing more.
+fn idlers(arena: &Arena, name: &str, party: Party) -> Vec<Stranger> {
+    let hello = frame_of(&Hello::new(party, Some(arena.id), None));
+    let idler = |_| {
+        let mut idler = arena.stranger(name);
+        idler.throw(&hello);
+        idler
+    };
+    (0..2000).map(idler).collect()
+}
+
 #[test]
-fn two_thousand_clients_that_only_say_hello_disturb_nobody() {
-    let arena = Arena::start();
-    for name in REPLICAS {
-        let mut guests = Vec::new();
-        for _ in 0..2000 {
-            let mut guest = arena.stranger(name);
-            guest.say(&Hello::new(Party::Client, Some(arena.id), None));
-            guests.push(guest);
+fn two_thousand_that_only_say_hello_keep_nobody_out() {
+    for party in [Party::Client, Party::Replica] {
+        let mut arena = Arena::start();
+        let mut crowd = Vec::new();
+        for name in ALL {
+            crowd.extend(idlers(&arena, name, party));
+            arena.witness.is_answered();
+            arena.has_not_grown(GROWTH_MAX);
         }
-        for guest in &mut guests {
-            assert_eq!(
-                guest.hear().map(|(kind, _)| kind),
-                Some(FrameKind::Hello),
-                "{name}"
-            );
+        // Newcomers of both kinds find a place: clients to ask, a replica that starts anew.
+        for name in REPLICAS {
+            assert_eq!(arena.cluster.inspect(name).unwrap().name.as_str(), name);
         }
+        let primary = arena.primary();
+        let backup = arena.member(|record| Some(record.backup.as_ref()?.name.to_string()));
+        let is_spare = |name: &&str| **name != *primary && **name != *backup;
+        let spare = REPLICAS.into_iter().find(is_spare).unwrap();
+        assert_eq!(
+            arena.cluster.status().unwrap().record.unwrap().id(),
+            arena.view,
+            "nobody who serves was turned out"
+        );
+        arena.cluster.kill(spare).unwrap();
+        arena.cluster.start(spare).unwrap();
+        let applied = arena.cluster.inspect(&primary).unwrap().standing.applied;
+        until("the spare to catch up", || {
+            let standing = arena.cluster.inspect(spare).ok()?.standing;
+            (standing.applied >= applied).then_some(())
+        });
+        arena.cluster.kill(&primary).unwrap();
+        arena
+            .cluster
+            .wait_for("the backup to take over", PATIENCE, |status| {
+                let record = status.record.as_ref();
+                record.is_some_and(|record| record.active && record.primary.name.as_str() == backup)
+            })
+            .unwrap();
+        arena.cluster.start(&primary).unwrap();
+        arena.cluster.wait_for_pair(PATIENCE).unwrap();
         arena.witness.is_answered();
-        assert_eq!(arena.cluster.inspect(name).unwrap().name.as_str(), name);
-        arena.has_not_grown(GROWTH_MAX);
+        for name in ALL {
+            let log = arena.log(name);
+            assert!(!log.contains("panicked"), "{name}: {log}");
+        }
+        drop(crowd);
+        arena.cluster.check().unwrap();
+        arena.is_right();
     }
-    arena.ends_unharmed(GROWTH_MAX);
 }
 
 /// Few descriptors, as many machines give a process by default or less: connections may take them
@@ -172,6 +212,10 @@ fn connections_leave_the_descriptors_that_a_process_needs_for_itself() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let mut arena = Arena::with_program(program);
     let primary = arena.primary();
+    let config = ClientConfig { timeout: PATIENCE };
+    let client = Client::new(arena.cluster.view_services().unwrap(), config).unwrap();
+    let mut idle = CounterClient::new(client);
+    idle.add(0).unwrap();
     let mut guests = Vec::new();
     for name in REPLICAS {
         for _ in 0..400 {
@@ -181,6 +225,13 @@ fn connections_leave_the_descriptors_that_a_process_needs_for_itself() {
         }
     }
     arena.witness.is_answered();
+    // An ordinary client that was turned out meanwhile comes back by itself, with its session.
+    let is_evicted = || {
+        let log = arena.log(&primary);
+        log.contains("silent the longest").then_some(())
+    };
+    until("someone to give way", is_evicted);
+    idle.add(0).unwrap();
     // A takeover needs files and connections of its own.
     arena.cluster.kill(&primary).unwrap();
     let what = "the backup to take over";

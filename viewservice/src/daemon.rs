@@ -19,7 +19,7 @@ use standin_core::identity::ClusterId;
 use standin_core::message::{Party, Refusal};
 use standin_core::time::{Duration, Now};
 use standin_core::view::ViewRecord;
-use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::net::{Net, NetConfig, NetEvent, NetLimits, ShareLimits};
 use standin_io::signals::Signals;
 use standin_io::{clock, entropy};
 
@@ -28,8 +28,12 @@ use crate::lease::{LeaseTerm, LeaseTermError};
 use crate::service::ViewService;
 use crate::store::{FileStore, StoreError};
 
-/// Most open connections.
-pub const CONNECTIONS_MAX: usize = 1024;
+/// Most connections of clients.
+pub const CLIENT_CONNECTIONS_MAX: usize = 1024;
+/// Most bytes from clients, all together, that wait to be looked at.
+pub const CLIENT_INPUT_BYTES_MAX: usize = 8 << 20;
+/// Most unsent bytes to all clients, and to all replicas.
+pub const SHARE_OUTPUT_BYTES_MAX: usize = 32 << 20;
 /// Most unsent bytes of one connection; one that needs more is closed as too slow.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Most bytes read from one connection per wake-up.
@@ -94,12 +98,21 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     let term = LeaseTerm::new(config.lease)?;
     let signals = Signals::block().map_err(DaemonError::Loop)?;
     let store = FileStore::open(&config.data, ClusterId(entropy::u128()))?;
+    let defaults = NetLimits::default();
     let limits = NetLimits {
-        connections_max: CONNECTIONS_MAX,
+        clients: ShareLimits {
+            connections_max: CLIENT_CONNECTIONS_MAX,
+            input_bytes_max: CLIENT_INPUT_BYTES_MAX,
+            output_bytes_max: SHARE_OUTPUT_BYTES_MAX,
+        },
+        replicas: ShareLimits {
+            output_bytes_max: SHARE_OUTPUT_BYTES_MAX,
+            ..defaults.replicas
+        },
         output_bytes_max: OUTPUT_BYTES_MAX,
         output_bytes_high: OUTPUT_BYTES_MAX / 2,
         read_bytes_per_conn: READ_BYTES_PER_CONN,
-        ..NetLimits::default()
+        ..defaults
     };
     let mut net = Net::new(NetConfig {
         party: Party::ViewService,

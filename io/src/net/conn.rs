@@ -13,6 +13,7 @@ use standin_core::time::Instant;
 
 use super::buffer::Buffer;
 use super::event::CloseReason;
+use super::share::{Kind, Place};
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -36,9 +37,16 @@ pub(super) struct Conn {
     pub(super) peer: Option<SocketAddr>,
     /// The other side connected to this one.
     pub(super) is_accepted: bool,
-    /// Accepted, and its hello said that it is a client.
-    pub(super) is_client: bool,
+    /// Its place among its kind: from its hello on, if it was accepted.
+    pub(super) place: Option<Place>,
     pub(super) stage: Stage,
+
+    /// When bytes last came, or it was made.
+    pub(super) heard_at: Instant,
+    /// It has sent a whole frame since its hello.
+    pub(super) has_spoken: bool,
+    /// Frames of a client that no [`super::Net::send`] has answered: each asks for one answer.
+    pub(super) answers_owed: u64,
 
     /// The kernel may have bytes for us: nothing has shown the contrary since it last said so.
     pub(super) is_readable: bool,
@@ -73,14 +81,17 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, is_accepted: bool, stage: Stage) -> Self {
+    pub(super) fn new(id: ConnId, is_accepted: bool, stage: Stage, now: Instant) -> Self {
         Self {
             id,
             stream: None,
             peer: None,
             is_accepted,
-            is_client: false,
+            place: None,
             stage,
+            heard_at: now,
+            has_spoken: false,
+            answers_owed: 0,
             is_readable: false,
             is_writable: false,
             is_end_hinted: false,
@@ -96,6 +107,11 @@ impl Conn {
             armed: None,
             end: None,
         }
+    }
+
+    /// Whether it was accepted and its hello said that it is a client.
+    pub(super) fn is_client(&self) -> bool {
+        self.place.is_some_and(|place| place.kind == Kind::Client)
     }
 
     /// Whether its owner knows of it, so that its end must be reported.
@@ -119,7 +135,11 @@ impl Conn {
             match frame.kind {
                 FrameKind::Hello => return Err(CloseReason::OutOfPlace),
                 FrameKind::Refusal => return Err(refused_by_peer(&frame)),
-                _ => self.whole += frame.len(),
+                _ => {
+                    self.whole += frame.len();
+                    self.has_spoken = true;
+                    self.answers_owed += 1;
+                }
             }
         }
         Ok(())
@@ -145,13 +165,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, is_accepted: bool, stage: Stage) -> ConnId {
+    pub(super) fn insert(&mut self, is_accepted: bool, stage: Stage, now: Instant) -> ConnId {
         let entry = self.conns.vacant_entry();
         let place = u64::try_from(entry.key()).expect("a place fits");
         assert!(place <= PLACE_MASK, "{place} connections are too many");
         self.connections_made += 1;
         let id = ConnId((self.connections_made << PLACE_BITS) | place);
-        entry.insert(Conn::new(id, is_accepted, stage));
+        entry.insert(Conn::new(id, is_accepted, stage, now));
         id
     }
 
@@ -188,9 +208,9 @@ mod tests {
     #[test]
     fn a_stale_id_never_hits_a_place_that_is_used_again() {
         let mut table = Table::default();
-        let first = table.insert(true, Stage::Ready);
+        let first = table.insert(true, Stage::Ready, Instant::ZERO);
         assert!(table.remove(first).is_some());
-        let second = table.insert(true, Stage::Ready);
+        let second = table.insert(true, Stage::Ready, Instant::ZERO);
         assert_eq!(place(first), place(second));
         assert!(second > first);
         assert!(table.get(first).is_none() && table.get_mut(first).is_none());

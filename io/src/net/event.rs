@@ -39,24 +39,6 @@ pub enum NetEvent {
     Signal(i32),
 }
 
-impl CloseReason {
-    /// Whether it is the other side's doing and worth a warning: it may be broken or hostile.
-    pub(super) fn is_suspicious(&self) -> bool {
-        match self {
-            Self::Here | Self::Peer | Self::Connect(_) | Self::Failed(_) => false,
-            // The owner of the connection is told, and says more than could be said here.
-            Self::RefusedByPeer(_) => false,
-            Self::RefusedHere(_)
-            | Self::HandshakeTimeout
-            | Self::HandshakeCrowded
-            | Self::BadFrame(_)
-            | Self::OutOfPlace
-            | Self::PartialFrameTimeout
-            | Self::OutputFull { .. } => true,
-        }
-    }
-}
-
 /// Why a connection is gone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -94,6 +76,16 @@ pub enum CloseReason {
     /// A frame began and did not become whole in time.
     #[error("a frame began and did not end within the time allowed")]
     PartialFrameTimeout,
+    /// There were too many connections of its kind, and this one was silent the longest.
+    #[error("silent the longest of its kind, and too many others want a place")]
+    GaveWay,
+    /// Connections of its kind had sent too much that was not whole, and this was among the first to
+    /// begin, or too much that was not consumed, and this was among those with the most.
+    #[error("too many bytes wait to become whole frames, and its own began among the first")]
+    InputCrowded,
+    /// Connections of its kind left too much unread, and this one the most.
+    #[error("too many bytes are left unread, and it leaves more than others")]
+    OutputCrowded,
     /// The other side reads too slowly.
     #[error("the other side leaves {bytes} bytes unread")]
     OutputFull {

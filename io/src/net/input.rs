@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind, HELLO_PAYLOAD_BYTES_MAX};
-use standin_core::message::{Hello, Message as _, PROTOCOL_VERSION, Party, Refusal};
+use standin_core::message::{Hello, Message as _, PROTOCOL_VERSION, Refusal};
 
 use super::Net;
 use super::conn::{Conn, Stage, refused_by_peer};
@@ -65,10 +65,13 @@ impl Net {
                 0
             }
             ReadOutcome::Bytes(count) => {
+                conn.heard_at = self.now;
                 if !matches!(conn.stage, Stage::Lingering) {
                     let bytes = &self.scratch[..count];
                     conn.input.tail(&mut self.pool).extend_from_slice(bytes);
                     self.check_input(id, events);
+                    self.recount(id);
+                    self.relieve_kind_of(id);
                 }
                 self.queue_read(id);
                 count
@@ -140,6 +143,11 @@ impl Net {
 
     /// Completes the handshake with a side whose hello fits.
     fn greet(&mut self, id: ConnId, hello: Hello, bytes: usize, events: &mut Vec<NetEvent>) {
+        let is_accepted = self.conns.get(id).is_some_and(|conn| conn.is_accepted);
+        if is_accepted && !self.take_place(id, hello.party) {
+            self.refuse(id, Refusal::Busy);
+            return;
+        }
         let own_hello = self.own_hello();
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -147,17 +155,16 @@ impl Net {
         conn.input.consume(bytes, &mut self.pool);
         conn.stage = Stage::Ready;
         conn.deadline = None;
-        conn.is_client = conn.is_accepted && hello.party == Party::Client;
-        let peer_is_accepted = conn.is_accepted;
-        if peer_is_accepted {
+        if is_accepted {
             own_hello.encode(conn.output.tail(&mut self.pool));
         }
         self.handshaking.remove(&id);
         self.mark_dirty(id);
+        self.recount(id);
         events.push(NetEvent::Ready {
             conn: id,
             hello,
-            peer_is_accepted,
+            peer_is_accepted: is_accepted,
         });
     }
 }

@@ -1,18 +1,19 @@
 //! How connections come to be: accepting and connecting.
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use nix::errno::Errno;
 use standin_core::conn::ConnId;
-use standin_core::message::{Hello, Message as _, Refusal};
+use standin_core::message::{Hello, Message as _};
 use standin_core::time::{Duration, Instant};
 
 use super::conn::Stage;
 use super::event::CloseReason;
+use super::warnings::Complaint;
 use super::{Net, socket, wait};
 
 /// Most connections accepted per listener and wake-up.
@@ -64,7 +65,7 @@ impl Net {
             Err(error) if is_exhaustion(&error) => {
                 // The connection stays in the kernel's queue, so trying again at once would spin.
                 self.accept_after = Some(self.now.plus(ACCEPT_REST));
-                if self.warnings.admit(self.now) {
+                if self.warnings.admit(Complaint::Accept, self.now) {
                     log::warn!("cannot accept a connection: {error}");
                 }
             }
@@ -73,25 +74,15 @@ impl Net {
         }
     }
 
-    fn accepted(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+    fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limits = &self.config.limits;
-        if self.conns.len() >= limits.connections_max {
-            let mut refusal = Vec::new();
-            Refusal::Busy.encode(&mut refusal);
-            // A courtesy: an empty socket takes so few bytes, and if not, closing says enough.
-            let _ = stream.write(&refusal);
-            if self.warnings.admit(self.now) {
-                log::warn!("turned {peer} away: {} connections", self.conns.len());
-            }
-            return;
-        }
         if let Err(error) = socket::prepare(&stream, limits.peer_silence_timeout) {
             log::debug!("the connection from {peer} ended at once: {error}");
             return;
         }
         let deadline = self.now.plus(limits.handshake_timeout);
         let crowd = limits.handshaking_max;
-        let id = self.conns.insert(true, Stage::AwaitHello);
+        let id = self.conns.insert(true, Stage::AwaitHello, self.now);
         if let Err(error) = self.attach(id, stream, peer) {
             self.finish(id, CloseReason::Failed(error));
             return;
@@ -117,7 +108,7 @@ impl Net {
         match addr.to_socket_addrs() {
             Ok(addrs) => self.open_any(addrs.collect(), now, timeout),
             Err(error) => {
-                let id = self.conns.insert(false, Stage::AwaitHello);
+                let id = self.conns.insert(false, Stage::AwaitHello, now);
                 self.finish(id, CloseReason::Connect(error));
                 id
             }
@@ -131,7 +122,7 @@ impl Net {
         now: Instant,
         timeout: Duration,
     ) -> ConnId {
-        let id = self.conns.insert(false, Stage::Connecting(addrs));
+        let id = self.conns.insert(false, Stage::Connecting(addrs), now);
         let hello = self.own_hello();
         if let Some(conn) = self.conns.get_mut(id) {
             hello.encode(conn.output.tail(&mut self.pool));

@@ -42,12 +42,18 @@ impl Net {
         }
         let unsent_before = conn.output.len();
         match write_once(conn) {
-            Ok(count) => conn.output.consume(count, &mut self.pool),
+            Ok(count) => {
+                conn.output.consume(count, &mut self.pool);
+                self.recount(id);
+            }
             Err(error) => {
                 self.break_off(id, error);
                 return;
             }
         }
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
         if conn.output.is_empty() && matches!(conn.stage, Stage::Lingering) {
             self.end_lingering_output(id);
         } else {
@@ -67,6 +73,7 @@ impl Net {
         conn.is_writable = false;
         conn.is_readable = true;
         conn.broken = Some(error);
+        self.recount(id);
         if self.conns.get(id).is_some_and(|conn| self.may_read(conn)) {
             self.queue_read(id);
         } else if let Some(conn) = self.conns.get_mut(id)

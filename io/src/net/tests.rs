@@ -3,6 +3,7 @@
 mod bounds;
 mod flow;
 mod handshake;
+mod shares;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, Once};

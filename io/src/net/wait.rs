@@ -171,9 +171,7 @@ impl Net {
         for (conn, reason) in self.closed.drain(..) {
             events.push(NetEvent::Closed { conn, reason });
         }
-        if let Some(count) = self.warnings.take_held_back(self.now) {
-            log::warn!("{count} more warnings about connections in the last second");
-        }
+        self.warnings.sum_up(self.now);
     }
 
     /// Gives a connection until `at`.

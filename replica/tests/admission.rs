@@ -1,0 +1,239 @@
+//! What is answered when it is asked, and what only when it is applied (`protocol.md` section 9).
+
+mod support;
+
+use standin_core::entry::Index;
+use standin_core::identity::ClusterId;
+use standin_core::message::{
+    CloseSession, CommandRequest, Consistency, QueryRequest, ReplyStatus, Seen,
+};
+use standin_core::view::ViewRecord;
+use standin_replica::{ANSWERS_BYTES_MAX, Action, Event, Request, RequestBody};
+use support::*;
+
+/// The session that the first opening makes: the entry before it begins the view.
+const SESSION: u64 = 2;
+
+/// A serving primary with an open session, and nothing left to look at.
+fn with_session() -> Bench {
+    let mut bench = Bench::primary();
+    bench.open(1);
+    bench.sync();
+    assert_eq!(bench.take_answers(), [(1, ReplyStatus::Done)]);
+    bench.take(|action| matches!(action, Action::Append(_)));
+    bench
+}
+
+fn command(session: u64, sequence: u64, bytes: &[u8]) -> CommandRequest<'_> {
+    CommandRequest {
+        id: 100 * session + sequence,
+        seen: Seen::default(),
+        session,
+        sequence,
+        acknowledged: 0,
+        bytes,
+    }
+}
+
+trait Ask {
+    fn ask(&mut self, bodies: &[RequestBody<'_>]);
+    fn ask_command(&mut self, session: u64, sequence: u64);
+    fn take_answers(&mut self) -> Vec<(u64, ReplyStatus)>;
+    /// How many batches were appended since this was last asked.
+    fn appended(&mut self) -> usize;
+}
+
+impl Ask for Bench {
+    fn ask(&mut self, bodies: &[RequestBody<'_>]) {
+        let request = |&body| Request { conn: CLIENT, body };
+        let requests: Vec<_> = bodies.iter().map(request).collect();
+        self.event(Event::Requests(&requests));
+    }
+
+    fn ask_command(&mut self, session: u64, sequence: u64) {
+        self.ask(&[RequestBody::Command(command(session, sequence, b"x"))]);
+    }
+
+    fn take_answers(&mut self) -> Vec<(u64, ReplyStatus)> {
+        let answers = self.answers.drain(..);
+        answers.map(|(id, status, _)| (id, status)).collect()
+    }
+
+    fn appended(&mut self) -> usize {
+        self.take(|action| matches!(action, Action::Append(_)))
+            .len()
+    }
+}
+
+#[test]
+fn a_command_of_a_session_that_never_was_is_answered_and_not_logged() {
+    let mut bench = with_session();
+    for session in [0, 1, 3, 500, u64::MAX] {
+        let request = CommandRequest {
+            id: 9,
+            session,
+            ..command(SESSION, 1, b"x")
+        };
+        bench.ask(&[RequestBody::Command(request)]);
+        assert_eq!(bench.take_answers(), [(9, ReplyStatus::SessionUnknown)]);
+        assert_eq!(bench.appended(), 0, "session {session}");
+    }
+}
+
+#[test]
+fn a_command_of_a_session_whose_opening_is_not_applied_is_ordered_behind_it() {
+    let mut bench = Bench::primary();
+    bench.open(1);
+    assert_eq!(bench.take_answers(), [], "not synced");
+    bench.ask_command(SESSION, 1);
+    assert_eq!(bench.take_answers(), []);
+    bench.sync();
+    let executed = (100 * SESSION + 1, ReplyStatus::Done);
+    assert_eq!(bench.take_answers(), [(1, ReplyStatus::Done), executed]);
+}
+
+#[test]
+fn a_command_behind_the_closing_of_its_session_is_decided_when_it_is_applied() {
+    let mut bench = with_session();
+    let close = CloseSession {
+        id: 7,
+        seen: Seen::default(),
+        session: SESSION,
+    };
+    bench.ask(&[RequestBody::Close(close)]);
+    bench.ask_command(SESSION, 1);
+    assert_eq!(bench.take_answers(), []);
+    assert_eq!(bench.appended(), 2);
+    bench.sync();
+    let refused = (100 * SESSION + 1, ReplyStatus::SessionUnknown);
+    assert_eq!(bench.take_answers(), [(7, ReplyStatus::Done), refused]);
+    // From now on it is known: neither makes an entry.
+    bench.ask_command(SESSION, 1);
+    bench.ask(&[RequestBody::Close(close)]);
+    assert_eq!(bench.take_answers(), [refused, (7, ReplyStatus::Done)]);
+    assert_eq!(bench.appended(), 0);
+}
+
+#[test]
+fn a_repeat_has_its_kept_reply_at_once_and_the_next_command_is_still_the_next() {
+    let mut bench = with_session();
+    bench.ask_command(SESSION, 1);
+    bench.ask_command(SESSION, 1);
+    assert_eq!(bench.appended(), 2, "the first is not applied yet");
+    bench.sync();
+    let (first, last) = (bench.replies[1].clone(), bench.replies[2].clone());
+    assert_eq!(first, last);
+    bench.take_answers();
+    bench.ask_command(SESSION, 1);
+    assert_eq!(bench.take_answers(), [(201, ReplyStatus::Done)]);
+    assert_eq!(bench.replies[3], first);
+    assert_eq!(bench.appended(), 0);
+    // A gap may be filled by what is ordered already, so it says nothing here.
+    bench.ask_command(SESSION, 2);
+    bench.ask_command(SESSION, 3);
+    bench.sync();
+    let done = |id| (id, ReplyStatus::Done);
+    assert_eq!(bench.take_answers(), [done(202), done(203)]);
+    assert_eq!(bench.replies[5], 3u64.to_le_bytes());
+}
+
+#[test]
+fn r7_a_client_of_a_higher_view_is_not_told_that_its_session_is_unknown() {
+    let mut bench = with_session();
+    // Opened in view 3, at an index that this deposed primary has not reached, or (after a forced
+    // takeover) has used for something else.
+    for session in [500, 1] {
+        let seen = Seen {
+            view: view(3),
+            index: Index(600),
+        };
+        let request = CommandRequest {
+            seen,
+            ..command(session, 1, b"x")
+        };
+        let close = CloseSession {
+            id: 5,
+            seen,
+            session,
+        };
+        bench.ask(&[RequestBody::Command(request), RequestBody::Close(close)]);
+        let statuses = bench.take_answers().into_iter().map(|(_, status)| status);
+        assert!(statuses.eq([ReplyStatus::NotPrimary; 2]));
+    }
+}
+
+#[test]
+fn r7_a_client_is_sent_away_whose_session_is_of_a_higher_data_epoch() {
+    let mut bench = with_session();
+    let mut forced = view(1);
+    forced.data_epoch.0 += 1;
+    let request = CommandRequest {
+        seen: Seen {
+            view: forced,
+            index: Index(1),
+        },
+        ..command(1, 1, b"x")
+    };
+    bench.ask(&[RequestBody::Command(request)]);
+    assert_eq!(bench.take_answers(), [(101, ReplyStatus::NotPrimary)]);
+}
+
+#[test]
+fn a_candidate_and_a_spare_tell_nobody_that_a_session_is_unknown() {
+    let mut spare = Bench::fresh("a");
+    spare.ask_command(0, 1);
+    assert_eq!(spare.take_answers(), [(1, ReplyStatus::NotPrimary)]);
+    let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+    spare.tell(&record);
+    spare.adopted(1);
+    spare.ask_command(0, 1);
+    assert_eq!(spare.take_answers(), [(1, ReplyStatus::NotPrimary)]);
+    spare.accept_swap();
+    spare.ask_command(0, 1);
+    let answers = spare.take_answers();
+    assert_eq!(
+        answers,
+        [(1, ReplyStatus::NotPrimary)],
+        "its ViewStart is not committed"
+    );
+}
+
+#[test]
+fn the_answers_of_one_event_are_bounded_in_bytes() {
+    let mut bench = with_session();
+    let query = QueryRequest {
+        id: 5,
+        seen: Seen::default(),
+        consistency: Consistency::Stale,
+        bytes: b"big",
+    };
+    bench.ask(&[RequestBody::Query(query); 40]);
+    let answers = bench.take_answers();
+    let done = |(_, status): &&(u64, ReplyStatus)| *status == ReplyStatus::Done;
+    assert_eq!(answers.iter().filter(done).count(), ANSWERS_BYTES_MAX / BIG);
+    assert!(answers.contains(&(5, ReplyStatus::Overloaded)));
+    // Commands all have their answer, but not at once.
+    for round in 0..3 {
+        let commands: Vec<_> = (1..=16)
+            .map(|at| {
+                let request = CommandRequest {
+                    acknowledged: 16 * round,
+                    ..command(SESSION, 16 * round + at, b"big")
+                };
+                RequestBody::Command(request)
+            })
+            .collect();
+        bench.ask(&commands);
+    }
+    bench.sync();
+    while bench
+        .replica
+        .deadline()
+        .is_some_and(|at| at <= bench.now.boot)
+    {
+        bench.event(Event::Deadline);
+    }
+    let answers = bench.take_answers();
+    assert_eq!(answers.iter().filter(done).count(), 48);
+    assert!(bench.answers_bytes_most <= ANSWERS_BYTES_MAX + BIG);
+}
