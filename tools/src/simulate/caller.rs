@@ -168,8 +168,14 @@ impl Caller {
     }
 
     fn handle<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant, event: Event<'_>) {
+        if !matches!(event, Event::Submit(_)) {
+            let (at, host) = (stage.now, stage.host);
+            stage.trace.line(at, host, || format!("{event:?}"));
+        }
         self.core.handle(now, event);
         while let Some(action) = self.core.next_action() {
+            let (at, host) = (stage.now, stage.host);
+            stage.trace.line(at, host, || format!("{action:?}"));
             match action {
                 Action::ConnectViewService { connection, .. } => {
                     let conn = stage.dial(self.viewservice, Party::Client);

@@ -71,6 +71,9 @@ pub(crate) struct Checks<M> {
     pub(crate) reference: Reference<M>,
     parts: Parts,
     pub(crate) violation: Option<Violation>,
+    /// An older copy of a disk has come to be primary where no rule could keep it out: what follows
+    /// proves nothing.
+    pub(crate) is_beyond_help: bool,
 }
 
 macro_rules! parts {
@@ -127,12 +130,16 @@ impl<M: Subject> Checks<M> {
             reference: Reference::default(),
             parts: Parts::new(plan),
             violation: None,
+            is_beyond_help: false,
         }
     }
 
     /// Looks at a fact, and takes it into the truth.
     pub(crate) fn saw(&mut self, fact: &Fact<'_>) {
-        if self.violation.is_some() {
+        if let Fact::Recorded { after, .. } = fact {
+            self.is_beyond_help |= self.truth.is_beyond_help(after);
+        }
+        if self.violation.is_some() || self.is_beyond_help {
             return;
         }
         let looked = self

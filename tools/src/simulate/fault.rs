@@ -199,14 +199,14 @@ impl<M: Subject> World<M> {
                 self.hosts[party].slow = (until, slow);
             }
             FaultKind::Partition => {
-                self.network.block(party, other, until);
-                self.network.block(other, party, until);
+                self.block(party, other, until);
+                self.block(other, party, until);
             }
-            FaultKind::OneWay => self.network.block(party, other, until),
+            FaultKind::OneWay => self.block(party, other, until),
             FaultKind::Isolate => {
                 for other in 0..self.hosts.len() {
-                    self.network.block(party, other, until);
-                    self.network.block(other, party, until);
+                    self.block(party, other, until);
+                    self.block(other, party, until);
                 }
             }
             FaultKind::BreakConns => {

@@ -2,6 +2,7 @@
 //! everything must come right again within limits (`protocol.md` sections 13 and 14).
 
 use standin_core::entry::Index;
+use standin_core::identity::Durability;
 use standin_core::message::{RoleName, Standing};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
@@ -12,6 +13,7 @@ use super::draw::Draw as _;
 use super::fact::Fact;
 use super::marks::Mark;
 use super::queue::Coming;
+use super::truth::Truly;
 use super::watched::Subject;
 use super::world::{Process, World};
 
@@ -136,6 +138,10 @@ impl<M: Subject> World<M> {
                 limit += self.plan.term * 2;
             }
         }
+        if matches!(broken, Some((_, Broken::StalledDisk))) {
+            // A primary that gets on with nothing for a term stops renewing.
+            limit += self.plan.term;
+        }
         self.healing = Some(Healing {
             at: self.now,
             broken,
@@ -213,12 +219,14 @@ impl<M: Subject> World<M> {
             Broken::Deaf,
             Broken::StalledDisk,
         ]);
-        if host >= self.plan.replicas {
+        // Only at `disk` does anybody wait for a disk that stalls.
+        let is_harmless = how == Broken::StalledDisk && self.plan.durability != Durability::Disk;
+        if host >= self.plan.replicas || is_harmless {
             return None;
         }
         let record = self.checks.truth.record.clone()?;
         let is_whole =
-            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered;
+            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered();
         let others = record
             .holders
             .iter()
@@ -240,10 +248,10 @@ impl<M: Subject> World<M> {
             Broken::Isolated | Broken::Mute | Broken::Deaf => {
                 for other in others {
                     if how != Broken::Deaf {
-                        self.network.block(host, other, never);
+                        self.block(host, other, never);
                     }
                     if how != Broken::Mute {
-                        self.network.block(other, host, never);
+                        self.block(other, host, never);
                     }
                 }
             }
@@ -264,7 +272,7 @@ impl<M: Subject> World<M> {
         let able: Vec<usize> = able
             .filter(|host| broken.is_none_or(|(broken, _)| broken != *host))
             .collect();
-        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered;
+        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered();
         if able.iter().any(is_whole) {
             Demand::Serve
         } else if able.is_empty() {
@@ -357,11 +365,17 @@ impl<M: Subject> World<M> {
             .map(|(host, node)| (**host, node.replica.standing()))
             .collect();
         let is_fit = |role: RoleName| role != RoleName::Quarantined;
+        // A backup that was restarted goes on as the holder that its token says it is.
         let pair = record.as_ref().map(|record| {
-            let members = std::iter::once(&record.primary).chain(&record.backup);
-            members
-                .map(|member| self.host_of(member))
-                .collect::<Vec<_>>()
+            let holders = record.holders.iter();
+            let backups = holders.filter(|holder| holder.name != record.primary.name);
+            let backups = backups.map(|holder| {
+                let found = self.checks.truth.holder(holder);
+                let stands = |one: &(usize, &Truly)| one.1.satisfies(holder.token);
+                found.filter(stands).map(|(host, _)| host)
+            });
+            let primary = self.host_of(&record.primary);
+            std::iter::once(primary).chain(backups).collect::<Vec<_>>()
         });
         let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_broken(host));
         let primary = record
@@ -389,7 +403,7 @@ impl<M: Subject> World<M> {
             term: self.plan.term,
             is_served,
             is_paired,
-            can_pair: standings.iter().filter(|(_, it)| is_fit(it.role)).count() >= 2,
+            can_pair: self.fit_of_core(&is_broken) >= 2,
             are_calls_done: callers.clone().all(|caller| caller.is_done()),
             is_even: first.0 == first.1 && applied.all(|it| it == first),
             has_broken_role: pair.iter().flatten().flatten().any(|host| is_broken(*host)),
@@ -408,6 +422,16 @@ impl<M: Subject> World<M> {
         }
     }
 
+    /// How many replicas of the core run, or would if they were started.
+    fn fit_of_core(&self, is_broken: &dyn Fn(usize) -> bool) -> usize {
+        let fit = (0..self.plan.replicas).filter(|host| {
+            let standing = self.checks.truth.replicas[*host].standing;
+            let is_quarantined = standing.is_some_and(|it| it.role == RoleName::Quarantined);
+            !is_broken(*host) && !is_quarantined && self.machines[*host].unfit.is_none()
+        });
+        fit.count()
+    }
+
     /// The last look: states, replays, and every call ever made.
     fn finish(&mut self) {
         self.is_over = true;
@@ -420,7 +444,8 @@ impl<M: Subject> World<M> {
         let reference = self.checks.reference.state();
         for (host, node) in self.nodes() {
             let state = node.replica.state();
-            if state.applied() != reference.applied() {
+            let is_tampered = self.checks.truth.replicas[host].is_tampered();
+            if is_tampered || state.applied() != reference.applied() {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {

@@ -79,6 +79,8 @@ marks! {
     OutcomeUnknown: "an outcome is unknown",
     /// A candidate of a view that somebody else held before had entries to commit with its ViewStart.
     TailInherited: "a new primary commits entries of an earlier view",
+    /// The known limit of section 7, see `docs/testing.md`.
+    BeyondHelp: "an older copy of a disk serves: the view service forgot that it had seen more",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }

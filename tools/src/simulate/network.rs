@@ -10,6 +10,7 @@ use standin_core::conn::ConnId;
 use standin_core::message::{Party, Refusal};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
+use standin_io::net::NetLimits;
 
 use super::draw::Draw as _;
 use super::queue::{Coming, Queue};
@@ -68,6 +69,8 @@ pub(crate) struct Network {
     slow: (Instant, Duration),
     /// So many messages in a thousand are damaged on their way.
     damage_per_mille: u64,
+    /// How long a kernel keeps up a connection whose other side is not heard of.
+    silence: Duration,
     random: RandomStream,
     pub(crate) damaged: u64,
 }
@@ -83,6 +86,7 @@ impl Network {
             latency,
             slow: (Instant::ZERO, Duration::ZERO),
             damage_per_mille: 0,
+            silence: NetLimits::default().peer_silence_timeout,
             random,
             damaged: 0,
         }
@@ -227,10 +231,17 @@ impl Network {
         }
     }
 
-    /// A machine is off: nobody says anything.
-    pub(crate) fn forget_all_of(&mut self, host: usize, life: u64) {
+    /// A machine is off: nobody says anything, and the other ends find out by and by.
+    pub(crate) fn forget_all_of(
+        &mut self,
+        host: usize,
+        life: u64,
+        now: Instant,
+        queue: &mut Queue,
+    ) {
         for (conn, end) in self.open_ends(host, life) {
             self.conns[conn].ends[end].is_open = false;
+            queue.at(now.plus(self.silence), Coming::Break(conn, 1 - end));
         }
     }
 
@@ -262,9 +273,13 @@ impl Network {
         for end in [0, 1] {
             let grace = self.random.between(Duration::ZERO, self.latency * 2);
             self.conns[conn].ends[end].cut_at = now.plus(grace);
-            if self.random.chance(700) {
-                queue.at(now.plus(grace), Coming::Break(conn, end));
-            }
+            // Half-open: the kernel gives the connection up only when all its probes went unheard.
+            let wait = if self.random.chance(700) {
+                grace
+            } else {
+                self.silence
+            };
+            queue.at(now.plus(wait), Coming::Break(conn, end));
         }
     }
 
@@ -288,10 +303,30 @@ impl Network {
         self.conns[conn].ends[end].host
     }
 
-    /// Blocks one direction of a link.
-    pub(crate) fn block(&mut self, from: usize, to: usize, until: Instant) {
+    /// Blocks one direction of a link. If it takes long the kernels give up the connections over it.
+    pub(crate) fn block(
+        &mut self,
+        (from, to): (usize, usize),
+        until: Instant,
+        now: Instant,
+        queue: &mut Queue,
+    ) {
         let blocked = &mut self.blocked_until[from][to];
         *blocked = until.max(*blocked);
+        if until <= now.plus(self.silence) {
+            return;
+        }
+        let is_over = |conn: &Conn| {
+            let hosts = [conn.ends[0].host, conn.ends[1].host];
+            hosts == [from, to] || hosts == [to, from]
+        };
+        for (at, conn) in self.conns.iter().enumerate() {
+            for end in [0, 1] {
+                if is_over(conn) && conn.ends[end].is_open {
+                    queue.at(now.plus(self.silence), Coming::Break(at, end));
+                }
+            }
+        }
     }
 
     /// Lets everything through again that is not blocked for good.

@@ -1,6 +1,8 @@
 //! One replica more, that nothing ever happens to: it applies each entry that anybody applied, once.
 
-use standin_core::entry::{Entry, Index};
+use std::collections::BTreeMap;
+
+use standin_core::entry::{Command, Entry, EntryKind, Index};
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 
@@ -21,6 +23,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Reference<M> {
     state: Replicated<Watched<M>>,
     outcomes: Vec<Outcome>,
+    /// Where each request of a session took effect: the entry.
+    executed: BTreeMap<(u64, u64), Index>,
 }
 
 impl<M: Subject> Default for Reference<M> {
@@ -28,6 +32,7 @@ impl<M: Subject> Default for Reference<M> {
         Self {
             state: Replicated::default(),
             outcomes: Vec::new(),
+            executed: BTreeMap::new(),
         }
     }
 }
@@ -68,6 +73,13 @@ impl<M: Subject> Reference<M> {
             let entry = Entry::decode(bytes).expect("a primary made it");
             let mut reply = Vec::new();
             let status = self.state.apply(&entry, &mut reply);
+            if entry.header.kind == EntryKind::Command
+                && status == ReplyStatus::Done
+                && let Some(command) = Command::decode(entry.payload)
+            {
+                let request = (command.session, command.sequence);
+                self.executed.entry(request).or_insert(index);
+            }
             self.outcomes.push(Outcome {
                 hash: link.hash,
                 status,
@@ -82,6 +94,12 @@ impl<M: Subject> Reference<M> {
     pub(crate) fn outcome(&self, index: Index) -> Option<&Outcome> {
         let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
         self.outcomes.get(place)
+    }
+
+    /// What a request of a session came to, and at which entry.
+    pub(crate) fn executed(&self, session: u64, sequence: u64) -> Option<(Index, &Outcome)> {
+        let index = *self.executed.get(&(session, sequence))?;
+        Some((index, self.outcome(index)?))
     }
 
     /// The state after all that was applied anywhere.

@@ -3,10 +3,10 @@
 //! Nothing here comes from what a replica believes: logs are followed entry by entry, tokens are held
 //! against the lives that really were.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
-use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
+use standin_core::identity::{BootId, Identity, Life, Token};
 use standin_core::message::{ReplyStatus, Standing};
 use standin_core::time::Instant;
 use standin_core::view::{Holder, ViewRecord};
@@ -39,12 +39,19 @@ pub(crate) struct Truly {
     is_boot_dirty: bool,
     /// Boots whose page cache went with the power.
     dead_boots: Vec<BootId>,
-    /// Its disk is an older copy, or was damaged on purpose.
-    pub(crate) is_tampered: bool,
+    /// When its process last ran before its disk was put back, damaged, or forgot what it had taken.
+    pub(crate) tampered_at: Option<Instant>,
     pub(crate) standing: Option<Standing>,
+    /// When its loop came round last.
+    pub(crate) turned_at: Instant,
 }
 
 impl Truly {
+    /// Whether its disk may have less than it should, or something else.
+    pub(crate) fn is_tampered(&self) -> bool {
+        self.tampered_at.is_some()
+    }
+
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
     pub(crate) fn link(&self, index: Index, is_on_disk: bool) -> Option<&Link> {
         let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
@@ -110,8 +117,10 @@ pub(crate) struct Truth {
     pub(crate) answered: BTreeMap<u64, u64>,
     /// Sessions whose answered commands a client has, with the reply.
     pub(crate) replies: BTreeMap<(u64, u64), Vec<u8>>,
-    /// Stores that may come to no good: they were tampered with.
-    pub(crate) tampered: BTreeSet<StoreId>,
+    /// When the view service's process ended last: what it had seen of replicas it forgot.
+    pub(crate) service_ended_at: Option<Instant>,
+    /// The highest entry that was applied anywhere: its index and hash.
+    pub(crate) applied_last: Option<(Index, u64)>,
 }
 
 impl Truth {
@@ -123,7 +132,8 @@ impl Truth {
             made: BTreeMap::new(),
             answered: BTreeMap::new(),
             replies: BTreeMap::new(),
-            tampered: BTreeSet::new(),
+            service_ended_at: None,
+            applied_last: None,
         }
     }
 
@@ -131,6 +141,26 @@ impl Truth {
     pub(crate) fn answered_last(&self) -> Option<(Index, u64)> {
         let (index, hash) = self.answered.last_key_value()?;
         Some((Index(*index), *hash))
+    }
+
+    /// Whether `record` makes a replica primary whose disk is an older copy than what it had, and
+    /// nobody could know: the view service, which had seen it with more, has been restarted since.
+    pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> bool {
+        let is_it = |one: &&Truly| {
+            let identity = one.identity.as_ref();
+            identity.is_some_and(|identity| record.primary.is(identity))
+        };
+        let (Some(replica), Some((index, hash))) =
+            (self.replicas.iter().find(is_it), self.applied_last)
+        else {
+            return false;
+        };
+        let lacks_it = replica
+            .link(index, false)
+            .is_none_or(|link| link.hash != hash);
+        let is_forgotten =
+            replica.tampered_at.is_some() && replica.tampered_at <= self.service_ended_at;
+        record.active && lacks_it && is_forgotten
     }
 
     /// The replica that a holder names.
@@ -157,6 +187,7 @@ impl Truth {
                 is_clean,
             } => {
                 let Some(replica) = self.replicas.get_mut(*host) else {
+                    self.service_ended_at = Some(self.now);
                     return;
                 };
                 replica.end(*lost_power, *is_clean);
@@ -164,9 +195,7 @@ impl Truth {
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
                 let replica = &mut self.replicas[*host];
-                replica.is_tampered = true;
-                self.tampered
-                    .extend(replica.identity.as_ref().map(|identity| identity.store));
+                replica.tampered_at = Some(replica.turned_at);
             }
             Fact::Appended {
                 host,
@@ -211,8 +240,18 @@ impl Truth {
                     self.answered.insert(answered.seen.index.0, link.hash);
                 }
             }
+            Fact::Applied { host, through, .. } => {
+                let link = self.replicas[*host].link(*through, false);
+                if let Some(link) =
+                    link.filter(|_| self.applied_last.is_none_or(|it| it.0 < *through))
+                {
+                    self.applied_last = Some((*through, link.hash));
+                }
+            }
             Fact::Turned { host, standing, .. } => {
-                self.replicas[*host].standing = Some(*standing);
+                let replica = &mut self.replicas[*host];
+                replica.standing = Some(*standing);
+                replica.turned_at = self.now;
             }
             _ => {}
         }

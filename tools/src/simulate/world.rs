@@ -21,7 +21,7 @@ use super::draw::Draw as _;
 use super::fact::Fact;
 use super::fault::{FaultCounts, OldDisk};
 use super::heal::Healing;
-use super::marks::Marks;
+use super::marks::{Mark, Marks};
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
 use super::plan::Plan;
@@ -183,6 +183,10 @@ impl<M: Subject> World<M> {
             self.step(at, coming);
             if let Some(violation) = &self.checks.violation {
                 return Err(violation.clone());
+            }
+            if self.checks.is_beyond_help {
+                self.marks.reach(Mark::BeyondHelp);
+                return Ok(());
             }
             if self.is_over {
                 return Ok(());
@@ -568,7 +572,8 @@ impl<M: Subject> World<M> {
         it.is_disk_spoilt = false;
         if lose_power {
             it.is_on = false;
-            self.network.forget_all_of(host, life);
+            self.network
+                .forget_all_of(host, life, self.now, &mut self.queue);
         } else {
             self.network
                 .close_all_of(host, life, self.now, &mut self.queue);
@@ -636,6 +641,12 @@ impl<M: Subject> World<M> {
                 Process::None | Process::Service(_) | Process::Client(_) => None,
             })
             .collect()
+    }
+
+    /// Blocks one direction of a link.
+    pub(crate) fn block(&mut self, from: usize, to: usize, until: Instant) {
+        self.network
+            .block((from, to), until, self.now, &mut self.queue);
     }
 
     /// From here on a host's clock runs at another rate.

@@ -1,12 +1,10 @@
 //! L3: a stalled backup is dropped, a stalled primary deposed, in their limits.
 
 use super::Verdict;
-use crate::simulate::heal::{Broken, Healing, Health};
+use crate::simulate::heal::{Healing, Health};
 
 pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
-    // A disk that never syncs harms nobody who need not wait for it.
-    let is_harmless = matches!(healing.broken, None | Some((_, Broken::StalledDisk)));
-    if is_harmless || !health.has_broken_role {
+    if healing.broken.is_none() || !health.has_broken_role {
         return Ok(());
     }
     Err(format!(

@@ -25,7 +25,7 @@ impl Check for Quarantines {
         match fact {
             Fact::Quarantined { host, why } | Fact::Unstartable { host, why } => {
                 let replica = &truth.replicas[*host];
-                let has_cause = replica.is_tampered
+                let has_cause = replica.is_tampered()
                     || (replica.has_lost_power && matches!(fact, Fact::Unstartable { .. }));
                 if has_cause {
                     return Ok(());

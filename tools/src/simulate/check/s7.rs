@@ -40,7 +40,7 @@ impl Check for Adopting {
                 ..
             } => {
                 let before = self.adopted.insert(identity.store, *adopted);
-                let is_tampered = truth.tampered.contains(&identity.store);
+                let is_tampered = truth.replicas[*host].is_tampered();
                 match before {
                     Some(before) if *adopted < before && !is_tampered => Err(format!(
                         "host {host} starts with view {adopted} and had adopted {before}"
