@@ -1,0 +1,71 @@
+//! The real log, data directory and view-service state on a disk that loses power, fails and fills up:
+//! nothing that was synced is ever lost, and nothing comes back that was cut off.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod shadow;
+mod world;
+
+use world::{Faults, Marks, World};
+
+/// `SEEDS=n` runs so many, from `SEED=n` on.
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    let text = std::env::var(name);
+    text.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Runs one seed: some lives, each ended at a drawn point.
+fn run(seed: u64, faults: Faults) -> World {
+    let mut world = World::new(seed, faults);
+    for _ in 0..6 {
+        let mut random = world.stream();
+        let (steps, after) = (random.next_u64() % 100 + 1, random.next_u64() % 400);
+        world.disk.stop(after, random);
+        if !world.live(steps) {
+            break;
+        }
+    }
+    world
+}
+
+fn run_all(faults: Faults) -> Vec<Marks> {
+    let first = from_environment("SEED", 0);
+    let mut marks = Vec::new();
+    for seed in first..first + from_environment("SEEDS", 500) {
+        let outcome = std::panic::catch_unwind(|| run(seed, faults).marks);
+        marks.push(outcome.unwrap_or_else(|_| panic!("seed {seed} failed with {faults:?}")));
+    }
+    marks
+}
+
+fn sum(marks: &[Marks], what: impl Fn(&Marks) -> u64) -> u64 {
+    marks.iter().map(what).sum()
+}
+
+const KILLS: Faults = Faults {
+    power_loss: false,
+    names_unordered: false,
+    errors: false,
+};
+
+#[test]
+fn a_killed_process_loses_nothing_it_wrote() {
+    let marks = run_all(KILLS);
+    assert_eq!(sum(&marks, |one| one.halted), 0);
+    assert!(sum(&marks, |one| one.starts_cut_short) > 0);
+    assert!(sum(&marks, |one| one.cuts_cut_short) > 0);
+    assert!(sum(&marks, |one| one.torn) > 0);
+}
+
+#[test]
+fn a_power_loss_takes_nothing_that_was_synced() {
+    let marks = run_all(Faults {
+        power_loss: true,
+        ..KILLS
+    });
+    assert!(sum(&marks, |one| one.halted) > 0);
+    assert!(sum(&marks, |one| one.entries_lost) > 0);
+    assert!(sum(&marks, |one| one.starts_cut_short) > 0);
+    assert!(sum(&marks, |one| one.cuts_cut_short) > 0);
+    assert!(sum(&marks, |one| one.torn) > 0);
+    assert!(marks.iter().any(|one| one.segments_max > 5));
+}
