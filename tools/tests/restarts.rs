@@ -4,10 +4,14 @@
 
 use std::path::Path;
 
+use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, Index};
 use standin_core::identity::{ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::random::RandomStream;
+use standin_core::time::WallTime;
+use standin_core::view::ViewNumber;
 use standin_io::data_dir::{DataDir, create_dir_durably};
+use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
 use standin_io::storage::Storage as _;
 use standin_tools::simulate::disk::SimDisk;
 use standin_viewservice::store::FileStore;
@@ -76,6 +80,42 @@ fn a_replica_that_was_started_again_does_not_lose_what_it_found() {
         },
         |disk| open(disk).unwrap().meta().starts,
     );
+}
+
+#[test]
+fn a_log_that_was_opened_again_after_a_failed_sync_does_not_lose_what_it_found() {
+    let open = |disk: &SimDisk| {
+        let ids = SegmentIds {
+            cluster: ClusterId(1),
+            store: StoreId(1),
+            machine: MachineId::new("counter", 1).unwrap(),
+        };
+        SegmentLog::open_in(
+            disk.clone(),
+            Path::new("/replica"),
+            ids,
+            LogConfig::default(),
+        )
+    };
+    for seed in 0..20 {
+        let disk = SimDisk::new();
+        let (mut log, _) = open(&disk).unwrap();
+        let stamp = BatchStamp {
+            view: ViewNumber(1),
+            time: WallTime(1),
+            seed: 1,
+            commit: Index::ZERO,
+        };
+        let mut builder = BatchBuilder::new(log.tip(), stamp);
+        builder.push(EntryKind::ViewStart, |out| out.extend_from_slice(&[7; 100]));
+        log.append(&builder.finish().unwrap()).unwrap();
+        disk.fail_sync(0, RandomStream::new(seed, 0));
+        log.sync_now().unwrap_err();
+        disk.kill();
+        let first = open(&disk).unwrap().0.tip();
+        disk.power_loss(&mut RandomStream::new(seed, 1));
+        assert_eq!(open(&disk).unwrap().0.tip(), first, "seed {seed}");
+    }
 }
 
 #[test]

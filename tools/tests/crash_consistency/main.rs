@@ -69,3 +69,23 @@ fn a_power_loss_takes_nothing_that_was_synced() {
     assert!(sum(&marks, |one| one.torn) > 0);
     assert!(marks.iter().any(|one| one.segments_max > 5));
 }
+
+#[test]
+fn names_that_reach_the_disk_out_of_order_lose_nothing_that_was_synced() {
+    let marks = run_all(Faults {
+        power_loss: true,
+        names_unordered: true,
+        ..KILLS
+    });
+    assert!(sum(&marks, |one| one.entries_lost) > 0);
+}
+
+#[test]
+fn a_disk_that_fails_or_fills_up_loses_nothing_that_was_synced() {
+    let marks = run_all(Faults {
+        power_loss: true,
+        errors: true,
+        ..KILLS
+    });
+    assert!(sum(&marks, |one| one.entries_lost) > 0);
+}

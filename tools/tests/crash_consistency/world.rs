@@ -113,8 +113,9 @@ pub(crate) struct World {
     boot: u64,
     /// Makes every batch another.
     batches: u64,
-    /// Power was lost since the last start that succeeded.
-    has_lost_power: bool,
+    /// Since the last start that succeeded power was lost, or a sync failed: of what was not synced
+    /// anything may be missing.
+    has_lost_writes: bool,
     pub(crate) marks: Marks,
     pub(crate) trace: String,
 }
@@ -133,7 +134,7 @@ impl World {
             view: Rising::default(),
             boot: 1,
             batches: 0,
-            has_lost_power: false,
+            has_lost_writes: false,
             marks: Marks::default(),
             trace: String::new(),
         }
@@ -183,7 +184,7 @@ impl World {
         if self.faults.power_loss && self.below(2) == 0 {
             self.note("power loss");
             self.disk.power_loss(&mut self.random);
-            self.has_lost_power = true;
+            self.has_lost_writes = true;
             self.boot += 1;
             return;
         }
@@ -229,7 +230,7 @@ impl World {
         self.marks.starts += 1;
         self.marks.entries_lost += u64::try_from(before - self.log.len()).unwrap();
         self.marks.torn += u64::from(recovered.torn.is_some());
-        self.has_lost_power = false;
+        self.has_lost_writes = false;
         Ok(Process {
             dir,
             log,
@@ -243,7 +244,7 @@ impl World {
 
     /// The log is refused: there must be a reason, and nothing that was synced is lost.
     fn check_halt(&mut self, error: &LogError) {
-        assert!(self.has_lost_power, "{error}");
+        assert!(self.has_lost_writes, "{error}");
         let (synced, appended) = (self.log.synced, self.log.len());
         assert!(synced < appended, "everything was synced, and yet: {error}");
         assert!(error.to_string().contains("nothing was changed"), "{error}");
@@ -302,6 +303,7 @@ impl World {
             0 => {
                 let random = self.stream();
                 self.disk.fail_sync(0, random);
+                self.has_lost_writes = true;
             }
             1 => self.disk.fail_write(0),
             _ => {

@@ -74,6 +74,7 @@ impl State {
         if !file.platter.flip_bit(bit) {
             return false;
         }
+        file.is_stale = true;
         file.evict();
         self.counts.bits_flipped += 1;
         true

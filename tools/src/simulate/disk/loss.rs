@@ -14,6 +14,7 @@ impl File {
     pub(super) fn lose_power(&mut self, random: &mut RandomStream, counts: &mut DiskCounts) {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
+            self.is_stale = true;
             match below(random, 5) {
                 0 => counts.changes_lost += offset(pending.len()),
                 1 => pending

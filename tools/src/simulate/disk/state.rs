@@ -179,6 +179,11 @@ impl State {
         Ok(self.nodes.file(node)?.cached().length())
     }
 
+    pub(super) fn drop_cache(&mut self, node: NodeId) -> io::Result<()> {
+        self.nodes.file_mut(node)?.evict();
+        Ok(())
+    }
+
     pub(super) fn write(&mut self, node: NodeId, bytes: &[u8], at: u64) -> io::Result<()> {
         self.counts.writes += 1;
         let (kept, result) = self.admit_write(node, bytes, at);
