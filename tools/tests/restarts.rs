@@ -11,7 +11,7 @@ use standin_core::random::RandomStream;
 use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
 use standin_io::data_dir::{DataDir, create_dir_durably};
-use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
+use standin_io::log::{LogConfig, SEGMENT_BYTES_MIN, SegmentIds, SegmentLog};
 use standin_io::storage::Storage as _;
 use standin_tools::simulate::disk::SimDisk;
 use standin_viewservice::store::FileStore;
@@ -85,17 +85,15 @@ fn a_replica_that_was_started_again_does_not_lose_what_it_found() {
 #[test]
 fn a_log_that_was_opened_again_after_a_failed_sync_does_not_lose_what_it_found() {
     let open = |disk: &SimDisk| {
+        let config = LogConfig {
+            segment_bytes: SEGMENT_BYTES_MIN,
+        };
         let ids = SegmentIds {
             cluster: ClusterId(1),
             store: StoreId(1),
             machine: MachineId::new("counter", 1).unwrap(),
         };
-        SegmentLog::open_in(
-            disk.clone(),
-            Path::new("/replica"),
-            ids,
-            LogConfig::default(),
-        )
+        SegmentLog::open_in(disk.clone(), Path::new("/replica"), ids, config)
     };
     for seed in 0..20 {
         let disk = SimDisk::new();
