@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod shadow;
+mod steps;
 mod world;
 
+use standin_core::random::RandomStream;
 use world::{Faults, Marks, World};
 
 /// `SEEDS=n` runs so many, from `SEED=n` on.
@@ -88,4 +90,65 @@ fn a_disk_that_fails_or_fills_up_loses_nothing_that_was_synced() {
         ..KILLS
     });
     assert!(sum(&marks, |one| one.entries_lost) > 0);
+}
+
+#[test]
+fn power_can_be_lost_after_any_operation() {
+    let power = Faults {
+        power_loss: true,
+        ..KILLS
+    };
+    let mut operations = 0;
+    loop {
+        let mut is_cut_short = false;
+        for draw in 0..from_environment("SEEDS", 60) {
+            let outcome = std::panic::catch_unwind(|| {
+                let mut world = World::new(7, power);
+                let mut loss = RandomStream::new(draw, operations);
+                let is_cut_short = world.lose_power_after(operations, &mut loss);
+                // What is found then must stay.
+                let _ = world.live(5) && world.live(5);
+                is_cut_short
+            });
+            is_cut_short = outcome
+                .unwrap_or_else(|_| panic!("failed after {operations} operations, draw {draw}"));
+        }
+        if !is_cut_short {
+            break;
+        }
+        operations += 1;
+    }
+    assert!(operations > 100, "only {operations}");
+}
+
+#[test]
+fn rot_in_a_synced_log_is_never_cut_off_with_what_follows_it() {
+    let (mut refused, mut shortened) = (0, 0);
+    for seed in 0..from_environment("SEEDS", 500) {
+        let lost = World::new(seed, KILLS).rot();
+        match lost {
+            None => refused += 1,
+            Some(lost) => {
+                assert!(lost <= 1, "seed {seed}: {lost} entries went");
+                shortened += lost;
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    // The very last entry cannot be told from a torn one.
+    assert!(shortened > 0);
+}
+
+#[test]
+fn the_same_seed_goes_the_same_way() {
+    let faults = Faults {
+        power_loss: true,
+        names_unordered: true,
+        errors: true,
+    };
+    for seed in 0..30 {
+        let (one, other) = (run(seed, faults), run(seed, faults));
+        assert_eq!(one.trace, other.trace);
+        assert_eq!(one.disk.counts(), other.disk.counts());
+    }
 }

@@ -26,8 +26,12 @@ pub(crate) struct ShadowLog {
     entries: Vec<Vec<u8>>,
     /// The log's end after so many entries.
     tips: Vec<LogTip>,
-    /// So many entries are known to be on disk.
+    /// So many entries are known to be on disk and to stay there.
     pub(crate) synced: usize,
+    /// So many are on disk, though a cut that is under way may be removing some.
+    ///
+    /// Invariant: `synced <= reached`.
+    pub(crate) reached: usize,
 }
 
 impl ShadowLog {
@@ -36,6 +40,7 @@ impl ShadowLog {
             entries: Vec::new(),
             tips: vec![LogTip::default()],
             synced: 0,
+            reached: 0,
         }
     }
 
@@ -54,6 +59,7 @@ impl ShadowLog {
 
     pub(crate) fn note_synced(&mut self, through: Index) {
         self.synced = self.synced.max(count(through));
+        self.reached = self.reached.max(self.synced);
         assert!(self.synced <= self.len(), "synced beyond the end");
     }
 
@@ -67,6 +73,7 @@ impl ShadowLog {
         self.entries.truncate(count);
         self.tips.truncate(count + 1);
         self.synced = count;
+        self.reached = count;
     }
 
     /// What was found by a restart is on disk, and nothing else is there.
