@@ -76,6 +76,16 @@ pub struct DiskCounts {
     pub bits_flipped: u64,
 }
 
+/// What a disk can say that it synced though it did not. For tests of tests: what never fails on such a
+/// disk shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Names in directories.
+    Names,
+    /// Bytes of files.
+    Bytes,
+}
+
 /// A simulated disk: see the [module](self). Clones are handles to the same disk.
 #[derive(Clone, Default)]
 pub struct SimDisk {
@@ -160,6 +170,11 @@ impl SimDisk {
     /// Whether pending changes of names survive a power loss each on its own rather than in order.
     pub fn set_names_unordered(&self, are_unordered: bool) {
         self.state().are_names_unordered = are_unordered;
+    }
+
+    /// Has the disk lie about syncs.
+    pub fn set_lie(&self, lie: Option<Lie>) {
+        self.state().lie = lie;
     }
 
     /// Flips a bit of the file at `path`, on the platter. Says whether there is such a bit.

@@ -7,6 +7,7 @@ mod steps;
 mod world;
 
 use standin_core::random::RandomStream;
+use standin_tools::simulate::disk::Lie;
 use world::{Faults, Marks, World};
 
 /// `SEEDS=n` runs so many, from `SEED=n` on.
@@ -17,7 +18,10 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 
 /// Runs one seed: some lives, each ended at a drawn point.
 fn run(seed: u64, faults: Faults) -> World {
-    let mut world = World::new(seed, faults);
+    run_in(World::new(seed, faults))
+}
+
+fn run_in(mut world: World) -> World {
     for _ in 0..6 {
         let mut random = world.stream();
         let (steps, after) = (random.next_u64() % 100 + 1, random.next_u64() % 400);
@@ -119,6 +123,22 @@ fn power_can_be_lost_after_any_operation() {
         operations += 1;
     }
     assert!(operations > 100, "only {operations}");
+}
+
+#[test]
+fn a_disk_that_only_says_that_it_syncs_is_found_out() {
+    let power = Faults {
+        power_loss: true,
+        ..KILLS
+    };
+    for lie in [Lie::Names, Lie::Bytes] {
+        let is_found = (0..100).any(|seed| {
+            let world = World::new(seed, power);
+            world.disk.set_lie(Some(lie));
+            std::panic::catch_unwind(|| run_in(world)).is_err()
+        });
+        assert!(is_found, "{lie:?}");
+    }
 }
 
 #[test]
