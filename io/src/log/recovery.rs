@@ -50,7 +50,7 @@ fn mend_end(storage: &impl Storage, found: &Found, config: LogConfig) -> Result<
     let opened = OpenSegment::open(storage, &segment.path)?;
     let length = opened.file.length();
     let length = length.map_err(LogError::io("reading", &segment.path))?;
-    // A crash while the log was being cut may have left the file shorter than it should be.
+    // A crash while a torn end was being cut off may have left the file shorter than it should be.
     if found.recovered.torn.is_some() || length < config.segment_bytes {
         opened.truncate(segment.end, config.segment_bytes)?;
     }

@@ -14,8 +14,9 @@
 //! - **Power loss** ([`SimDisk::power_loss`]): the page cache is gone, and of what was pending in each
 //!   file there is left, as drawn, one of: nothing; everything; a beginning, whose last write is torn
 //!   at any byte; each sector of 512 bytes as it was at a moment of its own; or any subset of the
-//!   changes, some of the writes torn at any byte or with any of their sectors missing. Bytes that a
-//!   truncation removed come back if the file grew again without a sync between the two.
+//!   changes, some of the writes torn at any byte or with any of their sectors missing. A
+//!   truncation may leave the old length with the rest of the sector zeroed in which the file should
+//!   end; bytes that it removed come back if the file grew again without a sync between the two.
 //! - **Names** that are pending survive up to one of them, as in a journal, or any subset of them with
 //!   [`SimDisk::set_names_unordered`]. A rename happens or it does not. A name can survive without its
 //!   file's bytes, and bytes without a name are lost. Syncing a file does not sync its name.
