@@ -324,6 +324,8 @@ fn refuse_foreign_files(storage: &impl Storage, path: &Path) -> Result<(), DataD
     Ok(())
 }
 
+/// What the meta file says; `None` if there is none. On disk when this returns: the process that wrote
+/// the file may have died before its name was.
 fn read_meta(storage: &impl Storage, path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
     let failed = |source| DataDirError::Io {
         path: path.to_owned(),
@@ -340,6 +342,7 @@ fn read_meta(storage: &impl Storage, path: &Path) -> Result<Option<ReplicaMeta>,
         path: path.to_owned(),
         source,
     })?;
+    storage.sync_dir(path).map_err(failed)?;
     Ok(Some(meta))
 }
 

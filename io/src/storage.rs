@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::posix_fallocate;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise, posix_fallocate};
 
 use crate::data_dir::{DirLock, LockError};
 
@@ -124,6 +124,13 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     /// Those of the file system.
     fn length(&self) -> io::Result<u64>;
 
+    /// Has the page cache let go of what it has of the file and believes to be on disk: it is read from
+    /// the disk itself then.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn drop_cache(&self) -> io::Result<()>;
+
     /// Waits until the file's bytes and its length are on disk.
     ///
     /// # Errors
@@ -229,6 +236,11 @@ impl StorageFile for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        posix_fadvise(self, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

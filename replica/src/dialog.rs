@@ -131,6 +131,13 @@ impl Dialog {
         self.unanswered.front().map(|(_, sent)| sent.plus(term / 2))
     }
 
+    /// Whether the view service has left something unanswered for a while, though not so long yet that
+    /// another connection is tried. Reports leave every fifth of a term.
+    pub(crate) fn is_unanswered(&self, now: Instant, term: Duration) -> bool {
+        let oldest = self.unanswered.front();
+        oldest.is_some_and(|(_, sent)| now >= sent.plus(term / 4))
+    }
+
     pub(crate) fn deadline(&self, term: Duration) -> Option<Instant> {
         if !self.is_up {
             return None;

@@ -6,7 +6,7 @@ use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Ack, Consistency, Follow, Swap};
 use standin_core::time::Now;
-use standin_core::view::ViewRecord;
+use standin_core::view::{Reason, ViewRecord};
 use standin_primary as primary;
 use standin_primary::EXCLUDED_STORES_MAX;
 
@@ -138,7 +138,11 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn swap(&mut self, now: Now, expected: ViewRecord, proposed: ViewRecord) {
-        if !self.dialog.is_up {
+        // A primary that can speak but not hear takes its backup for silent. If it were to drop it, it
+        // would be the one holder, and nobody could take over from it.
+        let is_deaf =
+            proposed.reason == Reason::Dropped && self.dialog.is_unanswered(now.boot, self.term());
+        if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }
         let number = self.dialog.swap(now.boot, &proposed);

@@ -55,7 +55,7 @@ pub(crate) fn holder_state<'a>(
         })
     } else if replica.is_quarantined() {
         Some(Unfit::Quarantined)
-    } else if replica.is_regressed() || is_copy(record, replica) {
+    } else if replica.is_old_copy() || is_copy(record, replica) {
         Some(Unfit::OldCopy)
     } else {
         None

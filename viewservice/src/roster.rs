@@ -7,7 +7,7 @@ use standin_core::entry::Index;
 use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
 use standin_core::time::{Duration, Instant};
-use standin_core::view::ViewId;
+use standin_core::view::{Holder, ViewId};
 
 /// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
 pub const TROUBLE_BYTES_MAX: usize = 1024;
@@ -29,6 +29,10 @@ pub(crate) struct Replica {
     pub(crate) conn: Option<ConnId>,
     /// What its store was seen to have.
     had: Had,
+    /// Its store came back with less than it was seen to have, as an old copy of a disk does. It does
+    /// not get better by adopting the newest view or by following for a while: only the primary that
+    /// makes it its backup anew can say that it has everything again ([`Roster::vouch`]).
+    is_old_copy: bool,
 }
 
 /// The most that a store was seen to have, over all its lives.
@@ -46,6 +50,13 @@ impl Had {
             // A spare hears of commits beyond the end of its own log.
             committed: standing.commit.min(standing.last.index),
         }
+    }
+
+    /// Whether a store that stands there has lost something of it.
+    fn is_more_than(self, standing: &Standing) -> bool {
+        standing.view < self.view
+            || (standing.view.data_epoch == self.view.data_epoch
+                && standing.last.index < self.committed)
     }
 
     fn and(self, other: Self) -> Self {
@@ -70,6 +81,7 @@ impl Replica {
         }
         Self {
             had: Had::of(&report.standing),
+            is_old_copy: false,
             identity: report.identity,
             address: report.address,
             standing: report.standing,
@@ -84,11 +96,9 @@ impl Replica {
         self.conn.is_some() && now.since(self.seen_at) <= term
     }
 
-    /// Whether its store came back with less than it was seen to have, as an old copy of a disk does.
-    pub(crate) fn is_regressed(&self) -> bool {
-        self.standing.view < self.had.view
-            || (self.standing.view.data_epoch == self.had.view.data_epoch
-                && self.standing.last.index < self.had.committed)
+    /// Whether its store came back with less than it was seen to have.
+    pub(crate) fn is_old_copy(&self) -> bool {
+        self.is_old_copy
     }
 
     /// Whether it has taken part in any view.
@@ -146,6 +156,7 @@ impl Roster {
         if let Some(before) = self.replicas.get(&replica.identity.name)
             && before.identity.store == replica.identity.store
         {
+            replica.is_old_copy = before.is_old_copy || before.had.is_more_than(&replica.standing);
             replica.had = before.had.and(replica.had);
         }
         self.replicas.insert(replica.identity.name.clone(), replica);
@@ -154,6 +165,14 @@ impl Roster {
             "{} replicas",
             self.replicas.len()
         );
+    }
+
+    /// The primary has made these stores its pair: they have everything again.
+    pub(crate) fn vouch(&mut self, holders: &[Holder]) {
+        for replica in self.replicas.values_mut() {
+            let is_named = |holder: &Holder| holder.token.store() == replica.identity.store;
+            replica.is_old_copy &= !holders.iter().any(is_named);
+        }
     }
 
     /// A connection is gone.

@@ -379,6 +379,9 @@ impl ViewService {
             // Activate counts as a renewal. After Join and Drop the lease goes on as it is.
             self.grantor.grant(now.boot, term);
         }
+        if record.reason == Reason::Joined {
+            self.roster.vouch(&record.holders);
+        }
         self.changed_at = now.boot;
         self.grantor.watch(now.boot, term);
     }

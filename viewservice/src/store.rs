@@ -193,12 +193,17 @@ impl<S: Storage> FileStore<S> {
     }
 }
 
-/// The state file's bytes, but not many more than it may have; `None` if there is no such file.
+/// The state file's bytes, but not many more than it may have; `None` if there is no such file. On
+/// disk when this returns: the process that wrote the file may have died before its name was.
 fn read_state(storage: &impl Storage, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let bytes_max = u64::try_from(STATE_BYTES_MAX).expect("it is small") + 1;
     match storage.read(&path.join(STATE_FILE), bytes_max) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        bytes => bytes.map(Some),
+        bytes => {
+            let bytes = bytes?;
+            storage.sync_dir(path)?;
+            Ok(Some(bytes))
+        }
     }
 }
 

@@ -23,13 +23,18 @@ pub fn replace_file(storage: &impl Storage, path: &Path, bytes: &[u8]) -> io::Re
 }
 
 /// Creates the directory at `path` and its missing parents, and syncs the directories they were
-/// created in.
+/// created in, also that of one that exists: whoever created it may have died before its name was on
+/// disk, and with the name everything in it would go.
 ///
 /// # Errors
 /// Those of the file system. That it exists already is none.
 pub fn create_dir_durably(storage: &impl Storage, path: &Path) -> io::Result<()> {
     if storage.is_dir(path) {
-        return Ok(());
+        return match storage.sync_dir(parent(path)) {
+            // We did not create it there, then.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            result => result,
+        };
     }
     create_dir_durably(storage, parent(path))?;
     match storage.create_dir(path) {

@@ -2,11 +2,13 @@
 //!
 //! The order survives a crash at any point: first the tail is saved for people; then whole segments
 //! go, the last one first, each one durably before the next, so that what is left is always a
-//! beginning of the log; then the segment that holds the new end is truncated and filled with zeros
-//! again. Until that is on disk the log is merely longer, and will be cut again.
+//! beginning of the log; then a shorter copy takes the place of the segment that holds the new end.
+//! Until that is on disk the log is merely longer, and will be cut again.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use standin_core::entry::{Entry, Index, LogTip};
 
@@ -15,7 +17,7 @@ use super::{CUT_TAILS_MAX, LogError, SegmentLog, sync_log_dir};
 use crate::data_dir::SEGMENT_SUFFIX;
 use crate::storage::{Storage, StorageFile};
 
-/// How much of a tail is copied at a time, in bytes.
+/// How much is copied at a time, in bytes.
 const COPY_BYTES: u64 = 1 << 20;
 
 /// Cuts off everything after `after`, which lies before the log's end.
@@ -27,12 +29,8 @@ pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(
     log.state.count_cut();
     log.state.set_durable(log.state.durable().min(after));
     remove_beyond(log, target)?;
-    let segment = &mut log.segments[target];
-    if log.active.path != segment.path {
-        log.active = OpenSegment::open(&log.storage, &segment.path)?;
-    }
-    log.active.truncate(end, log.config.segment_bytes)?;
-    segment.cut(end);
+    log.active = shorten(log, target, end)?;
+    log.segments[target].cut(end);
     log.sealed.retain(|sealed| sealed.last < after);
     log.tip = tip;
     log.requested = log.requested.min(after);
@@ -52,6 +50,30 @@ pub(super) fn remove_beyond<S: Storage>(
         sync_log_dir(&log.storage, &log.paths.log)?;
     }
     Ok(())
+}
+
+/// Puts a copy of the segment's first `end` bytes in its place, and zeros behind them.
+///
+/// Truncating it would not do: a file system may zero the rest of the block in which the file then
+/// ends before the shorter length is on disk. A power loss in between would leave a hole with whole
+/// entries behind it, which is damage.
+fn shorten<S: Storage>(
+    log: &mut SegmentLog<S>,
+    target: usize,
+    end: u64,
+) -> Result<Arc<OpenSegment<S>>, LogError> {
+    let beside = log.next_path();
+    let segment = &log.segments[target];
+    let failed = || LogError::io("cutting", &segment.path);
+    let file = segment_file::create(&log.storage, &beside, log.config.segment_bytes)?;
+    copy(&log.storage, segment, 0..end, &file, 0)?;
+    file.sync_all().map_err(failed())?;
+    log.storage
+        .rename(&beside, &segment.path)
+        .map_err(failed())?;
+    sync_log_dir(&log.storage, &log.paths.log)?;
+    let path = segment.path.clone();
+    Ok(Arc::new(OpenSegment { path, file }))
 }
 
 /// The log's end if `after` were its last entry, and the byte at which that entry's segment then
@@ -97,29 +119,29 @@ fn save_tail<S: Storage>(
         } else {
             segment_file::ENTRIES_AT
         };
-        copy(&log.storage, segment, from, &out, to)?;
+        copy(&log.storage, segment, from..segment.end, &out, to)?;
         to += segment.end - from;
     }
     out.sync_all().map_err(failed())?;
     sync_log_dir(&log.storage, dir)
 }
 
-/// Copies a segment's bytes from `from` to its end, to byte `to` of `out`.
+/// Copies some of a segment's bytes to byte `to` of `out`.
 fn copy<S: Storage>(
     storage: &S,
     segment: &Segment,
-    from: u64,
+    from: Range<u64>,
     out: &S::File,
     to: u64,
 ) -> Result<(), LogError> {
-    let failed = || LogError::io("copying the tail of", &segment.path);
+    let failed = || LogError::io("copying a part of", &segment.path);
     let file = storage.open(&segment.path).map_err(failed())?;
-    let mut at = from;
-    while at < segment.end {
-        let bytes = COPY_BYTES.min(segment.end - at);
+    let mut at = from.start;
+    while at < from.end {
+        let bytes = COPY_BYTES.min(from.end - at);
         let mut buffer = vec![0; usize::try_from(bytes).expect("it is a constant")];
         file.read_exact_at(&mut buffer, at).map_err(failed())?;
-        out.write_all_at(&buffer, to + (at - from))
+        out.write_all_at(&buffer, to + (at - from.start))
             .map_err(failed())?;
         at += bytes;
     }

@@ -39,24 +39,22 @@ pub(super) fn recover(
             .segments
             .push(create_first(storage, paths, ids, config)?);
     }
-    let last = found.segments.len() - 1;
-    for (number, segment) in found.segments.iter().enumerate() {
-        let opened = OpenSegment::open(storage, &segment.path)?;
-        // A crash while the log was being cut may have left the file shorter than it should be.
-        let is_short = number == last
-            && opened
-                .file
-                .length()
-                .map_err(LogError::io("reading", &segment.path))?
-                < config.segment_bytes;
-        if number == last && (found.recovered.torn.is_some() || is_short) {
-            opened.truncate(segment.end, config.segment_bytes)?;
-        }
-        // What was read may have come from the page cache alone. From here on it counts as on disk.
-        opened.sync()?;
-    }
+    mend_end(storage, &found, config)?;
     sync_log_dir(storage, &paths.log)?;
     Ok(found)
+}
+
+/// Makes the last segment end as a log ends: in zeros, up to its full length.
+fn mend_end(storage: &impl Storage, found: &Found, config: LogConfig) -> Result<(), LogError> {
+    let segment = found.segments.last().expect("there is always a segment");
+    let opened = OpenSegment::open(storage, &segment.path)?;
+    let length = opened.file.length();
+    let length = length.map_err(LogError::io("reading", &segment.path))?;
+    // A crash while a torn end was being cut off may have left the file shorter than it should be.
+    if found.recovered.torn.is_some() || length < config.segment_bytes {
+        opened.truncate(segment.end, config.segment_bytes)?;
+    }
+    Ok(())
 }
 
 /// The segment files, in order.
@@ -105,7 +103,14 @@ fn is_unwritten(bytes: &[u8]) -> bool {
     is_torn_header && scan.bytes == 0 && !matches!(scan.end, ScanEnd::Damaged(_))
 }
 
+/// Reads a segment from the disk itself. What a process wrote before it died is synced first; what a
+/// failed sync forgot is still in the page cache, looking as if it were on disk, though no later sync
+/// will write it.
 fn read(storage: &impl Storage, path: &Path) -> Result<Vec<u8>, LogError> {
+    let opened = OpenSegment::open(storage, path)?;
+    opened.sync()?;
+    let dropped = opened.file.drop_cache();
+    dropped.map_err(LogError::io("reading anew", path))?;
     storage
         .read(path, u64::MAX)
         .map_err(LogError::io("reading", path))

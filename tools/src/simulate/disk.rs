@@ -14,8 +14,9 @@
 //! - **Power loss** ([`SimDisk::power_loss`]): the page cache is gone, and of what was pending in each
 //!   file there is left, as drawn, one of: nothing; everything; a beginning, whose last write is torn
 //!   at any byte; each sector of 512 bytes as it was at a moment of its own; or any subset of the
-//!   changes, some of the writes torn at any byte or with any of their sectors missing. Bytes that a
-//!   truncation removed come back if the file grew again without a sync between the two.
+//!   changes, some of the writes torn at any byte or with any of their sectors missing. A
+//!   truncation may leave the old length with the rest of the sector zeroed in which the file should
+//!   end; bytes that it removed come back if the file grew again without a sync between the two.
 //! - **Names** that are pending survive up to one of them, as in a journal, or any subset of them with
 //!   [`SimDisk::set_names_unordered`]. A rename happens or it does not. A name can survive without its
 //!   file's bytes, and bytes without a name are lost. Syncing a file does not sync its name.
@@ -74,6 +75,16 @@ pub struct DiskCounts {
     pub writes_forgotten: u64,
     /// Bits that were flipped.
     pub bits_flipped: u64,
+}
+
+/// What a disk can say that it synced though it did not. For tests of tests: what never fails on such a
+/// disk shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Names in directories.
+    Names,
+    /// Bytes of files.
+    Bytes,
 }
 
 /// A simulated disk: see the [module](self). Clones are handles to the same disk.
@@ -145,6 +156,12 @@ impl SimDisk {
         self.state().fail_write(after);
     }
 
+    /// Nothing more goes wrong with the disk by itself: what [`SimDisk::stop`], [`SimDisk::fail_sync`],
+    /// [`SimDisk::fail_write`] and [`SimDisk::set_capacity`] asked for is taken back.
+    pub fn mend(&self) {
+        self.state().mend();
+    }
+
     /// How many bytes the disk has room for; `None`: any number. A write beyond that writes what
     /// there is room for and fails.
     pub fn set_capacity(&self, bytes: Option<u64>) {
@@ -160,6 +177,11 @@ impl SimDisk {
     /// Whether pending changes of names survive a power loss each on its own rather than in order.
     pub fn set_names_unordered(&self, are_unordered: bool) {
         self.state().are_names_unordered = are_unordered;
+    }
+
+    /// Has the disk lie about syncs.
+    pub fn set_lie(&self, lie: Option<Lie>) {
+        self.state().lie = lie;
     }
 
     /// Flips a bit of the file at `path`, on the platter. Says whether there is such a bit.

@@ -94,6 +94,13 @@ pub(crate) enum Fact<'a> {
     Acked { host: usize, ack: &'a Ack },
     /// A swap left its sender.
     Proposed { swap: &'a Swap },
+    /// The view service's process began.
+    ServiceStarted,
+    /// The view service hears from a replica.
+    Reported {
+        identity: &'a Identity,
+        standing: Standing,
+    },
     /// The record changed, durably.
     Recorded {
         before: Option<&'a ViewRecord>,

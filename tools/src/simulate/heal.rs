@@ -131,12 +131,12 @@ impl<M: Subject> World<M> {
         let demand = self.demand(broken);
         let mut limit = self.plan.term + Duration::from_secs(1);
         let record = self.checks.truth.record.clone();
-        if let Some(record) = record.filter(|record| !record.active) {
-            let candidate = self.host_of(&record.primary);
-            if candidate.is_none() || candidate == broken.map(|(host, _)| host) {
-                // From an inactive view it moves on after two terms.
-                limit += self.plan.term * 2;
-            }
+        let is_candidate_gone =
+            record.is_some_and(|record| !record.active && self.host_of(&record.primary).is_none());
+        // Who is broken now may be named before anybody can know; from an inactive view it moves on
+        // after two terms.
+        if is_candidate_gone || broken.is_some_and(|(host, _)| self.is_needed(host)) {
+            limit += self.plan.term * 2;
         }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
             // A primary that gets on with nothing for a term stops renewing.
@@ -185,7 +185,7 @@ impl<M: Subject> World<M> {
             if host > self.plan.service() {
                 continue;
             }
-            self.disk(host).set_capacity(None);
+            self.disk(host).mend();
             if self.hosts[host].is_disk_spoilt {
                 if self.hosts[host].is_up() {
                     self.kill(host, false);

@@ -52,6 +52,7 @@ impl Service {
                 Death::Unfit(error.to_string())
             }
         })?;
+        stage.saw(&Fact::ServiceStarted);
         // What the life before wrote last may be on disk though it did not live to hear so.
         let known = stage.checks.truth.record.clone();
         tell_record(stage, known.as_ref(), store.state().record.as_ref());
@@ -122,6 +123,12 @@ impl Service {
             Ok(Some(frame)) => Event::from_frame(conn, is_replica, &frame).ok(),
             Ok(None) | Err(_) => None,
         };
+        if let Some(Event::Report { report, .. }) = &event {
+            stage.saw(&Fact::Reported {
+                identity: &report.identity,
+                standing: report.standing,
+            });
+        }
         if let Some(Event::Swap { swap, .. }) = &event {
             let record = self.store.state().record.as_ref();
             if swap.proposed.reason == Reason::Joined

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
-use standin_core::identity::{BootId, Identity, Life, Token};
+use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing};
 use standin_core::time::Instant;
-use standin_core::view::{Holder, ViewRecord};
+use standin_core::view::{Holder, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fact::{Asked, Fact};
@@ -39,17 +39,17 @@ pub(crate) struct Truly {
     is_boot_dirty: bool,
     /// Boots whose page cache went with the power.
     dead_boots: Vec<BootId>,
-    /// When its process last ran before its disk was put back, damaged, or forgot what it had taken.
-    pub(crate) tampered_at: Option<Instant>,
+    /// Its disk was put back or damaged, or forgot what it had taken.
+    is_tampered: bool,
+    /// The view service had heard that it had more than its process began with.
+    is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
-    /// When its loop came round last.
-    pub(crate) turned_at: Instant,
 }
 
 impl Truly {
     /// Whether its disk may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
-        self.tampered_at.is_some()
+        self.is_tampered
     }
 
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
@@ -117,8 +117,9 @@ pub(crate) struct Truth {
     pub(crate) answered: BTreeMap<u64, u64>,
     /// Sessions whose answered commands a client has, with the reply.
     pub(crate) replies: BTreeMap<(u64, u64), Vec<u8>>,
-    /// When the view service's process ended last: what it had seen of replicas it forgot.
-    pub(crate) service_ended_at: Option<Instant>,
+    /// The most that each store has reported to the present process of the view service: its view,
+    /// and what it has of the committed entries.
+    reported: BTreeMap<StoreId, (ViewId, Index)>,
     /// The highest entry that was applied anywhere: its index and hash.
     pub(crate) applied_last: Option<(Index, u64)>,
 }
@@ -132,7 +133,7 @@ impl Truth {
             made: BTreeMap::new(),
             answered: BTreeMap::new(),
             replies: BTreeMap::new(),
-            service_ended_at: None,
+            reported: BTreeMap::new(),
             applied_last: None,
         }
     }
@@ -143,8 +144,8 @@ impl Truth {
         Some((Index(*index), *hash))
     }
 
-    /// Whether `record` makes a replica primary whose disk is an older copy than what it had, and
-    /// nobody could know: the view service, which had seen it with more, has been restarted since.
+    /// Whether `record` makes a replica primary whose disk has less than it had, and nobody could
+    /// know: the view service has not heard of it having more, since its own process began.
     pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> bool {
         let is_it = |one: &&Truly| {
             let identity = one.identity.as_ref();
@@ -158,9 +159,7 @@ impl Truth {
         let lacks_it = replica
             .link(index, false)
             .is_none_or(|link| link.hash != hash);
-        let is_forgotten =
-            replica.tampered_at.is_some() && replica.tampered_at <= self.service_ended_at;
-        record.active && lacks_it && is_forgotten
+        record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
     }
 
     /// The replica that a holder names.
@@ -179,23 +178,30 @@ impl Truth {
                 host,
                 identity,
                 log,
-                ..
-            } => self.on_started(*host, identity, log),
+                adopted,
+            } => {
+                self.on_started(*host, identity, log);
+                let replica = &mut self.replicas[*host];
+                let has = replica
+                    .log
+                    .last()
+                    .map_or(Index::ZERO, |link| link.header.index);
+                let most = self.reported.get(&identity.store);
+                replica.is_told_apart |= most.is_some_and(|most| *adopted < most.0 || has < most.1);
+            }
             Fact::Ended {
                 host,
                 lost_power,
                 is_clean,
             } => {
                 let Some(replica) = self.replicas.get_mut(*host) else {
-                    self.service_ended_at = Some(self.now);
                     return;
                 };
                 replica.end(*lost_power, *is_clean);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
-                let replica = &mut self.replicas[*host];
-                replica.tampered_at = Some(replica.turned_at);
+                self.replicas[*host].is_tampered = true;
             }
             Fact::Appended {
                 host,
@@ -223,6 +229,17 @@ impl Truth {
                 replica.log.truncate(after);
                 replica.synced = replica.log.len();
             }
+            Fact::ServiceStarted => {
+                self.reported.clear();
+                for replica in &mut self.replicas {
+                    replica.is_told_apart = false;
+                }
+            }
+            Fact::Reported { identity, standing } => {
+                let has = standing.commit.min(standing.last.index);
+                let most = self.reported.entry(identity.store).or_default();
+                *most = (most.0.max(standing.view), most.1.max(has));
+            }
             Fact::Recorded { after, .. } => self.record = Some((*after).clone()),
             Fact::Answered(answered) => {
                 if answered.status != ReplyStatus::Done {
@@ -249,9 +266,7 @@ impl Truth {
                 }
             }
             Fact::Turned { host, standing, .. } => {
-                let replica = &mut self.replicas[*host];
-                replica.standing = Some(*standing);
-                replica.turned_at = self.now;
+                self.replicas[*host].standing = Some(*standing);
             }
             _ => {}
         }

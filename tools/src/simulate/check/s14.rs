@@ -1,9 +1,11 @@
 //! S14: only holders become primary, except by Force, which raises the data epoch.
 
+use standin_core::view::Holder;
+
 use super::{Check, Verdict};
 use crate::simulate::fact::Fact;
 use crate::simulate::plan::Plan;
-use crate::simulate::truth::Truth;
+use crate::simulate::truth::{Truly, Truth};
 
 /// That whoever is named holds what was answered.
 #[derive(Debug)]
@@ -29,25 +31,17 @@ impl Check for Promoting {
         if after.primary == before.primary || after.data_epoch > before.data_epoch {
             return Ok(());
         }
-        let is_true_holder = before.holders.iter().any(|holder| {
-            truth.holder(holder).is_some_and(|(_, replica)| {
-                let is_named = |life: &&standin_core::identity::Identity| after.primary.is(life);
-                let identity = replica.identity.as_ref().filter(is_named);
-                identity.is_some() && replica.satisfies(holder.token)
-            })
-        });
-        // A process that has ended since it was last heard of is named in vain and does no harm: what
-        // counts is that nothing but a holder's very life or a later one can take the name up.
-        let is_named_holder = before
-            .holders
-            .iter()
-            .any(|holder| holder.name == after.primary.name);
-        let lives = |identity: &standin_core::identity::Identity| after.primary.is(identity);
-        let is_living = truth
-            .replicas
-            .iter()
-            .any(|one| one.is_running && one.identity.as_ref().is_some_and(lives));
-        if is_true_holder || (is_named_holder && !is_living) {
+        let is_it = |one: &&Truly| {
+            let identity = one.identity.as_ref();
+            one.is_running && identity.is_some_and(|identity| after.primary.is(identity))
+        };
+        // A process that has ended since it was last heard of is named in vain and does no harm, and
+        // of a disk that was put back not everything can be known.
+        let Some(replica) = truth.replicas.iter().find(is_it) else {
+            return Ok(());
+        };
+        let stands = |holder: &Holder| replica.satisfies(holder.token);
+        if before.holders.iter().any(stands) || replica.is_tampered() {
             Ok(())
         } else {
             Err(format!(

@@ -58,6 +58,13 @@ impl State {
         self.write_failure = Some(after);
     }
 
+    pub(super) fn mend(&mut self) {
+        self.stop = None;
+        self.sync_failure = None;
+        self.write_failure = None;
+        self.capacity = None;
+    }
+
     pub(super) fn used(&self) -> u64 {
         let lengths = self.nodes.files().into_iter().map(|(_, node)| {
             let file = self.nodes.file(node);
@@ -74,6 +81,7 @@ impl State {
         if !file.platter.flip_bit(bit) {
             return false;
         }
+        file.is_stale = true;
         file.evict();
         self.counts.bits_flipped += 1;
         true

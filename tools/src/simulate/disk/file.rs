@@ -41,8 +41,10 @@ pub(super) struct File {
     pub(super) platter: Content,
     /// What was done since the last sync, in order.
     ///
-    /// `cached` is `platter` with these applied, unless a failing sync forgot some.
+    /// `cached` is `platter` with these applied, unless it `is_stale`.
     pub(super) pending: Vec<Change>,
+    /// The page cache has something that the platter has not and will not get, or the reverse.
+    pub(super) is_stale: bool,
 }
 
 impl File {
@@ -65,7 +67,10 @@ impl File {
     pub(super) fn fail_sync(&mut self, random: &mut RandomStream, counts: &mut DiskCounts) {
         for change in std::mem::take(&mut self.pending) {
             match change {
-                Change::Write { .. } if below(random, 2) == 0 => counts.writes_forgotten += 1,
+                Change::Write { .. } if below(random, 2) == 0 => {
+                    counts.writes_forgotten += 1;
+                    self.is_stale = true;
+                }
                 Change::Write { .. } => change.apply(&mut self.platter),
                 Change::SetLength(_) | Change::Allocate(_) => self.pending.push(change),
             }
@@ -77,6 +82,9 @@ impl File {
 
     /// What the page cache has and the platter will not get is seen no more.
     pub(super) fn evict(&mut self) {
+        if !std::mem::replace(&mut self.is_stale, false) {
+            return;
+        }
         self.cached = self.platter.clone();
         for change in &self.pending {
             change.apply(&mut self.cached);
@@ -89,6 +97,7 @@ impl File {
             cached: self.cached.clone(),
             platter: self.cached.clone(),
             pending: Vec::new(),
+            is_stale: false,
         }
     }
 }

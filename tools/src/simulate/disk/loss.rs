@@ -14,6 +14,7 @@ impl File {
     pub(super) fn lose_power(&mut self, random: &mut RandomStream, counts: &mut DiskCounts) {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
+            self.is_stale = true;
             match below(random, 5) {
                 0 => counts.changes_lost += offset(pending.len()),
                 1 => pending
@@ -109,8 +110,9 @@ fn keep_sectors(platter: &mut Content, pending: &[Change], random: &mut RandomSt
     platter.set_length(length);
 }
 
-/// The sectors that the changes touch. A truncation alone touches none: it is a matter of the
-/// length. A file that grows again over what was truncated has zeros there.
+/// The sectors that the changes touch. A truncation touches the one in which the file then ends: its
+/// rest is zeroed, be it before or after the length is known. A file that grows again over what was
+/// truncated has zeros there.
 fn touched(platter: &Content, pending: &[Change]) -> BTreeMap<u64, u64> {
     let mut sectors = BTreeMap::new();
     let mut touch = |bytes: Range<u64>| {
@@ -125,6 +127,9 @@ fn touched(platter: &Content, pending: &[Change]) -> BTreeMap<u64, u64> {
             touch(*at..at + offset(bytes.len()));
         }
         let after = change.length_after(length);
+        if after < length {
+            touch(after..after.next_multiple_of(SECTOR_BYTES));
+        }
         touch(length..after.min(platter.written()));
         length = after;
     }

@@ -11,7 +11,7 @@ use super::content::{offset, position};
 use super::directory::Directory;
 use super::file::{Change, File};
 use super::nodes::{Node, NodeId, Nodes};
-use super::{DiskCounts, below};
+use super::{DiskCounts, Lie, below};
 
 /// A disk.
 #[derive(Debug, Default)]
@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
     pub(super) are_names_unordered: bool,
+    pub(super) lie: Option<Lie>,
     /// Operations that are still carried out before the process dies, and what to draw from then.
     pub(super) stop: Option<(u64, RandomStream)>,
     pub(super) is_stopped: bool,
@@ -179,6 +180,11 @@ impl State {
         Ok(self.nodes.file(node)?.cached().length())
     }
 
+    pub(super) fn drop_cache(&mut self, node: NodeId) -> io::Result<()> {
+        self.nodes.file_mut(node)?.evict();
+        Ok(())
+    }
+
     pub(super) fn write(&mut self, node: NodeId, bytes: &[u8], at: u64) -> io::Result<()> {
         self.counts.writes += 1;
         let (kept, result) = self.admit_write(node, bytes, at);
@@ -242,7 +248,9 @@ impl State {
             file.fail_sync(&mut random, &mut self.counts);
             return Err(broken());
         }
-        self.nodes.file_mut(node)?.sync();
+        if self.lie != Some(Lie::Bytes) {
+            self.nodes.file_mut(node)?.sync();
+        }
         Ok(())
     }
 
@@ -252,7 +260,9 @@ impl State {
         if self.failing_sync().is_some() {
             return Err(broken());
         }
-        self.nodes.directory_mut(node)?.sync();
+        if self.lie != Some(Lie::Names) {
+            self.nodes.directory_mut(node)?.sync();
+        }
         Ok(())
     }
 

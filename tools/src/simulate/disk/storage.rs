@@ -143,6 +143,12 @@ impl StorageFile for SimFile {
         state.length(self.node)
     }
 
+    fn drop_cache(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.check_life(self.life)?;
+        state.drop_cache(self.node)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.check_life(self.life)?;
