@@ -12,9 +12,6 @@ use standin_io::clock;
 use super::counter_history::{History, Kind, Operation, Outcome};
 use super::{PATIENCE, sure};
 
-/// How long a client rests between two operations, so that a load does not take the machine from
-/// those who serve it.
-const REST: Duration = Duration::from_millis(1);
 /// Of a client that does both, one operation in so many is a get.
 const GET_EVERY: usize = 3;
 /// How long the closing of a session may take, which nobody waits for the outcome of.
@@ -26,6 +23,11 @@ pub(crate) struct LoadConfig {
     pub(crate) clients: usize,
     /// How long each client tries an operation.
     pub(crate) timeout: Duration,
+    /// How each client reads, in turn. All of these promise the newest value.
+    pub(crate) reads: &'static [Consistency],
+    /// How long a client rests between two operations, so that a load does not take the machine from
+    /// those who serve it.
+    pub(crate) rest: Duration,
 }
 
 impl Default for LoadConfig {
@@ -34,6 +36,8 @@ impl Default for LoadConfig {
         Self {
             clients: 4,
             timeout: PATIENCE,
+            reads: &[Consistency::Confirmed],
+            rest: Duration::from_millis(1),
         }
     }
 }
@@ -64,7 +68,7 @@ impl Load {
             let timeout = config.timeout;
             let client = sure(Client::new(view_services.clone(), ClientConfig { timeout }));
             let shared = Arc::clone(&shared);
-            threads.push(thread::spawn(move || work(client, number, &shared)));
+            threads.push(thread::spawn(move || work(client, number, config, &shared)));
         }
         Self {
             shared,
@@ -134,13 +138,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work(mut client: Client, number: usize, shared: &Shared) {
+fn work(mut client: Client, number: usize, config: LoadConfig, shared: &Shared) {
     let mut nth = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         nth += 1;
-        let operation = operate(&mut client, number, kind(number, nth));
+        let consistency = config.reads[nth % config.reads.len()];
+        let operation = operate(&mut client, number, kind(number, nth), consistency);
         lock(&shared.history).push(operation);
-        thread::sleep(REST);
+        thread::sleep(config.rest);
     }
     client.set_timeout(CLOSE_TIMEOUT);
     // A session that stays open expires by itself.
@@ -159,11 +164,18 @@ fn kind(client: usize, nth: usize) -> Kind {
 }
 
 /// One operation, from before its beginning to after its end.
-pub(crate) fn operate(client: &mut Client, number: usize, kind: Kind) -> Operation {
+///
+/// `consistency` is how a get reads.
+pub(crate) fn operate(
+    client: &mut Client,
+    number: usize,
+    kind: Kind,
+    consistency: Consistency,
+) -> Operation {
     let invoked = clock::boot();
     let answer = match kind {
         Kind::Add => client.command(&encode_add(1)),
-        Kind::Get => client.query(&encode_get(), Consistency::Confirmed),
+        Kind::Get => client.query(&encode_get(), consistency),
     };
     let returned = clock::boot();
     let outcome = match answer {
