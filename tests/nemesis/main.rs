@@ -1,0 +1,42 @@
+//! Real processes under random faults: a view service, three replicas and some clients, while a
+//! nemesis kills, freezes, stops and parts them. Then all is put right, and the service must answer,
+//! have a pair, and never have said anything that one counter could not have said.
+//!
+//! `STANDIN_NEMESIS_SECONDS` says for how long, `STANDIN_NEMESIS_SEED` what is drawn.
+
+mod links;
+mod namespaces;
+mod nemesis;
+mod network;
+mod owner;
+mod party;
+mod plan;
+mod proxies;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod verdict;
+
+use namespaces::Namespaces;
+use proxies::Proxies;
+use support::tell;
+
+#[test]
+fn with_proxies_in_between_what_is_answered_is_what_one_counter_would() {
+    tell("by proxies: runs, on loopback");
+    run::run("by proxies", Box::new(Proxies::start()));
+}
+
+#[test]
+fn in_namespaces_what_is_answered_is_what_one_counter_would() {
+    match Namespaces::make() {
+        Ok(namespaces) => {
+            tell("in namespaces: runs");
+            run::run("in namespaces", Box::new(namespaces));
+        }
+        // The same is shown by proxies, if less of TCP.
+        Err(why) => tell(format_args!(
+            "in namespaces: not run on this machine: {why}"
+        )),
+    }
+}
