@@ -8,7 +8,7 @@ use standin_io::clock;
 use standin_tools::cluster::{POLL_PAUSE, VIEW_SERVICE};
 
 use crate::network::{Network, Trouble};
-use crate::party::{Direction, REPLICAS, links};
+use crate::party::{CLIENTS, Direction, REPLICAS, links};
 use crate::plan::{Kind, Plan};
 use crate::support::load::Load;
 use crate::support::scene::{Pair, Scene};
@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, ms, sure};
 
 /// What can be wrong at the same time.
 const AT_ONCE_MAX: usize = 2;
-/// Half of the times nothing new goes wrong until somebody was answered, but not for longer: whether
+/// Half of the times when much is wrong nothing new goes wrong until somebody was answered, but not for longer: whether
 /// the service comes back at all is looked at in the end.
 const CALM_MAX: Duration = Duration::from_secs(4);
 /// Bytes in a second on a slow link.
@@ -189,9 +189,15 @@ impl<'a> Nemesis<'a> {
         self.note(&format!("{kind} for {}: {remedy:?}; {roles}", ms(length)));
         let until = clock::boot().plus(length);
         self.wrong.push(Wrong { until, remedy });
-        let rest = self.plan.between(0, 200);
+        // What goes wrong together within less than the time in which one of a pair is dropped for
+        // its silence is the hardest to get right.
+        let rest = if self.plan.flip() {
+            self.plan.between(0, 40)
+        } else {
+            self.plan.between(40, 250)
+        };
         self.next = clock::boot().plus(self.scene.lease() * rest / 100);
-        if self.plan.between(0, 2) == 0 {
+        if self.plan.flip() && self.wrong.len() == AT_ONCE_MAX {
             self.calm_since = Some(until);
         }
     }
@@ -199,34 +205,30 @@ impl<'a> Nemesis<'a> {
     fn carry_out(&mut self, kind: Kind, pair: Option<&Pair>) -> Option<Remedy> {
         match kind {
             Kind::KillReplica => {
-                let name = self.pick_process(&REPLICAS)?;
+                let name = self.pick_process(&REPLICAS, pair)?;
                 self.kill(vec![name])
             }
             Kind::KillViewService => {
-                let name = self.pick_process(&[VIEW_SERVICE])?;
+                let name = self.pick_process(&[VIEW_SERVICE], pair)?;
                 self.kill(vec![name])
             }
             Kind::KillBoth => self.kill_both(pair),
-            Kind::StopCleanly => {
-                let [a, b, c] = REPLICAS;
-                let name = self.pick_process(&[a, b, c, VIEW_SERVICE])?;
-                sure(self.scene.terminate(name));
-                Some(Remedy::StartStopped(name))
-            }
-            Kind::FreezeReplica => self.freeze(&REPLICAS),
-            Kind::FreezeViewService => self.freeze(&[VIEW_SERVICE]),
-            Kind::CutBothWays => self.afflict(&[Trouble::Cut], true),
-            Kind::CutOneWay => self.afflict(&[Trouble::Cut], false),
-            Kind::HalfOpen => self.afflict(&[Trouble::HalfOpen], true),
-            Kind::Reset => self.afflict(&[Trouble::Reset], true),
+            Kind::StopCleanly => self.stop_cleanly(pair),
+            Kind::FreezeReplica => self.freeze(&REPLICAS, pair),
+            Kind::FreezeViewService => self.freeze(&[VIEW_SERVICE], pair),
+            Kind::CutBothWays => self.afflict(Trouble::Cut, true, pair),
+            Kind::CutOneWay => self.afflict(Trouble::Cut, false, pair),
+            Kind::Isolate => self.isolate(pair),
+            Kind::HalfOpen => self.afflict(Trouble::HalfOpen, true, pair),
+            Kind::Reset => self.afflict(Trouble::Reset, true, pair),
             Kind::Delay => {
                 let percent = self.plan.between(5, 120);
                 let delay = self.scene.lease() * percent / 100;
-                self.afflict(&[Trouble::Delay(delay)], true)
+                self.afflict(Trouble::Delay(delay), true, pair)
             }
             Kind::Slow => {
                 let rate = self.plan.between(SLOW.start, SLOW.end);
-                self.afflict(&[Trouble::Slow(rate)], true)
+                self.afflict(Trouble::Slow(rate), true, pair)
             }
         }
     }
@@ -253,38 +255,85 @@ impl<'a> Nemesis<'a> {
         self.kill(both)
     }
 
-    fn freeze(&mut self, among: &[&'static str]) -> Option<Remedy> {
-        let name = self.pick_process(among)?;
+    fn stop_cleanly(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let mut ready = vec![VIEW_SERVICE];
+        ready.extend(REPLICAS);
+        // Before it is ready a process may not yet know how to stop cleanly.
+        ready.retain(|name| self.scene.is_ready(name).is_ok_and(|is_ready| is_ready));
+        let name = self.pick_process(&ready, pair)?;
+        sure(self.scene.terminate(name));
+        Some(Remedy::StartStopped(name))
+    }
+
+    fn freeze(&mut self, among: &[&'static str], pair: Option<&Pair>) -> Option<Remedy> {
+        let name = self.pick_process(among, pair)?;
         sure(self.scene.pause(name));
         Some(Remedy::Resume(name))
     }
 
-    fn afflict(&mut self, troubles: &[Trouble], is_both_ways: bool) -> Option<Remedy> {
+    /// Breaks a link, half of the times the one in a pair.
+    fn afflict(
+        &mut self,
+        trouble: Trouble,
+        is_both_ways: bool,
+        pair: Option<&Pair>,
+    ) -> Option<Remedy> {
         let mut free = links();
         free.retain(|link| !self.wrong.iter().any(|one| one.has_link(*link)));
-        let link = self.plan.pick(&free)?;
-        let there = if self.plan.between(0, 2) == 0 {
-            link
-        } else {
-            link.back()
+        let is_in_pair = |link: &Direction| {
+            pair.is_some_and(|pair| {
+                let names = [pair.primary.as_str(), pair.backup.as_str()];
+                names.contains(&link.from) && names.contains(&link.to)
+            })
         };
+        let of_pair = free.iter().copied().find(is_in_pair);
+        let link = match of_pair.filter(|_| self.plan.flip()) {
+            Some(link) => link,
+            None => self.plan.pick(&free)?,
+        };
+        let there = if self.plan.flip() { link } else { link.back() };
         let directions = if is_both_ways {
             vec![there, there.back()]
         } else {
             vec![there]
         };
-        for trouble in troubles {
-            for direction in &directions {
-                self.network.afflict(*direction, *trouble);
-            }
+        for direction in &directions {
+            self.network.afflict(*direction, trouble);
         }
         Some(Remedy::Heal(directions))
     }
 
-    /// One of these processes that nothing is wrong with.
-    fn pick_process(&mut self, among: &[&'static str]) -> Option<&'static str> {
+    /// Cuts a replica off from the view service and the other replicas, but not from the clients: one
+    /// that was primary goes on being asked.
+    fn isolate(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let name = self.pick_process(&REPLICAS, pair)?;
+        let mut cut = links();
+        cut.retain(|link| [link.from, link.to].contains(&name) && link.from != CLIENTS);
+        let is_broken = |link: &Direction| self.wrong.iter().any(|one| one.has_link(*link));
+        if cut.iter().any(is_broken) {
+            return None;
+        }
+        let directions: Vec<_> = cut.iter().flat_map(|link| [*link, link.back()]).collect();
+        for direction in &directions {
+            self.network.afflict(*direction, Trouble::Cut);
+        }
+        Some(Remedy::Heal(directions))
+    }
+
+    /// One of these processes that nothing is wrong with; half of the times the primary of a pair, if
+    /// it is one of them.
+    fn pick_process(
+        &mut self,
+        among: &[&'static str],
+        pair: Option<&Pair>,
+    ) -> Option<&'static str> {
         let whole = self.whole(among);
-        self.plan.pick(&whole)
+        let is_primary = |name: &&str| pair.is_some_and(|pair| pair.primary == **name);
+        let primary = whole.iter().copied().find(is_primary);
+        match primary.filter(|_| self.plan.flip()) {
+            Some(primary) => Some(primary),
+            None => self.plan.pick(&whole),
+        }
     }
 
     fn whole(&self, among: &[&'static str]) -> Vec<&'static str> {

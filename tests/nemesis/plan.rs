@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     FreezeViewService,
     CutBothWays,
     CutOneWay,
+    Isolate,
     HalfOpen,
     Delay,
     Slow,
@@ -23,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::KillReplica,
         Self::KillViewService,
         Self::KillBoth,
@@ -32,6 +33,7 @@ impl Kind {
         Self::FreezeViewService,
         Self::CutBothWays,
         Self::CutOneWay,
+        Self::Isolate,
         Self::HalfOpen,
         Self::Delay,
         Self::Slow,
@@ -50,6 +52,7 @@ impl fmt::Display for Kind {
             Self::FreezeViewService => "freeze the view service",
             Self::CutBothWays => "cut a link both ways",
             Self::CutOneWay => "cut a link one way",
+            Self::Isolate => "cut one off, but for clients",
             Self::HalfOpen => "half-open link",
             Self::Delay => "delay on a link",
             Self::Slow => "slow link",
@@ -112,6 +115,10 @@ impl Plan {
             _ => self.between(150, 450),
         };
         lease * percent / 100
+    }
+
+    pub(crate) fn flip(&mut self) -> bool {
+        self.random.next_u64().is_multiple_of(2)
     }
 
     /// A number from `from` to below `to`.

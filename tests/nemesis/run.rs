@@ -114,7 +114,7 @@ fn number<T: FromStr<Err: Display>>(variable: &str) -> Option<T> {
 /// The kinds of faults that a network can have.
 fn kinds(network: &dyn Network) -> Vec<Kind> {
     let can = |kind: &Kind| match kind {
-        Kind::CutBothWays | Kind::CutOneWay => network.can(Trouble::Cut),
+        Kind::CutBothWays | Kind::CutOneWay | Kind::Isolate => network.can(Trouble::Cut),
         Kind::HalfOpen => network.can(Trouble::HalfOpen),
         Kind::Delay => network.can(Trouble::Delay(LEASE)),
         Kind::Slow => network.can(Trouble::Slow(1)),
