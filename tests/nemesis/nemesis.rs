@@ -167,7 +167,11 @@ impl<'a> Nemesis<'a> {
 
     fn break_something(&mut self) {
         let kind = self.drawn.take().unwrap_or_else(|| self.plan.next_kind());
-        let length = self.plan.length(self.scene.lease());
+        let mut length = self.plan.length(self.scene.lease());
+        if kind == Kind::Isolate {
+            // Long enough for another to take over, and to answer while this one is still cut off.
+            length += self.scene.lease();
+        }
         let pair = self.pair();
         let Some(remedy) = self.carry_out(kind, pair.as_ref()) else {
             // What it needs is broken already: that is put right first.

@@ -33,7 +33,8 @@ const LEASE: Duration = Duration::from_millis(300);
 const LOAD: LoadConfig = LoadConfig {
     clients: 6,
     timeout: Duration::from_millis(500),
-    reads: &[Consistency::Confirmed, Consistency::Lease],
+    readers: 2,
+    reads: &[Consistency::Confirmed],
     rest: Duration::from_millis(5),
 };
 
@@ -129,8 +130,12 @@ fn kinds(network: &dyn Network) -> Vec<Kind> {
     Kind::ALL.into_iter().filter(can).collect()
 }
 
-/// Breaks things for a while, and judges what clients saw.
-pub(crate) fn run(title: &'static str, mut network: Box<dyn Network>) {
+/// Breaks things for a while, and judges what clients saw who read like this.
+pub(crate) fn run(
+    title: &'static str,
+    mut network: Box<dyn Network>,
+    reads: &'static [Consistency],
+) {
     let seconds: u64 = number(SECONDS_VARIABLE).unwrap_or(SECONDS_DEFAULT);
     let rounds = u32::try_from(seconds / SECONDS_PER_ROUND)
         .unwrap_or(u32::MAX)
@@ -143,7 +148,7 @@ pub(crate) fn run(title: &'static str, mut network: Box<dyn Network>) {
     ));
     let mut scene = start(&run, network.as_mut());
     let view_services = sure(ViewServices::parse(&network.view_service()));
-    run.load = Some(Load::start(&view_services, LOAD));
+    run.load = Some(Load::start(&view_services, LoadConfig { reads, ..LOAD }));
     let load = run.load.as_ref().expect("it was just started");
     scene.until_pair();
     scene.until_answers(load);

@@ -23,7 +23,10 @@ pub(crate) struct LoadConfig {
     pub(crate) clients: usize,
     /// How long each client tries an operation.
     pub(crate) timeout: Duration,
-    /// How each client reads, in turn. All of these promise the newest value.
+    /// How many of them only read.
+    pub(crate) readers: usize,
+    /// How clients read, one after the other. All of these promise the newest value. A client keeps
+    /// to one: were a read that waits followed by another kind, that one would be asked elsewhere.
     pub(crate) reads: &'static [Consistency],
     /// How long a client rests between two operations, so that a load does not take the machine from
     /// those who serve it.
@@ -36,6 +39,7 @@ impl Default for LoadConfig {
         Self {
             clients: 4,
             timeout: PATIENCE,
+            readers: 1,
             reads: &[Consistency::Confirmed],
             rest: Duration::from_millis(1),
         }
@@ -142,8 +146,8 @@ fn work(mut client: Client, number: usize, config: LoadConfig, shared: &Shared) 
     let mut nth = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         nth += 1;
-        let consistency = config.reads[nth % config.reads.len()];
-        let operation = operate(&mut client, number, kind(number, nth), consistency);
+        let consistency = config.reads[number % config.reads.len()];
+        let operation = operate(&mut client, number, kind(config, number, nth), consistency);
         lock(&shared.history).push(operation);
         thread::sleep(config.rest);
     }
@@ -152,12 +156,12 @@ fn work(mut client: Client, number: usize, config: LoadConfig, shared: &Shared) 
     let _ = client.close();
 }
 
-/// What a client does as its `nth` operation. The first client only adds and the second only reads:
+/// What a client does as its `nth` operation. The first client only adds and those after it only read:
 /// were a read that waits the end of every client's work, an add that should wait too would not show.
-fn kind(client: usize, nth: usize) -> Kind {
+fn kind(config: LoadConfig, client: usize, nth: usize) -> Kind {
     match client {
         0 => Kind::Add,
-        1 => Kind::Get,
+        _ if client <= config.readers => Kind::Get,
         _ if nth.is_multiple_of(GET_EVERY) => Kind::Get,
         _ => Kind::Add,
     }
