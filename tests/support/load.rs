@@ -12,9 +12,6 @@ use standin_io::clock;
 use super::counter_history::{History, Kind, Operation, Outcome};
 use super::{PATIENCE, sure};
 
-/// How long a client rests between two operations, so that a load does not take the machine from
-/// those who serve it.
-const REST: Duration = Duration::from_millis(1);
 /// Of a client that does both, one operation in so many is a get.
 const GET_EVERY: usize = 3;
 /// How long the closing of a session may take, which nobody waits for the outcome of.
@@ -26,6 +23,14 @@ pub(crate) struct LoadConfig {
     pub(crate) clients: usize,
     /// How long each client tries an operation.
     pub(crate) timeout: Duration,
+    /// How many of them only read.
+    pub(crate) readers: usize,
+    /// How clients read, one after the other. All of these promise the newest value. A client keeps
+    /// to one: were a read that waits followed by another kind, that one would be asked elsewhere.
+    pub(crate) reads: &'static [Consistency],
+    /// How long a client rests between two operations, so that a load does not take the machine from
+    /// those who serve it.
+    pub(crate) rest: Duration,
 }
 
 impl Default for LoadConfig {
@@ -34,6 +39,9 @@ impl Default for LoadConfig {
         Self {
             clients: 4,
             timeout: PATIENCE,
+            readers: 1,
+            reads: &[Consistency::Confirmed],
+            rest: Duration::from_millis(1),
         }
     }
 }
@@ -64,7 +72,7 @@ impl Load {
             let timeout = config.timeout;
             let client = sure(Client::new(view_services.clone(), ClientConfig { timeout }));
             let shared = Arc::clone(&shared);
-            threads.push(thread::spawn(move || work(client, number, &shared)));
+            threads.push(thread::spawn(move || work(client, number, config, &shared)));
         }
         Self {
             shared,
@@ -134,36 +142,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work(mut client: Client, number: usize, shared: &Shared) {
+fn work(mut client: Client, number: usize, config: LoadConfig, shared: &Shared) {
     let mut nth = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         nth += 1;
-        let operation = operate(&mut client, number, kind(number, nth));
+        let consistency = config.reads[number % config.reads.len()];
+        let operation = operate(&mut client, number, kind(config, number, nth), consistency);
         lock(&shared.history).push(operation);
-        thread::sleep(REST);
+        thread::sleep(config.rest);
     }
     client.set_timeout(CLOSE_TIMEOUT);
     // A session that stays open expires by itself.
     let _ = client.close();
 }
 
-/// What a client does as its `nth` operation. The first client only adds and the second only reads:
+/// What a client does as its `nth` operation. The first client only adds and those after it only read:
 /// were a read that waits the end of every client's work, an add that should wait too would not show.
-fn kind(client: usize, nth: usize) -> Kind {
+fn kind(config: LoadConfig, client: usize, nth: usize) -> Kind {
     match client {
         0 => Kind::Add,
-        1 => Kind::Get,
+        _ if client <= config.readers => Kind::Get,
         _ if nth.is_multiple_of(GET_EVERY) => Kind::Get,
         _ => Kind::Add,
     }
 }
 
 /// One operation, from before its beginning to after its end.
-pub(crate) fn operate(client: &mut Client, number: usize, kind: Kind) -> Operation {
+///
+/// `consistency` is how a get reads.
+pub(crate) fn operate(
+    client: &mut Client,
+    number: usize,
+    kind: Kind,
+    consistency: Consistency,
+) -> Operation {
     let invoked = clock::boot();
     let answer = match kind {
         Kind::Add => client.command(&encode_add(1)),
-        Kind::Get => client.query(&encode_get(), Consistency::Confirmed),
+        Kind::Get => client.query(&encode_get(), consistency),
     };
     let returned = clock::boot();
     let outcome = match answer {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::{Deref, DerefMut};
 
-use standin_client::{Client, ClientConfig};
+use standin_client::{Client, ClientConfig, Consistency};
 use standin_core::identity::Durability;
 use standin_core::message::{InspectReply, ReplicaStatus, RoleName, StatusReply};
 use standin_core::time::{Duration, Instant};
@@ -87,13 +87,18 @@ impl Scene {
             durability,
             ..ClusterConfig::new(STANDIN)
         };
-        let mut scene = Self {
-            title: title.to_owned(),
-            cluster: sure(Cluster::new(config)),
-            lease,
-        };
+        let mut scene = Self::with(title, config);
         sure(scene.start_all(replicas));
         scene
+    }
+
+    /// A scene in which nothing runs yet.
+    pub(crate) fn with(title: &str, config: ClusterConfig) -> Self {
+        Self {
+            title: title.to_owned(),
+            lease: config.lease,
+            cluster: sure(Cluster::new(config)),
+        }
     }
 
     pub(crate) fn lease(&self) -> Duration {
@@ -280,7 +285,7 @@ impl Scene {
     fn read_last(&self) -> super::counter_history::Operation {
         let config = ClientConfig { timeout: PATIENCE };
         let mut client = sure(Client::new(sure(self.view_services()), config));
-        let read = operate(&mut client, usize::MAX, Kind::Get);
+        let read = operate(&mut client, usize::MAX, Kind::Get, Consistency::Confirmed);
         assert!(read.value().is_some(), "{}: {read}", self.title);
         read
     }

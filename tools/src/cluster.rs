@@ -11,6 +11,7 @@ mod directory;
 mod error;
 mod outline;
 mod parent;
+mod placement;
 mod process;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use directory::Directory;
 pub use error::ClusterError;
 pub use outline::Outline;
 pub use parent::{PARENT_VARIABLE, die_with_parent_if_asked};
+pub use placement::Placement;
 use process::{Process, ProcessConfig};
 
 /// The name under which a cluster knows its view service; no replica may have it.
@@ -53,6 +55,8 @@ pub struct ClusterConfig {
     /// Where the data directories and logs go, and stay. It must be empty, or not exist. `None`: a
     /// new directory for temporary files, which is removed in the end.
     pub keep: Option<PathBuf>,
+    /// Where processes stand, by name; those that are not named, plainly on loopback.
+    pub placements: BTreeMap<String, Placement>,
 }
 
 impl ClusterConfig {
@@ -66,6 +70,7 @@ impl ClusterConfig {
             durability: Durability::default(),
             machine: "counter".to_owned(),
             keep: None,
+            placements: BTreeMap::new(),
         }
     }
 }
@@ -104,31 +109,19 @@ impl Cluster {
     /// [`ClusterError::Running`], [`ClusterError::Spawn`], [`ClusterError::File`]; and
     /// [`ClusterError::NoAddress`] for a replica if the view service has never been ready.
     pub fn spawn(&mut self, name: &str) -> Result<(), ClusterError> {
-        let arguments = if name == VIEW_SERVICE {
-            vec![
-                "viewservice".to_owned(),
-                "--lease".to_owned(),
-                format_millis(self.config.lease),
-            ]
-        } else {
-            let view_service = self.address(VIEW_SERVICE)?;
-            let durability = self.config.durability.to_string();
-            ["replica", "--name", name, "--viewservice", view_service]
-                .into_iter()
-                .chain([
-                    "--machine",
-                    &self.config.machine,
-                    "--durability",
-                    &durability,
-                ])
-                .map(str::to_owned)
-                .collect()
+        let placement = self.config.placements.get(name).cloned();
+        let placement = placement.unwrap_or_default();
+        let view_service = match name {
+            VIEW_SERVICE => "",
+            _ => self.address(VIEW_SERVICE)?,
         };
+        let arguments = placement::arguments(&self.config, name, &placement, view_service);
         let process = self.processes.entry(name.to_owned()).or_insert_with(|| {
             Process::new(ProcessConfig {
                 name: name.to_owned(),
                 program: self.config.program.clone(),
                 arguments,
+                placement,
                 directory: self.directory.path().to_owned(),
             })
         });
@@ -391,10 +384,6 @@ impl Cluster {
 /// Lets a little time pass before a condition is looked at again.
 pub(crate) fn pause() {
     std::thread::sleep(POLL_PAUSE);
-}
-
-fn format_millis(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
 }
 
 /// The moment `patience` from now.

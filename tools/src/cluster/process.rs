@@ -9,12 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::{ClusterError, PARENT_VARIABLE};
+use super::{ClusterError, PARENT_VARIABLE, Placement};
 
 /// How much of the end of a log is quoted in an error, in bytes.
 const LAST_WORDS_BYTES: u64 = 600;
-/// Where a process listens in its first life: on any free port.
-const ANY_ADDRESS: &str = "127.0.0.1:0";
 
 /// What a process is started with, each time.
 #[derive(Clone, Debug)]
@@ -23,6 +21,7 @@ pub(super) struct ProcessConfig {
     pub(super) program: PathBuf,
     /// All but the address and the data directory.
     pub(super) arguments: Vec<String>,
+    pub(super) placement: Placement,
     /// The cluster's directory.
     pub(super) directory: PathBuf,
 }
@@ -66,7 +65,9 @@ impl Process {
         )?;
         let log_path = log_path(&self.config.directory, &self.config.name);
         let log = self.open(&log_path, OpenOptions::new().append(true))?;
-        let mut command = Command::new(&self.config.program);
+        let mut command = self.command();
+        let listen = self.address.as_deref();
+        let listen = listen.unwrap_or_else(|| self.config.placement.listen_first());
         // The flags given here are to hold, whatever the environment says.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("STANDIN_") {
@@ -75,7 +76,7 @@ impl Process {
         }
         command
             .args(&self.config.arguments)
-            .args(["--listen", self.address.as_deref().unwrap_or(ANY_ADDRESS)])
+            .args(["--listen", listen])
             .arg("--data")
             .arg(self.config.directory.join(&self.config.name))
             .env(PARENT_VARIABLE, std::process::id().to_string())
@@ -193,6 +194,16 @@ impl Process {
             Ok(words) => words,
             Err(error) => format!("not to be read: {error}"),
         }
+    }
+
+    /// The binary, or what becomes it.
+    fn command(&self) -> Command {
+        let Some((launcher, words)) = self.config.placement.launcher.split_first() else {
+            return Command::new(&self.config.program);
+        };
+        let mut command = Command::new(launcher);
+        command.args(words).arg(&self.config.program);
+        command
     }
 
     fn output_path(&self) -> PathBuf {
