@@ -265,18 +265,28 @@ impl<M: Subject> World<M> {
         let Some(record) = &self.checks.truth.record else {
             return Demand::Serve;
         };
-        let able = record
-            .holders
-            .iter()
-            .filter_map(|holder| self.is_able(holder));
-        let able: Vec<usize> = able
-            .filter(|host| broken.is_none_or(|(broken, _)| broken != *host))
-            .collect();
-        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered();
-        if able.iter().any(is_whole) {
+        let replicas = &self.checks.truth.replicas;
+        let holders = record.holders.iter();
+        let mut found = holders
+            .clone()
+            .filter_map(|holder| self.checks.truth.holder(holder));
+        let is_unsure = found.any(|(_, replica)| replica.is_tampered());
+        let mut able = holders
+            .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
+            .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
+            .peekable();
+        if able.peek().is_none() && !is_unsure {
+            return Demand::SayWhy;
+        }
+        // A life whose end was clean but for the mark that says so does not know that it was.
+        let knows = |(host, holder): (usize, &Holder)| {
+            let replica = &replicas[host];
+            let identity = replica.identity.as_ref();
+            let says_so = identity.is_some_and(|identity| identity.satisfies(holder.token));
+            !replica.is_tampered() && says_so && (replica.is_running || !replica.is_end_unsure)
+        };
+        if able.any(knows) {
             Demand::Serve
-        } else if able.is_empty() {
-            Demand::SayWhy
         } else {
             Demand::Nothing
         }
@@ -299,6 +309,10 @@ impl<M: Subject> World<M> {
             return self.look_at_lost(healing, health);
         }
         healing.has_served |= health.is_served;
+        if !healing.has_served && self.is_taken_along(healing) {
+            healing.demand = Demand::Nothing;
+            return;
+        }
         let verdicts = [
             ("L1", l1::look(healing, health)),
             ("L2", l2::look(healing, health)),
@@ -326,6 +340,13 @@ impl<M: Subject> World<M> {
             }
             _ => {}
         }
+    }
+
+    /// Whether what was under way when the faults ended has made the replica that is broken for good
+    /// the one holder.
+    fn is_taken_along(&self, healing: &Healing) -> bool {
+        let is_early = self.now <= healing.at.plus(self.plan.term / 2);
+        is_early && self.demand(healing.broken) != Demand::Serve
     }
 
     /// Nobody can serve by the rules: the view service must say so, and why.

@@ -126,7 +126,7 @@ impl<M: Subject> Node<M> {
         stage: &mut Stage<'_, M>,
     ) -> Result<Self, Death> {
         let machine_id = MachineId::of::<Watched<M>>();
-        let store = StoreId(u128::from(stage.random.next_u64()));
+        let store = StoreId(u128::from(stage.random.next_u64()) << 64);
         let path = Path::new(DATA);
         let opened = DataDir::open_in(
             machine.disk.clone(),
@@ -253,6 +253,7 @@ impl<M: Subject> Node<M> {
         let now = stage.read_clock();
         self.handle(stage, now, Event::Stop)?;
         self.log.sync_now().map_err(disk)?;
+        stage.saw(&Fact::AllSynced { host: stage.host });
         self.dir.note_clean_stop().map_err(disk)?;
         Err(Death::Stopped)
     }
@@ -429,12 +430,13 @@ impl<M: Subject> Node<M> {
             }
             Action::Append(batch) => {
                 let is_primary = self.replica.role_name() == RoleName::Primary;
-                self.log.append(&batch).map_err(disk)?;
+                // A write that fails may still have written everything.
                 stage.saw(&Fact::Appended {
                     host,
                     batch: &batch,
                     is_primary,
                 });
+                self.log.append(&batch).map_err(disk)?;
                 self.keep_up(stage)?;
                 self.written(batch.last());
             }

@@ -515,9 +515,9 @@ impl<M: Subject> World<M> {
         self.send_all(outputs);
         let was_stopped = self.disk(host).is_stopped();
         match death {
-            Death::Stopped => self.end(host, false, true),
+            Death::Stopped => self.end(host, false),
             Death::Unfit(why) => {
-                self.end(host, false, false);
+                self.end(host, false);
                 if host < self.plan.replicas {
                     self.observe(&Fact::Unstartable { host, why: &why });
                     self.machines[host].unfit = Some(why);
@@ -528,12 +528,12 @@ impl<M: Subject> World<M> {
             }
             Death::Disk(_) => {
                 let lose_power = was_stopped && self.random.chance(500);
-                self.end(host, lose_power, false);
+                self.end(host, lose_power);
                 let wait = self.random.between(Duration::ZERO, self.plan.fault_length);
                 self.start_at(host, self.now.plus(wait));
             }
             Death::Refused(_) => {
-                self.end(host, false, false);
+                self.end(host, false);
                 let wait = self.random.between(self.plan.term / 8, self.plan.term);
                 self.start_at(host, self.now.plus(wait));
             }
@@ -550,7 +550,7 @@ impl<M: Subject> World<M> {
             }
             .to_owned()
         });
-        self.end(host, lose_power, false);
+        self.end(host, lose_power);
     }
 
     /// Tells a replica to stop.
@@ -561,7 +561,7 @@ impl<M: Subject> World<M> {
         });
     }
 
-    fn end(&mut self, host: usize, lose_power: bool, is_clean: bool) {
+    fn end(&mut self, host: usize, lose_power: bool) {
         let it = &mut self.hosts[host];
         it.process = Process::None;
         it.arrivals.clear();
@@ -592,7 +592,6 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Ended {
             host,
             lost_power: lose_power,
-            is_clean,
         });
     }
 
