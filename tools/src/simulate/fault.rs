@@ -320,9 +320,7 @@ impl<M: Subject> World<M> {
             _ => disk.set_capacity(Some(disk.used())),
         }
         self.hosts[host].is_disk_spoilt = true;
-        if kind == FaultKind::FailedSync
-            && self.plan.durability != standin_core::identity::Durability::Disk
-        {
+        if kind == FaultKind::FailedSync && true {
             // What the page cache forgot no power loss took, so no token tells of it.
             self.observe(&Fact::Restored { host });
         }
@@ -373,7 +371,9 @@ impl<M: Subject> World<M> {
         }
         self.disk(host).restore(&old.snapshot);
         self.observe(&Fact::Restored { host });
-        self.machine(host).unfit = None;
+        let machine = self.machine(host);
+        machine.unfit = None;
+        machine.replace = false;
         self.start_at(host, self.now.plus(length));
         true
     }

@@ -61,6 +61,8 @@ pub(crate) struct Healing {
     pub(crate) has_served: bool,
     /// Everything was well at this moment, in this view, after so many steps.
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
+    /// How often something changed after all.
+    pub(crate) changes: u32,
     pub(crate) why: Option<String>,
 }
 
@@ -149,6 +151,7 @@ impl<M: Subject> World<M> {
             serves_by: self.now.plus(limit),
             has_served: false,
             settled: None,
+            changes: 0,
             why: None,
         });
         self.trace.remark(self.now, || {
@@ -267,10 +270,8 @@ impl<M: Subject> World<M> {
         };
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
-        let mut found = holders
-            .clone()
-            .filter_map(|holder| self.checks.truth.holder(holder));
-        let is_unsure = found.any(|(_, replica)| replica.is_tampered());
+        // A disk that was put back may be any that it ever was.
+        let is_unsure = replicas.iter().any(Truly::is_tampered);
         let mut able = holders
             .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
             .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
@@ -313,10 +314,14 @@ impl<M: Subject> World<M> {
             healing.demand = Demand::Nothing;
             return;
         }
+        if l4::is_restless(healing, health) {
+            healing.settled = None;
+            healing.changes += 1;
+        }
         let verdicts = [
             ("L1", l1::look(healing, health)),
-            ("L2", l2::look(healing, health)),
             ("L4", l4::look(healing, health)),
+            ("L2", l2::look(healing, health)),
             ("L5", l5::look(healing, health)),
         ];
         for (property, verdict) in verdicts {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
+use standin_core::message::Refusal;
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Member;
@@ -209,7 +210,9 @@ impl<M: Subject> World<M> {
         match coming {
             Coming::Knock(conn) => self.on_knock(conn),
             Coming::DialTimeout(conn) => {
-                self.network.on_dial_timeout(conn, at, &mut self.queue);
+                let life = self.state_of(self.network.host_of(conn, 0)).life;
+                let arrived = self.network.on_dial_timeout(conn, life);
+                self.arrived(arrived);
             }
             Coming::Arrive(conn, end, arrival) => {
                 let state = self.state_of(self.network.host_of(conn, end));
@@ -531,6 +534,11 @@ impl<M: Subject> World<M> {
                 self.end(host, lose_power);
                 let wait = self.random.between(Duration::ZERO, self.plan.fault_length);
                 self.start_at(host, self.now.plus(wait));
+            }
+            Death::Refused(Refusal::NameTaken { store }) => {
+                self.end(host, false);
+                let why = format!("its name belongs to store {store}");
+                self.machines[host].unfit = Some(why);
             }
             Death::Refused(_) => {
                 self.end(host, false);
