@@ -120,6 +120,7 @@ pub trait StateMachine: Default + Send + 'static {
     type Capture: Send + 'static;
 
     /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
+    /// What `reply` holds already differs from replica to replica and is not to be looked at.
     ///
     /// Called for the same commands in the same order on every replica. Any bytes may come: what is
     /// no command of this machine is answered with a reply that says so.
