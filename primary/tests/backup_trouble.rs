@@ -4,7 +4,7 @@ mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::identity::Durability;
+use standin_core::identity::{Durability, StoreId};
 use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber};
@@ -70,6 +70,19 @@ fn a_follow_with_a_view_that_begins_at_0_does_not_end_the_primary() {
     };
     bench.event(Event::Follow(B, &follow));
     assert_eq!(bench.asked.closed, [B]);
+}
+
+#[test]
+fn a_follower_of_the_primarys_own_name_is_turned_away() {
+    let mut bench = Bench::solo(Durability::Os);
+    let mut follower = bench.identity.clone();
+    follower.store = StoreId(99);
+    bench.follow(B, &follower);
+    assert_eq!(bench.asked.closed, [B]);
+    assert!(
+        bench.asked.resumes.is_empty(),
+        "its Join would be refused, and answers would wait for it again and again"
+    );
 }
 
 #[test]
