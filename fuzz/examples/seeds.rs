@@ -136,7 +136,14 @@ fn main() {
 
     // These draw what they do from the input: any bytes do something.
     let rising: Vec<u8> = (0..=255).collect();
-    for target in ["segments", "recovery", "state_machine"] {
+    for target in [
+        "segments",
+        "recovery",
+        "state_machine",
+        "view_service",
+        "client",
+        "replica",
+    ] {
         for first in 0..2 {
             write(
                 target,

@@ -1,6 +1,8 @@
 //! What the fuzz targets share: bytes made fit for the checks that stand before the interesting ones,
 //! and logs that are good until they are changed.
 
+pub mod parties;
+
 use std::ops::Range;
 
 use arbitrary::{Result, Unstructured};
