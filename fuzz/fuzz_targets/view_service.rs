@@ -71,10 +71,26 @@ impl World {
                 }
             }
             Answer::Swap(reply) => reply.encode(&mut out),
-            Answer::Lookup(reply) => reply.encode(&mut out),
-            Answer::Status(reply) => reply.encode(&mut out),
+            Answer::Lookup(reply) => {
+                reply.encode(&mut out);
+                check_words(reply.primary.as_deref());
+            }
+            Answer::Status(reply) => {
+                reply.encode(&mut out);
+                check_words(reply.unavailable.as_deref());
+                for replica in &reply.replicas {
+                    check_words(Some(&replica.peer.address));
+                    check_words(replica.trouble.as_deref());
+                }
+            }
         }
     }
+}
+
+/// What is printed stays on its line.
+fn check_words(words: Option<&str>) {
+    let words = words.unwrap_or_default();
+    assert!(!words.contains(char::is_control), "{words:?}");
 }
 
 fn check_store(before: &StoredState, after: &StoredState) {
@@ -85,12 +101,15 @@ fn check_store(before: &StoredState, after: &StoredState) {
 }
 
 fn report(input: &mut Unstructured<'_>, world: &World) -> Result<Report> {
-    let address = ["h:1", "h:2", ""][input.choose_index(3)?];
+    let address = match input.arbitrary::<u8>()? {
+        0 => input.arbitrary()?,
+        port => format!("h:{port}"),
+    };
     let record = world.service.state().record.as_ref();
     Ok(Report {
         number: parties::number(input)?,
         identity: parties::identity(input)?,
-        address: address.to_owned(),
+        address,
         standing: parties::standing(input)?,
         renew: match input.arbitrary::<u8>()? % 4 {
             0 => None,
@@ -98,7 +117,11 @@ fn report(input: &mut Unstructured<'_>, world: &World) -> Result<Report> {
             _ => record.map(ViewRecord::id),
         },
         replace: input.ratio(1, 8)?,
-        trouble: input.ratio(1, 8)?.then(|| "é".repeat(600)),
+        trouble: match input.arbitrary::<u8>()? {
+            0 => Some("é".repeat(600)),
+            1..16 => Some(input.arbitrary()?),
+            _ => None,
+        },
     })
 }
 
