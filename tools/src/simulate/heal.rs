@@ -6,6 +6,7 @@ use standin_core::identity::Durability;
 use standin_core::message::{RoleName, Standing};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
+use standin_io::net::NetLimits;
 
 use super::check::{l1, l2, l3, l4, l5};
 use super::clock::RATE_TRUE;
@@ -141,8 +142,9 @@ impl<M: Subject> World<M> {
             limit += self.plan.term * 2;
         }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
-            // A primary that gets on with nothing for a term stops renewing.
-            limit += self.plan.term;
+            // A primary that gets on with nothing for a term stops renewing; but first a client must ask
+            // something of it, though it may have to find out that its connection is half-open.
+            limit += self.plan.term + NetLimits::default().peer_silence_timeout;
         }
         self.healing = Some(Healing {
             at: self.now,
@@ -359,6 +361,10 @@ impl<M: Subject> World<M> {
         let waited = self.now.since(healing.at);
         if waited < self.plan.term * 6 + Duration::from_secs(1) {
             return;
+        }
+        // What the view service wrote as it died may have been a record that has a holder after all.
+        if self.demand(healing.broken) != Demand::SayWhy {
+            healing.demand = Demand::Nothing;
         }
         let service = self.plan.service();
         let mut status = None;
