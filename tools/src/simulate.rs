@@ -39,5 +39,5 @@ pub use fault::{FaultCounts, FaultKind};
 pub use ledger::Ledger;
 pub use marks::{Mark, Marks};
 pub use plan::Plan;
-pub use run::{Failure, Outcome, Summary, run, run_many, run_traced};
+pub use run::{Failure, Outcome, Summary, run, run_many, run_traced, shrink};
 pub use watched::{RegisterCall, Subject};

@@ -14,7 +14,7 @@ use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::ViewId;
+use standin_core::view::{Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
 use standin_replica::{
@@ -478,7 +478,10 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
-            Action::Swap(swap) => stage.saw(&Fact::Proposed { swap }),
+            Action::Swap(swap) => {
+                stage.join_asked |= swap.proposed.reason == Reason::Joined;
+                stage.saw(&Fact::Proposed { swap });
+            }
             _ => {}
         }
         let conn = match destination {

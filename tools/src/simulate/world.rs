@@ -324,7 +324,8 @@ impl<M: Subject> World<M> {
         let mut process = std::mem::replace(&mut self.hosts[host].process, Process::None);
         let mut stage = self.stage(host);
         let died = act(&mut process, &mut stage).err();
-        let (outputs, waited, sync_started) = (stage.outputs, stage.waited, stage.sync_started);
+        let (outputs, waited) = (stage.outputs, stage.waited);
+        let (sync_started, join_asked) = (stage.sync_started, stage.join_asked);
         let it = &mut self.hosts[host];
         it.process = process;
         let slow = if self.now < it.slow.0 {
@@ -346,6 +347,9 @@ impl<M: Subject> World<M> {
         }
         self.send_after(host, outputs);
         self.wake_at_deadline(host);
+        if join_asked {
+            self.harry_join(host);
+        }
     }
 
     fn stage(&mut self, host: usize) -> Stage<'_, M> {
@@ -370,6 +374,7 @@ impl<M: Subject> World<M> {
             recorder: &mut self.recorder,
             outputs: Vec::new(),
             sync_started: false,
+            join_asked: false,
         }
     }
 
