@@ -27,6 +27,10 @@ pub(crate) struct Replica {
     pub(crate) seen_at: Instant,
     /// Its newest connection, while that is open.
     pub(crate) conn: Option<ConnId>,
+    /// Its newest connection, open or not.
+    ///
+    /// What comes over an earlier one was sent earlier, however late it comes.
+    conn_newest: ConnId,
     /// What its store was seen to have.
     had: Had,
     /// Its store came back with less than it was seen to have, as an old copy of a disk does. It does
@@ -91,6 +95,7 @@ impl Replica {
             trouble,
             seen_at: now,
             conn: Some(conn),
+            conn_newest: conn,
         }
     }
 
@@ -159,7 +164,10 @@ impl Roster {
         if let Some(before) = self.replicas.get(&replica.identity.name)
             && before.identity.store == replica.identity.store
         {
-            replica.is_old_copy = before.is_old_copy || before.had.is_more_than(&replica.standing);
+            // Within a life nothing is lost.
+            let is_reborn = before.identity.life != replica.identity.life;
+            replica.is_old_copy =
+                before.is_old_copy || (is_reborn && before.had.is_more_than(&replica.standing));
             replica.had = before.had.and(replica.had);
         }
         self.replicas.insert(replica.identity.name.clone(), replica);
@@ -197,7 +205,7 @@ impl Roster {
             Life::Current
         } else if speaks != newest {
             Life::Superseded
-        } else if known.conn.is_some_and(|newer| newer > conn) {
+        } else if known.conn_newest > conn {
             Life::EarlierConnection
         } else {
             Life::Current

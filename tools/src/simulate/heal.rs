@@ -3,7 +3,7 @@
 
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
-use standin_core::message::{RoleName, Standing};
+use standin_core::message::{RoleName, Standing, StatusReply};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 use standin_io::net::NetLimits;
@@ -328,7 +328,12 @@ impl<M: Subject> World<M> {
         ];
         for (property, verdict) in verdicts {
             if let Err(what) = verdict {
-                return self.checks.fail(property, what);
+                let says = self
+                    .ask_service()
+                    .map(|status| (status.unavailable, status.replicas));
+                return self
+                    .checks
+                    .fail(property, format!("{what}; it is said: {says:?}"));
             }
         }
         let is_well = health.is_served
@@ -366,14 +371,7 @@ impl<M: Subject> World<M> {
         if self.demand(healing.broken) != Demand::SayWhy {
             healing.demand = Demand::Nothing;
         }
-        let service = self.plan.service();
-        let mut status = None;
-        self.with_process(service, |process, stage| {
-            if let Process::Service(service) = process {
-                status = service.status(stage)?;
-            }
-            Ok(())
-        });
+        let status = self.ask_service();
         let why = status.and_then(|status| status.unavailable);
         let is_said = why.as_ref().is_some_and(|why| why.len() > 20);
         healing.why = why;
@@ -382,6 +380,18 @@ impl<M: Subject> World<M> {
             return self.checks.fail("S18", what);
         }
         self.finish();
+    }
+
+    /// What the view service says to somebody who asks how everybody is.
+    fn ask_service(&mut self) -> Option<StatusReply> {
+        let mut status = None;
+        self.with_process(self.plan.service(), |process, stage| {
+            if let Process::Service(service) = process {
+                status = service.status(stage)?;
+            }
+            Ok(())
+        });
+        status
     }
 
     fn health(&self, healing: &Healing) -> Health {

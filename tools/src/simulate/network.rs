@@ -375,7 +375,14 @@ impl Network {
             self.conns[conn].ends[1 - end].host,
             self.conns[conn].ends[end].host,
         );
-        let start = now.max(self.blocked_until[from][to]);
+        let blocked = self.blocked_until[from][to];
+        let start = if blocked > now {
+            // Sent again and again with longer and longer pauses: what a link held up comes late, and
+            // may come after what a new connection brings.
+            blocked.plus(self.random.between(Duration::ZERO, blocked.since(now)))
+        } else {
+            now
+        };
         let mut wait = self.random.between(self.latency / 2, self.latency * 3 / 2);
         if now < self.slow.0 {
             wait += self.random.between(Duration::ZERO, self.slow.1);

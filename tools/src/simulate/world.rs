@@ -345,11 +345,11 @@ impl<M: Subject> World<M> {
             self.queue
                 .at(self.now.plus(wait), Coming::SyncDone(host, life));
         }
-        self.send_after(host, outputs);
-        self.wake_at_deadline(host);
         if join_asked {
             self.harry_join(host);
         }
+        self.send_after(host, outputs);
+        self.wake_at_deadline(host);
     }
 
     fn stage(&mut self, host: usize) -> Stage<'_, M> {
