@@ -383,7 +383,7 @@ impl<M: Subject> World<M> {
     }
 
     /// What the view service says to somebody who asks how everybody is.
-    fn ask_service(&mut self) -> Option<StatusReply> {
+    pub(crate) fn ask_service(&mut self) -> Option<StatusReply> {
         let mut status = None;
         self.with_process(self.plan.service(), |process, stage| {
             if let Process::Service(service) = process {
@@ -475,7 +475,7 @@ impl<M: Subject> World<M> {
     }
 
     /// The last look: states, replays, and every call ever made.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.is_over = true;
         if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
             self.checks.fail(property, what);
@@ -500,6 +500,14 @@ impl<M: Subject> World<M> {
         Ok(())
     }
 
+    /// A call that failed although the faults had ended.
+    pub(crate) fn failed_call(&self) -> Option<String> {
+        self.hosts.iter().find_map(|host| match &host.process {
+            Process::Client(caller) => caller.failed_since_healing.clone(),
+            _ => None,
+        })
+    }
+
     fn compare_calls(&self) -> Result<(), (&'static str, String)> {
         let machine = self.checks.reference.state().machine();
         for (call, was_answered) in self.recorder.commands() {
@@ -519,10 +527,7 @@ impl<M: Subject> World<M> {
         if !verdict.is_linearizable() {
             return Err(("S12", verdict.to_string()));
         }
-        let failed = self.hosts.iter().find_map(|host| match &host.process {
-            Process::Client(caller) => caller.failed_since_healing.clone(),
-            _ => None,
-        });
+        let failed = self.failed_call();
         let is_demanded = self
             .healing
             .as_ref()

@@ -103,6 +103,33 @@ impl Plan {
         }
     }
 
+    /// A plan in which nothing goes wrong by itself, for scenarios.
+    pub(crate) fn quiet(replicas: usize, durability: Durability) -> Self {
+        let term = Duration::from_millis(500);
+        let mut plan = Self {
+            seed: 0,
+            replicas,
+            clients: 1,
+            durability,
+            term,
+            session_timeout: Duration::from_secs(600),
+            sessions_max: 1000,
+            latency: Duration::from_micros(200),
+            sync_time: Duration::from_millis(1),
+            calls: 0,
+            calls_open: 1,
+            pause: Duration::from_millis(2),
+            faults_for: Duration::ZERO,
+            fault_pause: term,
+            fault_length: term,
+            faults: Vec::new(),
+            clock_rates: Vec::new(),
+            are_clocks_bounded: true,
+        };
+        plan.set_clients(1);
+        plan
+    }
+
     /// Changes the number of clients.
     pub(crate) fn set_clients(&mut self, clients: usize) {
         self.clients = clients;

@@ -106,7 +106,22 @@ pub(crate) struct World<M> {
 }
 
 impl<M: Subject> World<M> {
+    /// A cluster whose processes start by themselves, and which faults then befall.
     pub(crate) fn new(plan: Plan, is_traced: bool) -> Self {
+        let mut world = Self::unstarted(plan, is_traced);
+        for host in 0..world.plan.hosts() {
+            let wait = world.random.between(Duration::ZERO, world.plan.term);
+            world.start_at(host, world.now.plus(wait));
+        }
+        world
+    }
+
+    /// A cluster in which nothing happens by itself.
+    pub(crate) fn still(plan: Plan) -> Self {
+        Self::unstarted(plan, false)
+    }
+
+    fn unstarted(plan: Plan, is_traced: bool) -> Self {
         let mut random = RandomStream::new(plan.seed, 2);
         let now = Instant::from_nanos(1_000_000_000);
         let mut world = Self {
@@ -157,8 +172,6 @@ impl<M: Subject> World<M> {
                 leaving: VecDeque::new(),
                 start_at: None,
             });
-            let wait = self.random.between(Duration::ZERO, self.plan.term);
-            self.start_at(host, self.now.plus(wait));
         }
         for host in 0..self.plan.replicas {
             let disk = SimDisk::new();
@@ -196,7 +209,8 @@ impl<M: Subject> World<M> {
         unreachable!("healing asks for more until it is over")
     }
 
-    fn step(&mut self, at: Instant, coming: Coming) {
+    /// Lets something happen.
+    pub(crate) fn step(&mut self, at: Instant, coming: Coming) {
         self.steps += 1;
         self.steps_at_once = if at == self.now {
             self.steps_at_once + 1
