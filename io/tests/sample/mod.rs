@@ -16,6 +16,7 @@ use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
 /// The shortest segments, so that logs roll soon.
 pub(crate) const CONFIG: LogConfig = LogConfig {
     segment_bytes: 4096,
+    may_have_lost_writes: false,
 };
 
 /// A directory for one test, in memory if the system has such a place: these tests sync thousands of
