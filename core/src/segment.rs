@@ -3,7 +3,7 @@
 //! This module reads and writes bytes; files are `standin-io`'s. `docs/format.md` has the drawing.
 
 use crate::bytes::{put_u32, put_u64, put_u128, u32_at, u64_at, u128_at};
-use crate::entry::{Entry, EntryError, Index, LogTip};
+use crate::entry::{ENTRY_HEADER_BYTES, Entry, EntryError, Index, LogTip};
 use crate::identity::{ClusterId, StoreId};
 use crate::machine::MachineId;
 use crate::time::WallTime;
@@ -143,9 +143,57 @@ pub enum ScanEnd {
     Clean,
     /// The last write was cut short: what follows holds no whole entry.
     Torn(EntryError),
-    /// An entry is bad although a good one follows it. It must never be cut off or skipped
-    /// (`protocol.md` section 12).
+    /// An entry is bad or missing although whole ones of a higher index stand behind it. That is
+    /// damage, unless writes that were not synced may have been lost: those may be lost in any order.
+    Gap(EntryError, Stranded),
+    /// A whole entry stands where another should. No lost write leaves that: it must never be cut off
+    /// or skipped (`protocol.md` section 12).
     Damaged(EntryError),
+}
+
+/// Whole entries that stand behind a bad one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stranded {
+    /// How many there are.
+    pub entries: u64,
+    /// The highest commit index that one of them names.
+    pub commit: Index,
+}
+
+impl Stranded {
+    /// Looks for whole entries of a log that goes on after `tip`, at every byte of `bytes`.
+    #[must_use]
+    pub fn find(bytes: &[u8], tip: LogTip) -> Self {
+        let mut found = Self::default();
+        let mut at = 0;
+        let end = used(bytes);
+        while at < end {
+            match Entry::decode(&bytes[at..]) {
+                Ok(entry) if is_later(&entry, tip) => {
+                    found.entries += 1;
+                    found.commit = found.commit.max(entry.header.commit);
+                    // What a whole entry carries is a client's, even if it looks like an entry.
+                    at += ENTRY_HEADER_BYTES + entry.payload.len();
+                }
+                Ok(_) | Err(_) => at += 1,
+            }
+        }
+        found
+    }
+
+    /// Those of two places together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            commit: self.commit.max(other.commit),
+        }
+    }
+}
+
+fn is_later(entry: &Entry<'_>, tip: LogTip) -> bool {
+    let header = &entry.header;
+    header.index > tip.index && header.view >= tip.view && header.time >= tip.time
 }
 
 /// What reading through a segment's entries found.
@@ -179,7 +227,7 @@ pub fn scan(bytes: &[u8], before: LogTip, mut visit: impl FnMut(&Entry<'_>)) -> 
                 visit(&entry);
                 scan.tip = entry.tip();
                 scan.commit = scan.commit.max(entry.header.commit);
-                scan.bytes += entry.payload.len() + crate::entry::ENTRY_HEADER_BYTES;
+                scan.bytes += entry.payload.len() + ENTRY_HEADER_BYTES;
             }
             Err(error) => {
                 scan.end = classify(rest, scan.tip, error);
@@ -189,36 +237,36 @@ pub fn scan(bytes: &[u8], before: LogTip, mut visit: impl FnMut(&Entry<'_>)) -> 
     }
 }
 
-/// Tells a clean end from a torn one from damage.
+/// Tells a clean end from a torn one, from a gap, and from damage.
 fn classify(rest: &[u8], tip: LogTip, error: EntryError) -> ScanEnd {
-    if is_zero(rest) {
+    if used(rest) == 0 {
         return ScanEnd::Clean;
     }
-    let is_later = |entry: &Entry<'_>| {
-        entry.header.index > tip.index
-            && entry.header.view >= tip.view
-            && entry.header.time >= tip.time
-    };
-    // An entry begins with its length, so none begins in the zeros at the end. Any other byte may be
-    // where one begins, also a zero: that is what the length's lowest byte may be.
-    let last = rest.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-    let follows =
-        (1..=last).any(|at| Entry::decode(&rest[at..]).is_ok_and(|entry| is_later(&entry)));
     // The first bad entry itself may be whole and only out of place: that is no torn write.
-    let is_whole = Entry::decode(rest).is_ok();
-    if follows || is_whole {
-        ScanEnd::Damaged(error)
-    } else {
-        ScanEnd::Torn(error)
+    if Entry::decode(rest).is_ok() {
+        return ScanEnd::Damaged(error);
+    }
+    match Stranded::find(&rest[1..], tip) {
+        Stranded { entries: 0, .. } => ScanEnd::Torn(error),
+        stranded => ScanEnd::Gap(error, stranded),
     }
 }
 
+/// How many bytes there are up to the last that is not zero.
+///
 /// Compares block by block, since the unused part of a segment is long and read at every start.
-fn is_zero(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn used(bytes: &[u8]) -> usize {
     const ZEROS: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(ZEROS.len())
-        .all(|block| *block == ZEROS[..block.len()])
+    let mut end = bytes.len();
+    while end > 0 {
+        let block = &bytes[end.saturating_sub(ZEROS.len())..end];
+        if block != &ZEROS[..block.len()] {
+            return end - block.iter().rev().take_while(|byte| **byte == 0).count();
+        }
+        end -= block.len();
+    }
+    0
 }
 
 #[cfg(test)]
@@ -287,9 +335,32 @@ mod tests {
             let mut damaged = padded.clone();
             damaged[at] ^= 0x40;
             let found = scan(&damaged, LogTip::default(), |_| {});
+            let ScanEnd::Gap(_, stranded) = found.end else {
+                panic!("byte {at}: {:?}", found.end);
+            };
+            assert_eq!(stranded.entries, 3 - found.tip.index.0, "byte {at}");
+            assert_eq!(stranded.commit, Index(u64::MAX), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_whole_entry_is_seen_behind_a_bad_one_whatever_its_length() {
+        for bytes in 190..210 {
+            let stamp = BatchStamp {
+                view: ViewNumber(1),
+                time: WallTime(5),
+                seed: 9,
+                commit: Index(0),
+            };
+            let mut builder = BatchBuilder::new(LogTip::default(), stamp);
+            builder.push(EntryKind::ViewStart, |out| out.extend_from_slice(&[1; 20]));
+            builder.push(EntryKind::Command, |out| out.resize(out.len() + bytes, 0));
+            let mut damaged = builder.finish().unwrap().bytes().to_vec();
+            damaged[60] ^= 1;
+            let found = scan(&damaged, LogTip::default(), |_| {});
             assert!(
-                matches!(found.end, ScanEnd::Damaged(_)),
-                "byte {at}: {:?}",
+                matches!(found.end, ScanEnd::Gap(_, Stranded { entries: 1, .. })),
+                "{bytes}: {:?}",
                 found.end
             );
         }
@@ -311,11 +382,41 @@ mod tests {
             let mut damaged = batch.bytes().to_vec();
             damaged[60] ^= 1; // in the first entry's payload
             let found = scan(&damaged, LogTip::default(), |_| {});
-            assert_eq!(
-                found.end,
-                ScanEnd::Damaged(EntryError::Checksum),
-                "{payload} bytes of payload"
+            assert!(
+                matches!(found.end, ScanEnd::Gap(EntryError::Checksum, _)),
+                "{payload} bytes of payload: {:?}",
+                found.end
             );
         }
+    }
+
+    #[test]
+    fn an_entry_that_a_client_sent_within_a_command_is_no_entry() {
+        let inner = batch();
+        let mut builder = BatchBuilder::new(
+            LogTip::default(),
+            BatchStamp {
+                view: ViewNumber(1),
+                time: WallTime(5),
+                seed: 9,
+                commit: Index(0),
+            },
+        );
+        builder.push(EntryKind::ViewStart, |out| out.extend_from_slice(&[1; 20]));
+        builder.push(EntryKind::Command, |out| {
+            out.extend_from_slice(inner.bytes());
+        });
+        let mut damaged = builder.finish().unwrap().bytes().to_vec();
+        damaged[60] ^= 1;
+        let found = scan(&damaged, LogTip::default(), |_| {});
+        let stranded = Stranded {
+            entries: 1,
+            commit: Index(0),
+        };
+        assert!(
+            matches!(found.end, ScanEnd::Gap(_, all) if all == stranded),
+            "{:?}",
+            found.end
+        );
     }
 }

@@ -248,7 +248,7 @@ impl<S: Storage> DataDir<S> {
     /// # Panics
     /// If name, store, machine or a known cluster change, or the adopted view or the count of starts
     /// would go back: that is a bug of the caller's (`protocol.md` S7).
-    pub fn store(&mut self, mut meta: ReplicaMeta) -> io::Result<()> {
+    pub fn store(&mut self, meta: ReplicaMeta) -> io::Result<()> {
         let old = &self.meta;
         assert_eq!(meta.name, old.name, "a store keeps its name");
         assert_eq!(meta.store, old.store, "a store keeps its id");
@@ -258,6 +258,10 @@ impl<S: Storage> DataDir<S> {
             "a store stays in its cluster"
         );
         assert!(meta.starts >= old.starts, "starts only rise");
+        assert!(
+            meta.disk_failures >= old.disk_failures,
+            "failures stay noted"
+        );
         assert!(
             meta.adopted >= old.adopted,
             "view {} after {} was adopted",
@@ -269,17 +273,47 @@ impl<S: Storage> DataDir<S> {
                 "an earlier write of the meta file failed; restart the replica",
             ));
         }
-        meta.bound_quarantine();
-        meta.has_log = meta.has_log || has_segments(&self.storage, &self.path);
         // Until it is known to be done it counts as failed.
         self.is_failed = true;
-        replace_file(&self.storage, &self.path.join(META_FILE), &meta.encode())?;
+        self.replace(meta)?;
         self.is_failed = false;
+        Ok(())
+    }
+
+    fn replace(&mut self, mut meta: ReplicaMeta) -> io::Result<()> {
+        meta.bound_quarantine();
+        meta.has_log = meta.has_log || has_segments(&self.storage, &self.path);
+        replace_file(&self.storage, &self.path.join(META_FILE), &meta.encode())?;
         self.meta = meta;
         Ok(())
     }
 
-    /// Begins a process life: counts the start durably and says who this replica is now.
+    /// Whether of what was written before, and not synced, some may be gone: there was no clean stop,
+    /// and the machine was rebooted since, or a disk failure was noted. To be asked before
+    /// [`DataDir::begin_life`].
+    #[must_use]
+    pub fn may_have_lost_writes(&self, boot: BootId) -> bool {
+        self.meta.may_have_lost_writes(boot)
+    }
+
+    /// Takes note that the disk failed under this process: what it acknowledged out of the page cache
+    /// may be gone. From now on lives count as those of another boot of the machine, so that the tokens
+    /// of the earlier ones die. The process must end now: [`DataDir::store`] fails from here on.
+    ///
+    /// It is tried also after a failed write of the meta file. That write is not repeated: another file
+    /// is written, of what was known to be stored before and this note.
+    ///
+    /// # Errors
+    /// Those of the file system: the note may then not be on disk.
+    pub fn note_disk_failure(&mut self) -> io::Result<()> {
+        self.is_failed = true;
+        let mut meta = self.meta.clone();
+        meta.disk_failures += 1;
+        self.replace(meta)
+    }
+
+    /// Begins a process life in this boot of the machine: counts the start durably and says who this
+    /// replica is now.
     ///
     /// # Errors
     /// Those of [`DataDir::store`].

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use standin_core::entry::{Batch, EntryError, Index, LogTip, ViewStarts};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
+use standin_core::segment::SegmentError;
 
 pub use error::LogError;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
@@ -53,17 +54,22 @@ pub struct SegmentIds {
 pub struct LogConfig {
     /// Length to which segment files are preallocated, in bytes; at least [`SEGMENT_BYTES_MIN`].
     pub segment_bytes: u64,
+    /// Since the log was last open, writes that were not synced may have been lost, each by itself:
+    /// [`crate::data_dir::DataDir::may_have_lost_writes`] knows. A gap in what nobody knew to be
+    /// committed is then a torn end; otherwise it is damage.
+    pub may_have_lost_writes: bool,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            may_have_lost_writes: false,
         }
     }
 }
 
-/// A last write that was cut short, and has been cut off.
+/// The log's end, which was not synced and did not reach the disk whole, and has been cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The segment file.
@@ -71,7 +77,29 @@ pub struct Torn {
     /// Where the bad bytes began, in bytes from the beginning of the file.
     pub at: u64,
     /// What was wrong with them.
-    pub why: EntryError,
+    pub why: TornBy,
+    /// How many bytes were cut off, in all segments.
+    pub bytes: u64,
+    /// How many whole entries are among them.
+    pub entries: u64,
+}
+
+/// Where a log that did not reach the disk whole breaks off.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TornBy {
+    /// At an entry.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// At a segment's header.
+    #[error(transparent)]
+    Header(#[from] SegmentError),
+    /// Before a segment that goes on later.
+    #[error("it continues after entry {found}, and entries before that are missing")]
+    Missing {
+        /// The entry that it says it continues after.
+        found: Index,
+    },
 }
 
 /// What recovery found.
@@ -366,7 +394,9 @@ impl<S: Storage> SegmentLog<S> {
 
 /// Syncs the log's directory.
 fn sync_log_dir(storage: &impl Storage, dir: &Path) -> Result<(), LogError> {
-    storage.sync_dir(dir).map_err(LogError::io("syncing", dir))
+    storage
+        .sync_dir(dir)
+        .map_err(LogError::io(error::SYNCING, dir))
 }
 
 #[cfg(test)]

@@ -119,6 +119,76 @@ fn a_power_failure_kills_the_token_of_a_boot_in_which_another_life_stopped_clean
 }
 
 #[test]
+fn a_disk_failure_kills_the_tokens_of_its_boot_as_a_reboot_does() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let first = dir.begin_life(BootId(1), 1).unwrap();
+    dir.note_clean_stop().unwrap();
+    drop(dir);
+    let mut dir = open(root.path());
+    let second = dir.begin_life(BootId(1), 2).unwrap();
+    assert!(second.satisfies(first.token(Durability::Os)));
+    dir.note_disk_failure().unwrap();
+    dir.note_clean_stop().unwrap_err();
+    drop(dir);
+
+    // In the same boot of the machine.
+    let third = open(root.path()).begin_life(BootId(1), 3).unwrap();
+    for earlier in [&first, &second] {
+        assert!(!third.satisfies(earlier.token(Durability::Os)));
+        assert!(!third.satisfies(earlier.token(Durability::Memory)));
+        assert!(third.satisfies(earlier.token(Durability::Disk)));
+    }
+    // What was acknowledged after the failure is held by those that come after it.
+    let fourth = open(root.path()).begin_life(BootId(1), 4).unwrap();
+    assert!(fourth.satisfies(third.token(Durability::Os)));
+    let fifth = open(root.path()).begin_life(BootId(2), 5).unwrap();
+    assert!(!fifth.satisfies(third.token(Durability::Os)));
+}
+
+#[test]
+fn writes_may_be_lost_by_a_reboot_and_by_a_disk_failure_but_not_after_a_clean_stop() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    assert!(!dir.may_have_lost_writes(BootId(1)), "nothing was written");
+    dir.begin_life(BootId(1), 1).unwrap();
+    drop(dir);
+    let mut dir = open(root.path());
+    assert!(!dir.may_have_lost_writes(BootId(1)), "killed");
+    assert!(dir.may_have_lost_writes(BootId(2)), "rebooted");
+    dir.note_disk_failure().unwrap();
+    drop(dir);
+    let mut dir = open(root.path());
+    assert!(dir.may_have_lost_writes(BootId(1)), "failed");
+    dir.begin_life(BootId(1), 2).unwrap();
+    dir.note_clean_stop().unwrap();
+    drop(dir);
+    let dir = open(root.path());
+    assert!(!dir.may_have_lost_writes(BootId(1)));
+    assert!(!dir.may_have_lost_writes(BootId(2)), "stopped cleanly");
+}
+
+#[test]
+fn a_disk_failure_is_noted_even_if_it_was_the_meta_file_that_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    dir.begin_life(BootId(1), 1).unwrap();
+    let beside = root.path().join("meta.new");
+    fs::create_dir(&beside).unwrap();
+    let mut meta = dir.meta().clone();
+    meta.adopted = view(3);
+    dir.store(meta).unwrap_err();
+    dir.note_disk_failure().unwrap_err();
+    fs::remove_dir(&beside).unwrap();
+    dir.note_disk_failure().unwrap();
+    dir.store(dir.meta().clone()).unwrap_err();
+    drop(dir);
+    let dir = open(root.path());
+    assert_eq!(dir.meta().adopted, view(0), "what failed is not repeated");
+    assert!(dir.may_have_lost_writes(BootId(1)));
+}
+
+#[test]
 fn no_more_clean_lives_than_the_bound_are_kept() {
     let root = tempfile::tempdir().unwrap();
     let lives = u64::try_from(CLEAN_LIVES_MAX).unwrap() + 3;
@@ -222,13 +292,13 @@ fn a_damaged_meta_file_is_refused_whatever_the_damage() {
         );
     }
     let mut newer = good.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     fs::write(&file, &newer).unwrap();
     let (error, text) = refusal(root.path());
     let is_version = matches!(
         error,
         DataDirError::BadMeta {
-            source: MetaError::Version(2),
+            source: MetaError::Version(3),
             ..
         }
     );
@@ -322,9 +392,8 @@ fn the_boot_id_stays_the_same() {
     assert_eq!(boot_id().unwrap(), boot_id().unwrap());
 }
 
-/// Held still like `core`'s formats: see `core/tests/golden.rs`.
-#[test]
-fn the_meta_file_is_as_it_was() {
+/// What stands in the golden files, as the first version wrote it.
+fn golden_meta() -> ReplicaMeta {
     let life = |start| Life {
         boot: BootId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         incarnation: Incarnation {
@@ -332,7 +401,7 @@ fn the_meta_file_is_as_it_was() {
             nonce: 0x1112_1314_1516_1718,
         },
     };
-    let meta = ReplicaMeta {
+    ReplicaMeta {
         cluster: Some(ClusterId(0x2122_2324_2526_2728_292a_2b2c_2d2e_2f30)),
         starts: 300,
         adopted: view(70_000),
@@ -342,8 +411,28 @@ fn the_meta_file_is_as_it_was() {
         quarantine: Some("entry 9 killed the machine twice".to_owned()),
         has_log: true,
         ..ReplicaMeta::fresh(&name(), StoreId(7), &machine())
+    }
+}
+
+fn golden(version: u32) -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    root.join(format!("v{version}/meta"))
+}
+
+#[test]
+fn the_meta_file_of_the_first_version_is_read() {
+    let stored = fs::read(golden(1)).unwrap();
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta()));
+}
+
+/// Held still like `core`'s formats: see `core/tests/golden.rs`.
+#[test]
+fn the_meta_file_is_as_it_was() {
+    let meta = ReplicaMeta {
+        disk_failures: 200,
+        ..golden_meta()
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/v1/meta");
+    let path = golden(2);
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
         fs::write(&path, meta.encode()).unwrap();
     }

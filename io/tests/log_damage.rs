@@ -7,12 +7,14 @@ mod sample;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sample::{batch, contents, fill, ids, open, segments, try_open, used};
+use sample::{
+    batch, batch_knowing, contents, fill, ids, open, segments, try_open, try_open_after_loss, used,
+};
 use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use standin_io::log::{LogError, SegmentLog};
+use standin_io::log::{LogError, Recovered, SegmentLog, TornBy};
 
 /// A log of several segments, and its entries.
 fn sample_log() -> (tempfile::TempDir, Batch) {
@@ -40,8 +42,20 @@ fn picture(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Opening must fail, name the file and a byte, and change nothing.
 fn refused(dir: &Path) -> LogError {
+    refused_by(dir, try_open)
+}
+
+/// The same after a power loss.
+fn refused_after_loss(dir: &Path) -> LogError {
+    refused_by(dir, try_open_after_loss)
+}
+
+fn refused_by(
+    dir: &Path,
+    open: impl FnOnce(&Path) -> Result<(SegmentLog, Recovered), LogError>,
+) -> LogError {
     let before = picture(dir);
-    let error = try_open(dir).unwrap_err();
+    let error = open(dir).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(".log") && text.contains("byte "), "{text}");
     assert!(!text.contains('\n'), "{text}");
@@ -369,6 +383,242 @@ fn row_unknown_format_version_is_never_dropped() {
     fs::write(&path, header).unwrap();
     let error = refused(root.path());
     assert!(matches!(error, LogError::Header { .. }), "{error}");
+}
+
+/// A log of several segments of a lone primary that died before it heard of its last sync: it knew
+/// entries up to 10 to be committed. Says where each entry stands, too.
+fn sample_of_a_lone_primary() -> (tempfile::TempDir, Batch, Vec<Place>) {
+    let root = sample::root();
+    let (mut log, _) = open(root.path());
+    let mut places = Vec::new();
+    for number in 0..40_u64 {
+        let commit = Index(number.min(KNOWN.0));
+        let next = batch_knowing(commit, log.tip(), 1, 1, 300);
+        log.append(&next).unwrap();
+        let file = segments(root.path()).pop().unwrap();
+        let end = used(&fs::read(&file).unwrap());
+        places.push(Place {
+            file,
+            start: end - next.bytes().len(),
+            end,
+        });
+    }
+    let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
+    assert!(segments(root.path()).len() > 3);
+    (root, all, places)
+}
+
+const KNOWN: Index = Index(10);
+
+struct Place {
+    file: PathBuf,
+    start: usize,
+    end: usize,
+}
+
+impl Place {
+    fn lose(&self) {
+        change(&self.file, |bytes| bytes[self.start..self.end].fill(0));
+    }
+
+    fn flip(&self) {
+        change(&self.file, |bytes| bytes[self.start + 20] ^= 0x10);
+    }
+}
+
+/// After a power loss the log must end before entry `bad`, be kept in `cut/`, and go on from there.
+/// Says what it was held to be torn by.
+fn torn_after_loss(dir: &Path, all: &Batch, bad: u64) -> standin_io::log::Torn {
+    let (mut log, recovered) = try_open_after_loss(dir).unwrap();
+    assert_eq!(log.tip().index.next(), Index(bad));
+    let kept = &all.bytes()[..all.bytes().len() - all.bytes_from(Index(bad)).len()];
+    assert_eq!(contents(&log), kept);
+    let torn = recovered.torn.expect("something was cut off");
+    let tails = fs::read_dir(dir.join("cut")).unwrap().count();
+    assert_eq!(tails, 1, "what was cut off is kept");
+    for file in segments(dir) {
+        let length = fs::metadata(&file).unwrap().len();
+        assert_eq!(length, sample::CONFIG.segment_bytes);
+    }
+    let next = batch(log.tip(), 9, 1, 1);
+    log.append(&next).unwrap();
+    drop(log);
+    // Nothing comes back, and there is nothing left to mend.
+    let (log, recovered) = open(dir);
+    assert_eq!((recovered.tip, recovered.torn), (next.tip(), None));
+    assert_eq!(contents(&log), [kept, next.bytes()].concat());
+    torn
+}
+
+#[test]
+fn row_gap_in_what_nobody_calls_committed_is_torn_after_a_loss() {
+    for bad in KNOWN.0 + 1..40 {
+        let (root, all, places) = sample_of_a_lone_primary();
+        let place = &places[usize::try_from(bad).unwrap() - 1];
+        place.flip();
+        refused(root.path());
+        let torn = torn_after_loss(root.path(), &all, bad);
+        assert_eq!(torn.entries, 40 - bad, "those behind the bad one");
+        let lost = u64::try_from(all.bytes_from(Index(bad)).len()).unwrap();
+        assert!(torn.bytes >= lost, "{} of {lost} bytes", torn.bytes);
+        assert!(matches!(torn.why, TornBy::Entry(_)), "{}", torn.why);
+        assert_eq!(
+            (torn.file, torn.at),
+            (place.file.clone(), place.start as u64)
+        );
+    }
+}
+
+#[test]
+fn row_gap_in_what_somebody_calls_committed_stays_damage_after_a_loss() {
+    for bad in 1..=KNOWN.0 {
+        let (root, _, places) = sample_of_a_lone_primary();
+        places[usize::try_from(bad).unwrap() - 1].flip();
+        let error = refused_after_loss(root.path());
+        assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+    }
+    // Whoever says so may stand in the last segment only.
+    let root = sample::root();
+    let (mut log, _) = open(root.path());
+    for number in 0..40_u64 {
+        let commit = Index(if number == 39 { 5 } else { 0 });
+        let next = batch_knowing(commit, log.tip(), 1, 1, 300);
+        log.append(&next).unwrap();
+    }
+    drop(log);
+    let first = segments(root.path()).remove(0);
+    let length = batch_knowing(Index(0), LogTip::default(), 1, 1, 300)
+        .bytes()
+        .len();
+    // Entry 5, then entry 6: only of the first one it is known that it was here.
+    let good = fs::read(&first).unwrap();
+    change(&first, |bytes| {
+        bytes[SEGMENT_HEADER_BYTES + 4 * length + 20] ^= 1
+    });
+    refused_after_loss(root.path());
+    fs::write(&first, good).unwrap();
+    change(&first, |bytes| {
+        bytes[SEGMENT_HEADER_BYTES + 5 * length + 20] ^= 1
+    });
+    let (log, _) = try_open_after_loss(root.path()).unwrap();
+    assert_eq!(log.tip().index, Index(5));
+}
+
+#[test]
+fn row_entries_missing_before_a_later_segment_are_torn_after_a_loss() {
+    let (root, all, places) = sample_of_a_lone_primary();
+    let files = segments(root.path());
+    // The last entry of the second segment never came to be.
+    let last = places.iter().rposition(|place| place.file == files[1]);
+    let bad = last.unwrap();
+    places[bad].lose();
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Missing { .. }), "{error}");
+    let torn = torn_after_loss(root.path(), &all, bad as u64 + 1);
+    assert_eq!((&torn.file, torn.at), (&files[2], 0));
+    assert_eq!(torn.entries, 40 - (bad as u64 + 1));
+    assert!(matches!(torn.why, TornBy::Missing { .. }), "{}", torn.why);
+    assert_eq!(segments(root.path()), files[..2]);
+}
+
+#[test]
+fn row_torn_end_before_a_later_segment_is_torn_after_a_loss() {
+    let (root, all, places) = sample_of_a_lone_primary();
+    let files = segments(root.path());
+    let last = places.iter().rposition(|place| place.file == files[2]);
+    let bad = last.unwrap();
+    change(&files[2], |bytes| {
+        bytes[places[bad].start + 60..places[bad].end].fill(0);
+    });
+    let error = refused(root.path());
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+    torn_after_loss(root.path(), &all, bad as u64 + 1);
+}
+
+#[test]
+fn row_missing_segment_is_torn_after_a_loss_unless_it_was_committed() {
+    for number in [0, 1, 2] {
+        let (root, all, places) = sample_of_a_lone_primary();
+        let files = segments(root.path());
+        let bad = places.iter().position(|place| place.file == files[number]);
+        fs::remove_file(&files[number]).unwrap();
+        if number == 0 {
+            refused_after_loss(root.path());
+            // Not even if nothing tells what was committed.
+            for file in &files[1..] {
+                change(file, |bytes| bytes[SEGMENT_HEADER_BYTES..].fill(0));
+            }
+            let error = refused_after_loss(root.path());
+            assert!(matches!(error, LogError::Missing { .. }), "{error}");
+            continue;
+        }
+        let bad = bad.unwrap() as u64 + 1;
+        assert!(bad > KNOWN.0);
+        refused(root.path());
+        torn_after_loss(root.path(), &all, bad);
+    }
+}
+
+#[test]
+fn row_bad_header_is_torn_after_a_loss_unless_it_is_the_first_or_unknown() {
+    let (root, _, _) = sample_of_a_lone_primary();
+    let files = segments(root.path());
+    for file in &files {
+        let good = fs::read(file).unwrap();
+        // A version that is not known is not ours to remove.
+        change(file, |bytes| bytes[8] = 2);
+        let error = refused_after_loss(root.path());
+        assert!(matches!(error, LogError::Header { .. }), "{error}");
+        fs::write(file, &good).unwrap();
+    }
+    change(&files[0], |bytes| bytes[..SEGMENT_HEADER_BYTES].fill(0));
+    let error = refused_after_loss(root.path());
+    assert!(matches!(error, LogError::Header { .. }), "{error}");
+    for number in [1, files.len() - 1] {
+        let (root, all, places) = sample_of_a_lone_primary();
+        let files = segments(root.path());
+        change(&files[number], |bytes| bytes[20..30].fill(0xee));
+        refused(root.path());
+        let bad = places.iter().position(|place| place.file == files[number]);
+        let torn = torn_after_loss(root.path(), &all, bad.unwrap() as u64 + 1);
+        assert!(matches!(torn.why, TornBy::Header(_)), "{}", torn.why);
+    }
+}
+
+#[test]
+fn row_what_no_lost_write_leaves_stays_damage_after_a_loss() {
+    // A whole entry in another's place.
+    let (root, _, places) = sample_of_a_lone_primary();
+    let (from, to) = (&places[38], &places[37]);
+    assert_eq!(from.file, to.file);
+    change(&to.file, |bytes| {
+        bytes.copy_within(from.start..from.end, to.start);
+    });
+    let error = refused_after_loss(root.path());
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+
+    // A segment of another history.
+    let (root, _, _) = sample_of_a_lone_primary();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| {
+        let mut before = SegmentHeader::decode(bytes).unwrap().before;
+        before.chain ^= 1;
+        bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header_after(before));
+    });
+    let error = refused_after_loss(root.path());
+    assert!(matches!(error, LogError::Damaged { at: 0, .. }), "{error}");
+
+    // A segment of somebody else behind a gap.
+    let (root, _, places) = sample_of_a_lone_primary();
+    places[30].flip();
+    let last = segments(root.path()).pop().unwrap();
+    change(&last, |bytes| {
+        let mut header = SegmentHeader::decode(bytes).unwrap();
+        header.store = StoreId(9);
+        bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode());
+    });
+    let error = refused_after_loss(root.path());
+    assert!(matches!(error, LogError::Foreign { .. }), "{error}");
 }
 
 #[test]

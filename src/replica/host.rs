@@ -181,6 +181,34 @@ impl<M: StateMachine> Host<M> {
     }
 
     pub(super) fn run(mut self) -> Result<(), ReplicaError> {
+        let result = self.serve();
+        result.map_err(|error| self.give_up(error))
+    }
+
+    /// The last words of a replica that cannot go on. If its disk failed, that is on disk before it
+    /// ends, and the view service need not wait for its lease to run out.
+    fn give_up(mut self, error: ReplicaError) -> ReplicaError {
+        if !matches!(error, ReplicaError::Log(_) | ReplicaError::Meta { .. }) {
+            return error;
+        }
+        let error = error.noted(&mut self.dir);
+        // What it was about to do and to say rests on a disk that failed.
+        while self.replica.next_action().is_some() {}
+        self.replica.handle(clock::read(), Event::Stop);
+        while let Some(action) = self.replica.next_action() {
+            if let (Action::Release(_), Some(destination)) = (&action, action.destination()) {
+                self.send(destination, &action);
+            }
+        }
+        // It ends in any case, for the reason that is known.
+        let _ = self.linger(Vec::new(), |host| {
+            let conn = host.viewservice.conn;
+            conn.is_some_and(|conn| host.net.output_bytes(conn) > 0)
+        });
+        error
+    }
+
+    fn serve(&mut self) -> Result<(), ReplicaError> {
         let mut events = Vec::new();
         let mut clients = Vec::new();
         while !self.is_stopping {
@@ -205,17 +233,27 @@ impl<M: StateMachine> Host<M> {
 
     /// A clean stop: what was said leaves, the log is synced, and a mark says so, so that what this
     /// life acknowledged still counts in the next.
-    fn stop(mut self, mut events: Vec<NetEvent>) -> Result<(), ReplicaError> {
+    fn stop(&mut self, events: Vec<NetEvent>) -> Result<(), ReplicaError> {
+        self.linger(events, Self::has_unsent)?;
+        self.log.sync_now()?;
+        self.dir
+            .note_clean_stop()
+            .map_err(ReplicaError::meta("noting the clean stop"))
+    }
+
+    /// Waits, not for long, until what was said has left.
+    fn linger(
+        &mut self,
+        mut events: Vec<NetEvent>,
+        is_unsent: impl Fn(&Self) -> bool,
+    ) -> Result<(), ReplicaError> {
         let end = clock::boot().plus(STOP_LINGER);
-        while self.has_unsent() && clock::boot() < end {
+        while is_unsent(self) && clock::boot() < end {
             self.net
                 .poll(Some(end), &mut events)
                 .map_err(ReplicaError::io("waiting for events"))?;
         }
-        self.log.sync_now()?;
-        self.dir
-            .note_clean_stop()
-            .map_err(ReplicaError::io("noting the clean stop"))
+        Ok(())
     }
 
     fn has_unsent(&self) -> bool {
@@ -451,7 +489,7 @@ impl<M: StateMachine> Host<M> {
         meta.adopted = view;
         self.dir
             .store(meta)
-            .map_err(ReplicaError::io("keeping the adopted view"))?;
+            .map_err(ReplicaError::meta("keeping the adopted view"))?;
         self.follow_ups.push_back(FollowUp::Adopted(view));
         Ok(())
     }
@@ -461,7 +499,7 @@ impl<M: StateMachine> Host<M> {
         meta.quarantine = Some(why);
         self.dir
             .store(meta)
-            .map_err(ReplicaError::io("keeping the quarantine"))
+            .map_err(ReplicaError::meta("keeping the quarantine"))
     }
 
     fn hang(&mut self) {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::Refusal;
 use standin_core::time::Duration;
-use standin_io::data_dir::DataDirError;
+use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::LogError;
 
 pub use start::run;
@@ -68,6 +68,25 @@ pub enum ReplicaError {
     /// The log cannot be used or can no longer be written. The first such failure is final.
     #[error("{0}; this replica stops, so that nothing is acknowledged that the disk does not have")]
     Log(#[from] LogError),
+    /// The data directory can no longer be written. The first such failure is final.
+    #[error("cannot go on: {doing}: {source}; this replica stops")]
+    Meta {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The disk failed, and not even that could be written down.
+    #[error(
+        "{failure}; that the disk failed could not be noted in the data directory: {source}; reboot \
+         the machine before this replica is started again, or it may pass for having what the disk lost"
+    )]
+    Unnoted {
+        /// The failure.
+        failure: Box<ReplicaError>,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The view service refuses this replica for good.
     #[error("the view service at {address} refuses this replica: {refusal}; {advice}")]
     Refused {
@@ -89,6 +108,33 @@ pub enum ReplicaError {
 }
 
 impl ReplicaError {
+    /// Notes in the data directory that the disk failed, if this says so.
+    pub(crate) fn noted(self, dir: &mut DataDir) -> Self {
+        if !self.may_have_lost_writes() {
+            return self;
+        }
+        match dir.note_disk_failure() {
+            Ok(()) => self,
+            Err(source) => Self::Unnoted {
+                failure: Box::new(self),
+                source,
+            },
+        }
+    }
+
+    /// Whether what was written before, and not synced, may be gone with this failure.
+    pub(crate) fn may_have_lost_writes(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_have_lost_writes(),
+            Self::Meta { source, .. } => source.kind() != std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn meta(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Meta { doing, source }
+    }
+
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing, source }
     }

@@ -60,19 +60,24 @@ pub fn run<M: StateMachine>(
         store: dir.meta().store,
         machine,
     };
+    let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
+        may_have_lost_writes: dir.may_have_lost_writes(boot),
     };
-    let (log, recovered) = SegmentLog::open(&config.data, ids, log_config)?;
+    let opened = SegmentLog::open(&config.data, ids, log_config);
+    let (log, recovered) = opened.map_err(|error| ReplicaError::from(error).noted(&mut dir))?;
     if let Some(torn) = &recovered.torn {
         log::warn!(
-            "cut off a torn end of {} at byte {}: {}",
+            "cut off a torn end of {} at byte {}: {}; {} bytes went, with {} whole entries that \
+             followed",
             torn.file.display(),
             torn.at,
-            torn.why
+            torn.why,
+            torn.bytes,
+            torn.entries
         );
     }
-    let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
     let identity = dir
         .begin_life(boot, entropy::u64())
         .map_err(ReplicaError::io(

@@ -8,8 +8,8 @@ use standin_core::machine::MachineId;
 use standin_core::message::{decode_payload, encode_payload};
 use standin_core::view::ViewId;
 
-/// Version of the meta file's format.
-pub const META_FORMAT_VERSION: u32 = 1;
+/// Version of the meta file's format. Older ones are read, too.
+pub const META_FORMAT_VERSION: u32 = 2;
 /// Longest quarantine reason that is kept, in bytes; more is cut off.
 pub const QUARANTINE_BYTES_MAX: usize = 1024;
 /// Longest meta file, in bytes: no more is read or written.
@@ -50,6 +50,9 @@ pub struct ReplicaMeta {
     pub quarantine: Option<String>,
     /// There was a log when this was written. A directory that says so and has none lost it.
     pub has_log: bool,
+    /// How often a running process could not get to disk what it had written. Never falls. Since
+    /// version 2; 0 before.
+    pub disk_failures: u64,
 }
 
 /// What is wrong with a meta file.
@@ -60,7 +63,7 @@ pub enum MetaError {
     #[error("it does not begin as a meta file of Standin does")]
     Magic,
     /// Written by a version that this one does not read.
-    #[error("its format is {0}, and this version reads format {META_FORMAT_VERSION}")]
+    #[error("its format is {0}, and this version reads formats 1 to {META_FORMAT_VERSION}")]
     Version(u32),
     /// Shorter or longer than it says, or longer than [`META_BYTES_MAX`].
     #[error("its length is wrong")]
@@ -89,11 +92,29 @@ impl ReplicaMeta {
             clean_stop: None,
             quarantine: None,
             has_log: false,
+            disk_failures: 0,
         }
     }
 
-    /// Begins the next life, in machine boot `boot`.
-    pub(super) fn begin_life(&mut self, boot: BootId, nonce: u64) -> Life {
+    /// What counts as the boot in machine boot `machine`: another one after each failure of the disk.
+    /// Either way what stood only in the page cache may be gone, and with it what was acknowledged
+    /// under the token (store, boot).
+    fn boot(&self, machine: BootId) -> BootId {
+        // Odd, so that no two counts come to the same.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        BootId(machine.0 ^ u128::from(self.disk_failures).wrapping_mul(SPREAD))
+    }
+
+    /// Whether of what the last life wrote and did not sync some may be gone, seen from machine boot
+    /// `machine`.
+    pub(super) fn may_have_lost_writes(&self, machine: BootId) -> bool {
+        let boot = self.boot(machine);
+        self.clean_stop.is_none() && self.life.is_some_and(|last| last.boot != boot)
+    }
+
+    /// Begins the next life, in machine boot `machine`.
+    pub(super) fn begin_life(&mut self, machine: BootId, nonce: u64) -> Life {
+        let boot = self.boot(machine);
         match self.clean_stop.take() {
             Some(ended) => self.remember_clean(ended),
             None => self.forget_lost(boot),
@@ -115,8 +136,8 @@ impl ReplicaMeta {
         self.clean_lives.push(ended);
     }
 
-    /// The last life ended without a clean stop. If the machine was rebooted since, what that life
-    /// had only in the page cache may be gone, so the token (store, boot) must die; but a clean life
+    /// The last life ended without a clean stop. If the machine was rebooted since, or the disk failed,
+    /// what that life had only in the page cache may be gone, so the token (store, boot) must die; but a clean life
     /// in the *same* boot would keep it alive. Example: life 1 stops cleanly, life 2 in the same boot
     /// acknowledges more at level `os`, the power fails, life 3 begins: were life 1 still listed,
     /// life 3 would pass for a holder of what life 2 acknowledged.
@@ -159,7 +180,7 @@ impl ReplicaMeta {
             return Err(MetaError::Magic);
         }
         let version = u32_at(bytes, AT_VERSION);
-        if version != META_FORMAT_VERSION {
+        if !(1..=META_FORMAT_VERSION).contains(&version) {
             return Err(MetaError::Version(version));
         }
         let (head, payload) = bytes.split_at(META_HEADER_BYTES);
@@ -169,9 +190,15 @@ impl ReplicaMeta {
         if crc32fast::hash(&bytes[AT_LENGTH..]) != u32_at(head, AT_CHECKSUM) {
             return Err(MetaError::Checksum);
         }
-        let meta: Self = decode_payload(payload).ok_or(MetaError::Field)?;
-        let is_possible =
-            u32_at(head, AT_RESERVED) == 0 && meta.clean_lives.len() <= CLEAN_LIVES_MAX;
+        let meta = match version {
+            // What was appended since, as it is when nothing happened: no disk failures.
+            1 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            _ => decode_payload::<Self>(payload),
+        };
+        let meta = meta.ok_or(MetaError::Field)?;
+        let is_possible = u32_at(head, AT_RESERVED) == 0
+            && meta.clean_lives.len() <= CLEAN_LIVES_MAX
+            && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
         is_possible.then_some(meta).ok_or(MetaError::Field)
     }
 

@@ -7,18 +7,35 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use standin_core::entry::{Entry, Index, LogTip};
 
-use super::segment_file::{self, OpenSegment, Segment};
-use super::{CUT_TAILS_MAX, LogError, SegmentLog, sync_log_dir};
+use super::segment_file::{self, OpenSegment};
+use super::{CUT_TAILS_MAX, LogError, Paths, SegmentLog, sync_log_dir};
 use crate::data_dir::SEGMENT_SUFFIX;
 use crate::storage::{Storage, StorageFile};
 
 /// How much is copied at a time, in bytes.
 const COPY_BYTES: u64 = 1 << 20;
+
+/// Some bytes of a segment file.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Range<u64>,
+}
+
+impl Piece {
+    pub(super) fn new(path: &Path, start: u64, end: usize) -> Self {
+        let end = u64::try_from(end).expect("a file is no longer than that");
+        Self {
+            path: path.to_owned(),
+            bytes: start..end,
+        }
+    }
+}
 
 /// Cuts off everything after `after`, which lies before the log's end.
 pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(), LogError> {
@@ -28,8 +45,13 @@ pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(
     // From here on a sync that is under way speaks of entries that are being removed.
     log.state.count_cut();
     log.state.set_durable(log.state.durable().min(after));
-    remove_beyond(log, target)?;
-    log.active = shorten(log, target, end)?;
+    let beyond = log.segments.drain(target + 1..);
+    let beyond = beyond.map(|segment| segment.path);
+    remove_from_last(&log.storage, &log.paths.log, beyond)?;
+    let beside = log.next_path();
+    let path = log.segments[target].path.clone();
+    let file = shorten(&log.storage, &path, end, &beside, log.config.segment_bytes)?;
+    log.active = Arc::new(OpenSegment { path, file });
     log.segments[target].cut(end);
     log.sealed.retain(|sealed| sealed.last < after);
     log.tip = tip;
@@ -37,43 +59,43 @@ pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(
     Ok(())
 }
 
-/// Removes the segments behind `target`, the last one first and each durably before the next: a log
+/// Removes segments, given in their order, the last one first and each durably before the next: a log
 /// without its last segments is whole, a log without one in the middle is damaged.
-pub(super) fn remove_beyond<S: Storage>(
-    log: &mut SegmentLog<S>,
-    target: usize,
+pub(super) fn remove_from_last(
+    storage: &impl Storage,
+    dir: &Path,
+    paths: impl DoubleEndedIterator<Item = PathBuf>,
 ) -> Result<(), LogError> {
-    for segment in log.segments.drain(target + 1..).rev() {
-        log.storage
-            .remove(&segment.path)
-            .map_err(LogError::io("removing", &segment.path))?;
-        sync_log_dir(&log.storage, &log.paths.log)?;
+    for path in paths.rev() {
+        storage
+            .remove(&path)
+            .map_err(LogError::io("removing", &path))?;
+        sync_log_dir(storage, dir)?;
     }
     Ok(())
 }
 
-/// Puts a copy of the segment's first `end` bytes in its place, and zeros behind them. The sync that ends
-/// every cut puts its name on disk.
+/// Puts a copy of the first `end` bytes of the segment at `path` in its place, and zeros behind them.
+/// The copy is made at `beside`.
 ///
 /// Truncating it would not do: a file system may zero the rest of the block in which the file then
 /// ends before the shorter length is on disk. A power loss in between would leave a hole with whole
 /// entries behind it, which is damage.
-fn shorten<S: Storage>(
-    log: &mut SegmentLog<S>,
-    target: usize,
+pub(super) fn shorten<S: Storage>(
+    storage: &S,
+    path: &Path,
     end: u64,
-) -> Result<Arc<OpenSegment<S>>, LogError> {
-    let beside = log.next_path();
-    let segment = &log.segments[target];
-    let failed = || LogError::io("cutting", &segment.path);
-    let file = segment_file::create(&log.storage, &beside, log.config.segment_bytes)?;
-    copy(&log.storage, segment, 0..end, &file, 0)?;
+    beside: &Path,
+    segment_bytes: u64,
+) -> Result<S::File, LogError> {
+    let failed = || LogError::io("cutting", path);
+    let file = segment_file::create(storage, beside, segment_bytes)?;
+    copy(storage, path, 0..end, &file, 0)?;
     file.sync_all().map_err(failed())?;
-    log.storage
-        .rename(&beside, &segment.path)
-        .map_err(failed())?;
-    let path = segment.path.clone();
-    Ok(Arc::new(OpenSegment { path, file }))
+    storage.rename(beside, path).map_err(failed())?;
+    let dir = path.parent().expect("a segment is in a directory");
+    sync_log_dir(storage, dir)?;
+    Ok(file)
 }
 
 /// The log's end if `after` were its last entry, and the byte at which that entry's segment then
@@ -99,43 +121,58 @@ fn save_tail<S: Storage>(
     target: usize,
     end: u64,
 ) -> Result<(), LogError> {
-    let dir = &log.paths.cut;
+    let mut from = end;
+    let mut pieces = Vec::with_capacity(log.segments.len() - target);
+    for segment in &log.segments[target..] {
+        pieces.push(Piece {
+            path: segment.path.clone(),
+            bytes: from..segment.end,
+        });
+        from = segment_file::ENTRIES_AT;
+    }
+    let name = format!("{}-{}", tip.index.next(), log.tip.index);
+    let header = segment_file::header(&log.ids, tip);
+    keep(&log.storage, &log.paths, &name, &header, &pieces)
+}
+
+/// Keeps pieces of segments behind a header, as a file of its own in `cut/`; the oldest ones make room.
+pub(super) fn keep(
+    storage: &impl Storage,
+    paths: &Paths,
+    name: &str,
+    header: &[u8],
+    pieces: &[Piece],
+) -> Result<(), LogError> {
+    let dir = &paths.cut;
     let failed = || LogError::io("saving a cut tail in", dir);
-    let mut kept = list_tails(&log.storage, dir).map_err(failed())?;
+    let mut kept = list_tails(storage, dir).map_err(failed())?;
     let number = kept.last().map_or(1, |(number, _)| number + 1);
     while kept.len() >= CUT_TAILS_MAX {
         let (_, name) = kept.remove(0);
-        log.storage.remove(&dir.join(name)).map_err(failed())?;
+        storage.remove(&dir.join(name)).map_err(failed())?;
     }
-    let (first, last) = (tip.index.next(), log.tip.index);
-    let path = dir.join(format!("{number:06}-{first}-{last}{SEGMENT_SUFFIX}"));
-    let out = log.storage.create(&path).map_err(failed())?;
-    out.write_all_at(&segment_file::header(&log.ids, tip), 0)
-        .map_err(failed())?;
+    let path = dir.join(format!("{number:06}-{name}{SEGMENT_SUFFIX}"));
+    let out = storage.create(&path).map_err(failed())?;
+    out.write_all_at(header, 0).map_err(failed())?;
     let mut to = segment_file::ENTRIES_AT;
-    for (number, segment) in log.segments.iter().enumerate().skip(target) {
-        let from = if number == target {
-            end
-        } else {
-            segment_file::ENTRIES_AT
-        };
-        copy(&log.storage, segment, from..segment.end, &out, to)?;
-        to += segment.end - from;
+    for piece in pieces {
+        copy(storage, &piece.path, piece.bytes.clone(), &out, to)?;
+        to += piece.bytes.end - piece.bytes.start;
     }
     out.sync_all().map_err(failed())?;
-    sync_log_dir(&log.storage, dir)
+    sync_log_dir(storage, dir)
 }
 
-/// Copies some of a segment's bytes to byte `to` of `out`.
+/// Copies some of a file's bytes to byte `to` of `out`.
 fn copy<S: Storage>(
     storage: &S,
-    segment: &Segment,
+    path: &Path,
     from: Range<u64>,
     out: &S::File,
     to: u64,
 ) -> Result<(), LogError> {
-    let failed = || LogError::io("copying a part of", &segment.path);
-    let file = storage.open(&segment.path).map_err(failed())?;
+    let failed = || LogError::io("copying a part of", path);
+    let file = storage.open(path).map_err(failed())?;
     let mut at = from.start;
     while at < from.end {
         let bytes = COPY_BYTES.min(from.end - at);

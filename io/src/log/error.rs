@@ -70,7 +70,27 @@ pub enum LogError {
     },
 }
 
+/// What was attempted when a sync of the log fails.
+pub(super) const SYNCING: &str = "syncing";
+
 impl LogError {
+    /// Whether what was written before, and not synced, may be gone with this failure:
+    /// [`crate::data_dir::DataDir::note_disk_failure`] must know. A lack of room, if it is not a sync
+    /// that reports it, and damage that is found take nothing away.
+    #[must_use]
+    pub fn may_have_lost_writes(&self) -> bool {
+        match self {
+            Self::Failed => true,
+            Self::Io { doing, source, .. } => {
+                *doing == SYNCING || source.kind() != io::ErrorKind::StorageFull
+            }
+            Self::Damaged { .. }
+            | Self::Header { .. }
+            | Self::Missing { .. }
+            | Self::Foreign { .. } => false,
+        }
+    }
+
     /// Wraps what the operating system said about `file`.
     pub(crate) fn io(doing: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {

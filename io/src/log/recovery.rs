@@ -6,16 +6,34 @@
 use std::path::{Path, PathBuf};
 
 use standin_core::entry::{EntryError, Index, LogTip, ViewStarts};
-use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, scan};
+use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
 
+use super::cut::{self, Piece};
 use super::segment_file::{self, OpenSegment, Segment};
-use super::{LogConfig, LogError, NEXT_PREFIX, Paths, Recovered, SegmentIds, Torn, sync_log_dir};
+use super::{
+    LogConfig, LogError, NEXT_PREFIX, Paths, Recovered, SegmentIds, Torn, TornBy, sync_log_dir,
+};
 use crate::storage::{Storage, StorageFile};
 
 /// A log that was found to be good, and what is known of it.
 pub(super) struct Found {
     pub(super) segments: Vec<Segment>,
     pub(super) recovered: Recovered,
+    /// Where the log ends before its time.
+    flaw: Option<Flaw>,
+}
+
+/// The first thing that does not fit, and what stands behind it.
+#[derive(Debug)]
+struct Flaw {
+    torn: Torn,
+    /// What is wrong if it is no torn end.
+    damage: LogError,
+    stranded: Stranded,
+    /// The bytes behind the log's end that are in use: in its last segment, then in those that follow.
+    pieces: Vec<Piece>,
+    /// More follows than a single write that was cut short can leave.
+    is_gap: bool,
 }
 
 /// Reads the log, repairs its end if need be, and syncs it.
@@ -28,6 +46,7 @@ pub(super) fn recover(
     let mut files = list(storage, &paths.log)?;
     let dropped = drop_unwritten(storage, &mut files)?;
     let mut found = read_all(storage, &files, ids)?;
+    judge(&mut found, config)?;
     for path in &dropped {
         storage
             .remove(path)
@@ -39,9 +58,73 @@ pub(super) fn recover(
             .segments
             .push(create_first(storage, paths, ids, config)?);
     }
-    mend_end(storage, &found, config)?;
+    match found.flaw.take().filter(|flaw| flaw.is_gap) {
+        Some(flaw) => cut_off(storage, paths, ids, config, &found, flaw)?,
+        None => mend_end(storage, &found, config)?,
+    }
     sync_log_dir(storage, &paths.log)?;
     Ok(found)
+}
+
+/// Tells a torn end from damage.
+///
+/// Of writes that were not synced a power loss leaves what it likes, also later ones without earlier
+/// ones. What tells such a gap from damage is that nobody behind it calls the first missing entry
+/// committed: what a lone primary, or a pair at level `disk`, calls committed was synced before. An entry
+/// that is called committed was here, and is lost.
+fn judge(found: &mut Found, config: LogConfig) -> Result<(), LogError> {
+    let Some(flaw) = &found.flaw else {
+        return Ok(());
+    };
+    let first = found.recovered.tip.index.next();
+    let is_torn = !flaw.is_gap || (config.may_have_lost_writes && flaw.stranded.commit < first);
+    if !is_torn {
+        return Err(flaw.damage.clone());
+    }
+    let lengths = flaw
+        .pieces
+        .iter()
+        .map(|piece| piece.bytes.end - piece.bytes.start);
+    found.recovered.torn = Some(Torn {
+        bytes: lengths.sum(),
+        entries: flaw.stranded.entries,
+        ..flaw.torn.clone()
+    });
+    Ok(())
+}
+
+/// Cuts off what stands behind a gap, in the order in which a cut is made: a crash leaves the same gap,
+/// with less behind it.
+fn cut_off<S: Storage>(
+    storage: &S,
+    paths: &Paths,
+    ids: &SegmentIds,
+    config: LogConfig,
+    found: &Found,
+    flaw: Flaw,
+) -> Result<(), LogError> {
+    let segment = found.segments.last().expect("a gap is behind a segment");
+    let tip = found.recovered.tip;
+    let name = format!("{}-torn", tip.index.next());
+    cut::keep(
+        storage,
+        paths,
+        &name,
+        &segment_file::header(ids, tip),
+        &flaw.pieces,
+    )?;
+    let beyond = flaw.pieces.into_iter().map(|piece| piece.path);
+    let beyond = beyond.filter(|path| *path != segment.path);
+    cut::remove_from_last(storage, &paths.log, beyond)?;
+    let beside = paths.log.join(format!("{NEXT_PREFIX}0"));
+    cut::shorten(
+        storage,
+        &segment.path,
+        segment.end,
+        &beside,
+        config.segment_bytes,
+    )?;
+    Ok(())
 }
 
 /// Makes the last segment end as a log ends: in zeros, up to its full length.
@@ -100,7 +183,7 @@ fn is_unwritten(bytes: &[u8]) -> bool {
     };
     let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
     let scan = scan(entries, LogTip::default(), |_| {});
-    is_torn_header && scan.bytes == 0 && !matches!(scan.end, ScanEnd::Damaged(_))
+    is_torn_header && scan.bytes == 0 && matches!(scan.end, ScanEnd::Clean | ScanEnd::Torn(_))
 }
 
 /// Reads a segment from the disk itself. What a process wrote before it died is synced first; what a
@@ -116,7 +199,7 @@ fn read(storage: &impl Storage, path: &Path) -> Result<Vec<u8>, LogError> {
         .map_err(LogError::io("reading", path))
 }
 
-/// Reads and judges all segments.
+/// Reads all segments: what fits onto the log, and from the first flaw on what is left behind it.
 fn read_all(
     storage: &impl Storage,
     files: &[(Index, PathBuf)],
@@ -130,35 +213,44 @@ fn read_all(
             commit: Index::ZERO,
             torn: None,
         },
+        flaw: None,
     };
     for (first, path) in files {
-        // Nothing may follow a torn end.
-        if let Some(torn) = &found.recovered.torn {
-            return Err(LogError::Damaged {
-                file: torn.file.clone(),
-                at: torn.at,
-                source: torn.why,
-            });
-        }
         let bytes = read(storage, path)?;
-        check_header(path, &bytes, *first, ids, found.recovered.tip)?;
-        read_entries(path, &bytes[segment_file::HEADER_BYTES..], &mut found)?;
+        let header = read_header(path, &bytes, *first, ids)?;
+        if found.flaw.is_none() {
+            found.flaw = check_header(path, header, *first, &found)?;
+        }
+        let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
+        match &mut found.flaw {
+            None => read_entries(path, entries, &mut found)?,
+            Some(flaw) => {
+                let tip = found.recovered.tip;
+                flaw.stranded = flaw.stranded.and(Stranded::find(entries, tip));
+                flaw.is_gap = true;
+                flaw.pieces.push(Piece::new(path, 0, used(&bytes)));
+            }
+        }
     }
     Ok(found)
 }
 
-/// Checks that the segment is ours and continues the log.
-fn check_header(
+/// Reads the segment's header, if it is whole, and checks that it is ours.
+fn read_header(
     path: &Path,
     bytes: &[u8],
     first: Index,
     ids: &SegmentIds,
-    tip: LogTip,
-) -> Result<(), LogError> {
-    let header = SegmentHeader::decode(bytes).map_err(|source| LogError::Header {
-        file: path.to_owned(),
-        source,
-    })?;
+) -> Result<Result<SegmentHeader, SegmentError>, LogError> {
+    let header = match SegmentHeader::decode(bytes) {
+        Ok(header) => header,
+        // Not ours to judge; but version 0 never was.
+        Err(source @ SegmentError::Version(1..)) => {
+            let file = path.to_owned();
+            return Err(LogError::Header { file, source });
+        }
+        Err(error) => return Ok(Err(error)),
+    };
     let foreign = |what| {
         Err(LogError::Foreign {
             file: path.to_owned(),
@@ -174,26 +266,74 @@ fn check_header(
     if header.machine != ids.machine {
         return foreign(format!("it belongs to the machine {}", header.machine));
     }
-    let before = header.before;
-    if before.index.next() != first {
-        let begins = before.index.next();
+    let begins = header.before.index.next();
+    if begins != first {
         return foreign(format!("it begins at entry {begins}, not as it is named"));
     }
-    if before.index != tip.index {
-        return Err(LogError::Missing {
-            file: path.to_owned(),
-            expected: tip.index,
-            found: before.index,
-        });
+    Ok(Ok(header))
+}
+
+/// Checks that the segment continues the log. A flaw is what a lost write may have left.
+fn check_header(
+    path: &Path,
+    header: Result<SegmentHeader, SegmentError>,
+    first: Index,
+    found: &Found,
+) -> Result<Option<Flaw>, LogError> {
+    let tip = found.recovered.tip;
+    let file = path.to_owned();
+    let (why, damage) = match header {
+        Err(source) => {
+            let why = TornBy::Header(source.clone());
+            (why, LogError::Header { file, source })
+        }
+        Ok(header) if header.before == tip => return Ok(None),
+        // Not a later place in the same log, but the same place in another.
+        Ok(header) if header.before.index == tip.index => {
+            let source = EntryError::Chain(first);
+            return Err(LogError::Damaged {
+                file,
+                at: 0,
+                source,
+            });
+        }
+        Ok(header) => {
+            let found = header.before.index;
+            let expected = tip.index;
+            let missing = LogError::Missing {
+                file,
+                expected,
+                found,
+            };
+            if found < expected {
+                return Err(missing);
+            }
+            (TornBy::Missing { found }, missing)
+        }
+    };
+    // What a log begins with is on disk before anything follows it.
+    if found.segments.is_empty() {
+        return Err(damage);
     }
-    if before != tip {
-        return Err(LogError::Damaged {
-            file: path.to_owned(),
-            at: 0,
-            source: EntryError::Chain(first),
-        });
+    Ok(Some(Flaw::new(path, 0, why, damage)))
+}
+
+impl Flaw {
+    fn new(path: &Path, at: u64, why: TornBy, damage: LogError) -> Self {
+        Self {
+            torn: Torn {
+                file: path.to_owned(),
+                at,
+                why,
+                bytes: 0,
+                entries: 0,
+            },
+            damage,
+            stranded: Stranded::default(),
+            pieces: Vec::new(),
+            is_gap: false,
+        }
     }
-    Ok(())
 }
 
 /// Reads the entries of a segment onto what was found before it.
@@ -211,22 +351,24 @@ fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogE
         recovered.tip = entry.tip();
     });
     recovered.commit = recovered.commit.max(scan.commit);
-    match scan.end {
-        ScanEnd::Clean => {}
-        ScanEnd::Torn(why) => {
-            recovered.torn = Some(Torn {
-                file: path.to_owned(),
-                at: segment.end,
-                why,
-            });
-        }
-        ScanEnd::Damaged(source) => {
-            return Err(LogError::Damaged {
-                file: path.to_owned(),
-                at: segment.end,
-                source,
-            });
-        }
+    let damage = |source| LogError::Damaged {
+        file: path.to_owned(),
+        at: segment.end,
+        source,
+    };
+    let (why, stranded) = match scan.end {
+        ScanEnd::Clean => (None, Stranded::default()),
+        ScanEnd::Torn(why) => (Some(why), Stranded::default()),
+        ScanEnd::Gap(why, stranded) => (Some(why), stranded),
+        ScanEnd::Damaged(why) => return Err(damage(why)),
+    };
+    if let Some(why) = why {
+        let mut flaw = Flaw::new(path, segment.end, TornBy::Entry(why), damage(why));
+        flaw.is_gap = stranded.entries > 0;
+        flaw.stranded = stranded;
+        let end = segment_file::HEADER_BYTES + used(bytes);
+        flaw.pieces.push(Piece::new(path, segment.end, end));
+        found.flaw = Some(flaw);
     }
     found.segments.push(segment);
     Ok(())

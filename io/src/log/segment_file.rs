@@ -6,6 +6,7 @@ use std::sync::Arc;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
+use super::error::SYNCING;
 use super::{LogError, SegmentIds};
 use crate::data_dir::SEGMENT_SUFFIX;
 use crate::storage::{Storage, StorageFile};
@@ -51,7 +52,7 @@ impl<S: Storage> OpenSegment<S> {
     pub(crate) fn sync(&self) -> Result<(), LogError> {
         self.file
             .sync_data()
-            .map_err(LogError::io("syncing", &self.path))
+            .map_err(LogError::io(SYNCING, &self.path))
     }
 
     /// Removes everything from byte `end` on, durably: what stands there afterwards is zeros, up to

@@ -13,6 +13,7 @@ use crate::log_thread::{LogDone, LogThread};
 
 const CONFIG: LogConfig = LogConfig {
     segment_bytes: SEGMENT_BYTES_MIN,
+    may_have_lost_writes: false,
 };
 
 fn open(dir: &Path) -> SegmentLog {
@@ -240,7 +241,8 @@ fn a_cut_that_is_interrupted_leaves_a_whole_log() {
         // if the process had died there.
         let gone = log.segments[stop_at].clone();
         fs::remove_file(&gone.path).unwrap();
-        cut::remove_beyond(&mut log, 0).unwrap_err();
+        let beyond = log.segments.drain(1..).map(|segment| segment.path);
+        cut::remove_from_last(&log.storage, &log.paths.log, beyond).unwrap_err();
         drop(log);
         let log = open(root.path());
         assert_eq!(log.tip(), gone.before);

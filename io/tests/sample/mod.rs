@@ -16,6 +16,7 @@ use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
 /// The shortest segments, so that logs roll soon.
 pub(crate) const CONFIG: LogConfig = LogConfig {
     segment_bytes: 4096,
+    may_have_lost_writes: false,
 };
 
 /// A directory for one test, in memory if the system has such a place: these tests sync thousands of
@@ -36,6 +37,15 @@ pub(crate) fn try_open(dir: &Path) -> Result<(SegmentLog, Recovered), LogError> 
     SegmentLog::open(dir, ids(), CONFIG)
 }
 
+/// Opens it after a power loss.
+pub(crate) fn try_open_after_loss(dir: &Path) -> Result<(SegmentLog, Recovered), LogError> {
+    let config = LogConfig {
+        may_have_lost_writes: true,
+        ..CONFIG
+    };
+    SegmentLog::open(dir, ids(), config)
+}
+
 pub(crate) fn open(dir: &Path) -> (SegmentLog, Recovered) {
     try_open(dir).unwrap()
 }
@@ -43,11 +53,22 @@ pub(crate) fn open(dir: &Path) -> (SegmentLog, Recovered) {
 /// `count` entries after `tip` in `view`, with `bytes` bytes of payload each; a ViewStart first if
 /// the view is new.
 pub(crate) fn batch(tip: LogTip, view: u64, count: usize, bytes: usize) -> Batch {
+    batch_knowing(tip.index, tip, view, count, bytes)
+}
+
+/// The same by a primary that knows the entries up to `commit` to be committed.
+pub(crate) fn batch_knowing(
+    commit: Index,
+    tip: LogTip,
+    view: u64,
+    count: usize,
+    bytes: usize,
+) -> Batch {
     let stamp = BatchStamp {
         view: ViewNumber(view),
         time: WallTime(tip.time.0 + 1),
         seed: 42,
-        commit: tip.index,
+        commit,
     };
     let mut builder = BatchBuilder::new(tip, stamp);
     for number in 0..count {

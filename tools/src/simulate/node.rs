@@ -144,6 +144,7 @@ impl<M: Subject> Node<M> {
             meta.cluster = Some(cluster);
             dir.store(meta).map_err(disk)?;
         }
+        let boot = BootId(u128::from(machine.boot) << 64 | stage.host as u128);
         let ids = SegmentIds {
             cluster,
             store: dir.meta().store,
@@ -151,13 +152,13 @@ impl<M: Subject> Node<M> {
         };
         let config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
+            may_have_lost_writes: dir.may_have_lost_writes(boot),
         };
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
             LogError::Io { .. } | LogError::Failed => disk(error),
             _ => Death::Unfit(error.to_string()),
         })?;
-        let boot = BootId(u128::from(machine.boot) << 64 | stage.host as u128);
         let nonce = stage.random.next_u64();
         let identity = dir.begin_life(boot, nonce).map_err(disk)?;
         let whole = read_all(&log).map_err(disk)?;

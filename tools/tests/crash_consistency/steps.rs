@@ -6,7 +6,7 @@ use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, Log
 use standin_core::identity::{BootId, ClusterId, Identity, Incarnation, Life, StoreId};
 use standin_core::time::WallTime;
 use standin_core::view::{Reason, ViewNumber, ViewRecord};
-use standin_io::log::SyncRequest;
+use standin_io::log::{SegmentLog, SyncRequest};
 use standin_io::storage::Storage as _;
 use standin_tools::simulate::disk::SimDisk;
 
@@ -15,11 +15,21 @@ use crate::world::{End, Process, REPLICA, World, name};
 
 impl World {
     pub(crate) fn work(&mut self, mut process: Process, steps: u64) -> Result<(), End> {
+        let result = self.work_off(&mut process, steps);
+        if let Err(End::DiskFailed(_)) = &result {
+            let noted = process.dir.note_disk_failure();
+            self.note(format!("noted: {noted:?}"));
+            self.is_unnoted |= noted.is_err();
+        }
+        result
+    }
+
+    fn work_off(&mut self, process: &mut Process, steps: u64) -> Result<(), End> {
         for _ in 0..steps {
             if self.faults.errors && self.below(40) == 0 {
                 self.break_disk();
             }
-            self.step(&mut process)?;
+            self.step(process)?;
             // Whoever prepares a segment goes on without it.
             if self.disk.is_stopped() {
                 return Err(End::Failed("died".to_owned()));
@@ -93,7 +103,8 @@ impl World {
             1..=4 => (3, 700),
             _ => (self.below(3) + 1, 20),
         };
-        let batch = self.batch(process.log.tip(), entries, bytes);
+        let commit = self.commit(&process.log);
+        let batch = self.batch(process.log.tip(), commit, entries, bytes);
         self.log.append(&batch);
         process.log.append(&batch)?;
         if let Some(request) = process.log.sync_upkeep() {
@@ -105,14 +116,22 @@ impl World {
         Ok(())
     }
 
-    fn batch(&mut self, tip: LogTip, entries: u64, bytes_max: u64) -> Batch {
+    /// What a lone primary knows to be committed: what is synced.
+    fn commit(&self, log: &SegmentLog<SimDisk>) -> Index {
+        if self.calls_nothing_committed {
+            return Index::ZERO;
+        }
+        log.durable()
+    }
+
+    fn batch(&mut self, tip: LogTip, commit: Index, entries: u64, bytes_max: u64) -> Batch {
         self.batches += 1;
         let is_new_view = tip.index == Index::ZERO || self.below(8) == 0;
         let stamp = BatchStamp {
             view: ViewNumber(tip.view.0 + u64::from(is_new_view)),
             time: WallTime(tip.time.0 + 1),
             seed: self.batches,
-            commit: tip.index,
+            commit,
         };
         let mut builder = BatchBuilder::new(tip, stamp);
         for number in 0..entries {

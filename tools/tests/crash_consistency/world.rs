@@ -21,9 +21,7 @@ pub(crate) const REPLICA: &str = "/replica";
 const VIEW_SERVICE: &str = "/service";
 const STORE: StoreId = StoreId(9);
 /// The shortest segments, so that the log rolls soon.
-const CONFIG: LogConfig = LogConfig {
-    segment_bytes: 4096,
-};
+const SEGMENT_BYTES: u64 = 4096;
 
 /// Which faults a world has besides the death of the process.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +39,8 @@ pub(crate) struct Marks {
     pub(crate) starts_cut_short: u64,
     pub(crate) entries_lost: u64,
     pub(crate) torn: u64,
+    /// The end that was torn had whole entries in it.
+    pub(crate) gaps: u64,
     pub(crate) cuts: u64,
     pub(crate) cuts_cut_short: u64,
     pub(crate) segments_max: usize,
@@ -51,22 +51,25 @@ pub(crate) struct Marks {
 /// Why a life ended early.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// What was asked of the disk failed.
+    /// What was asked of the disk failed, and took nothing away.
     Failed(String),
+    /// The disk failed, and what was not synced may be gone.
+    DiskFailed(String),
     /// Recovery refuses the log.
     Halted(LogError),
 }
 
 impl From<std::io::Error> for End {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self::DiskFailed(error.to_string())
     }
 }
 
 impl From<LogError> for End {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Io { .. } | LogError::Failed => Self::Failed(error.to_string()),
+            error if error.may_have_lost_writes() => Self::DiskFailed(error.to_string()),
+            LogError::Io { .. } => Self::Failed(error.to_string()),
             other => Self::Halted(other),
         }
     }
@@ -113,6 +116,10 @@ pub(crate) struct World {
     /// Since the last start that succeeded power was lost, or a sync failed: of what was not synced
     /// anything may be missing.
     pub(crate) has_lost_writes: bool,
+    /// The disk failed since, and that could not be noted.
+    pub(crate) is_unnoted: bool,
+    /// The primary is one that says of no entry that it is committed: nothing tells what was synced.
+    pub(crate) calls_nothing_committed: bool,
     pub(crate) marks: Marks,
     pub(crate) trace: String,
 }
@@ -132,6 +139,8 @@ impl World {
             boot: 1,
             batches: 0,
             has_lost_writes: false,
+            is_unnoted: false,
+            calls_nothing_committed: false,
             marks: Marks::default(),
             trace: String::new(),
         }
@@ -164,7 +173,7 @@ impl World {
     pub(crate) fn live(&mut self, steps: u64) -> bool {
         match self.start().and_then(|process| self.work(process, steps)) {
             Ok(()) => self.note("killed"),
-            Err(End::Failed(why)) => self.note(format!("failed: {why}")),
+            Err(End::Failed(why) | End::DiskFailed(why)) => self.note(format!("failed: {why}")),
             Err(End::Halted(error)) => {
                 self.check_halt(&error);
                 self.note(format!("halted: {error}"));
@@ -229,19 +238,28 @@ impl World {
         self.adopted
             .found("the adopted view", dir.meta().adopted.view.0);
         self.starts.found("the count of starts", dir.meta().starts);
-        let (log, recovered) = self.open_log()?;
+        let boot = BootId(u128::from(self.boot));
+        let opened = self.open_log(dir.may_have_lost_writes(boot));
+        if let Err(error) = &opened
+            && error.may_have_lost_writes()
+        {
+            self.is_unnoted |= dir.note_disk_failure().is_err();
+        }
+        let (log, recovered) = opened?;
         self.note(format!("found {:?}", recovered.tip));
         let before = self.log.len();
         self.log.found(recovered.tip);
         assert_eq!(log.tip(), recovered.tip);
         self.check_read(&log, 0, self.log.len());
         self.starts.tried += 1;
-        dir.begin_life(BootId(u128::from(self.boot)), self.boot)?;
+        dir.begin_life(boot, self.boot)?;
         self.starts.stored = self.starts.tried;
         self.marks.starts += 1;
         self.marks.entries_lost += u64::try_from(before - self.log.len()).unwrap();
         self.marks.torn += u64::from(recovered.torn.is_some());
+        self.marks.gaps += u64::from(recovered.torn.is_some_and(|torn| torn.entries > 0));
         self.has_lost_writes = false;
+        self.is_unnoted = false;
         Ok(Process {
             dir,
             log,
@@ -253,13 +271,20 @@ impl World {
         })
     }
 
-    fn open_log(&self) -> Result<(SegmentLog<SimDisk>, Recovered), LogError> {
+    fn open_log(
+        &self,
+        may_have_lost_writes: bool,
+    ) -> Result<(SegmentLog<SimDisk>, Recovered), LogError> {
         let ids = SegmentIds {
             cluster: ClusterId(1),
             store: STORE,
             machine: machine(),
         };
-        SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids, CONFIG)
+        let config = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            may_have_lost_writes,
+        };
+        SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids, config)
     }
 
     /// Works for a while and syncs everything; then a bit of the log flips. Says how many entries are
@@ -271,29 +296,64 @@ impl World {
         }
         self.sync_now(&mut process).expect("nothing fails");
         self.disk.kill();
+        self.flip_a_bit();
+        self.lost_of(self.log.len(), false)
+    }
+
+    /// Works for a while as a lone primary does, and loses power; then a bit of the log flips. Says how
+    /// many of the entries are missing that were called committed, or nothing if the log is refused.
+    pub(crate) fn rot_after_power_loss(mut self) -> Option<usize> {
+        let mut process = self.start().expect("nothing fails");
+        for _ in 0..30 {
+            self.append(&mut process).expect("nothing fails");
+            if self.below(4) == 0 {
+                self.sync_now(&mut process).expect("nothing fails");
+            }
+        }
+        // The last that was synced is called committed by what comes behind it.
+        self.sync_now(&mut process).expect("nothing fails");
+        let committed = self.log.synced;
+        self.append(&mut process).expect("nothing fails");
+        self.sync_now(&mut process).expect("nothing fails");
+        for _ in 0..self.below(5) {
+            self.append(&mut process).expect("nothing fails");
+        }
+        let mut random = self.stream();
+        self.lose_power(&mut random);
+        self.flip_a_bit();
+        self.lost_of(committed, true)
+    }
+
+    fn flip_a_bit(&mut self) {
         let dir = Path::new(REPLICA).join("log");
         let names = self.disk.list(&dir).unwrap();
         let path = dir.join(&names[self.place_below(names.len())]);
         let bytes = self.disk.read(&path, u64::MAX).unwrap();
         let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-        let bit = self.place_below(used * 8);
-        assert!(self.disk.flip_bit(&path, u64::try_from(bit).unwrap()));
-        match self.open_log() {
+        if used > 0 {
+            let bit = self.place_below(used * 8);
+            assert!(self.disk.flip_bit(&path, u64::try_from(bit).unwrap()));
+        }
+    }
+
+    /// How many of the first `count` entries are missing, or nothing if the log is refused.
+    fn lost_of(&mut self, count: usize, may_have_lost_writes: bool) -> Option<usize> {
+        match self.open_log(may_have_lost_writes) {
             Err(LogError::Io { source, .. }) => panic!("{source}"),
             Err(_) => None,
             Ok((log, recovered)) => {
-                let before = self.log.len();
                 self.log.synced = 0;
                 self.log.found(recovered.tip);
                 self.check_read(&log, 0, self.log.len());
-                Some(before - self.log.len())
+                Some(count.saturating_sub(self.log.len()))
             }
         }
     }
 
     /// The log is refused: there must be a reason, and nothing that was synced is lost.
     fn check_halt(&mut self, error: &LogError) {
-        assert!(self.has_lost_writes, "{error}");
+        // A lone primary's log is never refused for what was not synced, unless it cannot know.
+        assert!(self.has_lost_writes && self.is_unnoted, "{error}");
         let synced = self.log.synced;
         assert!(
             self.log.reached < self.log.len(),
