@@ -240,6 +240,60 @@ fn a_backup_that_was_dropped_for_another_token_is_joined_under_it() {
     assert_eq!(join.holders[1].token, restarted.token(Durability::Memory));
 }
 
+#[test]
+fn a_backup_that_comes_back_with_less_than_it_acknowledged_is_dropped_at_once() {
+    let mut bench = Bench::paired(Durability::Disk);
+    let before = bench.primary.tip();
+    bench.command();
+    bench.ack_all(B);
+    bench.event(Event::Closed(B));
+    bench.follow_from(ConnId(2), &identity("b", 2), before);
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(
+        drop.reason,
+        Reason::Dropped,
+        "the view service takes it for an old copy until it is joined anew"
+    );
+}
+
+#[test]
+fn a_backup_that_comes_back_with_less_than_it_was_joined_with_is_dropped_at_once() {
+    let mut bench = Bench::solo(Durability::Disk);
+    let before = bench.primary.tip();
+    bench.command();
+    bench.sync_all();
+    let b = bench.spare_in_sync("b", B);
+    bench.pass(JUST);
+    bench.ack_all(B);
+    let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+    bench.event(Event::Closed(B)); // before it has acknowledged anything in the new view
+    bench.record(&join);
+    let mut healthy = bench.primary.tip();
+    healthy.index = Index(healthy.index.0 - 1); // all but the new view's first entry
+    bench.follow_from(ConnId(2), &b, healthy);
+    bench.sync_all();
+    assert!(
+        bench.asked.swaps.is_empty(),
+        "it has all that it was joined with"
+    );
+    bench.follow_from(ConnId(3), &b, before);
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(drop.reason, Reason::Dropped);
+}
+
+#[test]
+fn a_backup_that_comes_back_with_all_that_it_acknowledged_is_not_dropped() {
+    let mut bench = Bench::paired(Durability::Disk);
+    let acked = bench.primary.tip();
+    bench.command(); // on its way to b, and lost
+    bench.event(Event::Closed(B));
+    bench.follow_from(ConnId(2), &identity("b", 2), acked);
+    bench.sync_all();
+    assert!(bench.asked.swaps.is_empty());
+}
+
 /// `b` and `c` were sent everything, and one entry is on its way to each; `acks` acknowledge it.
 /// Whose Join is asked first.
 fn joined_first(acks: &[ConnId]) -> Option<String> {
