@@ -154,6 +154,24 @@ impl Primary {
             .map_or(Index::ZERO, |follower| follower.acked)
     }
 
+    /// What the spare whose Join is under way has acknowledged, though its stream may be gone.
+    fn acked_by_spare(&self) -> Index {
+        match &self.gate {
+            Gate::Joining(joining) => (joining.barrier)
+                .max(self.gate_acked())
+                .max(self.gate_acked_before),
+            Gate::Solo | Gate::Paired { .. } => Index::ZERO,
+        }
+    }
+
+    /// The backup follows with a log that ends at `last`. If that is less than it has acknowledged,
+    /// its store is an old copy, which nobody may trust before it was joined anew.
+    pub(crate) fn notice_loss(&mut self, acked_before: Index, last: Index, now: Instant) {
+        if last < acked_before.max(self.gate_joined_with) && self.swap.is_none() {
+            self.drop_backup(now);
+        }
+    }
+
     /// If `identity` is the backup that answers wait for: since when it has been silent, and what it
     /// has acknowledged. A new stream of it goes on from there.
     pub(crate) fn gate_silence(
@@ -381,6 +399,7 @@ impl Primary {
         self.swap = None;
         self.joins_in_vain = 0;
         self.gate_alone_since = now.boot;
+        self.gate_joined_with = self.acked_by_spare();
         self.gate_acked_before = Index::ZERO;
         self.gate = match record
             .holders

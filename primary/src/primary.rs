@@ -217,6 +217,8 @@ pub struct Primary {
     pub(crate) gate_alone_since: Instant,
     /// What that backup had acknowledged on its last stream.
     pub(crate) gate_acked_before: Index,
+    /// What that backup had acknowledged when the record came to name it.
+    pub(crate) gate_joined_with: Index,
     /// Joins given up before they were asked, since the last view began.
     pub(crate) joins_in_vain: u32,
     /// When the next event was wanted at the latest: one that comes much later finds that this
@@ -277,6 +279,7 @@ impl Primary {
             excluded: BTreeSet::new(),
             gate_alone_since: now.boot,
             gate_acked_before: Index::ZERO,
+            gate_joined_with: Index::ZERO,
             joins_in_vain: 0,
             expected_at: None,
             tip: config.tip,

@@ -64,6 +64,7 @@ impl Primary {
         let mut follower = Follower::new(conn, follow, nonce, common, now);
         if let Some((since, acked_before)) = silence {
             follower.inherit(since, acked_before);
+            self.notice_loss(acked_before, follow.last.index, now);
         }
         let resume_point = follower.resume_point(self.tip);
         self.followers.insert(conn, follower);

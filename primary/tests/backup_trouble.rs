@@ -4,10 +4,10 @@ mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::identity::{Durability, StoreId};
+use standin_core::identity::{BootId, Durability, Identity, StoreId};
 use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
-use standin_core::view::{Reason, ViewNumber};
+use standin_core::view::{Reason, ViewNumber, ViewRecord};
 use standin_primary::{EXCLUDED_STORES_MAX, Event, Query, READS_BYTES_MAX, Waiter};
 use support::{Bench, TERM, identity};
 
@@ -185,4 +185,149 @@ fn reads_that_wait_are_bounded_by_their_bytes_too() {
     bench.ack_all(B);
     assert_eq!(bench.asked.answers.len(), 4);
     assert!(bench.primary.has_room());
+}
+
+/// The backup comes back as `identity` on connection 2, and no time passes: the Drop that is asked.
+fn drop_asked_at_once(bench: &mut Bench, identity: &Identity) -> Option<ViewRecord> {
+    bench.event(Event::Closed(B));
+    bench.follow(ConnId(2), identity);
+    bench.sync_all();
+    let (_, proposed) = bench.asked.swaps.pop()?;
+    assert_eq!(proposed.reason, Reason::Dropped);
+    Some(proposed)
+}
+
+#[test]
+fn a_backup_that_comes_back_under_another_token_is_dropped_at_once() {
+    let before = identity("b", 1).life;
+    let killed = identity("b", 2);
+    let mut stopped = killed.clone();
+    stopped.clean_lives.push(before);
+    for restarted in [killed, stopped] {
+        let mut bench = Bench::paired(Durability::Memory);
+        let drop = drop_asked_at_once(&mut bench, &restarted);
+        assert!(
+            drop.is_some(),
+            "nothing will be acknowledged under the old token again: {restarted:?}"
+        );
+    }
+    let mut rebooted = identity("b", 2);
+    rebooted.life.boot = BootId(8);
+    let mut bench = Bench::paired(Durability::Os);
+    assert!(drop_asked_at_once(&mut bench, &rebooted).is_some());
+}
+
+#[test]
+fn a_backup_that_comes_back_under_its_token_is_not_dropped() {
+    let restarted = identity("b", 2); // in the same boot
+    let mut bench = Bench::paired(Durability::Os);
+    assert_eq!(drop_asked_at_once(&mut bench, &restarted), None);
+}
+
+#[test]
+fn a_backup_that_was_dropped_for_another_token_is_joined_under_it() {
+    let restarted = identity("b", 2);
+    let mut bench = Bench::paired(Durability::Memory);
+    let drop = drop_asked_at_once(&mut bench, &restarted).expect("a Drop is asked");
+    bench.record(&drop);
+    bench.sync_all();
+    bench.follow(ConnId(3), &restarted);
+    bench.ack_all(ConnId(3));
+    bench.pass(JUST);
+    bench.ack_all(ConnId(3));
+    let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+    assert_eq!(join.reason, Reason::Joined);
+    assert_eq!(join.holders[1].token, restarted.token(Durability::Memory));
+}
+
+#[test]
+fn a_backup_that_comes_back_with_less_than_it_acknowledged_is_dropped_at_once() {
+    let mut bench = Bench::paired(Durability::Disk);
+    let before = bench.primary.tip();
+    bench.command();
+    bench.ack_all(B);
+    bench.event(Event::Closed(B));
+    bench.follow_from(ConnId(2), &identity("b", 2), before);
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(
+        drop.reason,
+        Reason::Dropped,
+        "the view service takes it for an old copy until it is joined anew"
+    );
+}
+
+#[test]
+fn a_backup_that_comes_back_with_less_than_it_was_joined_with_is_dropped_at_once() {
+    let mut bench = Bench::solo(Durability::Disk);
+    let before = bench.primary.tip();
+    bench.command();
+    bench.sync_all();
+    let b = bench.spare_in_sync("b", B);
+    bench.pass(JUST);
+    bench.ack_all(B);
+    let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+    bench.event(Event::Closed(B)); // before it has acknowledged anything in the new view
+    bench.record(&join);
+    let mut healthy = bench.primary.tip();
+    healthy.index = Index(healthy.index.0 - 1); // all but the new view's first entry
+    bench.follow_from(ConnId(2), &b, healthy);
+    bench.sync_all();
+    assert!(
+        bench.asked.swaps.is_empty(),
+        "it has all that it was joined with"
+    );
+    bench.follow_from(ConnId(3), &b, before);
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(drop.reason, Reason::Dropped);
+}
+
+#[test]
+fn a_backup_that_comes_back_with_all_that_it_acknowledged_is_not_dropped() {
+    let mut bench = Bench::paired(Durability::Disk);
+    let acked = bench.primary.tip();
+    bench.command(); // on its way to b, and lost
+    bench.event(Event::Closed(B));
+    bench.follow_from(ConnId(2), &identity("b", 2), acked);
+    bench.sync_all();
+    assert!(bench.asked.swaps.is_empty());
+}
+
+/// `b` and `c` were sent everything, and one entry is on its way to each; `acks` acknowledge it.
+/// Whose Join is asked first.
+fn joined_first(acks: &[ConnId]) -> Option<String> {
+    let mut bench = Bench::candidate(Durability::Os);
+    bench.activate();
+    bench.hold_lease(Duration::from_secs(3600));
+    bench.spare_in_sync("b", B);
+    bench.spare_in_sync("c", ConnId(2));
+    let index = bench.command();
+    for conn in acks {
+        bench.ack(*conn, index, 0);
+    }
+    bench.sync_all(); // now it serves
+    bench.pass(JUST);
+    for conn in acks {
+        bench.ack_all(*conn);
+    }
+    let (_, join) = bench.asked.swaps.pop()?;
+    assert_eq!(join.reason, Reason::Joined);
+    join.backup.map(|member| member.name.to_string())
+}
+
+#[test]
+fn of_two_spares_the_one_that_has_acknowledged_more_is_joined() {
+    let c = ConnId(2);
+    assert_eq!(
+        joined_first(&[c]).as_deref(),
+        Some("c"),
+        "b's disk hangs: it takes all that is sent, and will not acknowledge it"
+    );
+    assert_eq!(joined_first(&[B]).as_deref(), Some("b"));
+}
+
+#[test]
+fn of_two_spares_that_have_acknowledged_the_same_the_first_by_name_is_joined() {
+    assert_eq!(joined_first(&[B, ConnId(2)]).as_deref(), Some("b"));
 }

@@ -4,7 +4,7 @@ mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index};
-use standin_core::identity::Durability;
+use standin_core::identity::{BootId, Durability, Identity};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber};
 use standin_primary::{Event, Payload};
@@ -244,6 +244,66 @@ fn only_the_token_in_the_record_counts_as_the_backup() {
         bench.is_committed(index),
         "at os what was acknowledged outlives the process"
     );
+}
+
+/// A later life of `b`, in the machine's boot `boot`, after one that stopped cleanly.
+fn after_a_clean_stop(boot: u64) -> Identity {
+    let before = support::identity("b", 1).life;
+    let mut identity = support::identity("b", 2);
+    identity.life.boot = BootId(boot.into());
+    identity.clean_lives.push(before);
+    identity
+}
+
+/// The backup comes back as `identity`: whether what it acknowledges is committed.
+fn counts_as_the_backup(durability: Durability, identity: &Identity) -> bool {
+    let mut bench = Bench::paired(durability);
+    bench.event(Event::Closed(B));
+    bench.follow(ConnId(2), identity);
+    bench.ack_all(ConnId(2));
+    let index = bench.command();
+    bench.sync_all();
+    bench.ack_all(ConnId(2));
+    bench.is_committed(index)
+}
+
+#[test]
+fn at_memory_what_a_later_life_acknowledges_after_a_clean_stop_commits_nothing() {
+    assert!(
+        !counts_as_the_backup(Durability::Memory, &after_a_clean_stop(7)),
+        "the token in the record is the first life's, and outlives a crash of the second"
+    );
+}
+
+#[test]
+fn at_os_what_is_acknowledged_in_a_new_boot_after_a_clean_stop_commits_nothing() {
+    assert!(
+        !counts_as_the_backup(Durability::Os, &after_a_clean_stop(8)),
+        "the token in the record is the first boot's, and outlives a power loss in the second"
+    );
+}
+
+#[test]
+fn at_memory_the_very_life_in_the_record_counts_on_another_connection() {
+    let same_life = support::identity("b", 1);
+    assert!(counts_as_the_backup(Durability::Memory, &same_life));
+}
+
+#[test]
+fn at_os_a_later_life_in_the_same_boot_counts_as_the_backup() {
+    let same_boot = after_a_clean_stop(7);
+    assert!(counts_as_the_backup(Durability::Os, &same_boot));
+}
+
+#[test]
+fn at_disk_any_life_of_the_store_counts_as_the_backup() {
+    for boot in [7, 8] {
+        let killed = Identity {
+            clean_lives: Vec::new(),
+            ..after_a_clean_stop(boot)
+        };
+        assert!(counts_as_the_backup(Durability::Disk, &killed), "{boot}");
+    }
 }
 
 #[test]

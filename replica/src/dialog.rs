@@ -19,6 +19,8 @@ pub(crate) struct Dialog {
     number: u64,
     /// Reports and swaps without an answer, with the time they were sent.
     unanswered: VecDeque<(u64, Instant)>,
+    /// When it was last heard of.
+    heard_at: Instant,
     report_at: Instant,
     /// For when a report was last wanted because of somebody's word.
     hurried_at: Option<Instant>,
@@ -35,6 +37,7 @@ impl Dialog {
             is_up: false,
             number: 0,
             unanswered: VecDeque::new(),
+            heard_at: Instant::ZERO,
             report_at: Instant::ZERO,
             hurried_at: None,
             swap: None,
@@ -46,6 +49,7 @@ impl Dialog {
 
     pub(crate) fn up(&mut self, now: Instant) {
         self.is_up = true;
+        self.heard_at = now;
         self.report_at = now;
     }
 
@@ -104,7 +108,8 @@ impl Dialog {
     }
 
     /// An answer came; all before it were answered too, for they are answered in order.
-    pub(crate) fn answered(&mut self, number: u64) {
+    pub(crate) fn answered(&mut self, number: u64, now: Instant) {
+        self.heard_at = now;
         self.unanswered.retain(|(sent, _)| *sent > number);
     }
 
@@ -114,8 +119,8 @@ impl Dialog {
     }
 
     /// A swap was answered; whether it was an Activate.
-    pub(crate) fn swap_answered(&mut self, number: u64) -> bool {
-        self.answered(number);
+    pub(crate) fn swap_answered(&mut self, number: u64, now: Instant) -> bool {
+        self.answered(number, now);
         match self.swap {
             Some((sent, is_activate)) if sent == number => {
                 self.swap = None;
@@ -131,11 +136,11 @@ impl Dialog {
         self.unanswered.front().map(|(_, sent)| sent.plus(term / 2))
     }
 
-    /// Whether the view service has left something unanswered for a while, though not so long yet that
-    /// another connection is tried. Reports leave every fifth of a term.
+    /// Whether the view service has been silent for a while, though not so long yet that another
+    /// connection is tried. What counts is when it was heard, not how old a report is that has no
+    /// answer: one that answers late, but steadily, is heard every fifth of a term.
     pub(crate) fn is_unanswered(&self, now: Instant, term: Duration) -> bool {
-        let oldest = self.unanswered.front();
-        oldest.is_some_and(|(_, sent)| now >= sent.plus(term / 4))
+        !self.unanswered.is_empty() && now >= self.heard_at.plus(term / 4)
     }
 
     pub(crate) fn deadline(&self, term: Duration) -> Option<Instant> {

@@ -139,9 +139,9 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn swap(&mut self, now: Now, expected: ViewRecord, proposed: ViewRecord) {
         // A primary that can speak but not hear takes its backup for silent. If it were to drop it, it
-        // would be the one holder, and nobody could take over from it.
-        let is_deaf =
-            proposed.reason == Reason::Dropped && self.dialog.is_unanswered(now.boot, self.term());
+        // would be the one holder, and nobody could take over from it. A candidate likewise.
+        let is_alone = matches!(proposed.reason, Reason::Dropped | Reason::Activated);
+        let is_deaf = is_alone && self.dialog.is_unanswered(now.boot, self.term());
         if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }

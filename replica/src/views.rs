@@ -48,7 +48,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
-        self.dialog.answered(reply.number);
+        self.dialog.answered(reply.number, now.boot);
         self.dialog.wall = reply.wall;
         self.dialog.peers.clone_from(&reply.peers);
         let Some(record) = &reply.record else { return };
@@ -63,7 +63,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
         let is_newest = self.dialog.is_newest_swap(reply.number);
-        let is_activate = self.dialog.swap_answered(reply.number);
+        let is_activate = self.dialog.swap_answered(reply.number, now.boot);
         self.dialog.wall = reply.wall;
         let Some(record) = &reply.record else { return };
         if is_activate && reply.accepted {

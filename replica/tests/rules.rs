@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::collections::VecDeque;
+
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Durability};
@@ -9,7 +11,7 @@ use standin_core::message::{
     Consistency, Entries, Follow, HigherView, QueryRequest, ReplyStatus, Resume, RoleName, Seen,
 };
 use standin_core::time::Duration;
-use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
+use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{Action, Config, Event, Recovered, Replica, Request, RequestBody};
 
 use support::*;
@@ -243,6 +245,103 @@ fn an_active_primary_does_not_begin_its_view_again_for_an_older_record_of_it() {
     ));
     assert_eq!(bench.replica.role_name(), RoleName::Primary);
     assert_eq!(bench.replica.standing().last.index, last);
+}
+
+/// The primary of a pair whose backup `b` never says a word.
+fn with_a_silent_backup() -> Bench {
+    let mut bench = Bench::primary();
+    let (a, b) = (identity("a", 1), identity("b", 1));
+    let own = Holder {
+        name: a.name.clone(),
+        token: a.token(Durability::Os),
+    };
+    let record = bench.replica.record().expect("a record").clone();
+    let record = record.join(own, (&b, b.token(Durability::Os)));
+    bench.tell(&record);
+    bench.adopted(2);
+    bench.sync();
+    bench.reports = bench.last_report().number;
+    bench.tell(&record);
+    bench.actions.clear();
+    bench
+}
+
+/// Time passes, a fiftieth of a term at a time. The view service answers each report so many steps
+/// later; `None`: never. How many Drops were asked.
+fn drops_asked(bench: &mut Bench, steps: usize, answered_after: Option<usize>) -> usize {
+    let record = bench.replica.record().expect("a record").clone();
+    let mut drops = 0;
+    let mut on_their_way = VecDeque::new();
+    for step in 0..steps {
+        bench.now.boot = bench.now.boot.plus(STEP);
+        bench.event(Event::Deadline);
+        bench.sync();
+        for action in std::mem::take(&mut bench.actions) {
+            match action {
+                Action::Report(report) => on_their_way.push_back((step, report.number)),
+                Action::Swap(swap) if swap.proposed.reason == Reason::Dropped => drops += 1,
+                _ => {}
+            }
+        }
+        let is_due = |sent: usize| answered_after.is_some_and(|later| step >= sent + later);
+        while let Some((_, number)) = on_their_way.pop_front_if(|(sent, _)| is_due(*sent)) {
+            bench.reports = number;
+            bench.tell(&record);
+        }
+    }
+    drops
+}
+
+const STEP: Duration = Duration::from_millis(20);
+
+#[test]
+fn a_primary_that_hears_nothing_from_the_view_service_drops_nobody() {
+    for heard in 0..=10 {
+        let mut bench = with_a_silent_backup();
+        assert_eq!(drops_asked(&mut bench, heard, Some(0)), 0);
+        assert_eq!(
+            drops_asked(&mut bench, 50 - heard, None),
+            0,
+            "b is silent to it, and so is everybody since step {heard}"
+        );
+    }
+}
+
+#[test]
+fn a_primary_that_hears_the_view_service_again_drops_its_silent_backup() {
+    let mut bench = with_a_silent_backup();
+    assert_eq!(drops_asked(&mut bench, 8, Some(0)), 0);
+    assert_eq!(drops_asked(&mut bench, 20, None), 0);
+    assert!(drops_asked(&mut bench, 20, Some(0)) > 0);
+}
+
+#[test]
+fn a_view_service_that_answers_late_does_not_keep_a_silent_backup_from_being_dropped() {
+    for answered_after in [1, 10, 15, 20, 22, 24] {
+        let mut bench = with_a_silent_backup();
+        let drops = drops_asked(&mut bench, 50, Some(answered_after));
+        assert!(drops > 0, "answered after {answered_after} steps");
+    }
+}
+
+#[test]
+fn a_candidate_that_hears_nothing_from_the_view_service_does_not_activate_its_view() {
+    let me = identity("a", 1);
+    let mut bench = Bench::fresh("a");
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &me, 1000));
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(10));
+    bench.event(Event::Deadline); // a report that is never answered
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(300));
+    bench.adopted(1); // after a long time on the disk
+    assert!(
+        bench.swaps().is_empty(),
+        "it would be the one holder, and know nothing of it"
+    );
+    bench.reports = bench.last_report().number;
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &me, 1000));
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(300));
+    bench.event(Event::Deadline);
+    assert_eq!(bench.swaps().len(), 1);
 }
 
 #[test]

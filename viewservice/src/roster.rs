@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::identity::{Identity, ReplicaName, StoreId};
+use standin_core::identity::{Identity, Incarnation, ReplicaName, StoreId};
 use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Holder, ViewId};
+use standin_core::view::{ViewId, ViewRecord};
 
 /// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
 pub const TROUBLE_BYTES_MAX: usize = 1024;
@@ -33,10 +33,16 @@ pub(crate) struct Replica {
     conn_newest: ConnId,
     /// What its store was seen to have.
     had: Had,
-    /// Its store came back with less than it was seen to have, as an old copy of a disk does. It does
-    /// not get better by adopting the newest view or by following for a while: only the primary that
-    /// makes it its backup anew can say that it has everything again ([`Roster::vouch`]).
-    is_old_copy: bool,
+    /// What its newest life was seen to have.
+    ///
+    /// Within a life only this is compared: a report that left before the primary made it its backup
+    /// may come after that, and shows no new loss.
+    had_in_life: Had,
+    /// The life in which its store came back with less than it was seen to have, as an old copy of a
+    /// disk does. It does not get better by adopting the newest view or by following for a while:
+    /// only the primary that makes it its backup anew can say that it has everything again
+    /// ([`Roster::vouch`]).
+    regressed_in: Option<Incarnation>,
 }
 
 /// The most that a store was seen to have, over all its lives.
@@ -86,9 +92,11 @@ fn remark(words: &str) -> String {
 impl Replica {
     fn new(report: Report, conn: ConnId, now: Instant) -> Self {
         let trouble = report.trouble.as_deref().map(remark);
+        let had = Had::of(&report.standing);
         Self {
-            had: Had::of(&report.standing),
-            is_old_copy: false,
+            had,
+            had_in_life: had,
+            regressed_in: None,
             identity: report.identity,
             address: report.address,
             standing: report.standing,
@@ -106,7 +114,7 @@ impl Replica {
 
     /// Whether its store came back with less than it was seen to have.
     pub(crate) fn is_old_copy(&self) -> bool {
-        self.is_old_copy
+        self.regressed_in.is_some()
     }
 
     /// Whether it has taken part in any view.
@@ -164,11 +172,19 @@ impl Roster {
         if let Some(before) = self.replicas.get(&replica.identity.name)
             && before.identity.store == replica.identity.store
         {
-            // Within a life nothing is lost.
-            let is_reborn = before.identity.life != replica.identity.life;
-            replica.is_old_copy =
-                before.is_old_copy || (is_reborn && before.had.is_more_than(&replica.standing));
+            let life = replica.identity.life.incarnation;
+            let is_same_life = before.identity.life.incarnation == life;
+            let had = if is_same_life {
+                before.had_in_life
+            } else {
+                before.had
+            };
+            let has_regressed = had.is_more_than(&replica.standing);
+            replica.regressed_in = has_regressed.then_some(life).or(before.regressed_in);
             replica.had = before.had.and(replica.had);
+            if is_same_life {
+                replica.had_in_life = before.had_in_life.and(replica.had_in_life);
+            }
         }
         self.replicas.insert(replica.identity.name.clone(), replica);
         assert!(
@@ -178,11 +194,21 @@ impl Roster {
         );
     }
 
-    /// The primary has made these stores its pair: they have everything again.
-    pub(crate) fn vouch(&mut self, holders: &[Holder]) {
-        for replica in self.replicas.values_mut() {
-            let is_named = |holder: &Holder| holder.token.store() == replica.identity.store;
-            replica.is_old_copy &= !holders.iter().any(is_named);
+    /// The primary has made a pair of itself and a backup: both have everything again. That is said
+    /// of the lives that the record names. One that came back as an old copy while the Join was on
+    /// its way has lost again what was vouched for.
+    pub(crate) fn vouch(&mut self, record: &ViewRecord) {
+        for member in std::iter::once(&record.primary).chain(&record.backup) {
+            let Some(replica) = self.replicas.get_mut(&member.name) else {
+                continue;
+            };
+            let store = replica.identity.store;
+            let is_holder = (record.holders.iter()).any(|holder| holder.token.store() == store);
+            let has_lost_it = (replica.regressed_in)
+                .is_some_and(|regressed_in| regressed_in.is_newer_than(member.incarnation));
+            if is_holder && !has_lost_it {
+                replica.regressed_in = None;
+            }
         }
     }
 

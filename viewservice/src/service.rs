@@ -382,7 +382,7 @@ impl ViewService {
             self.grantor.grant(now.boot, term);
         }
         if record.reason == Reason::Joined {
-            self.roster.vouch(&record.holders);
+            self.roster.vouch(record);
         }
         self.changed_at = now.boot;
         self.grantor.watch(now.boot, term);

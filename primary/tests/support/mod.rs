@@ -277,11 +277,18 @@ impl Bench {
 
     /// `identity` asks to follow in the present view, with this primary's whole log.
     pub(crate) fn follow(&mut self, conn: ConnId, identity: &Identity) {
+        self.follow_from(conn, identity, self.primary.tip());
+    }
+
+    /// `identity` asks to follow in the present view, with a log that ends at `last`.
+    pub(crate) fn follow_from(&mut self, conn: ConnId, identity: &Identity, last: LogTip) {
         let follow = Follow {
             identity: identity.clone(),
             view: self.primary.record().id(),
-            last: self.primary.tip(),
-            view_starts: self.primary.view_starts().clone(),
+            last,
+            view_starts: (self.primary.view_starts().iter().copied())
+                .filter(|(_, first)| *first <= last.index)
+                .collect(),
         };
         self.event(Event::Follow(conn, &follow));
     }

@@ -76,6 +76,9 @@ pub(crate) enum Fact<'a> {
     },
     /// Everything up to here is on a replica's platter.
     Synced { host: usize, through: Index },
+    /// A replica's disk failed, and may have forgotten what the page cache had. Whether the replica has
+    /// taken note of it.
+    DiskFailed { host: usize, is_noted: bool },
     /// A replica cut its log.
     Cut {
         host: usize,

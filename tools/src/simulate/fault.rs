@@ -340,10 +340,6 @@ impl<M: Subject> World<M> {
             _ => disk.set_capacity(Some(disk.used())),
         }
         self.hosts[host].is_disk_spoilt = true;
-        if kind == FaultKind::FailedSync && true {
-            // What the page cache forgot no power loss took, so no token tells of it.
-            self.observe(&Fact::Restored { host });
-        }
         true
     }
 

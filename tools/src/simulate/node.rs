@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use standin_core::conn::ConnId;
@@ -41,7 +42,11 @@ const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) enum Death {
     /// The disk failed, or the process was killed while it worked on it.
-    Disk(String),
+    Disk {
+        why: String,
+        /// What was written before may be gone, though nothing else has happened.
+        may_have_lost_writes: bool,
+    },
     /// It found its own disk unfit.
     Unfit(String),
     /// The view service does not want it.
@@ -53,15 +58,27 @@ pub(crate) enum Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disk(why) | Self::Unfit(why) => f.write_str(why),
+            Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Stopped => f.write_str("stopped"),
         }
     }
 }
 
-fn disk(error: impl fmt::Display) -> Death {
-    Death::Disk(error.to_string())
+/// The data directory cannot be written.
+fn dir_failed(error: io::Error) -> Death {
+    Death::Disk {
+        why: error.to_string(),
+        may_have_lost_writes: error.kind() != io::ErrorKind::StorageFull,
+    }
+}
+
+/// The log cannot be written or read.
+fn log_failed(error: LogError) -> Death {
+    Death::Disk {
+        why: error.to_string(),
+        may_have_lost_writes: error.may_have_lost_writes(),
+    }
 }
 
 /// What a replica's machine keeps while no process runs.
@@ -91,7 +108,7 @@ enum FollowUp {
 struct Syncing {
     running: Option<SyncRequest<SimDisk>>,
     /// The running one has put its bytes on the platter already, or failed to.
-    outcome: Option<Result<(), String>>,
+    outcome: Option<Result<(), LogError>>,
     waiting: Option<SyncRequest<SimDisk>>,
 }
 
@@ -99,6 +116,7 @@ struct Syncing {
 #[derive(Debug)]
 pub(crate) struct Node<M> {
     pub(crate) replica: Replica<Watched<M>>,
+    disk: SimDisk,
     dir: DataDir<SimDisk>,
     log: SegmentLog<SimDisk>,
     viewservice: usize,
@@ -136,13 +154,16 @@ impl<M: Subject> Node<M> {
             store,
         );
         let (mut dir, _) = opened.map_err(|error| match &error {
-            DataDirError::Io { .. } | DataDirError::Held { .. } => disk(error),
+            DataDirError::Io { .. } | DataDirError::Held { .. } => Death::Disk {
+                why: error.to_string(),
+                may_have_lost_writes: false,
+            },
             _ => Death::Unfit(error.to_string()),
         })?;
         if dir.meta().cluster.is_none() {
             let mut meta = dir.meta().clone();
             meta.cluster = Some(cluster);
-            dir.store(meta).map_err(disk)?;
+            dir.store(meta).map_err(dir_failed)?;
         }
         let boot = BootId(u128::from(machine.boot) << 64 | stage.host as u128);
         let ids = SegmentIds {
@@ -156,12 +177,16 @@ impl<M: Subject> Node<M> {
         };
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
-            LogError::Io { .. } | LogError::Failed => disk(error),
+            LogError::Io { .. } | LogError::Failed => {
+                let death = log_failed(error);
+                note_failure(&machine.disk, &mut dir, &death, stage);
+                death
+            }
             _ => Death::Unfit(error.to_string()),
         })?;
         let nonce = stage.random.next_u64();
-        let identity = dir.begin_life(boot, nonce).map_err(disk)?;
-        let whole = read_all(&log).map_err(disk)?;
+        let identity = dir.begin_life(boot, nonce).map_err(dir_failed)?;
+        let whole = read_all(&log).map_err(log_failed)?;
         stage.saw(&Fact::Started {
             host: stage.host,
             identity: &identity,
@@ -188,6 +213,7 @@ impl<M: Subject> Node<M> {
         let now = stage.read_clock();
         Ok(Self {
             replica: Replica::new(config, now),
+            disk: machine.disk.clone(),
             dir,
             log,
             viewservice: plan.service(),
@@ -207,6 +233,15 @@ impl<M: Subject> Node<M> {
 
     /// The loop comes round once.
     pub(crate) fn turn(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        arrivals: &mut VecDeque<(ConnId, Arrival)>,
+    ) -> Result<(), Death> {
+        self.come_round(stage, arrivals)
+            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+    }
+
+    fn come_round(
         &mut self,
         stage: &mut Stage<'_, M>,
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
@@ -250,12 +285,17 @@ impl<M: Subject> Node<M> {
 
     /// A clean stop: what was said leaves, the log is synced, and a mark says so.
     pub(crate) fn stop(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
+        self.stop_cleanly(stage)
+            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+    }
+
+    fn stop_cleanly(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
         self.is_stopping = true;
         let now = stage.read_clock();
         self.handle(stage, now, Event::Stop)?;
-        self.log.sync_now().map_err(disk)?;
+        self.log.sync_now().map_err(log_failed)?;
         stage.saw(&Fact::AllSynced { host: stage.host });
-        self.dir.note_clean_stop().map_err(disk)?;
+        self.dir.note_clean_stop().map_err(dir_failed)?;
         Err(Death::Stopped)
     }
 
@@ -417,7 +457,7 @@ impl<M: Subject> Node<M> {
             Action::Adopt(view) => {
                 let mut meta = self.dir.meta().clone();
                 meta.adopted = view;
-                self.dir.store(meta).map_err(disk)?;
+                self.dir.store(meta).map_err(dir_failed)?;
                 stage.wait_for_disk();
                 stage.saw(&Fact::Adopted { host, view });
                 self.follow_ups.push_back(FollowUp::Adopted(view));
@@ -426,7 +466,7 @@ impl<M: Subject> Node<M> {
                 stage.saw(&Fact::Quarantined { host, why: &why });
                 let mut meta = self.dir.meta().clone();
                 meta.quarantine = Some(why);
-                self.dir.store(meta).map_err(disk)?;
+                self.dir.store(meta).map_err(dir_failed)?;
                 stage.wait_for_disk();
             }
             Action::Append(batch) => {
@@ -437,13 +477,13 @@ impl<M: Subject> Node<M> {
                     batch: &batch,
                     is_primary,
                 });
-                self.log.append(&batch).map_err(disk)?;
+                self.log.append(&batch).map_err(log_failed)?;
                 self.keep_up(stage)?;
                 self.written(batch.last());
             }
             Action::Sync => self.sync(stage),
             Action::ReadLog(read, from, bytes_max) => {
-                let bytes = self.log.read(from, bytes_max).map_err(disk)?;
+                let bytes = self.log.read(from, bytes_max).map_err(log_failed)?;
                 self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
             }
             Action::Cut(after) => {
@@ -453,7 +493,7 @@ impl<M: Subject> Node<M> {
                     after,
                     standing,
                 });
-                let tip = self.log.cut(after).map_err(disk)?;
+                let tip = self.log.cut(after).map_err(log_failed)?;
                 stage.wait_for_disk();
                 stage.mark(Mark::Cut);
                 self.follow_ups.push_back(FollowUp::Cut(tip));
@@ -550,7 +590,12 @@ impl<M: Subject> Node<M> {
             return;
         };
         if stage.random.chance(500) {
-            let outcome = request.run().map_err(|error| error.to_string());
+            let outcome = request.run();
+            if outcome.is_err() && !self.disk.is_stopped() {
+                // It will be noted as soon as the process hears of it, if it lives to do so.
+                let (host, is_noted) = (stage.host, false);
+                stage.saw(&Fact::DiskFailed { host, is_noted });
+            }
             self.syncing.outcome = Some(outcome);
         }
         self.syncing.running = Some(request);
@@ -564,9 +609,9 @@ impl<M: Subject> Node<M> {
         };
         let outcome = match self.syncing.outcome.take() {
             Some(outcome) => outcome,
-            None => request.run().map_err(|error| error.to_string()),
+            None => request.run(),
         };
-        outcome.map_err(Death::Disk)?;
+        outcome.map_err(log_failed)?;
         if let Some(through) = request.complete() {
             stage.saw(&Fact::Synced {
                 host: stage.host,
@@ -646,6 +691,28 @@ impl<M: Subject> Node<M> {
             }
             stage.send(answer.conn, |out| reply.encode(out));
         }
+    }
+}
+
+/// What the process does when its disk fails, before it ends: it takes note, so that the tokens of what
+/// it acknowledged out of the page cache die. A process that is killed at the disk notes nothing.
+fn note_failure<M: Subject>(
+    disk: &SimDisk,
+    dir: &mut DataDir<SimDisk>,
+    death: &Death,
+    stage: &mut Stage<'_, M>,
+) {
+    let loses = matches!(
+        death,
+        Death::Disk {
+            may_have_lost_writes: true,
+            ..
+        }
+    );
+    if loses && !disk.is_stopped() {
+        let is_noted = dir.note_disk_failure().is_ok();
+        let host = stage.host;
+        stage.saw(&Fact::DiskFailed { host, is_noted });
     }
 }
 

@@ -10,7 +10,7 @@ use standin_core::identity::ClusterId;
 use standin_core::message::{Party, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
-use standin_viewservice::store::FileStore;
+use standin_viewservice::store::{FileStore, StoreError};
 use standin_viewservice::{Action, Answer, Event, LeaseTerm, ViewService};
 
 use super::disk::SimDisk;
@@ -47,7 +47,7 @@ impl Service {
         let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
         let store = store.map_err(|error| {
             if disk.is_stopped() {
-                Death::Disk(error.to_string())
+                store_failed(&error)
             } else {
                 Death::Unfit(error.to_string())
             }
@@ -183,7 +183,7 @@ impl Service {
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
                         let stored = self.store.store(&state);
-                        stored.map_err(|error| Death::Disk(error.to_string()))?;
+                        stored.map_err(|error| store_failed(&error))?;
                         stage.wait_for_disk();
                         tell_record(stage, before.as_ref(), state.record.as_ref());
                         // The disk took its time: what is granted now counts from now.
@@ -193,6 +193,14 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// The view service says nothing before what it says is on disk, so no failure takes anything along.
+fn store_failed(error: &StoreError) -> Death {
+    Death::Disk {
+        why: error.to_string(),
+        may_have_lost_writes: false,
     }
 }
 

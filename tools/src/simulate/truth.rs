@@ -31,8 +31,8 @@ pub(crate) struct Truly {
     pub(crate) log: Vec<Link>,
     /// So many entries are on the platter for sure.
     pub(crate) synced: usize,
-    /// Its power went: what was not synced may be gone.
-    pub(crate) has_lost_power: bool,
+    /// Its power went, or its disk failed: what was not synced may be gone.
+    pub(crate) has_lost_cache: bool,
     /// Lives that ended cleanly on this disk, so that everything of them is on it.
     pub(crate) clean_lives: Vec<Life>,
     /// Its last life ended cleanly, but for the mark that tells the next one.
@@ -43,6 +43,8 @@ pub(crate) struct Truly {
     dead_boots: Vec<BootId>,
     /// Its disk was put back or damaged, or forgot what it had taken.
     is_tampered: bool,
+    /// Its disk forgot what it had taken, and no next life can know.
+    is_failure_unnoted: bool,
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
@@ -51,13 +53,13 @@ pub(crate) struct Truly {
 impl Truly {
     /// Whether its disk may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
-        self.is_tampered
+        self.is_tampered || self.is_failure_unnoted
     }
 
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
     pub(crate) fn link(&self, index: Index, is_on_disk: bool) -> Option<&Link> {
         let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
-        let certain = if is_on_disk || self.has_lost_power {
+        let certain = if is_on_disk || self.has_lost_cache {
             self.synced
         } else {
             self.log.len()
@@ -90,12 +92,24 @@ impl Truly {
     fn end(&mut self, lost_power: bool) {
         self.is_running = false;
         if lost_power {
-            self.has_lost_power = true;
+            self.has_lost_cache = true;
             if std::mem::take(&mut self.is_boot_dirty)
                 && let Some(identity) = &self.identity
             {
                 self.dead_boots.push(identity.life.boot);
             }
+        }
+    }
+
+    /// What is not synced may be gone, as after a power loss; if that is noted, so may the tokens.
+    fn fail(&mut self, is_noted: bool) {
+        self.has_lost_cache = true;
+        self.is_failure_unnoted = !is_noted;
+        if is_noted && let Some(identity) = &self.identity {
+            self.dead_boots.push(identity.life.boot);
+            self.is_boot_dirty = false;
+            // That was the last thing that the process did.
+            self.is_running = false;
         }
     }
 
@@ -234,6 +248,7 @@ impl Truth {
                 let through = usize::try_from(through.0).expect("a log in memory");
                 replica.synced = replica.synced.max(through.min(replica.log.len()));
             }
+            Fact::DiskFailed { host, is_noted } => self.replicas[*host].fail(*is_noted),
             Fact::Cut { host, after, .. } => {
                 let replica = &mut self.replicas[*host];
                 let after = usize::try_from(after.0).expect("a log in memory");
@@ -293,7 +308,7 @@ impl Truth {
         replica.is_running = true;
         replica.is_boot_dirty = true;
         replica.is_end_unsure = false;
-        replica.has_lost_power = false;
+        replica.has_lost_cache = false;
         replica.standing = None;
         replica.log.clear();
         for (entry, bytes) in entries(log) {

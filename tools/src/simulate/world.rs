@@ -548,7 +548,7 @@ impl<M: Subject> World<M> {
                         .fail("S18", format!("the view service cannot start: {why}"));
                 }
             }
-            Death::Disk(_) => {
+            Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);
                 self.end(host, lose_power);
                 let wait = self.random.between(Duration::ZERO, self.plan.fault_length);

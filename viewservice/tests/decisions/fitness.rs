@@ -1,6 +1,6 @@
 //! Who may come back alone (`protocol.md` section 7): the holders in the record, nobody else.
 
-use standin_core::identity::{BootId, Durability, StoreId};
+use standin_core::identity::{BootId, Durability, Identity, StoreId};
 use standin_core::message::RoleName;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 
@@ -218,4 +218,134 @@ fn a_new_data_epoch_begins_its_logs_anew() {
     rig.node("b").commit = 3;
     rig.run(2 * TERM);
     assert_eq!(rig.view(), (10, "b".to_owned(), false));
+}
+
+/// A pair at `disk` of which `b` dies and comes back as an older copy of its store: it has reported
+/// once, from the view and the end of the log that the copy has.
+fn pair_with_an_old_copy() -> Rig {
+    let mut rig = Rig::pair_at(Durability::Disk);
+    for name in ["a", "b"] {
+        rig.node(name).last = (2, 50);
+        rig.node(name).commit = 50;
+        rig.report(name);
+    }
+    rig.kill("b");
+    rig.start("b", 2);
+    rig.node("b").last = (1, 30);
+    rig.node("b").commit = 30;
+    rig.node("b").view = Some(view_id(1));
+    rig.report("b");
+    rig.node("b").view = None; // it adopts what it was told
+    rig
+}
+
+fn view_id(number: u64) -> ViewId {
+    ViewId {
+        view: ViewNumber(number),
+        ..ViewId::default()
+    }
+}
+
+/// `a` dies; whether `b` becomes primary.
+fn takes_over(mut rig: Rig) -> bool {
+    let (view, ..) = rig.view();
+    rig.kill("a");
+    rig.run(3 * TERM);
+    rig.view() == (view + 1, "b".to_owned(), false)
+}
+
+/// `a` drops its backup.
+fn drop_backup(rig: &mut Rig) {
+    let dropped = rig.record().drop_backup(&rig.id("a"));
+    assert!(accepted(&rig.swap("a", dropped)));
+}
+
+/// `a` makes `b`, in the life that `b` says, its backup.
+fn join(rig: &mut Rig, b: &Identity) {
+    let own = super::rig::holder(&rig.id("a"), Durability::Disk);
+    let joined = rig.record().join(own, (b, b.token(Durability::Disk)));
+    assert!(accepted(&rig.swap("a", joined)));
+}
+
+#[test]
+fn an_old_copy_does_not_get_fit_by_later_reports() {
+    let mut rig = pair_with_an_old_copy();
+    rig.report("b"); // in the newest view
+    rig.node("b").last = (2, 50); // as far as it was seen, but not as far as it had acknowledged
+    rig.node("b").commit = 50;
+    rig.run(TERM);
+    assert!(!takes_over(rig));
+}
+
+#[test]
+fn an_old_copy_does_not_get_fit_by_a_later_life() {
+    let mut rig = pair_with_an_old_copy();
+    rig.node("b").last = (2, 50);
+    rig.report("b");
+    rig.kill("b");
+    rig.start("b", 3);
+    rig.run(TERM);
+    let words = rig.unavailable();
+    assert!(!takes_over(rig), "{words}");
+}
+
+#[test]
+fn an_old_copy_is_fit_again_once_the_primary_has_joined_it() {
+    let mut rig = pair_with_an_old_copy();
+    drop_backup(&mut rig);
+    rig.report("b");
+    rig.node("b").last = (3, 60);
+    rig.report("b");
+    let b = rig.id("b");
+    join(&mut rig, &b);
+    rig.run(TERM);
+    assert!(takes_over(rig));
+}
+
+#[test]
+fn a_report_from_before_the_join_that_comes_after_it_makes_nobody_unfit() {
+    let mut rig = pair_with_an_old_copy();
+    drop_backup(&mut rig);
+    rig.report("b");
+    let b = rig.id("b");
+    join(&mut rig, &b);
+    rig.node("b").view = Some(view_id(3)); // it left before b had caught up
+    rig.report("b");
+    rig.node("b").view = None;
+    rig.node("b").last = (4, 60);
+    rig.run(TERM);
+    assert!(takes_over(rig));
+}
+
+#[test]
+fn a_join_does_not_vouch_for_an_old_copy_that_came_back_after_it_was_asked() {
+    let mut rig = pair_with_an_old_copy();
+    drop_backup(&mut rig);
+    rig.node("b").last = (3, 60);
+    rig.node("b").commit = 60;
+    rig.report("b");
+    let b = rig.id("b");
+    rig.kill("b");
+    rig.start("b", 3);
+    rig.node("b").last = (1, 30);
+    rig.report("b");
+    join(&mut rig, &b); // it was on its way
+    rig.run(TERM);
+    assert!(!takes_over(rig));
+}
+
+#[test]
+fn a_join_vouches_for_a_later_life_that_has_lost_nothing_since() {
+    let mut rig = pair_with_an_old_copy();
+    drop_backup(&mut rig);
+    rig.node("b").last = (3, 60);
+    rig.node("b").commit = 60;
+    rig.report("b");
+    let b = rig.id("b");
+    rig.kill("b");
+    rig.start("b", 3);
+    rig.report("b");
+    join(&mut rig, &b); // it was on its way
+    rig.run(TERM);
+    assert!(takes_over(rig));
 }
