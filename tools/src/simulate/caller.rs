@@ -7,9 +7,9 @@ use standin_client::{
     ViewServices, Work,
 };
 use standin_core::conn::ConnId;
-use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    Lookup, LookupReply, Message as _, Party, Refusal, Reply, ReplyStatus,
+    CommandRequest, Lookup, LookupReply, Message as _, Party, Refusal, Reply, ReplyStatus,
 };
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, earliest};
@@ -20,7 +20,7 @@ use super::marks::Mark;
 use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Stage, address_of, host_at};
-use super::watched::{Subject, command};
+use super::watched::{Subject, command, split};
 
 /// Frames of commands that are remembered, to be sent again by somebody else.
 const REMEMBERED_MAX: usize = 8;
@@ -57,6 +57,9 @@ pub(crate) struct Caller {
     pause: Duration,
     /// Connections that the fault of sending again made, and what is to go over them.
     stray: Vec<(ConnId, Vec<u8>)>,
+    /// The frames of commands that are open, by call, as they were sent last.
+    sent: BTreeMap<u64, Vec<u8>>,
+    /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
     /// Calls that returned with an answer after the faults had ended.
     pub(crate) answered_since_healing: u32,
@@ -84,6 +87,7 @@ impl Caller {
             calls_open: plan.calls_open,
             pause: plan.pause,
             stray: Vec::new(),
+            sent: BTreeMap::new(),
             remembered: VecDeque::new(),
             answered_since_healing: 0,
             failed_since_healing: None,
@@ -219,11 +223,11 @@ impl Caller {
         let mut rest = bytes;
         while let Ok(Some(frame)) = Frame::decode(rest, FRAME_PAYLOAD_BYTES_MAX) {
             let (one, after) = rest.split_at(frame.len());
-            if frame.kind == standin_core::frame::FrameKind::Command {
-                self.remembered.push_back(one.to_vec());
-                if self.remembered.len() > REMEMBERED_MAX {
-                    self.remembered.pop_front();
-                }
+            if let Ok(request) = CommandRequest::decode(&frame)
+                && frame.kind == FrameKind::Command
+                && let Some((call, _)) = split(request.bytes)
+            {
+                self.sent.insert(call, one.to_vec());
             }
             stage.send(link.conn, |out| out.extend_from_slice(one));
             rest = after;
@@ -238,6 +242,14 @@ impl Caller {
         result: &Result<Answer, ClientError>,
     ) {
         let call = self.open.remove(&id).expect("it was submitted");
+        // One whose sender was told that it was not executed is not under way any more.
+        let sent = self.sent.remove(&call);
+        if result.is_ok() {
+            self.remembered.extend(sent);
+            if self.remembered.len() > REMEMBERED_MAX {
+                self.remembered.pop_front();
+            }
+        }
         let end = match result {
             Ok(answer) => End::Answered(&answer.bytes, answer.seen),
             Err(ClientError::OutcomeUnknown { .. }) => End::Unknown,

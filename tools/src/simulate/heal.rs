@@ -312,7 +312,9 @@ impl<M: Subject> World<M> {
             return self.look_at_lost(healing, health);
         }
         healing.has_served |= health.is_served;
-        if !healing.has_served && self.is_taken_along(healing) {
+        // One whose log has rotten may have come to be the one holder.
+        let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
+        if is_only_tampered || (!healing.has_served && self.is_taken_along(healing)) {
             healing.demand = Demand::Nothing;
             return;
         }

@@ -105,11 +105,15 @@ impl Truly {
     fn fail(&mut self, is_noted: bool) {
         self.has_lost_cache = true;
         self.is_failure_unnoted = !is_noted;
-        if is_noted && let Some(identity) = &self.identity {
+        if !is_noted {
+            return;
+        }
+        // That was the last thing that the process did.
+        self.is_running = false;
+        if std::mem::take(&mut self.is_boot_dirty)
+            && let Some(identity) = &self.identity
+        {
             self.dead_boots.push(identity.life.boot);
-            self.is_boot_dirty = false;
-            // That was the last thing that the process did.
-            self.is_running = false;
         }
     }
 
