@@ -311,8 +311,14 @@ impl Requests {
         })
     }
 
-    /// The session that was asked for is open.
-    pub(crate) fn session_opened(&mut self, id: u64) {
+    /// The session that was asked for is open. `false`, and it is not taken, if commands are numbered
+    /// in one of that id: no replica gives an id twice, and a second count would give commands
+    /// numbers that others have.
+    pub(crate) fn session_opened(&mut self, id: u64) -> bool {
+        let mut numbers = self.queue.iter().filter_map(|pending| pending.number);
+        if numbers.any(|number| number.session == id) {
+            return false;
+        }
         self.opening = Opening {
             not_before: self.opening.not_before,
             ..Opening::default()
@@ -321,6 +327,7 @@ impl Requests {
             id,
             sequence_next: 1,
         });
+        true
     }
 
     /// There is no session any more.

@@ -28,9 +28,26 @@ pub const TIMERS_MAX: usize = 1 << 20;
 
 /// A machine's name and version, as they stand in every log and handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedMachineId")]
 pub struct MachineId {
     name: String,
     version: u32,
+}
+
+/// What is read as a [`MachineId`], before its name is checked.
+#[derive(Deserialize)]
+struct UncheckedMachineId {
+    name: String,
+    version: u32,
+}
+
+impl TryFrom<UncheckedMachineId> for MachineId {
+    type Error = &'static str;
+
+    fn try_from(id: UncheckedMachineId) -> Result<Self, Self::Error> {
+        Self::new(&id.name, id.version)
+            .ok_or("a machine's name has 1 to 32 visible ASCII characters")
+    }
 }
 
 impl MachineId {
@@ -120,6 +137,7 @@ pub trait StateMachine: Default + Send + 'static {
     type Capture: Send + 'static;
 
     /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
+    /// What `reply` holds already differs from replica to replica and is not to be looked at.
     ///
     /// Called for the same commands in the same order on every replica. Any bytes may come: what is
     /// no command of this machine is answered with a reply that says so.

@@ -533,6 +533,20 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_of_no_possible_name_is_refused_before_anybody_prints_it() {
+        for name in [&b"a\nb"[..], b"", &[b'a'; 33]] {
+            let mut out = Vec::new();
+            encode_frame(&mut out, FrameKind::Refusal, |out| {
+                out.push(2); // OtherMachine
+                out.push(u8::try_from(name.len()).unwrap());
+                out.extend_from_slice(name);
+                out.push(1);
+            });
+            round_trip(&out, |frame| assert!(Refusal::decode(frame).is_err()));
+        }
+    }
+
+    #[test]
     fn a_hello_is_checked_for_version_cluster_and_machine() {
         let machine = MachineId::new("counter", 1).unwrap();
         let hello = Hello::new(Party::Replica, Some(ClusterId(1)), Some(machine.clone()));

@@ -53,6 +53,8 @@ bugs! {
     RestartedPromoted,
     /// A backup whose token has died still lets answers through (section 2, tokens).
     RestartedGates,
+    /// A backup that comes back after a clean stop lets answers through under its old token (section 2).
+    CleanStopGates,
     /// A command that comes again is executed again (section 9).
     RepeatExecuted,
     /// A cut goes below what is committed (section 8).

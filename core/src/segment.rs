@@ -199,9 +199,9 @@ fn classify(rest: &[u8], tip: LogTip, error: EntryError) -> ScanEnd {
             && entry.header.view >= tip.view
             && entry.header.time >= tip.time
     };
-    let follows = (1..rest.len())
-        .filter(|at| rest[*at] != 0)
-        .any(|at| Entry::decode(&rest[at..]).is_ok_and(|entry| is_later(&entry)));
+    // Zeros are no reason to skip a place: the length that an entry begins with may begin with one.
+    let follows =
+        (1..rest.len()).any(|at| Entry::decode(&rest[at..]).is_ok_and(|entry| is_later(&entry)));
     // The first bad entry itself may be whole and only out of place: that is no torn write.
     let is_whole = Entry::decode(rest).is_ok();
     if follows || is_whole {
@@ -290,6 +290,28 @@ mod tests {
                 "byte {at}: {:?}",
                 found.end
             );
+        }
+    }
+
+    #[test]
+    fn a_whole_entry_behind_a_bad_one_is_found_though_its_length_begins_with_a_zero() {
+        let stamp = BatchStamp {
+            view: ViewNumber(1),
+            time: WallTime(5),
+            seed: 9,
+            commit: Index::ZERO,
+        };
+        for length in [0x100, 0x200, 0x1_0000, 0x10_0000] {
+            let mut builder = BatchBuilder::new(LogTip::default(), stamp);
+            builder.push(EntryKind::ViewStart, |out| out.extend_from_slice(&[1; 20]));
+            let bad_to = builder.len();
+            let payload = vec![1; length - crate::entry::ENTRY_HEADER_BYTES];
+            builder.push(EntryKind::Command, |out| out.extend_from_slice(&payload));
+            let mut bytes = builder.finish().unwrap().bytes().to_vec();
+            bytes[bad_to - 1] ^= 1;
+            let end = scan(&bytes, LogTip::default(), |_| {}).end;
+            let expected = ScanEnd::Damaged(EntryError::Checksum);
+            assert_eq!(end, expected, "an entry of {length} bytes");
         }
     }
 }

@@ -8,13 +8,13 @@ use standin_core::entry::{
 };
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::identity::{
-    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
 use standin_core::message::*;
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::time::WallTime;
-use standin_core::view::{DataEpoch, ViewId, ViewNumber};
+use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
     Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX).ok().flatten()
@@ -112,6 +112,119 @@ prop_compose! {
     fn any_tip()(index: u64, view: u64, chain: u32, time: u64) -> LogTip {
         LogTip { index: Index(index), view: ViewNumber(view), chain, time: WallTime(time) }
     }
+}
+
+fn any_role() -> impl Strategy<Value = RoleName> {
+    prop::sample::select(vec![
+        RoleName::Primary,
+        RoleName::Candidate,
+        RoleName::Backup,
+        RoleName::Spare,
+        RoleName::Quarantined,
+    ])
+}
+
+prop_compose! {
+    fn any_standing()(
+        view in any_view(),
+        role in any_role(),
+        last in any_tip(),
+        numbers in any::<[u64; 2]>(),
+        reply_digest: u128,
+    ) -> Standing {
+        let [commit, applied] = numbers.map(Index);
+        Standing { view, role, last, commit, applied, reply_digest }
+    }
+}
+
+prop_compose! {
+    fn any_peer()(
+        identity in any_identity(),
+        address in "[ -~]{0,40}",
+        unseen_ms: u64,
+    ) -> Peer {
+        Peer { identity, address, unseen_ms }
+    }
+}
+
+fn any_token() -> impl Strategy<Value = Token> {
+    (any::<u128>(), any_life(), 0..3).prop_map(|(store, life, level)| {
+        let store = StoreId(store);
+        match level {
+            0 => Token::Memory {
+                store,
+                incarnation: life.incarnation,
+            },
+            1 => Token::Os {
+                store,
+                boot: life.boot,
+            },
+            _ => Token::Disk { store },
+        }
+    })
+}
+
+fn any_reason() -> impl Strategy<Value = Reason> {
+    prop::sample::select(vec![
+        Reason::Bootstrap,
+        Reason::LeaseExpired,
+        Reason::Released,
+        Reason::PrimaryRestarted,
+        Reason::NotActivated,
+        Reason::Activated,
+        Reason::Joined,
+        Reason::Dropped,
+        Reason::Forced,
+        Reason::HandedOver,
+    ])
+}
+
+prop_compose! {
+    fn any_record()(
+        cluster: u128,
+        view in any_view(),
+        primary in any_identity(),
+        backup in proptest::option::of(any_identity()),
+        tokens in vec(any_token(), 1..3),
+        active: bool,
+        term_ms: u32,
+        reason in any_reason(),
+    ) -> ViewRecord {
+        let name = &primary.name;
+        ViewRecord {
+            cluster: ClusterId(cluster),
+            data_epoch: view.data_epoch,
+            view: view.view,
+            primary: Member::of(&primary),
+            backup: backup.as_ref().map(Member::of),
+            holders: tokens.into_iter().map(|token| Holder { name: name.clone(), token }).collect(),
+            active,
+            term_ms,
+            reason,
+        }
+    }
+}
+
+fn any_machine() -> impl Strategy<Value = MachineId> {
+    ("[!-~]{1,32}", any::<u32>())
+        .prop_map(|(name, version)| MachineId::new(&name, version).unwrap())
+}
+
+fn any_refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        any::<u32>().prop_map(|ours| Refusal::Version { ours }),
+        any::<u128>().prop_map(|ours| Refusal::OtherCluster {
+            ours: ClusterId(ours)
+        }),
+        any_machine().prop_map(|ours| Refusal::OtherMachine { ours }),
+        any::<u128>().prop_map(|store| Refusal::NameTaken {
+            store: StoreId(store)
+        }),
+        Just(Refusal::TooManyReplicas),
+        Just(Refusal::Protocol),
+        Just(Refusal::Busy),
+        Just(Refusal::Superseded),
+    ]
 }
 
 prop_compose! {
@@ -345,44 +458,170 @@ proptest! {
     }
 
     #[test]
-    fn messages_off_the_hot_path_read_back_whole_or_not_at_all(
+    fn messages_of_a_handshake_read_back_whole_or_not_at_all(
+        party in prop::sample::select(vec![Party::Client, Party::Replica, Party::ViewService]),
+        cluster in proptest::option::of(any::<u128>()),
+        machine in proptest::option::of(any_machine()),
+        refusal in any_refusal(),
+    ) {
+        check_whole(&Hello::new(party, cluster.map(ClusterId), machine))?;
+        check_whole(&refusal)?;
+    }
+
+    #[test]
+    fn what_replicas_tell_the_view_service_reads_back_whole_or_not_at_all(
         number: u64,
         identity in any_identity(),
         address in "[ -~]{0,60}",
+        standing in any_standing(),
+        renew in proptest::option::of(any_view()),
+        replace: bool,
+        records in (any_record(), any_record()),
+    ) {
+        let (expected, proposed) = records;
+        let view = expected.id();
+        let trouble = replace.then(|| address.clone());
+        check_whole(&Swap { number, identity: identity.clone(), expected, proposed })?;
+        check_whole(&Release { identity: identity.clone(), view })?;
+        check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
+    }
+
+    #[test]
+    fn what_the_view_service_tells_reads_back_whole_or_not_at_all(
+        number: u64,
+        record in proptest::option::of(any_record()),
+        granted: bool,
+        wall: u64,
+        peers in vec(any_peer(), 0..3),
+        standing in proptest::option::of(any_standing()),
+        words in proptest::option::of("\\PC{0,40}"),
+        term_ms: u32,
+    ) {
+        let (wall, cluster) = (WallTime(wall), ClusterId(number.into()));
+        let replicas = peers.iter().map(|peer| ReplicaStatus {
+            peer: peer.clone(),
+            standing,
+            is_alive: granted,
+            trouble: words.clone(),
+        });
+        let replicas = replicas.collect();
+        check_whole(&LookupReply {
+            view: record.as_ref().map(ViewRecord::id),
+            primary: words.clone(),
+            term_ms,
+        })?;
+        check_whole(&SwapReply { number, accepted: granted, record: record.clone(), wall })?;
+        check_whole(&ReportReply { number, record: record.clone(), granted, wall, peers })?;
+        check_whole(&StatusReply {
+            cluster,
+            record,
+            term_ms,
+            lease_remaining_ms: granted.then_some(number),
+            replicas,
+            unavailable: words,
+        })?;
+    }
+
+    #[test]
+    fn what_begins_a_stream_or_ends_it_reads_back_whole_or_not_at_all(
+        nonce: u64,
+        identity in any_identity(),
         view in any_view(),
         last in any_tip(),
-        numbers in any::<[u64; 2]>(),
-        reply_digest: u128,
-        renew in proptest::option::of(any_view()),
+        silence_ms: u32,
+        durability in prop::sample::select(vec![
+            Durability::Memory,
+            Durability::Os,
+            Durability::Disk,
+        ]),
         view_starts in vec((any::<u64>(), any::<u64>()), 0..20),
-        replace: bool,
     ) {
-        let standing = Standing {
-            view,
-            role: RoleName::Backup,
-            last,
-            commit: Index(numbers[0]),
-            applied: Index(numbers[1]),
-            reply_digest,
-        };
-        let trouble = replace.then(|| address.clone());
-        let follow = Follow {
-            identity: identity.clone(),
-            view,
-            last,
-            view_starts: view_starts.iter().map(|(view, at)| (ViewNumber(*view), Index(*at))).collect(),
-        };
-        let resume = Resume {
-            view,
-            nonce: number,
-            common: last,
-            durability: Durability::Disk,
-            silence_ms: 5,
-        };
-        check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
-        check_whole(&follow)?;
-        check_whole(&resume)?;
-        check_whole(&OpenSession { id: number, seen: Seen { view, index: last.index } })?;
+        let view_starts = view_starts.into_iter();
+        let view_starts = view_starts.map(|(view, at)| (ViewNumber(view), Index(at))).collect();
+        check_whole(&Follow { identity, view, last, view_starts })?;
+        check_whole(&Resume { view, nonce, common: last, durability, silence_ms })?;
+        check_whole(&HigherView { view })?;
+    }
+
+    #[test]
+    fn the_small_requests_and_what_inspect_tells_read_back_whole_or_not_at_all(
+        id: u64,
+        seen in any_seen(),
+        session: u64,
+        identity in any_identity(),
+        standing in any_standing(),
+        state_digest: u128,
+    ) {
+        check_whole(&OpenSession { id, seen })?;
+        check_whole(&CloseSession { id, seen, session })?;
+        check_whole(&Lookup)?;
+        check_whole(&StatusRequest)?;
+        check_whole(&Inspect)?;
+        let incarnation = identity.life.incarnation;
+        let name = identity.name;
+        check_whole(&InspectReply { name, incarnation, standing, state_digest, sessions: id })?;
+    }
+
+    #[test]
+    fn frames_are_the_same_however_their_bytes_are_cut(
+        payloads in vec((0..KINDS.len(), vec(any::<u8>(), 0..60)), 1..5),
+        pieces in vec(1..40_usize, 1..5),
+        after in vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = Vec::new();
+        for (kind, payload) in &payloads {
+            encode_frame(&mut bytes, KINDS[*kind], |out| out.extend_from_slice(payload));
+        }
+        bytes.extend_from_slice(&after);
+        let (mut arrived, mut taken, mut found) = (0, 0, Vec::new());
+        for piece in pieces.iter().cycle() {
+            arrived = bytes.len().min(arrived + piece);
+            while let Some(frame) = decode(&bytes[taken..arrived]) {
+                taken += frame.len();
+                found.push((frame.kind, frame.payload.to_vec()));
+            }
+            if arrived == bytes.len() {
+                break;
+            }
+        }
+        let sent: Vec<_> =
+            payloads.into_iter().map(|(kind, payload)| (KINDS[kind], payload)).collect();
+        prop_assert!(found.starts_with(&sent), "{:?}", found);
+        prop_assert_eq!(found.len(), sent.len(), "random bytes have no checksum that fits");
+    }
+
+    #[test]
+    fn an_entry_that_still_stands_in_a_segment_is_found_or_reported_as_damage(
+        (before, batch) in any_batch(),
+        changes in vec((any::<prop::sample::Index>(), 1..=255_u8, 1..300_usize), 1..4),
+        zeros in 0..100_usize,
+    ) {
+        let good = batch.bytes();
+        let mut bytes = good.to_vec();
+        bytes.resize(good.len() + zeros, 0);
+        for (at, bits, blank) in changes {
+            let at = at.index(bytes.len());
+            if bits % 2 == 0 {
+                bytes[at] ^= bits;
+            } else {
+                let end = bytes.len().min(at + blank);
+                bytes[at..end].fill(0);
+            }
+        }
+        let mut visited = Vec::new();
+        let found = scan(&bytes, before, |entry| visited.push(entry.tip()));
+        prop_assert!(good.starts_with(&bytes[..found.bytes]));
+        let tips: Vec<LogTip> = batch.entries().map(|entry| entry.tip()).collect();
+        prop_assert!(tips.starts_with(&visited), "an entry that was never written");
+        let mut at = 0;
+        for (number, entry) in batch.entries().enumerate() {
+            let place = at..at + usize::try_from(entry.header.length).unwrap();
+            at = place.end;
+            if number >= visited.len() && bytes[place.clone()] == good[place] {
+                let is_damage = matches!(found.end, ScanEnd::Damaged(_));
+                prop_assert!(is_damage, "entry {} of {:?} is lost", number, found);
+            }
+        }
     }
 }
 

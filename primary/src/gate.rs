@@ -1,5 +1,6 @@
 //! What an answer waits for, and how that changes safely (`protocol.md` sections 2, 4 and rule R1).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::clock::{JUMP_MAX, LoggedClock};
@@ -117,19 +118,39 @@ impl Primary {
     pub(crate) fn gate_follower(&self) -> Option<&Follower> {
         match &self.gate {
             Gate::Solo => None,
-            // Only under the token in the record do acknowledgements count (section 2): a store
-            // that lost what it acknowledged is another holder, though its name is the same.
             Gate::Paired { backup } => self
                 .followers
                 .values()
-                .find(|follower| self.is_backup(backup, &follower.identity)),
+                .find(|follower| self.counts_for(backup, &follower.identity)),
             Gate::Joining(joining) => self.followers.get(&joining.conn),
         }
     }
 
-    fn is_backup(&self, backup: &Holder, identity: &Identity) -> bool {
-        backup.is(identity)
-            || (self.planted.has(Bug::RestartedGates) && backup.token.store() == identity.store)
+    /// Whether acknowledgements of this life count for the holder in the record: only under the very
+    /// token that is there (section 2).
+    ///
+    /// A life that began after a clean stop still *is* that holder, for it has everything that the
+    /// life before acknowledged. But what it acknowledges itself stands under its own token. Worked
+    /// through: a backup stops cleanly, comes back after a reboot, acknowledges more in the page
+    /// cache, and loses power. The token of the life that stopped cleanly would still stand, and with
+    /// it a store that lacks what was answered since could become primary.
+    fn counts_for(&self, backup: &Holder, identity: &Identity) -> bool {
+        let is_same_store = identity.store == backup.token.store();
+        identity.token(self.durability) == backup.token
+            || (self.planted.has(Bug::RestartedGates) && is_same_store)
+            || (self.planted.has(Bug::CleanStopGates) && backup.is(identity))
+    }
+
+    /// Whether the backup's store follows under another token than the record has: the life that is
+    /// in the record has ended, and nothing will ever be acknowledged under its token again.
+    fn is_backup_reborn(&self) -> bool {
+        let Gate::Paired { backup } = &self.gate else {
+            return false;
+        };
+        self.followers.values().any(|follower| {
+            follower.identity.store == backup.token.store()
+                && !self.counts_for(backup, &follower.identity)
+        })
     }
 
     pub(crate) fn gate_acked(&self) -> Index {
@@ -148,7 +169,7 @@ impl Primary {
             return None;
         };
         let stream = self.gate_follower();
-        backup.is(identity).then(|| {
+        self.counts_for(backup, identity).then(|| {
             stream.map_or(
                 (self.gate_alone_since, self.gate_acked_before),
                 |follower| (follower.silent_since(now), follower.best()),
@@ -200,7 +221,8 @@ impl Primary {
         if !self.is_active() {
             return;
         }
-        if self.silence_ends().is_some_and(|at| now >= at) {
+        let is_silent = self.silence_ends().is_some_and(|at| now >= at);
+        if is_silent || (self.swap.is_none() && self.is_backup_reborn()) {
             self.drop_backup(now);
         }
         match &self.gate {
@@ -271,7 +293,9 @@ impl Primary {
         let spare = self
             .candidates()
             .filter(|follower| now >= self.flapping.join_at(follower.identity.store))
-            .min_by_key(|follower| &follower.identity.name);
+            // One whose disk hangs keeps up with what is sent, but not with what it acknowledges. It
+            // must not be tried again and again while another one could be had.
+            .max_by_key(|follower| (follower.acked, Reverse(&follower.identity.name)));
         let Some(spare) = spare else { return };
         self.gate = Gate::Joining(Joining {
             conn: spare.conn,

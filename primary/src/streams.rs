@@ -45,9 +45,10 @@ impl Primary {
                 common => common,
             });
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
-        // A copy of this replica's own data directory is no second replica, and one whose replies
-        // differed must be looked at by people.
+        // A copy of this replica's own data directory is no second replica, one of its own name can
+        // never be its backup, and one whose replies differed must be looked at by people.
         let is_other = follow.identity.store != self.identity.store
+            && follow.identity.name != self.identity.name
             && self.takes_followers()
             && !self.excluded.contains(&follow.identity.store);
         let (Some(common), true) = (common, is_new && is_other) else {

@@ -73,6 +73,19 @@ fn a_follow_with_a_view_that_begins_at_0_does_not_end_the_primary() {
 }
 
 #[test]
+fn a_follower_of_the_primarys_own_name_is_turned_away() {
+    let mut bench = Bench::solo(Durability::Os);
+    let mut follower = bench.identity.clone();
+    follower.store = StoreId(99);
+    bench.follow(B, &follower);
+    assert_eq!(bench.asked.closed, [B]);
+    assert!(
+        bench.asked.resumes.is_empty(),
+        "its Join would be refused, and answers would wait for it again and again"
+    );
+}
+
+#[test]
 fn a_store_whose_replies_differed_is_not_streamed_to_again() {
     let mut bench = Bench::solo(Durability::Os);
     let b = bench.spare_in_sync("b", B);

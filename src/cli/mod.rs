@@ -6,6 +6,7 @@ mod output;
 mod serve;
 mod status;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -104,11 +105,30 @@ fn bench_workload() -> bench::Workload {
 
 /// Help and version go to standard output and are no misuse; an error is one line and exit status 2.
 fn misused(error: &clap::Error) -> ExitCode {
-    let text = error.render().to_string();
     if !error.use_stderr() {
+        let text = error.render().to_string();
         output::line(format_args!("{}", text.trim_end()));
         return ExitCode::SUCCESS;
     }
+    output::error(format_args!("{}", misuse_words(error)));
+    ExitCode::from(EXIT_MISUSED)
+}
+
+/// The line with which arguments are refused, of which the first is the program's name; `None` if
+/// they name a command, or ask for help. Runs nothing.
+pub fn misuse<I>(arguments: I) -> Option<String>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let error = Cli::try_parse_from(arguments).err()?;
+    let is_misuse = error.use_stderr();
+    is_misuse.then(|| output::error_line(format_args!("{}", misuse_words(&error))))
+}
+
+/// What is wrong, and where to read how it is done right.
+fn misuse_words(error: &clap::Error) -> String {
+    let text = error.render().to_string();
     let (path, commands) = misused_command(&text);
     let what = match error.kind() {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -119,8 +139,7 @@ fn misused(error: &clap::Error) -> ExitCode {
         }
         _ => first_paragraph(&text),
     };
-    output::error(format_args!("{what}; see '{path} --help'"));
-    ExitCode::from(EXIT_MISUSED)
+    format!("{what}; see '{path} --help'")
 }
 
 /// What clap says is wrong, without the usage and the tips that follow it.

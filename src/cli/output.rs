@@ -11,7 +11,12 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 
 /// Writes an error, as one line.
 pub(crate) fn error(text: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", error_line(text));
+}
+
+/// An error as it is written: whatever stands in it, it stays one line.
+pub(crate) fn error_line(text: fmt::Arguments<'_>) -> String {
     let text = text.to_string();
     let words: Vec<&str> = text.split_whitespace().collect();
-    let _ = writeln!(std::io::stderr().lock(), "standin: {}", words.join(" "));
+    format!("standin: {}", words.join(" "))
 }

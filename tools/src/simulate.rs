@@ -41,5 +41,5 @@ pub use marks::{Mark, Marks};
 pub use plan::Plan;
 #[cfg(feature = "planted-bugs")]
 pub use run::run_planted;
-pub use run::{Failure, Outcome, Summary, run, run_many, run_traced};
+pub use run::{Failure, Outcome, Summary, run, run_many, run_traced, shrink};
 pub use watched::{RegisterCall, Subject};

@@ -74,12 +74,15 @@ impl Had {
     }
 }
 
+/// A replica's words as they may be printed: bounded, and nothing in them moves a terminal's cursor.
+fn remark(words: &str) -> String {
+    let words = &words[..words.floor_char_boundary(TROUBLE_BYTES_MAX)];
+    words.replace(char::is_control, " ")
+}
+
 impl Replica {
     fn new(report: Report, conn: ConnId, now: Instant) -> Self {
-        let mut trouble = report.trouble;
-        if let Some(words) = &mut trouble {
-            words.truncate(words.floor_char_boundary(TROUBLE_BYTES_MAX));
-        }
+        let trouble = report.trouble.as_deref().map(remark);
         Self {
             had: Had::of(&report.standing),
             is_old_copy: false,

@@ -156,9 +156,11 @@ impl ViewService {
     }
 
     fn on_report(&mut self, now: Now, conn: ConnId, report: Box<Report>) {
-        let is_bounded = report.address.len() <= ADDRESS_BYTES_MAX
+        // The address is printed and dialled elsewhere, so it is held against what one can be.
+        let is_sound = report.address.len() <= ADDRESS_BYTES_MAX
+            && report.address.bytes().all(|byte| byte.is_ascii_graphic())
             && report.identity.clean_lives.len() <= CLEAN_LIVES_MAX;
-        if !is_bounded {
+        if !is_sound {
             return self.refuse(conn, Refusal::Protocol);
         }
         match self.admit(now, conn, &report) {

@@ -67,16 +67,16 @@ impl ClientCore {
 
     fn on_session_reply(&mut self, now: Instant, reply: Reply<'_>) {
         match reply.status {
-            ReplyStatus::Done => match reply.bytes.try_into() {
-                Ok(id) => self.requests.session_opened(u64::from_le_bytes(id)),
-                Err(_) => {
+            ReplyStatus::Done => {
+                let id = reply.bytes.try_into().map(u64::from_le_bytes);
+                if !id.is_ok_and(|id| self.requests.session_opened(id)) {
                     self.abandon(|address| Trouble::ConnectionRefused {
                         address,
                         refusal: Refusal::Protocol,
                     });
                     self.finder.put_off_later(now, &mut self.random);
                 }
-            },
+            }
             ReplyStatus::NotPrimary => {
                 self.follow(now, reply, |address| Trouble::NotPrimary { address })
             }

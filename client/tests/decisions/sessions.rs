@@ -137,6 +137,22 @@ fn a_sending_that_was_declined_does_not_count_when_the_session_is_lost() {
 }
 
 #[test]
+fn a_session_of_an_id_that_commands_are_numbered_in_is_not_taken() {
+    let mut client = Harness::settled();
+    let lost = sent(&client.command(1, b"c"));
+    client.command(2, b"d");
+    let status = ReplyStatus::SequenceAcknowledged;
+    let said = client.reply(2, lost[0].id, status, seen(1, 12), b"");
+    assert_eq!(said, [Said::Failed(1, Ended::OutcomeUnknown)]);
+    let open = sent(&client.command(3, b"e"));
+    assert_eq!(open[0].what, What::Open);
+    let id = 10u64.to_le_bytes();
+    let said = client.reply(2, open[0].id, ReplyStatus::Done, seen(1, 13), &id);
+    let why = "command 2 is number 3 of session 10";
+    assert_eq!(said, [Said::Close(2)], "{why}");
+}
+
+#[test]
 fn sessions_that_are_lost_at_once_are_not_opened_in_a_spin() {
     let mut client = Harness::settled();
     let mut frames = sent(&client.command(1, b"c"));

@@ -170,9 +170,8 @@ impl ReplicaMeta {
             return Err(MetaError::Checksum);
         }
         let meta: Self = decode_payload(payload).ok_or(MetaError::Field)?;
-        let is_possible = u32_at(head, AT_RESERVED) == 0
-            && meta.clean_lives.len() <= CLEAN_LIVES_MAX
-            && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
+        let is_possible =
+            u32_at(head, AT_RESERVED) == 0 && meta.clean_lives.len() <= CLEAN_LIVES_MAX;
         is_possible.then_some(meta).ok_or(MetaError::Field)
     }
 

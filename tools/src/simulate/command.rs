@@ -9,13 +9,16 @@ use serde::Serialize;
 
 use super::fault::FaultKind;
 use super::marks::Mark;
-use super::run::{Failure, Outcome, Summary, run_many, run_traced};
+use super::plan::Plan;
+use super::run::{Failure, Outcome, Summary, run_many, run_traced, shrink};
 use super::watched::Subject;
 
 /// Something did not hold.
 const EXIT_NO: u8 = 1;
 /// The command was misused.
 const EXIT_MISUSED: u8 = 2;
+/// So many seeds reach every situation that is demanded.
+const SEEDS_THAT_REACH_ALL: u64 = 1000;
 /// So many failures are enough to look at.
 const FAILURES_MAX: usize = 10;
 
@@ -36,6 +39,24 @@ pub struct SimulateArgs {
     /// Run this seed alone
     #[arg(long, env = "STANDIN_SEED", value_name = "N", conflicts_with_all = ["seeds", "from"])]
     pub seed: Option<u64>,
+    /// With --seed: only these kinds of fault, separated by commas, or none
+    #[arg(long, env = "STANDIN_FAULTS", value_name = "KIND", value_delimiter = ',', requires = "seed",
+        value_parser = fault_kind)]
+    pub faults: Option<Vec<Option<FaultKind>>>,
+    /// With --seed: so many clients
+    #[arg(long, env = "STANDIN_CLIENTS", value_name = "N", requires = "seed",
+        value_parser = value_parser!(u8).range(1..=16))]
+    pub clients: Option<u8>,
+    /// With --seed: so many calls of each client before the faults end
+    #[arg(long, env = "STANDIN_CALLS", value_name = "N", requires = "seed")]
+    pub calls: Option<u32>,
+    /// With --seed: so many calls of each client open at one time
+    #[arg(long, env = "STANDIN_CALLS_OPEN", value_name = "N", requires = "seed",
+        value_parser = value_parser!(u8).range(1..=16))]
+    pub calls_open: Option<u8>,
+    /// With --seed: if it fails, look for a smaller run that fails likewise
+    #[arg(long, env = "STANDIN_SHRINK", requires = "seed", value_parser = BoolishValueParser::new())]
+    pub shrink: bool,
     /// Write what happened, line by line, to FILE; needs --seed
     #[arg(long, env = "STANDIN_TRACE", value_name = "FILE", requires = "seed")]
     pub trace: Option<PathBuf>,
@@ -50,7 +71,8 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
     // An assertion that does not hold is reported with its seed, like every other property.
     std::panic::set_hook(Box::new(|_| {}));
     let summary = match args.seed {
-        Some(seed) => match one::<M>(seed, args.trace.as_ref()) {
+        Some(seed) if args.shrink => return shrink_one::<M>(plan_of(seed, args)),
+        Some(seed) => match one::<M>(plan_of(seed, args), args.trace.as_ref()) {
             Ok(summary) => summary,
             Err(error) => {
                 let path = args.trace.as_deref().unwrap_or_else(|| "".as_ref());
@@ -67,24 +89,76 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
     let mut out = io::stdout().lock();
     // A reader that has gone away is no error of ours.
     let _ = tell(&mut out, &summary, args.json);
-    if summary.failures.is_empty() {
+    if summary.failures.is_empty() && missing(&summary).is_empty() {
         0
     } else {
         EXIT_NO
     }
 }
 
-fn one<M: Subject>(seed: u64, trace: Option<&PathBuf>) -> io::Result<Summary> {
-    let Some(path) = trace else {
-        return Ok(run_many::<M>(seed, 1, 1, &|_| {}));
-    };
-    let mut file = io::BufWriter::new(std::fs::File::create(path)?);
-    let (result, lines) = run_traced::<M>(seed);
-    file.write_all(lines.as_bytes())?;
-    file.flush()?;
+/// Situations that so many runs should have reached and have not.
+fn missing(summary: &Summary) -> Vec<&'static str> {
+    if summary.runs < SEEDS_THAT_REACH_ALL {
+        return Vec::new();
+    }
+    summary.all.marks.missing().map(Mark::words).collect()
+}
+
+/// A kind of fault by its name; "none" is none.
+fn fault_kind(name: &str) -> Result<Option<FaultKind>, String> {
+    if name == "none" {
+        return Ok(None);
+    }
+    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.map(Some).ok_or_else(|| {
+        let names = FaultKind::ALL.map(FaultKind::name);
+        format!("the kinds of fault are {}, and none", names.join(", "))
+    })
+}
+
+/// The plan of a seed, with what the command line says otherwise.
+fn plan_of(seed: u64, args: &SimulateArgs) -> Plan {
+    let mut plan = Plan::draw(seed);
+    if let Some(faults) = &args.faults {
+        plan.faults = faults.iter().copied().flatten().collect();
+    }
+    if let Some(clients) = args.clients {
+        plan.set_clients(usize::from(clients));
+    }
+    plan.calls = args.calls.unwrap_or(plan.calls);
+    plan.calls_open = args.calls_open.map_or(plan.calls_open, usize::from);
+    plan
+}
+
+fn one<M: Subject>(plan: Plan, trace: Option<&PathBuf>) -> io::Result<Summary> {
+    let mut file = trace
+        .map(std::fs::File::create)
+        .transpose()?
+        .map(io::BufWriter::new);
+    let (result, lines) = run_traced::<M>(plan);
+    if let Some(file) = &mut file {
+        file.write_all(lines.as_bytes())?;
+        file.flush()?;
+    }
     let mut summary = Summary::default();
     summary.add(result);
     Ok(summary)
+}
+
+fn shrink_one<M: Subject>(plan: Plan) -> u8 {
+    let mut out = io::stdout().lock();
+    let Some((plan, failure)) = shrink::<M>(plan) else {
+        let _ = writeln!(out, "everything holds: there is nothing to shrink");
+        return 0;
+    };
+    let _ = writeln!(
+        out,
+        "{} at {:.6} s\n  standin simulate {} --trace trace.txt",
+        failure.violation,
+        seconds(failure.nanos),
+        plan.flags()
+    );
+    EXIT_NO
 }
 
 /// Shows on a terminal how far the seeds are.
@@ -141,6 +215,12 @@ fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Resul
             seconds(failure.nanos),
             failure.violation.what,
             reproduce(failure)
+        )?;
+    }
+    for words in missing(summary) {
+        writeln!(
+            out,
+            "never reached: {words}; the runs prove less than they should"
         )?;
     }
     if !is_json {

@@ -60,12 +60,10 @@ pub(crate) enum Fact<'a> {
         /// Its whole log.
         log: &'a [u8],
     },
-    /// A process ended; with its machine's power, or cleanly, or neither.
-    Ended {
-        host: usize,
-        lost_power: bool,
-        is_clean: bool,
-    },
+    /// A process ended, with its machine's power or without.
+    Ended { host: usize, lost_power: bool },
+    /// A replica that is about to stop has its whole log on the platter, and writes no more to it.
+    AllSynced { host: usize },
     /// A replica's disk was replaced by an empty one.
     Wiped { host: usize },
     /// An older copy of a replica's disk was put back.

@@ -20,6 +20,19 @@ macro_rules! kinds {
         }
 
         impl FaultKind {
+            /// Its name on the command line.
+            #[must_use]
+            pub fn name(self) -> String {
+                let mut name = String::new();
+                for letter in format!("{self:?}").chars() {
+                    if letter.is_uppercase() && !name.is_empty() {
+                        name.push('-');
+                    }
+                    name.extend(letter.to_lowercase());
+                }
+                name
+            }
+
             /// All kinds.
             pub const ALL: [Self; [$($words),*].len()] = [$(Self::$name),*];
 
@@ -89,6 +102,8 @@ kinds! {
     WallStep: "a wall clock steps",
     /// A client's command comes again over another connection.
     SentAgain: "an old command is sent again",
+    /// The primary is cut off from all others at the moment at which it asks for a Join.
+    JoinHarried: "a primary is cut off as it asks for a Join",
 }
 
 impl FaultKind {
@@ -147,6 +162,9 @@ impl<M: Subject> World<M> {
     /// Something goes wrong, and later something else.
     pub(crate) fn on_fault(&mut self) {
         if self.is_healed() {
+            return;
+        }
+        if self.plan.faults.is_empty() {
             return;
         }
         let kind = *self.random.pick(&self.plan.faults);
@@ -245,6 +263,8 @@ impl<M: Subject> World<M> {
                 self.hosts[party].clock.step_wall(seconds * 1_000_000_000);
             }
             FaultKind::SentAgain => return self.send_again(replica),
+            // It comes when a Join is asked: see `harry_join`.
+            FaultKind::JoinHarried => return false,
         }
         true
     }
@@ -320,9 +340,7 @@ impl<M: Subject> World<M> {
             _ => disk.set_capacity(Some(disk.used())),
         }
         self.hosts[host].is_disk_spoilt = true;
-        if kind == FaultKind::FailedSync
-            && self.plan.durability != standin_core::identity::Durability::Disk
-        {
+        if kind == FaultKind::FailedSync && true {
             // What the page cache forgot no power loss took, so no token tells of it.
             self.observe(&Fact::Restored { host });
         }
@@ -373,9 +391,30 @@ impl<M: Subject> World<M> {
         }
         self.disk(host).restore(&old.snapshot);
         self.observe(&Fact::Restored { host });
-        self.machine(host).unfit = None;
+        let machine = self.machine(host);
+        machine.unfit = None;
+        machine.replace = false;
         self.start_at(host, self.now.plus(length));
         true
+    }
+
+    /// A primary has asked for a Join: in a run with that fault it is cut off now, often for long
+    /// enough that it gives the Join up, fences it, and tries another connection.
+    pub(crate) fn harry_join(&mut self, host: usize) {
+        let is_planned = self.plan.faults.contains(&FaultKind::JoinHarried);
+        if !is_planned || self.is_healed() || !self.random.chance(500) {
+            return;
+        }
+        let term = self.plan.term;
+        let until = self.now.plus(self.random.between(term / 2, term * 5 / 4));
+        for other in 0..self.hosts.len() {
+            self.block(host, other, until);
+            self.block(other, host, until);
+        }
+        self.faults.happened(FaultKind::JoinHarried);
+        self.trace.remark(self.now, || {
+            format!("fault: h{host} is cut off as it asks for a Join")
+        });
     }
 
     fn send_again(&mut self, to: usize) -> bool {

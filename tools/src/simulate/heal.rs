@@ -6,6 +6,7 @@ use standin_core::identity::Durability;
 use standin_core::message::{RoleName, Standing};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
+use standin_io::net::NetLimits;
 
 use super::check::{l1, l2, l3, l4, l5};
 use super::clock::RATE_TRUE;
@@ -61,6 +62,8 @@ pub(crate) struct Healing {
     pub(crate) has_served: bool,
     /// Everything was well at this moment, in this view, after so many steps.
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
+    /// How often something changed after all.
+    pub(crate) changes: u32,
     pub(crate) why: Option<String>,
 }
 
@@ -139,8 +142,9 @@ impl<M: Subject> World<M> {
             limit += self.plan.term * 2;
         }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
-            // A primary that gets on with nothing for a term stops renewing.
-            limit += self.plan.term;
+            // A primary that gets on with nothing for a term stops renewing; but first a client must ask
+            // something of it, though it may have to find out that its connection is half-open.
+            limit += self.plan.term + NetLimits::default().peer_silence_timeout;
         }
         self.healing = Some(Healing {
             at: self.now,
@@ -149,6 +153,7 @@ impl<M: Subject> World<M> {
             serves_by: self.now.plus(limit),
             has_served: false,
             settled: None,
+            changes: 0,
             why: None,
         });
         self.trace.remark(self.now, || {
@@ -265,18 +270,26 @@ impl<M: Subject> World<M> {
         let Some(record) = &self.checks.truth.record else {
             return Demand::Serve;
         };
-        let able = record
-            .holders
-            .iter()
-            .filter_map(|holder| self.is_able(holder));
-        let able: Vec<usize> = able
-            .filter(|host| broken.is_none_or(|(broken, _)| broken != *host))
-            .collect();
-        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered();
-        if able.iter().any(is_whole) {
+        let replicas = &self.checks.truth.replicas;
+        let holders = record.holders.iter();
+        // A disk that was put back may be any that it ever was.
+        let is_unsure = replicas.iter().any(Truly::is_tampered);
+        let mut able = holders
+            .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
+            .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
+            .peekable();
+        if able.peek().is_none() && !is_unsure {
+            return Demand::SayWhy;
+        }
+        // A life whose end was clean but for the mark that says so does not know that it was.
+        let knows = |(host, holder): (usize, &Holder)| {
+            let replica = &replicas[host];
+            let identity = replica.identity.as_ref();
+            let says_so = identity.is_some_and(|identity| identity.satisfies(holder.token));
+            !replica.is_tampered() && says_so && (replica.is_running || !replica.is_end_unsure)
+        };
+        if able.any(knows) {
             Demand::Serve
-        } else if able.is_empty() {
-            Demand::SayWhy
         } else {
             Demand::Nothing
         }
@@ -299,10 +312,18 @@ impl<M: Subject> World<M> {
             return self.look_at_lost(healing, health);
         }
         healing.has_served |= health.is_served;
+        if !healing.has_served && self.is_taken_along(healing) {
+            healing.demand = Demand::Nothing;
+            return;
+        }
+        if l4::is_restless(healing, health) {
+            healing.settled = None;
+            healing.changes += 1;
+        }
         let verdicts = [
             ("L1", l1::look(healing, health)),
-            ("L2", l2::look(healing, health)),
             ("L4", l4::look(healing, health)),
+            ("L2", l2::look(healing, health)),
             ("L5", l5::look(healing, health)),
         ];
         for (property, verdict) in verdicts {
@@ -328,11 +349,22 @@ impl<M: Subject> World<M> {
         }
     }
 
+    /// Whether what was under way when the faults ended has made the replica that is broken for good
+    /// the one holder.
+    fn is_taken_along(&self, healing: &Healing) -> bool {
+        let is_early = self.now <= healing.at.plus(self.plan.term / 2);
+        is_early && self.demand(healing.broken) != Demand::Serve
+    }
+
     /// Nobody can serve by the rules: the view service must say so, and why.
     fn look_at_lost(&mut self, healing: &mut Healing, health: &Health) {
         let waited = self.now.since(healing.at);
         if waited < self.plan.term * 6 + Duration::from_secs(1) {
             return;
+        }
+        // What the view service wrote as it died may have been a record that has a holder after all.
+        if self.demand(healing.broken) != Demand::SayWhy {
+            healing.demand = Demand::Nothing;
         }
         let service = self.plan.service();
         let mut status = None;

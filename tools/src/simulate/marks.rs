@@ -21,6 +21,12 @@ macro_rules! marks {
             /// All situations.
             pub const ALL: [Self; [$($words),*].len()] = [$(Self::$name),*];
 
+            /// Whether many runs must reach it. That a known limit is met is nothing to demand.
+            #[must_use]
+            pub fn is_demanded(self) -> bool {
+                self != Self::BeyondHelp
+            }
+
             /// What it is, in words.
             #[must_use]
             pub fn words(self) -> &'static str {
@@ -117,6 +123,12 @@ impl Marks {
     #[must_use]
     pub fn count(&self, mark: Mark) -> u64 {
         self.counts[mark as usize]
+    }
+
+    /// The demanded situations that were never reached.
+    pub fn missing(&self) -> impl Iterator<Item = Mark> + '_ {
+        let demanded = Mark::ALL.into_iter().filter(|mark| mark.is_demanded());
+        demanded.filter(|mark| self.count(*mark) == 0)
     }
 
     /// Adds what another run reached.

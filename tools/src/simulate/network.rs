@@ -156,11 +156,16 @@ impl Network {
         queue.at(at, Coming::Arrive(conn, 0, Arrival::Ready));
     }
 
-    /// A connection that did not come about in time.
-    pub(crate) fn on_dial_timeout(&mut self, conn: usize, now: Instant, queue: &mut Queue) {
-        if !self.conns[conn].is_ready && self.conns[conn].ends[0].is_open {
-            self.tell_closed(conn, 0, None, now, queue);
+    /// A connection that did not come about in time: the process that wanted it gives it up by itself.
+    pub(crate) fn on_dial_timeout(
+        &mut self,
+        conn: usize,
+        life: Option<u64>,
+    ) -> Option<(usize, ConnId, Arrival)> {
+        if self.conns[conn].is_ready {
+            return None;
         }
+        self.on_break(conn, 0, life)
     }
 
     /// A frame leaves.

@@ -14,7 +14,7 @@ use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::ViewId;
+use standin_core::view::{Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
 use standin_replica::{
@@ -126,7 +126,7 @@ impl<M: Subject> Node<M> {
         stage: &mut Stage<'_, M>,
     ) -> Result<Self, Death> {
         let machine_id = MachineId::of::<Watched<M>>();
-        let store = StoreId(u128::from(stage.random.next_u64()));
+        let store = StoreId(u128::from(stage.random.next_u64()) << 64);
         let path = Path::new(DATA);
         let opened = DataDir::open_in(
             machine.disk.clone(),
@@ -257,6 +257,7 @@ impl<M: Subject> Node<M> {
         let now = stage.read_clock();
         self.handle(stage, now, Event::Stop)?;
         self.log.sync_now().map_err(disk)?;
+        stage.saw(&Fact::AllSynced { host: stage.host });
         self.dir.note_clean_stop().map_err(disk)?;
         Err(Death::Stopped)
     }
@@ -433,12 +434,13 @@ impl<M: Subject> Node<M> {
             }
             Action::Append(batch) => {
                 let is_primary = self.replica.role_name() == RoleName::Primary;
-                self.log.append(&batch).map_err(disk)?;
+                // A write that fails may still have written everything.
                 stage.saw(&Fact::Appended {
                     host,
                     batch: &batch,
                     is_primary,
                 });
+                self.log.append(&batch).map_err(disk)?;
                 self.keep_up(stage)?;
                 self.written(batch.last());
             }
@@ -480,7 +482,10 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
-            Action::Swap(swap) => stage.saw(&Fact::Proposed { swap }),
+            Action::Swap(swap) => {
+                stage.join_asked |= swap.proposed.reason == Reason::Joined;
+                stage.saw(&Fact::Proposed { swap });
+            }
             _ => {}
         }
         let conn = match destination {

@@ -75,13 +75,10 @@ impl Plan {
             }
         };
         let clock_rates = (0..hosts).map(|_| rate(random)).collect();
-        let mut faults: Vec<FaultKind> = FaultKind::ALL
+        let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks()))
             .collect();
-        if faults.is_empty() {
-            faults.push(FaultKind::Kill);
-        }
         Self {
             seed,
             replicas,
@@ -108,6 +105,63 @@ impl Plan {
             are_clocks_bounded,
             planted: Planted::default(),
         }
+    }
+
+    /// Changes the number of clients.
+    pub(crate) fn set_clients(&mut self, clients: usize) {
+        self.clients = clients;
+        self.clock_rates.resize(self.hosts(), RATE_TRUE);
+    }
+
+    /// A plan that is smaller in one respect, for each respect: the ways to shrink a failure.
+    pub(crate) fn smaller(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        for at in 0..self.faults.len() {
+            let mut plan = self.clone();
+            plan.faults.remove(at);
+            plans.push(plan);
+        }
+        let with = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            plan
+        };
+        if self.clients > 1 {
+            plans.push(with(&|plan| plan.set_clients(self.clients - 1)));
+        }
+        if self.calls > 1 {
+            plans.push(with(&|plan| plan.calls /= 2));
+        }
+        if self.calls_open > 1 {
+            plans.push(with(&|plan| plan.calls_open = 1));
+        }
+        plans
+    }
+
+    /// The flags of `standin simulate` that say how this plan differs from the one of its seed.
+    #[must_use]
+    pub fn flags(&self) -> String {
+        let drawn = Self::draw(self.seed);
+        let mut flags = format!("--seed {}", self.seed);
+        if self.faults != drawn.faults {
+            let names: Vec<String> = self.faults.iter().map(|kind| kind.name()).collect();
+            let names = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(",")
+            };
+            flags += &format!(" --faults {names}");
+        }
+        if self.clients != drawn.clients {
+            flags += &format!(" --clients {}", self.clients);
+        }
+        if self.calls != drawn.calls {
+            flags += &format!(" --calls {}", self.calls);
+        }
+        if self.calls_open != drawn.calls_open {
+            flags += &format!(" --calls-open {}", self.calls_open);
+        }
+        flags
     }
 
     /// Number of hosts: replicas, the view service, clients.

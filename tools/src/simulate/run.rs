@@ -94,9 +94,29 @@ pub fn run_planted<M: Subject>(
     run_plan::<M>(plan, false).0
 }
 
-/// Runs one seed and keeps its trace: the same, byte for byte, each time.
-pub fn run_traced<M: Subject>(seed: u64) -> (Result<Outcome, Failure>, String) {
-    let (result, lines) = run_plan::<M>(Plan::draw(seed), true);
+/// Makes a run that fails smaller, as long as the same property does not hold: fewer kinds of fault,
+/// clients and calls. `None` if the plan's run does not fail.
+#[must_use]
+pub fn shrink<M: Subject>(plan: Plan) -> Option<(Plan, Failure)> {
+    let mut smallest = plan;
+    let mut failure = run_plan::<M>(smallest.clone(), false).0.err()?;
+    let is_same =
+        |one: &Failure, other: &Failure| one.violation.property == other.violation.property;
+    loop {
+        let found = smallest.smaller().into_iter().find_map(|plan| {
+            let failed = run_plan::<M>(plan.clone(), false).0.err()?;
+            is_same(&failed, &failure).then_some((plan, failed))
+        });
+        match found {
+            Some(found) => (smallest, failure) = found,
+            None => return Some((smallest, failure)),
+        }
+    }
+}
+
+/// Runs one plan and keeps its trace: the same, byte for byte, each time.
+pub fn run_traced<M: Subject>(plan: Plan) -> (Result<Outcome, Failure>, String) {
+    let (result, lines) = run_plan::<M>(plan, true);
     (result, lines.unwrap_or_default())
 }
 

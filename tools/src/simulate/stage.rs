@@ -44,6 +44,8 @@ pub(crate) struct Stage<'a, M> {
     pub(crate) outputs: Vec<Output>,
     /// The log thread began a sync.
     pub(crate) sync_started: bool,
+    /// A Join was asked for.
+    pub(crate) join_asked: bool,
 }
 
 impl<M: Subject> Stage<'_, M> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
-use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
+use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing};
 use standin_core::time::Instant;
 use standin_core::view::{Holder, ViewId, ViewRecord};
@@ -35,6 +35,8 @@ pub(crate) struct Truly {
     pub(crate) has_lost_power: bool,
     /// Lives that ended cleanly on this disk, so that everything of them is on it.
     pub(crate) clean_lives: Vec<Life>,
+    /// Its last life ended cleanly, but for the mark that tells the next one.
+    pub(crate) is_end_unsure: bool,
     /// Something of this boot may be in the page cache alone.
     is_boot_dirty: bool,
     /// Boots whose page cache went with the power.
@@ -85,22 +87,31 @@ impl Truly {
 }
 
 impl Truly {
-    fn end(&mut self, lost_power: bool, is_clean: bool) {
+    fn end(&mut self, lost_power: bool) {
         self.is_running = false;
-        let Some(identity) = &self.identity else {
-            return;
-        };
-        if is_clean {
-            self.clean_lives.push(identity.life);
-            self.synced = self.log.len();
-            self.is_boot_dirty = false;
-        }
         if lost_power {
             self.has_lost_power = true;
-            if std::mem::take(&mut self.is_boot_dirty) {
+            if std::mem::take(&mut self.is_boot_dirty)
+                && let Some(identity) = &self.identity
+            {
                 self.dead_boots.push(identity.life.boot);
             }
         }
+    }
+
+    /// The life that ends takes nothing along: all that it acknowledged is on the platter. Whether its
+    /// next life knows depends on whether the mark that says so got there too.
+    fn end_cleanly(&mut self) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        if self.clean_lives.len() == CLEAN_LIVES_MAX {
+            self.clean_lives.remove(0);
+        }
+        self.clean_lives.push(identity.life);
+        self.synced = self.log.len();
+        self.is_boot_dirty = false;
+        self.is_end_unsure = true;
     }
 }
 
@@ -189,15 +200,12 @@ impl Truth {
                 let most = self.reported.get(&identity.store);
                 replica.is_told_apart |= most.is_some_and(|most| *adopted < most.0 || has < most.1);
             }
-            Fact::Ended {
-                host,
-                lost_power,
-                is_clean,
-            } => {
+            Fact::AllSynced { host } => self.replicas[*host].end_cleanly(),
+            Fact::Ended { host, lost_power } => {
                 let Some(replica) = self.replicas.get_mut(*host) else {
                     return;
                 };
-                replica.end(*lost_power, *is_clean);
+                replica.end(*lost_power);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
@@ -277,6 +285,7 @@ impl Truth {
         replica.identity = Some(identity.clone());
         replica.is_running = true;
         replica.is_boot_dirty = true;
+        replica.is_end_unsure = false;
         replica.has_lost_power = false;
         replica.standing = None;
         replica.log.clear();

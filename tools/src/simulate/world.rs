@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
+use standin_core::message::Refusal;
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Member;
@@ -209,7 +210,9 @@ impl<M: Subject> World<M> {
         match coming {
             Coming::Knock(conn) => self.on_knock(conn),
             Coming::DialTimeout(conn) => {
-                self.network.on_dial_timeout(conn, at, &mut self.queue);
+                let life = self.state_of(self.network.host_of(conn, 0)).life;
+                let arrived = self.network.on_dial_timeout(conn, life);
+                self.arrived(arrived);
             }
             Coming::Arrive(conn, end, arrival) => {
                 let state = self.state_of(self.network.host_of(conn, end));
@@ -321,7 +324,8 @@ impl<M: Subject> World<M> {
         let mut process = std::mem::replace(&mut self.hosts[host].process, Process::None);
         let mut stage = self.stage(host);
         let died = act(&mut process, &mut stage).err();
-        let (outputs, waited, sync_started) = (stage.outputs, stage.waited, stage.sync_started);
+        let (outputs, waited) = (stage.outputs, stage.waited);
+        let (sync_started, join_asked) = (stage.sync_started, stage.join_asked);
         let it = &mut self.hosts[host];
         it.process = process;
         let slow = if self.now < it.slow.0 {
@@ -343,6 +347,9 @@ impl<M: Subject> World<M> {
         }
         self.send_after(host, outputs);
         self.wake_at_deadline(host);
+        if join_asked {
+            self.harry_join(host);
+        }
     }
 
     fn stage(&mut self, host: usize) -> Stage<'_, M> {
@@ -367,6 +374,7 @@ impl<M: Subject> World<M> {
             recorder: &mut self.recorder,
             outputs: Vec::new(),
             sync_started: false,
+            join_asked: false,
         }
     }
 
@@ -515,9 +523,9 @@ impl<M: Subject> World<M> {
         self.send_all(outputs);
         let was_stopped = self.disk(host).is_stopped();
         match death {
-            Death::Stopped => self.end(host, false, true),
+            Death::Stopped => self.end(host, false),
             Death::Unfit(why) => {
-                self.end(host, false, false);
+                self.end(host, false);
                 if host < self.plan.replicas {
                     self.observe(&Fact::Unstartable { host, why: &why });
                     self.machines[host].unfit = Some(why);
@@ -528,12 +536,17 @@ impl<M: Subject> World<M> {
             }
             Death::Disk(_) => {
                 let lose_power = was_stopped && self.random.chance(500);
-                self.end(host, lose_power, false);
+                self.end(host, lose_power);
                 let wait = self.random.between(Duration::ZERO, self.plan.fault_length);
                 self.start_at(host, self.now.plus(wait));
             }
+            Death::Refused(Refusal::NameTaken { store }) => {
+                self.end(host, false);
+                let why = format!("its name belongs to store {store}");
+                self.machines[host].unfit = Some(why);
+            }
             Death::Refused(_) => {
-                self.end(host, false, false);
+                self.end(host, false);
                 let wait = self.random.between(self.plan.term / 8, self.plan.term);
                 self.start_at(host, self.now.plus(wait));
             }
@@ -550,7 +563,7 @@ impl<M: Subject> World<M> {
             }
             .to_owned()
         });
-        self.end(host, lose_power, false);
+        self.end(host, lose_power);
     }
 
     /// Tells a replica to stop.
@@ -561,7 +574,7 @@ impl<M: Subject> World<M> {
         });
     }
 
-    fn end(&mut self, host: usize, lose_power: bool, is_clean: bool) {
+    fn end(&mut self, host: usize, lose_power: bool) {
         let it = &mut self.hosts[host];
         it.process = Process::None;
         it.arrivals.clear();
@@ -592,7 +605,6 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Ended {
             host,
             lost_power: lose_power,
-            is_clean,
         });
     }
 

@@ -7,19 +7,31 @@ use standin_viewservice::{Action, Event, TROUBLE_BYTES_MAX, WAITING_MAX};
 use super::rig::{Rig, refusals, stores, swap_replies};
 
 #[test]
-fn an_overlong_report_is_refused() {
+fn a_report_that_is_too_long_or_has_no_address_that_prints_is_refused() {
     let mut rig = Rig::pair();
     let good = rig.make_report("b", None);
     let mut address = good.clone();
     address.address = "x".repeat(ADDRESS_BYTES_MAX + 1);
+    let mut unprintable = good.clone();
+    unprintable.address = "h:1\x1b[2J".to_owned();
     let mut lives = good.clone();
     lives.identity.clean_lives = vec![good.identity.life; CLEAN_LIVES_MAX + 1];
-    for report in [address, lives] {
+    for report in [address, unprintable, lives] {
         let conn = rig.conn();
         let report = Box::new(report);
         let actions = rig.handle(Event::Report { conn, report });
         assert_eq!(refusals(&actions), [&Refusal::Protocol]);
     }
+}
+
+#[test]
+fn a_remark_stays_on_its_line() {
+    let mut rig = Rig::pair();
+    rig.node("b").trouble = Some("first\nsecond\x1b[2J".to_owned());
+    rig.report("b");
+    let status = rig.status();
+    let kept = status.replicas[1].trouble.as_deref();
+    assert_eq!(kept, Some("first second [2J"));
 }
 
 #[test]

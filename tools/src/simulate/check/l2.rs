@@ -6,7 +6,7 @@ use super::Verdict;
 use crate::simulate::heal::{Healing, Health};
 
 /// A backup that was dropped again and again waits up to a minute before it may join.
-const WITHIN: Duration = Duration::from_secs(75);
+pub(crate) const WITHIN: Duration = Duration::from_secs(75);
 
 pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
     let waited = health.now.since(healing.at);

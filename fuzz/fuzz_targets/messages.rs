@@ -1,0 +1,133 @@
+//! A message that decodes reads back as itself, and neither less nor more of its payload does.
+#![no_main]
+
+use std::fmt::Debug;
+
+use libfuzzer_sys::fuzz_target;
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
+use standin_core::message::*;
+
+const KINDS: [FrameKind; 23] = [
+    FrameKind::Hello,
+    FrameKind::Refusal,
+    FrameKind::Report,
+    FrameKind::ReportReply,
+    FrameKind::Swap,
+    FrameKind::SwapReply,
+    FrameKind::Release,
+    FrameKind::Lookup,
+    FrameKind::LookupReply,
+    FrameKind::StatusRequest,
+    FrameKind::StatusReply,
+    FrameKind::Follow,
+    FrameKind::Resume,
+    FrameKind::Entries,
+    FrameKind::Ack,
+    FrameKind::HigherView,
+    FrameKind::OpenSession,
+    FrameKind::CloseSession,
+    FrameKind::Command,
+    FrameKind::Query,
+    FrameKind::Reply,
+    FrameKind::Inspect,
+    FrameKind::InspectReply,
+];
+
+fn decode_frame(bytes: &[u8]) -> Frame<'_> {
+    let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX);
+    frame.expect("a good frame").expect("a whole frame")
+}
+
+/// Checks a message that is encoded with postcard.
+fn message<T: Message + PartialEq + Debug>(frame: &Frame<'_>) -> Option<T> {
+    let message = T::decode(frame).ok()?;
+    let mut again = Vec::new();
+    message.encode(&mut again);
+    let again = decode_frame(&again);
+    assert!(
+        again.payload.len() <= frame.payload.len(),
+        "the encoding is not the shortest: {message:?}"
+    );
+    assert_eq!(T::decode(&again).as_ref(), Ok(&message));
+    let is_refused = |payload: &[u8]| {
+        let kind = frame.kind;
+        T::decode(&Frame { kind, payload }).is_err()
+    };
+    assert!(is_refused(&[frame.payload, &[0]].concat()), "{message:?}");
+    if let [shorter @ .., _] = frame.payload {
+        assert!(is_refused(shorter), "{message:?}");
+    }
+    Some(message)
+}
+
+/// Checks a message of fixed fields: its encoding must be the very bytes.
+fn fixed<T: Debug>(
+    frame: &Frame<'_>,
+    decoded: Result<T, DecodeError>,
+    encode: fn(&T, &mut Vec<u8>),
+) {
+    let Ok(message) = decoded else {
+        return;
+    };
+    let mut again = Vec::new();
+    encode(&message, &mut again);
+    let again = decode_frame(&again);
+    assert_eq!(
+        (again.kind, again.payload),
+        (frame.kind, frame.payload),
+        "{message:?}"
+    );
+}
+
+fn check(frame: &Frame<'_>) {
+    match frame.kind {
+        FrameKind::Hello => {
+            if let Some(hello) = message::<Hello>(frame) {
+                assert_eq!(
+                    hello.check(hello.cluster, hello.machine.as_ref()),
+                    hello.check(None, None)
+                );
+            }
+        }
+        FrameKind::Refusal => {
+            if let Some(refusal) = message::<Refusal>(frame) {
+                let words = refusal.to_string();
+                assert!(
+                    !words.contains('\n'),
+                    "a refusal in several lines: {words:?}"
+                );
+            }
+        }
+        FrameKind::Report => drop(message::<Report>(frame)),
+        FrameKind::ReportReply => drop(message::<ReportReply>(frame)),
+        FrameKind::Swap => drop(message::<Swap>(frame)),
+        FrameKind::SwapReply => drop(message::<SwapReply>(frame)),
+        FrameKind::Release => drop(message::<Release>(frame)),
+        FrameKind::Lookup => drop(message::<Lookup>(frame)),
+        FrameKind::LookupReply => drop(message::<LookupReply>(frame)),
+        FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),
+        FrameKind::StatusReply => drop(message::<StatusReply>(frame)),
+        FrameKind::Follow => drop(message::<Follow>(frame)),
+        FrameKind::Resume => drop(message::<Resume>(frame)),
+        FrameKind::HigherView => drop(message::<HigherView>(frame)),
+        FrameKind::OpenSession => drop(message::<OpenSession>(frame)),
+        FrameKind::CloseSession => drop(message::<CloseSession>(frame)),
+        FrameKind::Inspect => drop(message::<Inspect>(frame)),
+        FrameKind::InspectReply => drop(message::<InspectReply>(frame)),
+        FrameKind::Command => fixed(frame, CommandRequest::decode(frame), CommandRequest::encode),
+        FrameKind::Query => fixed(frame, QueryRequest::decode(frame), QueryRequest::encode),
+        FrameKind::Reply => fixed(frame, Reply::decode(frame), Reply::encode),
+        FrameKind::Entries => fixed(frame, Entries::decode(frame), Entries::encode),
+        FrameKind::Ack => fixed(frame, Ack::decode(frame), Ack::encode),
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [kind, payload @ ..] = data else {
+        return;
+    };
+    let kind = KINDS[usize::from(*kind) % KINDS.len()];
+    let mut bytes = Vec::new();
+    encode_frame(&mut bytes, kind, |out| out.extend_from_slice(payload));
+    check(&decode_frame(&bytes));
+});

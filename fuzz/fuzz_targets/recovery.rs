@@ -1,0 +1,148 @@
+//! Opening a log on real files to which something happened: either nothing is changed and it is
+//! refused, or what is left is a beginning of the log, and nothing that still stood there is lost.
+#![no_main]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arbitrary::{Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use standin_core::entry::{Batch, LogTip};
+use standin_core::identity::{ClusterId, StoreId};
+use standin_core::machine::MachineId;
+use standin_core::segment::SEGMENT_HEADER_BYTES;
+use standin_fuzz::{Mishap, any_batch};
+use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
+
+const CONFIG: LogConfig = LogConfig {
+    segment_bytes: 4096,
+};
+
+fn open(dir: &Path) -> std::result::Result<(SegmentLog, Recovered), LogError> {
+    let ids = SegmentIds {
+        cluster: ClusterId(1),
+        store: StoreId(2),
+        machine: MachineId::new("counter", 1).expect("a good name"),
+    };
+    SegmentLog::open(dir, ids, CONFIG)
+}
+
+/// Every file of the log and its bytes.
+fn picture(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(dir.join("log")).expect("there is a log");
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.expect("listed").path();
+        let bytes = fs::read(&path).expect("readable");
+        (path, bytes)
+    };
+    let mut files: Vec<_> = entries.map(read).collect();
+    files.sort();
+    files
+}
+
+/// All entries of a log, by reading it from the beginning.
+fn contents(log: &SegmentLog) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut tip = LogTip::default();
+    while tip.index < log.tip().index {
+        let read = log.read(tip.index.next(), 1000).expect("a good log reads");
+        let batch = Batch::verify(read, tip).expect("what it hands out is good");
+        tip = batch.tip();
+        bytes.extend_from_slice(batch.bytes());
+    }
+    assert_eq!(tip, log.tip());
+    bytes
+}
+
+/// An entry and where it stands.
+struct Placed {
+    file: PathBuf,
+    at: usize,
+    bytes: Vec<u8>,
+    tip: LogTip,
+}
+
+/// Writes a log, and says where each entry stands.
+fn write(dir: &Path, input: &mut Unstructured<'_>) -> Result<Vec<Placed>> {
+    let (mut log, _) = open(dir).expect("an empty directory");
+    let batches = input.int_in_range(1..=8)?;
+    for _ in 0..batches {
+        let batch = any_batch(input, log.tip())?;
+        log.append(&batch).expect("there is room");
+    }
+    drop(log);
+    let mut entries: Vec<Placed> = Vec::new();
+    for (file, bytes) in picture(dir) {
+        let before = entries.last().map_or(LogTip::default(), |entry| entry.tip);
+        let body = &bytes[SEGMENT_HEADER_BYTES..];
+        let used = standin_core::segment::scan(body, before, |_| {}).bytes;
+        for (place, tip) in standin_fuzz::places(&body[..used], before) {
+            entries.push(Placed {
+                file: file.clone(),
+                at: SEGMENT_HEADER_BYTES + place.start,
+                bytes: body[place].to_vec(),
+                tip,
+            });
+        }
+    }
+    Ok(entries)
+}
+
+fn harm(dir: &Path, input: &mut Unstructured<'_>) -> Result<()> {
+    for _ in 0..input.int_in_range(1..=3)? {
+        let files = picture(dir);
+        if files.is_empty() {
+            return Ok(());
+        }
+        // Counted from the end, where most that can be forgiven happens.
+        let from_end = input.choose_index(files.len())?;
+        let (path, mut bytes) = files[files.len() - 1 - from_end].clone();
+        if input.ratio(1, 16)? {
+            fs::remove_file(&path).expect("removed");
+            continue;
+        }
+        let mishap: Mishap = input.arbitrary()?;
+        mishap.strike(&mut bytes);
+        fs::write(&path, &bytes).expect("written");
+    }
+    Ok(())
+}
+
+fn run(data: &[u8]) -> Result<()> {
+    let mut input = Unstructured::new(data);
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+    let dir = root.path();
+    let entries = write(dir, &mut input)?;
+    harm(dir, &mut input)?;
+    let harmed = picture(dir);
+    let (mut log, recovered) = match open(dir) {
+        Ok(opened) => opened,
+        Err(_) => {
+            assert_eq!(picture(dir), harmed, "a log was changed and refused");
+            return Ok(());
+        }
+    };
+    let kept = usize::try_from(recovered.tip.index.0).expect("a short log");
+    let (kept, lost) = entries.split_at(kept);
+    let all: Vec<u8> = kept.iter().flat_map(|entry| entry.bytes.clone()).collect();
+    assert_eq!(contents(&log), all, "a beginning of what was written");
+    for entry in lost {
+        let file = harmed.iter().find(|(file, _)| *file == entry.file);
+        let place = entry.at..entry.at + entry.bytes.len();
+        let stands = file.and_then(|(_, bytes)| bytes.get(place));
+        let index = entry.tip.index;
+        assert_ne!(stands, Some(&*entry.bytes), "entry {index} was lost");
+    }
+    // It goes on from there, and is then good without any repair.
+    let next = any_batch(&mut Unstructured::new(&[]), log.tip())?;
+    log.append(&next).expect("there is room");
+    drop(log);
+    let (log, recovered) = open(dir).expect("a repaired log is good");
+    assert_eq!((log.tip(), recovered.torn), (next.tip(), None));
+    Ok(())
+}
+
+fuzz_target!(|data: &[u8]| {
+    // Input that is too short for what is drawn from it tests nothing.
+    let _ = run(data);
+});

@@ -1,0 +1,527 @@
+//! A replica stands whatever clients, followers and primaries say to it: its log goes on without gaps,
+//! and it applies nothing else than what stands there. Its view service and its disk are sound.
+#![no_main]
+
+use std::collections::VecDeque;
+
+use arbitrary::{Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use standin::machines::counter::{Counter, encode_add, encode_get};
+use standin_core::conn::ConnId;
+use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
+use standin_core::identity::{Identity, ReplicaName};
+use standin_core::message::{
+    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
+    OpenSession, Peer, QueryRequest, Reply, ReportReply, Resume, Seen, SwapReply,
+};
+use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
+use standin_fuzz::{any_batch, parties, seal_entries};
+use standin_primary::Payload;
+use standin_replica::{
+    Action, Answers, Config, Event, ReadFor, Recovered, Replica, Request, RequestBody,
+};
+
+const EVENTS_MAX: usize = 150;
+
+/// What comes of an action, handed in when the actions are done, as the host does.
+enum FollowUp {
+    Written(Index),
+    Synced(Index),
+    LogRead(ReadFor, Vec<u8>),
+    Cut(LogTip),
+    Adopted(ViewId),
+    ReportReply(ReportReply),
+    SwapReply(SwapReply),
+    Dialled(ConnId),
+    Redialled,
+}
+
+struct World {
+    replica: Replica<Counter>,
+    identity: Identity,
+    now: Instant,
+    /// Each entry's bytes.
+    log: Vec<Vec<u8>>,
+    /// As the view service has it.
+    record: Option<ViewRecord>,
+    follow_ups: VecDeque<FollowUp>,
+    dial: Option<ConnId>,
+    dials: u64,
+    /// The last stream that was begun to a follower.
+    stream: Option<(ConnId, Resume)>,
+    /// What the last entries were sent under: round and the log's end.
+    sent: (u64, Index),
+    sessions: Vec<u64>,
+}
+
+impl World {
+    fn new(identity: Identity) -> Self {
+        let config = Config {
+            identity: identity.clone(),
+            address: "h:1".to_owned(),
+            durability: Default::default(),
+            session_timeout: Duration::from_secs(600),
+            sessions_max: 10,
+            seed: 1,
+            adopted: ViewId::default(),
+            recovered: Recovered::default(),
+            replace: false,
+            quarantine: None,
+        };
+        let now = Instant::from_nanos(1_000_000_000);
+        let wall = WallTime(now.as_nanos());
+        Self {
+            replica: Replica::new(config, Now { boot: now, wall }),
+            identity,
+            now,
+            log: Vec::new(),
+            record: None,
+            follow_ups: VecDeque::new(),
+            dial: None,
+            dials: 0,
+            stream: None,
+            sent: (0, Index::ZERO),
+            sessions: Vec::new(),
+        }
+    }
+
+    fn tip(&self) -> LogTip {
+        self.log.last().map_or(LogTip::default(), |bytes| {
+            Entry::decode(bytes).expect("a good entry").tip()
+        })
+    }
+
+    fn view_starts(&self) -> ViewStarts {
+        let mut starts = ViewStarts::new();
+        for bytes in &self.log {
+            let header = Entry::decode(bytes).expect("a good entry").header;
+            if starts.last().is_none_or(|(view, _)| *view < header.view) {
+                starts.push((header.view, header.index));
+            }
+        }
+        starts
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime(self.now.as_nanos())
+    }
+
+    /// Hands in an event and all that comes of it.
+    fn handle(&mut self, event: Event<'_>) {
+        self.hand_in(event);
+        while let Some(follow_up) = self.follow_ups.pop_front() {
+            match follow_up {
+                FollowUp::Written(through) => self.hand_in(Event::Written(through)),
+                FollowUp::Synced(through) => self.hand_in(Event::Synced(through)),
+                FollowUp::LogRead(read, bytes) => self.hand_in(Event::LogRead(read, bytes)),
+                FollowUp::Cut(tip) => self.hand_in(Event::Cut(tip)),
+                FollowUp::Adopted(view) => self.hand_in(Event::Adopted(view)),
+                FollowUp::ReportReply(reply) => self.hand_in(Event::ReportReply(&reply)),
+                FollowUp::SwapReply(reply) => self.hand_in(Event::SwapReply(&reply)),
+                FollowUp::Dialled(conn) if self.dial == Some(conn) => {
+                    self.hand_in(Event::Dialled(conn));
+                }
+                FollowUp::Dialled(_) => {}
+                FollowUp::Redialled => {
+                    self.hand_in(Event::ViewServiceDown);
+                    self.hand_in(Event::ViewServiceUp);
+                }
+            }
+        }
+    }
+
+    fn hand_in(&mut self, event: Event<'_>) {
+        let (boot, wall) = (self.now, self.wall());
+        self.replica.handle(Now { boot, wall }, event);
+        while let Some(action) = self.replica.next_action() {
+            self.carry_out(action);
+        }
+        let mut answers = Answers::default();
+        self.replica.take_answers(&mut answers);
+        for (_, reply) in answers.iter() {
+            self.note_reply(&reply);
+        }
+        assert!(self.replica.state().applied() <= self.tip().index);
+    }
+
+    fn note_reply(&mut self, reply: &Reply<'_>) {
+        reply.encode(&mut Vec::new());
+        if let (Ok(session), true) = (reply.bytes.try_into(), self.sessions.len() < 10) {
+            self.sessions.push(u64::from_le_bytes(session));
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Report(report) => {
+                report.encode(&mut Vec::new());
+                let record = self.record.as_ref();
+                let granted = record.is_some_and(|record| {
+                    record.active
+                        && report.renew == Some(record.id())
+                        && record.primary.is(&report.identity)
+                });
+                let reply = self.report_reply(report.number, granted);
+                self.follow_ups.push_back(FollowUp::ReportReply(reply));
+            }
+            Action::Swap(swap) => {
+                let current = self.record.as_ref().expect("only a record can be swapped");
+                let accepted = swap.expected == *current;
+                if accepted {
+                    let is_move = current.check_move(&swap.proposed, &swap.identity);
+                    assert_eq!(is_move, Ok(()), "{current:?} {:?}", swap.proposed);
+                    self.record = Some(swap.proposed);
+                }
+                let reply = SwapReply {
+                    number: swap.number,
+                    accepted,
+                    record: self.record.clone(),
+                    wall: self.wall(),
+                };
+                self.follow_ups.push_back(FollowUp::SwapReply(reply));
+            }
+            Action::RedialViewService => self.follow_ups.push_back(FollowUp::Redialled),
+            Action::Adopt(view) => self.follow_ups.push_back(FollowUp::Adopted(view)),
+            Action::Append(batch) => self.append(&batch),
+            Action::Sync => {
+                let through = self.tip().index;
+                self.follow_ups.push_back(FollowUp::Synced(through));
+            }
+            Action::ReadLog(read, from, bytes_max) => self.read_log(read, from, bytes_max),
+            Action::Cut(after) => {
+                let after = usize::try_from(after.0).expect("a short log");
+                assert!(after <= self.log.len(), "cut beyond the end");
+                self.log.truncate(after);
+                self.follow_ups.push_back(FollowUp::Cut(self.tip()));
+            }
+            Action::Dial(_) => {
+                self.dials += 1;
+                let conn = ConnId(1000 + self.dials);
+                self.dial = Some(conn);
+                self.follow_ups.push_back(FollowUp::Dialled(conn));
+            }
+            Action::Hang => self.dial = None,
+            Action::Follow(_, follow) => assert!(follow.is_bounded()),
+            Action::Ack(_, ack) => ack.encode(&mut Vec::new()),
+            Action::Resume(conn, resume) => self.stream = Some((conn, resume)),
+            Action::Entries { round, payload, .. } => self.note_entries(round, &payload),
+            Action::Inspected(_, reply) => reply.encode(&mut Vec::new()),
+            Action::Release(_)
+            | Action::Quarantine(_)
+            | Action::HigherView(..)
+            | Action::CloseFollower(_)
+            | Action::Log(..) => {}
+        }
+    }
+
+    fn report_reply(&self, number: u64, granted: bool) -> ReportReply {
+        let peer = |name: &str, start| Peer {
+            identity: peer_identity(name, start),
+            address: "h:2".to_owned(),
+            unseen_ms: 0,
+        };
+        let primary = self.record.as_ref().map(|record| &record.primary);
+        let start = primary.map_or(1, |primary| primary.incarnation.start);
+        ReportReply {
+            number,
+            record: self.record.clone(),
+            granted,
+            wall: self.wall(),
+            peers: vec![peer("b", start), peer("c", start)],
+        }
+    }
+
+    fn append(&mut self, batch: &Batch) {
+        let before = self.tip();
+        let verified = Batch::verify(batch.bytes().to_vec(), before);
+        assert_eq!(
+            verified.map(|batch| batch.tip()),
+            Ok(batch.tip()),
+            "a gap in the log"
+        );
+        for entry in batch.entries() {
+            assert!(entry.has_sound_payload(), "an entry that cannot be applied");
+            let length = entry.header.length as usize;
+            self.log
+                .push(batch.bytes_from(entry.header.index)[..length].to_vec());
+        }
+        self.follow_ups.push_back(FollowUp::Written(batch.last()));
+    }
+
+    fn read_log(&mut self, read: ReadFor, from: Index, bytes_max: usize) {
+        let skip = usize::try_from(from.0 - 1).expect("a short log");
+        let mut bytes = Vec::new();
+        for entry in self.log.iter().skip(skip) {
+            if !bytes.is_empty() && bytes.len() + entry.len() > bytes_max {
+                break;
+            }
+            bytes.extend_from_slice(entry);
+        }
+        self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
+    }
+
+    fn note_entries(&mut self, round: u64, payload: &Payload) {
+        let bytes = match payload {
+            Payload::Nothing => &[],
+            Payload::Batch(batch) => batch.bytes(),
+            Payload::Bytes(bytes) => bytes.as_slice(),
+        };
+        let mut rest = bytes;
+        self.sent.0 = round;
+        while !rest.is_empty() {
+            let header = Entry::decode(rest)
+                .expect("only good entries are sent")
+                .header;
+            self.sent.1 = header.index;
+            rest = &rest[header.length as usize..];
+        }
+    }
+}
+
+fn peer_identity(name: &str, start: u64) -> Identity {
+    let mut input = Unstructured::new(&[]);
+    let mut identity = parties::identity(&mut input).expect("zeros are enough");
+    identity.name = ReplicaName::new(name).expect("a good name");
+    identity.store.0 = u128::from(name.as_bytes()[0] - b'a');
+    identity.life.incarnation.start = start;
+    identity.life.incarnation.nonce = start;
+    identity
+}
+
+/// The view service moves on: to this replica, to another, or to a pair.
+fn news(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let own = world.identity.clone();
+    let record = match world.record.take() {
+        None => ViewRecord::bootstrap(parties::CLUSTER, &own, 1000),
+        Some(record) => match input.arbitrary::<u8>()? % 4 {
+            0 if record.is_holder(&own) => record.depose(&own, Reason::LeaseExpired),
+            1 if !record.active && !record.primary.is(&own) => record.activate(&peer_identity(
+                record.primary.name.as_str(),
+                record.primary.incarnation.start,
+            )),
+            2 | 3 => {
+                // Another life that is a holder too takes over, and may have gone on alone.
+                let other = peer_identity(["b", "c"][input.choose_index(2)?], 1);
+                let mut next = record.clone();
+                next.view = ViewNumber(next.view.0 + 1 + u64::from(input.arbitrary::<u8>()? % 3));
+                next.primary = standin_core::view::Member::of(&other);
+                next.backup = None;
+                next.active = input.arbitrary()?;
+                next
+            }
+            _ => record,
+        },
+    };
+    world.record = Some(record);
+    let reply = world.report_reply(0, false);
+    world.handle(Event::ReportReply(&reply));
+    Ok(())
+}
+
+fn view(input: &mut Unstructured<'_>, world: &World) -> Result<ViewId> {
+    match input.ratio(7, 8)? {
+        true => Ok(world.replica.standing().view),
+        false => parties::view(input),
+    }
+}
+
+fn tip(input: &mut Unstructured<'_>, world: &World) -> Result<LogTip> {
+    Ok(match input.arbitrary::<u8>()? % 4 {
+        0 => parties::tip(input)?,
+        1 if !world.log.is_empty() => {
+            let bytes = input.choose(&world.log)?;
+            Entry::decode(bytes).expect("a good entry").tip()
+        }
+        _ => world.tip(),
+    })
+}
+
+fn follow(input: &mut Unstructured<'_>, world: &World) -> Result<Follow> {
+    let mut view_starts = world.view_starts();
+    match input.arbitrary::<u8>()? % 4 {
+        0 => view_starts.push((
+            ViewNumber(parties::number(input)?),
+            Index(parties::number(input)?),
+        )),
+        1 => view_starts.truncate(usize::from(input.arbitrary::<u8>()? % 4)),
+        _ => {}
+    }
+    Ok(Follow {
+        identity: parties::identity(input)?,
+        view: view(input, world)?,
+        last: tip(input, world)?,
+        view_starts,
+    })
+}
+
+fn ack(input: &mut Unstructured<'_>, world: &World) -> Result<(ConnId, Ack)> {
+    let stream = world.stream.filter(|_| input.ratio(15, 16) == Ok(true));
+    let (conn, nonce) = stream.map_or((ConnId(1), 0), |(conn, resume)| (conn, resume.nonce));
+    let (round, durable) = world.sent;
+    let through = |input: &mut Unstructured<'_>| match input.arbitrary::<u8>()? % 8 {
+        0 => parties::number(input).map(Index),
+        1 => Ok(world
+            .stream
+            .map_or(Index::ZERO, |(_, resume)| resume.common.index)),
+        2 => Ok(world.replica.state().applied()),
+        _ => Ok(durable),
+    };
+    let ack = Ack {
+        nonce,
+        view: view(input, world)?,
+        round: match input.ratio(7, 8)? {
+            true => round,
+            false => parties::number(input)?,
+        },
+        durable: through(input)?,
+        applied: through(input)?,
+        reply_digest: match input.ratio(7, 8)? {
+            true => world.replica.state().reply_digest().0,
+            false => input.arbitrary()?,
+        },
+    };
+    Ok((conn, ack))
+}
+
+fn requests(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let adds = [
+        encode_add(1).to_vec(),
+        encode_add(i64::MAX).to_vec(),
+        input.arbitrary()?,
+    ];
+    let query = encode_get();
+    let mut requests = Vec::new();
+    for id in 0..input.int_in_range(1..=4)? {
+        let seen = Seen {
+            view: view(input, world)?,
+            index: Index(parties::number(input)? % 16),
+        };
+        let session = match world.sessions.as_slice() {
+            [] => parties::number(input)?,
+            some => *input.choose(some)?,
+        };
+        let consistency = [
+            Consistency::Confirmed,
+            Consistency::Lease,
+            Consistency::Stale,
+        ];
+        let body = match input.arbitrary::<u8>()? % 8 {
+            0 | 1 => RequestBody::Open(OpenSession { id, seen }),
+            2 => RequestBody::Close(CloseSession { id, seen, session }),
+            3 | 4 => RequestBody::Query(QueryRequest {
+                id,
+                seen,
+                consistency: *input.choose(&consistency)?,
+                bytes: &query,
+            }),
+            _ => RequestBody::Command(CommandRequest {
+                id,
+                seen,
+                session,
+                sequence: parties::number(input)?,
+                acknowledged: parties::number(input)?,
+                bytes: input.choose(&adds)?,
+            }),
+        };
+        let conn = ConnId(u64::from(input.arbitrary::<u8>()? % 4));
+        requests.push(Request { conn, body });
+    }
+    world.handle(Event::Requests(&requests));
+    Ok(())
+}
+
+/// What a primary sends: entries that follow, entries that do not, or any bytes with good checksums.
+fn entries(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let Some(conn) = world.dial else {
+        return Ok(());
+    };
+    let before = tip(input, world)?;
+    let mut bytes = match input.arbitrary::<u8>()? % 4 {
+        0 => Vec::new(),
+        1 => input.arbitrary()?,
+        _ if before.index.0 < u64::MAX - 100 && before.view.0 < u64::MAX => {
+            any_batch(input, before)?.bytes().to_vec()
+        }
+        _ => Vec::new(),
+    };
+    if input.ratio(1, 4)? && !bytes.is_empty() {
+        let at = input.choose_index(bytes.len())?;
+        bytes[at] ^= input.arbitrary::<u8>()?;
+        seal_entries(&mut bytes, before.chain);
+    }
+    let entries = Entries {
+        nonce: 7,
+        view: view(input, world)?,
+        round: parties::number(input)?,
+        commit: Index(parties::number(input)?),
+        bytes: &bytes,
+    };
+    world.handle(Event::Entries(conn, &entries));
+    Ok(())
+}
+
+fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let Some(conn) = world.dial else {
+        return Ok(());
+    };
+    let resume = Resume {
+        view: view(input, world)?,
+        nonce: 7,
+        common: tip(input, world)?,
+        durability: parties::durability(input)?,
+        silence_ms: input.arbitrary()?,
+    };
+    world.handle(Event::Resume(conn, &resume));
+    Ok(())
+}
+
+fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let conn = ConnId(u64::from(input.arbitrary::<u8>()? % 4));
+    match input.arbitrary::<u8>()? % 32 {
+        0 | 1 => news(input, world)?,
+        2..=5 => {
+            let follow = follow(input, world)?;
+            world.handle(Event::Follow(conn, &follow));
+        }
+        6..=11 => {
+            let (conn, ack) = ack(input, world)?;
+            world.handle(Event::Ack(conn, &ack));
+        }
+        12..=16 => requests(input, world)?,
+        17..=20 => entries(input, world)?,
+        21..=23 => resume(input, world)?,
+        24 => {
+            let view = view(input, world)?;
+            world.handle(Event::HigherView(HigherView { view }));
+        }
+        25 => world.handle(Event::Closed(conn)),
+        26 => world.handle(Event::Inspect(conn)),
+        27 if world.dial.take().is_some() => world.handle(Event::DialClosed),
+        28 | 29 => {
+            if let Some(at) = world.replica.deadline() {
+                world.now = world.now.max(at);
+            }
+            world.handle(Event::Deadline);
+        }
+        _ => {
+            let elapsed = Duration::from_millis(input.arbitrary::<u8>()?.into());
+            world.now = world.now.plus(elapsed);
+            world.handle(Event::Deadline);
+        }
+    }
+    world.handle(Event::Flush);
+    Ok(())
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Unstructured::new(data);
+    let mut world = World::new(peer_identity("a", 1));
+    world.handle(Event::ViewServiceUp);
+    for _ in 0..EVENTS_MAX {
+        // The end of the input ends the story.
+        if input.is_empty() || step(&mut input, &mut world).is_err() {
+            return;
+        }
+    }
+});
