@@ -76,6 +76,8 @@ kinds! {
     OneWay: "one direction of a link is blocked",
     /// A host is cut off from all others.
     Isolate: "a host is isolated",
+    /// A primary hears nobody but clients, which still reach it.
+    CutOff: "a primary is cut off from all but the clients",
     /// Connections of a host break, some half-open.
     BreakConns: "connections break or are half-open",
     /// Messages take long.
@@ -227,6 +229,7 @@ impl<M: Subject> World<M> {
                     self.block(other, party, until);
                 }
             }
+            FaultKind::CutOff => return self.cut_off(until.plus(self.plan.term)),
             FaultKind::BreakConns => {
                 for conn in self.network.whole_conns_of(party) {
                     if self.random.chance(500) {
@@ -276,6 +279,18 @@ impl<M: Subject> World<M> {
         };
         let members = std::iter::once(&record.primary).chain(&record.backup);
         members.filter_map(|member| self.host_of(member)).collect()
+    }
+
+    /// Cuts the primary off from replicas and the view service, for long enough to be deposed.
+    fn cut_off(&mut self, until: Instant) -> bool {
+        let Some(&primary) = self.pair().first() else {
+            return false;
+        };
+        for other in 0..=self.plan.service() {
+            self.block(primary, other, until);
+            self.block(other, primary, until);
+        }
+        true
     }
 
     /// Kills processes at once, and starts them again after `length` or later.
