@@ -52,7 +52,8 @@ pub(super) fn remove_beyond<S: Storage>(
     Ok(())
 }
 
-/// Puts a copy of the segment's first `end` bytes in its place, and zeros behind them.
+/// Puts a copy of the segment's first `end` bytes in its place, and zeros behind them. The sync that ends
+/// every cut puts its name on disk.
 ///
 /// Truncating it would not do: a file system may zero the rest of the block in which the file then
 /// ends before the shorter length is on disk. A power loss in between would leave a hole with whole
@@ -71,7 +72,6 @@ fn shorten<S: Storage>(
     log.storage
         .rename(&beside, &segment.path)
         .map_err(failed())?;
-    sync_log_dir(&log.storage, &log.paths.log)?;
     let path = segment.path.clone();
     Ok(Arc::new(OpenSegment { path, file }))
 }

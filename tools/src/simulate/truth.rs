@@ -126,6 +126,8 @@ pub(crate) struct Truth {
     pub(crate) made: BTreeMap<(u64, u64), Vec<u8>>,
     /// The entry that was answered at each index.
     pub(crate) answered: BTreeMap<u64, u64>,
+    /// The last entry that was answered in each view: its index and hash.
+    pub(crate) answered_in: BTreeMap<ViewId, (Index, u64)>,
     /// Sessions whose answered commands a client has, with the reply.
     pub(crate) replies: BTreeMap<(u64, u64), Vec<u8>>,
     /// The most that each store has reported to the present process of the view service: its view,
@@ -143,6 +145,7 @@ impl Truth {
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
             answered: BTreeMap::new(),
+            answered_in: BTreeMap::new(),
             replies: BTreeMap::new(),
             reported: BTreeMap::new(),
             applied_last: None,
@@ -262,7 +265,11 @@ impl Truth {
                     && let Some(link) =
                         self.replicas[answered.host].link(answered.seen.index, false)
                 {
-                    self.answered.insert(answered.seen.index.0, link.hash);
+                    let (index, hash) = (answered.seen.index, link.hash);
+                    self.answered.insert(index.0, hash);
+                    let last = self.answered_in.entry(answered.standing.view);
+                    let last = last.or_insert((index, hash));
+                    *last = (*last).max((index, hash));
                 }
             }
             Fact::Applied { host, through, .. } => {

@@ -31,6 +31,14 @@ impl Check for Commits {
     fn look(&mut self, _truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
             Fact::Started { host, .. } => self.last[*host] = None,
+            // Before the end of its turn, in which it may die, the primary may have told of it.
+            Fact::Applied { host, through, .. } => {
+                let last = self.last[*host].filter(|last| last.role == RoleName::Primary);
+                if let Some(last) = last {
+                    let applied = self.primaries.entry(last.view).or_default();
+                    *applied = through.0.max(*applied);
+                }
+            }
             Fact::Turned { host, standing, .. } => {
                 let (applied, commit) = (standing.applied, standing.commit);
                 if applied > commit || commit > standing.last.index {
@@ -43,7 +51,10 @@ impl Check for Commits {
                     ));
                 }
                 match standing.role {
-                    RoleName::Primary => _ = self.primaries.insert(standing.view, applied.0),
+                    RoleName::Primary => {
+                        let known = self.primaries.entry(standing.view).or_default();
+                        *known = applied.0.max(*known);
+                    }
                     RoleName::Backup => {
                         let primary = self.primaries.get(&standing.view);
                         // What it applied in an earlier view was the earlier primary's to allow.
