@@ -81,8 +81,6 @@ bugs! {
     DeafDrops,
     /// A store that came back with less than it had counts as fit (section 7).
     OldCopyPromoted,
-    /// Entries of earlier views commit without the ViewStart (section 4.3).
-    EarlierCommitted,
     /// A follower applies what it has, before the primary does (section 4.5).
     AppliedEarly,
 }

@@ -591,8 +591,7 @@ impl Primary {
             Gate::Joining(_) => self.synced.min(self.gate_acked()),
         };
         // Entries of earlier views commit only together with this view's first.
-        let is_first = through >= self.view_start || self.planted.has(Bug::EarlierCommitted);
-        if through > self.commit && is_first {
+        if through > self.commit && through >= self.view_start {
             self.commit = through;
             self.actions.push_back(Action::Commit(through));
         }

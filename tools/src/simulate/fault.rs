@@ -281,7 +281,8 @@ impl<M: Subject> World<M> {
         members.filter_map(|member| self.host_of(member)).collect()
     }
 
-    /// Cuts the primary off from replicas and the view service, for long enough to be deposed.
+    /// Cuts the primary off from replicas and the view service, for long enough to be deposed. Some
+    /// stand still as it begins: when they go on, all they find is what had arrived before.
     fn cut_off(&mut self, until: Instant) -> bool {
         let Some(&primary) = self.pair().first() else {
             return false;
@@ -289,6 +290,10 @@ impl<M: Subject> World<M> {
         for other in 0..=self.plan.service() {
             self.block(primary, other, until);
             self.block(other, primary, until);
+        }
+        if self.random.chance(300) {
+            let still = self.random.between(Duration::ZERO, self.plan.term);
+            self.pause(primary, self.now.plus(still));
         }
         true
     }
@@ -313,7 +318,14 @@ impl<M: Subject> World<M> {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
             self.stop(host);
-            self.start_at(host, self.now.plus(length));
+            // Many are back before anybody misses them, some after a reboot of their machine.
+            let away = if self.random.chance(500) {
+                length / 8
+            } else {
+                length
+            };
+            self.machine(host).boot += u64::from(self.random.chance(300));
+            self.start_at(host, self.now.plus(away));
         }
         is_up
     }
