@@ -57,6 +57,33 @@ fn dependencies_run_one_way() {
     }
 }
 
+/// Bugs can be planted in tests alone: no manifest asks for the feature outside of its `[features]` and
+/// `[dev-dependencies]`, and no crate has features that are on by default. (With the feature, nothing
+/// compiles without debug assertions: `core/src/planted.rs`.)
+#[test]
+fn no_build_but_a_test_can_have_bugs_planted() {
+    let rooms = ALLOWED.iter().map(|(room, _)| *room);
+    for room in rooms.chain(["."]) {
+        let manifest = fs::read_to_string(Path::new(room).join("Cargo.toml"));
+        let manifest = manifest.expect("every room has a manifest");
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            assert!(
+                !line.starts_with("default ="),
+                "{room} has default features"
+            );
+            let is_for_tests = ["[features]", "[dev-dependencies]"].contains(&section);
+            assert!(
+                is_for_tests || !line.contains("planted-bugs"),
+                "{section} of {room} asks for planted bugs"
+            );
+        }
+    }
+}
+
 #[test]
 fn pure_crates_depend_on_nothing_but_ours() {
     for room in PURE {

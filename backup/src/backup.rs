@@ -7,6 +7,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity};
 use standin_core::message::{Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume};
+use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, Now};
 use standin_core::view::ViewId;
 
@@ -147,6 +148,7 @@ pub struct Backup {
     is_sync_wanted: bool,
     /// A sync was asked for up to here; it is not asked for twice.
     sync_asked: Index,
+    planted: Planted,
     actions: VecDeque<Action>,
 }
 
@@ -170,8 +172,15 @@ impl Backup {
             acked: None,
             is_sync_wanted: false,
             sync_asked: config.synced,
+            planted: Planted::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// Takes in one event. All actions of the one before must have been taken.
@@ -367,7 +376,10 @@ impl Backup {
             .rev()
             .find(|(_, first)| *first <= after.next());
         let is_of_this_view = first_cut_view.is_some_and(|(view, _)| *view >= self.view.view);
-        if after < self.commit.max(self.applied) {
+        if self.planted.has(Bug::CutTooFar) {
+            self.actions.push_back(Action::Cut(after));
+            self.link = Link::Cutting(conn, resume);
+        } else if after < self.commit.max(self.applied) {
             self.quarantine(
                 after.next(),
                 "is committed here and missing in the primary's log",
@@ -441,7 +453,10 @@ impl Backup {
                 Ok(_) | Err(_) => return self.hang(now),
             }
         }
-        let commit = entries.commit.min(self.tip.index);
+        let commit = match entries.commit {
+            _ if self.planted.has(Bug::AppliedEarly) => self.tip.index,
+            commit => commit.min(self.tip.index),
+        };
         if commit > self.commit {
             self.commit = commit;
             self.actions.push_back(Action::Commit(commit));
@@ -461,6 +476,7 @@ impl Backup {
             return;
         };
         let durable = match stream.durability {
+            _ if self.planted.has(Bug::AcknowledgedEarly) => self.tip.index,
             Durability::Memory => self.tip.index,
             Durability::Os => self.written,
             Durability::Disk => self.synced,

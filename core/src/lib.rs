@@ -16,6 +16,7 @@ pub mod identity;
 pub mod lease;
 pub mod machine;
 pub mod message;
+pub mod planted;
 pub mod random;
 pub mod segment;
 pub mod session;

@@ -12,6 +12,7 @@ use crate::entry::{
 };
 use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
 use crate::message::{ReplyStatus, decode_payload};
+use crate::planted::{Bug, Planted};
 use crate::random::RandomStream;
 use crate::session::{SessionError, SessionTable, Verdict};
 use crate::time::{Duration, WallTime};
@@ -26,6 +27,7 @@ pub struct Replicated<M> {
     reply_digest: DigestChain,
     /// Used again for each entry, so that applying allocates nothing by itself.
     timer_changes: Vec<TimerChange>,
+    planted: Planted,
 }
 
 impl<M: StateMachine> Default for Replicated<M> {
@@ -37,11 +39,18 @@ impl<M: StateMachine> Default for Replicated<M> {
             applied: Index::ZERO,
             reply_digest: DigestChain::default(),
             timer_changes: Vec::new(),
+            planted: Planted::default(),
         }
     }
 }
 
 impl<M: StateMachine> Replicated<M> {
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+    }
+
     /// Applies the next entry, appends its reply to `reply` and says how it went.
     pub fn apply(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
         assert_eq!(
@@ -113,6 +122,12 @@ impl<M: StateMachine> Replicated<M> {
             .admit(session, sequence, acknowledged, entry.header.time)
         {
             Verdict::Execute => {}
+            Verdict::Repeat(_) if self.planted.has(Bug::RepeatExecuted) => {
+                let (machine, mut ctx) = self.machine_and_context(entry, Some(session));
+                machine.apply(&mut ctx, bytes, reply);
+                self.change_timers();
+                return ReplyStatus::Done;
+            }
             Verdict::Repeat(kept) => {
                 reply.extend_from_slice(kept);
                 return ReplyStatus::Done;
@@ -227,6 +242,9 @@ impl<M: StateMachine> Replicated<M> {
     /// The reply that a command had which was applied before, if it is kept.
     #[must_use]
     pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<&[u8]> {
+        if self.planted.has(Bug::RepeatExecuted) {
+            return None;
+        }
         self.sessions.kept_reply(session, sequence)
     }
 

@@ -223,6 +223,17 @@ impl ViewRecord {
             "{} is not a holder",
             candidate.name
         );
+        self.depose_to(candidate, reason)
+    }
+
+    /// Depose for somebody who need not be a holder.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn depose_to_anybody(&self, candidate: &Identity, reason: Reason) -> Self {
+        self.depose_to(candidate, reason)
+    }
+
+    fn depose_to(&self, candidate: &Identity, reason: Reason) -> Self {
         Self {
             view: self.view.next(),
             primary: Member::of(candidate),

@@ -7,8 +7,9 @@ use standin_core::clock::{JUMP_MAX, LoggedClock};
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, StoreId, Token};
+use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant, Now, WallTime};
-use standin_core::view::{Holder, ViewRecord};
+use standin_core::view::{Holder, Reason, ViewRecord};
 
 use crate::follower::Follower;
 use crate::primary::{Action, Primary, Stage};
@@ -134,7 +135,10 @@ impl Primary {
     /// cache, and loses power. The token of the life that stopped cleanly would still stand, and with
     /// it a store that lacks what was answered since could become primary.
     fn counts_for(&self, backup: &Holder, identity: &Identity) -> bool {
+        let is_same_store = identity.store == backup.token.store();
         identity.token(self.durability) == backup.token
+            || (self.planted.has(Bug::RestartedGates) && is_same_store)
+            || (self.planted.has(Bug::CleanStopGates) && backup.is(identity))
     }
 
     /// Whether the backup's store follows under another token than the record has: the life that is
@@ -250,6 +254,11 @@ impl Primary {
     /// Decides on a Drop. Until the record is read the gate stays as it is (rule R1). It is also the
     /// fence for a Join that was asked and given up: it may still land, unless this lands first.
     pub(crate) fn drop_backup(&mut self, now: Instant) {
+        if self.planted.has(Bug::JoinUnfenced) && matches!(self.gate, Gate::Joining(_)) {
+            self.swap = None;
+            self.gate = Gate::Solo;
+            return;
+        }
         let store = match &self.gate {
             Gate::Solo => return,
             Gate::Paired { backup } => backup.token.store(),
@@ -288,7 +297,8 @@ impl Primary {
 
     pub(crate) fn candidates(&self) -> impl Iterator<Item = &Follower> {
         self.followers.values().filter(|follower| {
-            follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
+            (follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
+                || self.planted.has(Bug::SpareUnsynced))
                 && !self.excluded.contains(&follower.identity.store)
         })
     }
@@ -322,7 +332,9 @@ impl Primary {
             return;
         };
         let stream = self.followers.get(&joining.conn);
-        let is_in_sync = stream.is_some_and(|follower| follower.acked >= joining.barrier);
+        let is_in_sync = stream.is_some_and(|follower| {
+            follower.acked >= joining.barrier || self.planted.has(Bug::SpareUnsynced)
+        });
         let is_late = now >= joining.since.plus(JOIN_WAIT_MAX);
         if is_in_sync {
             let own = Holder {
@@ -367,7 +379,11 @@ impl Primary {
         let again = self.term() / 4;
         let synced = self.synced;
         let Some(swap) = &mut self.swap else { return };
-        if synced < swap.after_sync {
+        let is_unsynced = match swap.proposed.reason {
+            Reason::Activated => self.planted.has(Bug::ActivateUnsynced),
+            _ => self.planted.has(Bug::DropUnsynced),
+        };
+        if synced < swap.after_sync && !is_unsynced {
             self.is_sync_wanted = true;
             return;
         }
@@ -405,6 +421,7 @@ impl Primary {
             .holders
             .iter()
             .find(|holder| !holder.is(&self.identity))
+            .filter(|_| record.backup.is_some() || !self.planted.has(Bug::DeposedKept))
         {
             Some(backup) => Gate::Paired {
                 backup: backup.clone(),
@@ -414,7 +431,11 @@ impl Primary {
         self.reads.forget_rounds();
         if is_first {
             let ceiling = self.wall_of_viewservice.plus(JUMP_MAX);
-            self.clock = Some(LoggedClock::new(now, self.tip.time, Some(ceiling)));
+            let floor = match self.tip.time {
+                _ if self.planted.has(Bug::TimeFalls) => WallTime::default(),
+                time => time,
+            };
+            self.clock = Some(LoggedClock::new(now, floor, Some(ceiling)));
         }
         // Streams belong to a view: followers ask anew in this one.
         self.followers.clear();

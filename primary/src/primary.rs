@@ -12,6 +12,7 @@ use standin_core::entry::{
 };
 use standin_core::identity::{Durability, Identity, StoreId};
 use standin_core::message::{Ack, Consistency, Follow, Resume, encode_payload};
+use standin_core::planted::{Bug, Planted};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, Now, WallTime, earliest};
 use standin_core::view::{ViewId, ViewRecord};
@@ -249,6 +250,7 @@ pub struct Primary {
     pub(crate) wall_of_viewservice: WallTime,
     pub(crate) lease_until: Option<Instant>,
     pub(crate) seeds: RandomStream,
+    pub(crate) planted: Planted,
     pub(crate) actions: VecDeque<Action>,
 }
 
@@ -300,12 +302,19 @@ impl Primary {
             clock: None,
             wall_of_viewservice: WallTime::default(),
             lease_until: None,
+            planted: Planted::default(),
             actions: VecDeque::new(),
         };
         let proposed = primary.record.activate(&primary.identity);
         primary.ask(proposed);
         primary.finish(now.boot);
         primary
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// Takes in one event. All actions of the one before must have been taken.
@@ -398,7 +407,8 @@ impl Primary {
     /// Whether requests are taken: the view is active and its ViewStart applied (rule R3).
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        matches!(self.stage, Stage::Active { serves_from } if self.applied >= serves_from)
+        matches!(self.stage, Stage::Active { serves_from }
+            if self.applied >= serves_from || self.planted.has(Bug::ServesEarly))
     }
 
     /// Whether the view is active.
@@ -480,14 +490,18 @@ impl Primary {
 
     pub(crate) fn builder(&mut self, now: Now) -> BatchBuilder {
         let clock = self.clock.as_mut().expect("an active primary has a clock");
-        let time = clock.read(now).max(self.tip.time);
+        let mut tip = self.tip;
+        if self.planted.has(Bug::TimeFalls) {
+            tip.time = WallTime::default();
+        }
+        let time = clock.read(now).max(tip.time);
         let stamp = BatchStamp {
             view: self.record.view,
             time,
             seed: self.seeds.next_u64(),
             commit: self.commit,
         };
-        BatchBuilder::new(self.tip, stamp)
+        BatchBuilder::new(tip, stamp)
     }
 
     /// Appends a batch and sends it at once to every follower that has all before it.
@@ -564,9 +578,16 @@ impl Primary {
         if !self.is_active() {
             return;
         }
+        let is_asked = matches!(&self.gate, Gate::Joining(joining) if joining.is_asked);
         let through = match &self.gate {
-            Gate::Solo if self.is_lease_held(now) => self.synced,
-            Gate::Solo => Index::ZERO,
+            Gate::Solo if !self.is_lease_held(now) => Index::ZERO,
+            Gate::Solo if self.planted.has(Bug::LoneCopyUnsynced) => self.durable(),
+            Gate::Solo => self.synced,
+            Gate::Paired { .. } if self.planted.has(Bug::AnswersUngated) => self.durable(),
+            Gate::Joining(_) if self.planted.has(Bug::JoinUngated) && is_asked => self.synced,
+            Gate::Paired { .. } if self.planted.has(Bug::DropUngated) && self.is_dropping() => {
+                self.synced
+            }
             // A Drop that was asked may have landed: then this disk is the only copy that counts.
             Gate::Paired { .. } if self.is_dropping() => self.synced.min(self.gate_acked()),
             Gate::Paired { .. } => self.durable().min(self.gate_acked()),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use standin_core::entry::Index;
 use standin_core::message::Consistency;
+use standin_core::planted::Bug;
 use standin_core::time::Instant;
 
 use crate::follower::Phase;
@@ -136,8 +137,9 @@ impl Primary {
         if !self.is_active() {
             return;
         }
-        let lease_is_held = self.is_lease_held(now);
+        let lease_is_held = self.is_lease_held(now) || self.planted.has(Bug::LeaseUnwatched);
         let confirmation = match &self.gate {
+            _ if self.planted.has(Bug::ReadsUnconfirmed) => Confirmation::Solo,
             Gate::Solo if lease_is_held => Confirmation::Solo,
             Gate::Solo => Confirmation::None,
             Gate::Paired { .. } | Gate::Joining(_) => {

@@ -3,6 +3,7 @@
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::message::{Ack, Follow, REPLICAS_MAX, Resume};
+use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
 
 use crate::follower::{Follower, Phase, common_entry, is_sound};
@@ -38,7 +39,11 @@ impl Primary {
         let theirs = (&follow.view_starts, follow.last.index);
         let common = is_sound(theirs.0, theirs.1)
             .then(|| common_entry(&self.view_starts, self.tip.index, theirs.0, theirs.1))
-            .flatten();
+            .flatten()
+            .map(|common| match common {
+                _ if self.planted.has(Bug::CutTooFar) => Index(common.0.saturating_sub(3)),
+                common => common,
+            });
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
         // A copy of this replica's own data directory is no second replica, one of its own name can
         // never be its backup, and one whose replies differed must be looked at by people.

@@ -7,7 +7,8 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::machine::StateMachine;
 use standin_core::message::Seen;
-use standin_core::time::{Instant, Now};
+use standin_core::planted::Bug;
+use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
@@ -211,6 +212,10 @@ impl<M: StateMachine> Replica<M> {
         };
         let Some(time) = primary.logged_time(now) else {
             return;
+        };
+        let time = match time {
+            _ if self.planted.has(Bug::TimerEarly) => time.plus(Duration::from_millis(50)),
+            time => time,
         };
         if next > time {
             self.timer_at = Some(now.boot.plus(next.since(time)));

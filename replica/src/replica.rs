@@ -12,6 +12,7 @@ use standin_core::message::{
     Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
     Standing, Swap, SwapReply,
 };
+use standin_core::planted::Planted;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{ViewId, ViewRecord};
@@ -249,6 +250,7 @@ pub struct Replica<M> {
     /// Bytes appended since a sync was last asked for.
     pub(crate) unsynced_bytes: usize,
     pub(crate) trouble: Option<String>,
+    pub(crate) planted: Planted,
     pub(crate) answers: Answers,
     pub(crate) actions: VecDeque<Action>,
 }
@@ -293,8 +295,19 @@ impl<M: StateMachine> Replica<M> {
             timer_at: None,
             is_stopping: false,
             unsynced_bytes: 0,
+            planted: Planted::default(),
             answers: Answers::default(),
             actions: VecDeque::new(),
+        }
+    }
+
+    /// Plants a bug, right after the replica was made.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+        self.state.plant(planted);
+        if planted.has(standin_core::planted::Bug::ViewForgotten) {
+            self.adopted = ViewId::default();
         }
     }
 

@@ -5,6 +5,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Ack, Consistency, Follow, Swap};
+use standin_core::planted::Bug;
 use standin_core::time::Now;
 use standin_core::view::{Reason, ViewRecord};
 use standin_primary as primary;
@@ -125,6 +126,7 @@ impl<M: StateMachine> Replica<M> {
             primary::Action::Answer(query) => {
                 let view = self.adopted;
                 let valid_until = match query.consistency {
+                    _ if self.planted.has(Bug::LeaseUnwatched) => None,
                     Consistency::Lease => self.dialog.lease.until(view),
                     Consistency::Confirmed | Consistency::Stale => None,
                 };
@@ -141,7 +143,9 @@ impl<M: StateMachine> Replica<M> {
         // A primary that can speak but not hear takes its backup for silent. If it were to drop it, it
         // would be the one holder, and nobody could take over from it. A candidate likewise.
         let is_alone = matches!(proposed.reason, Reason::Dropped | Reason::Activated);
-        let is_deaf = is_alone && self.dialog.is_unanswered(now.boot, self.term());
+        let is_deaf = is_alone
+            && self.dialog.is_unanswered(now.boot, self.term())
+            && !self.planted.has(Bug::DeafDrops);
         if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }

@@ -4,6 +4,7 @@ use standin_backup as backup;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Peer, Release, ReplyStatus, Report, ReportReply, SwapReply};
+use standin_core::planted::Bug;
 use standin_core::time::{Duration, Now};
 use standin_core::view::{ViewId, ViewRecord};
 use standin_primary as primary;
@@ -49,6 +50,10 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
         self.dialog.answered(reply.number, now.boot);
+        #[cfg(feature = "planted-bugs")]
+        if self.planted.has(Bug::LeaseFromReply) {
+            self.dialog.lease.forget_sending(now.boot);
+        }
         self.dialog.wall = reply.wall;
         self.dialog.peers.clone_from(&reply.peers);
         let Some(record) = &reply.record else { return };
@@ -156,6 +161,9 @@ impl<M: StateMachine> Replica<M> {
         if view > self.adopted {
             self.end_role_unless_kept(record);
             self.adopting = Some(record.clone());
+            if self.planted.has(Bug::ViewUnsynced) {
+                return self.on_adopted(now, view);
+            }
             self.actions.push_back(Action::Adopt(view));
         } else if self.record.as_ref() != Some(record) {
             self.enter(now, record.clone());
@@ -168,7 +176,9 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn end_role_unless_kept(&mut self, record: &ViewRecord) {
         let is_kept = matches!(&self.role, Role::Primary(primary)
             if primary.is_active() && record.active && record.primary.is(&self.config.identity));
-        if !is_kept {
+        let goes_on =
+            self.planted.has(Bug::LowerViewAcknowledged) && matches!(self.role, Role::Backup(_));
+        if !is_kept && !goes_on {
             self.end_role();
         }
     }
@@ -204,6 +214,8 @@ impl<M: StateMachine> Replica<M> {
         let was = self.role_name();
         self.record = Some(record.clone());
         let is_named = record.primary.is(&self.config.identity);
+        #[cfg(feature = "planted-bugs")]
+        let is_named = is_named || self.resumes(&record);
         match &self.role {
             Role::Quarantined => return,
             Role::Primary(role) if is_named && (record.active || !role.is_active()) => {
@@ -215,6 +227,19 @@ impl<M: StateMachine> Replica<M> {
             _ if is_named && !record.active && !self.is_stopping => {
                 self.end_role();
                 self.stand_as_candidate(now, record);
+            }
+            _ if is_named && self.planted.has(Bug::ViewResumed) && !self.is_stopping => {
+                self.end_role();
+                let active = record.clone();
+                self.stand_as_candidate(
+                    now,
+                    ViewRecord {
+                        active: false,
+                        ..record
+                    },
+                );
+                let wall = self.dialog.wall;
+                self.tell_primary(now, primary::Event::Record(&active, wall));
             }
             Role::Backup(_) if !is_named => self.tell_peers(now),
             _ => {
@@ -228,6 +253,17 @@ impl<M: StateMachine> Replica<M> {
             let text = format!("{} in view {view}", is.word());
             self.actions.push_back(Action::Log(Level::Info, text));
         }
+    }
+
+    /// Takes up the view that an earlier life of this replica held.
+    #[cfg(feature = "planted-bugs")]
+    fn resumes(&mut self, record: &ViewRecord) -> bool {
+        let was_named = record.primary.name == self.config.identity.name;
+        if !self.planted.has(Bug::ViewResumed) || !was_named {
+            return false;
+        }
+        self.config.identity.life.incarnation = record.primary.incarnation;
+        true
     }
 
     pub(crate) fn stand_as_candidate(&mut self, now: Now, record: ViewRecord) {
@@ -247,6 +283,10 @@ impl<M: StateMachine> Replica<M> {
         };
         self.timers_through = Index::ZERO;
         self.role = Role::Primary(Box::new(Primary::candidate(config, now)));
+        #[cfg(feature = "planted-bugs")]
+        if let Role::Primary(primary) = &mut self.role {
+            primary.plant(self.planted);
+        }
         self.carry_out_primary(now);
     }
 
@@ -268,6 +308,10 @@ impl<M: StateMachine> Replica<M> {
             reply_digest: self.state.reply_digest().0,
         };
         self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
+        #[cfg(feature = "planted-bugs")]
+        if let Role::Backup(backup) = &mut self.role {
+            backup.plant(self.planted);
+        }
         self.tell_backup(now, backup::Event::Deadline);
     }
 

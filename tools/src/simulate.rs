@@ -40,6 +40,8 @@ pub use fault::{FaultCounts, FaultKind};
 pub use ledger::Ledger;
 pub use marks::{Mark, Marks};
 pub use plan::Plan;
+#[cfg(feature = "planted-bugs")]
+pub use run::run_planted;
 pub use run::{Failure, Outcome, Summary, run, run_many, run_traced, shrink};
 pub use scene::Scene;
 pub use watched::{RegisterCall, Subject};

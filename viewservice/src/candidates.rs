@@ -1,6 +1,7 @@
 //! Who may become primary: a living holder, and which of them.
 
 use standin_core::identity::{Incarnation, StoreId, Token};
+use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewRecord};
 
@@ -45,7 +46,9 @@ pub(crate) fn holder_state<'a>(
     let Some(replica) = replica.filter(|replica| replica.is_alive(now, term)) else {
         return HolderState::Silent;
     };
-    let token_is_dead = !holder.is(&replica.identity);
+    let counts_restarted =
+        roster.planted.has(Bug::RestartedPromoted) && matches!(holder.token, Token::Memory { .. });
+    let token_is_dead = !holder.is(&replica.identity) && !counts_restarted;
     let unfit = if replica.identity.store != holder.token.store() {
         Some(Unfit::OtherStore)
     } else if token_is_dead {
@@ -55,7 +58,9 @@ pub(crate) fn holder_state<'a>(
         })
     } else if replica.is_quarantined() {
         Some(Unfit::Quarantined)
-    } else if replica.is_old_copy() || is_copy(record, replica) {
+    } else if (replica.is_old_copy() || is_copy(record, replica))
+        && !roster.planted.has(Bug::OldCopyPromoted)
+    {
         Some(Unfit::OldCopy)
     } else {
         None
@@ -94,6 +99,9 @@ pub(crate) fn best_candidate<'a>(
             HolderState::Ready(replica) => Some(replica),
             HolderState::Silent | HolderState::Unfit(..) => None,
         })
+        .chain(roster.iter().filter(|replica| {
+            roster.planted.has(Bug::NonHolderPromoted) && replica.is_alive(at.0, at.1)
+        }))
         .filter(|replica| !record.primary.is(&replica.identity))
         .max_by_key(|replica| {
             let is_other = Some(replica.identity.store) != primary_store;

@@ -6,6 +6,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, Incarnation, ReplicaName, StoreId};
 use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
+use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -163,6 +164,7 @@ pub(crate) enum Life {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     replicas: BTreeMap<ReplicaName, Replica>,
+    pub(crate) planted: Planted,
 }
 
 impl Roster {

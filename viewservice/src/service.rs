@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::identity::{CLEAN_LIVES_MAX, ReplicaName, StoreId};
+use standin_core::identity::{CLEAN_LIVES_MAX, Identity, ReplicaName, StoreId};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, LookupReply, REPLICAS_MAX, Refusal, Release, Report, ReportReply, RoleName,
     Swap, SwapReply,
 };
+#[cfg(feature = "planted-bugs")]
+use standin_core::planted::Bug;
+use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
@@ -64,6 +67,11 @@ pub struct ViewService {
     started_at: Instant,
     /// When the last event happened.
     now: Instant,
+    #[cfg_attr(
+        not(feature = "planted-bugs"),
+        expect(dead_code, reason = "it is empty")
+    )]
+    planted: Planted,
     actions: VecDeque<Action>,
 }
 
@@ -83,12 +91,24 @@ impl ViewService {
             changed_at: now,
             started_at: now,
             now,
+            planted: Planted::default(),
             actions: VecDeque::new(),
         };
         if service.state.record.is_some() {
             service.grantor.watch(now, service.view_term());
         }
         service
+    }
+
+    /// Plants a bug, right after the view service was made.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+        self.roster.planted = planted;
+        if planted.has(Bug::DeposesAtStart) {
+            self.grantor = Grantor::new(self.now, Duration::ZERO);
+            self.grantor.watch(self.now, self.view_term());
+        }
     }
 
     /// Takes one event, which happened at `now`.
@@ -257,6 +277,8 @@ impl ViewService {
             return self.wait(now, conn, Request::Swap(swap));
         }
         if self.accepts(&swap) {
+            #[cfg(feature = "planted-bugs")]
+            let swap = self.keeping_deposed(swap);
             let state = StoredState {
                 record: Some(swap.proposed),
                 ..self.state.clone()
@@ -265,6 +287,15 @@ impl ViewService {
         } else {
             self.answer_swap(now, conn, swap.number, false);
         }
+    }
+
+    /// Leaves the holders as they are at Activate.
+    #[cfg(feature = "planted-bugs")]
+    fn keeping_deposed(&self, mut swap: Box<Swap>) -> Box<Swap> {
+        if self.planted.has(Bug::DeposedKept) && swap.proposed.reason == Reason::Activated {
+            swap.proposed.holders.clone_from(&swap.expected.holders);
+        }
+        swap
     }
 
     /// Whether a swap is one of the protocol's moves from the present record.
@@ -410,13 +441,21 @@ impl ViewService {
         };
         let next = ViewRecord {
             term_ms: self.term.millis(),
-            ..record.depose(&candidate.identity, reason)
+            ..self.deposed(record, &candidate.identity, reason)
         };
         let state = StoredState {
             record: Some(next),
             ..self.state.clone()
         };
         self.store(state, StoreCause::Depose);
+    }
+
+    fn deposed(&self, record: &ViewRecord, candidate: &Identity, reason: Reason) -> ViewRecord {
+        #[cfg(feature = "planted-bugs")]
+        if self.planted.has(Bug::NonHolderPromoted) || self.planted.has(Bug::RestartedPromoted) {
+            return record.depose_to_anybody(candidate, reason);
+        }
+        record.depose(candidate, reason)
     }
 
     /// Why the present primary should go, if it should: proof first, silence after.

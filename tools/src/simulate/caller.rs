@@ -43,6 +43,8 @@ struct Link {
 pub(crate) struct Caller {
     core: ClientCore,
     client: usize,
+    /// It makes no calls but reads of this kind.
+    reads_alone: Option<Consistency>,
     viewservice: usize,
     links: Vec<Link>,
     /// Calls that have not returned, by the core's number for the request.
@@ -77,6 +79,7 @@ impl Caller {
         Self {
             core: ClientCore::new(config),
             client,
+            reads_alone: draw_reads_alone(client, random),
             viewservice: plan.service(),
             links: Vec::new(),
             open: BTreeMap::new(),
@@ -144,6 +147,7 @@ impl Caller {
         let id = self.made;
         let call = (self.client as u64) << 32 | id;
         let work = match stage.random.below(20) {
+            _ if let Some(kind) = self.reads_alone => query::<M>(stage.random, kind),
             0..14 => Work::Command(command(call, &M::draw_command(stage.random))),
             14..18 => query::<M>(stage.random, Consistency::Confirmed),
             18 => query::<M>(stage.random, Consistency::Lease),
@@ -361,6 +365,19 @@ impl Caller {
         let mut links = self.links.iter();
         links.find(|link| link.connection == connection).copied()
     }
+}
+
+/// What else than all kinds of calls a client makes. One that writes soon finds out that its primary is
+/// none any more; one that only reads stays with it for as long as it is answered.
+fn draw_reads_alone(client: usize, random: &mut RandomStream) -> Option<Consistency> {
+    let kinds = [
+        None,
+        None,
+        Some(Consistency::Confirmed),
+        Some(Consistency::Lease),
+    ];
+    let drawn = *random.pick(&kinds);
+    drawn.filter(|_| client > 0)
 }
 
 fn query<M: Subject>(random: &mut RandomStream, consistency: Consistency) -> Work {

@@ -76,6 +76,8 @@ kinds! {
     OneWay: "one direction of a link is blocked",
     /// A host is cut off from all others.
     Isolate: "a host is isolated",
+    /// A primary hears nobody but clients, which still reach it.
+    CutOff: "a primary is cut off from all but the clients",
     /// Connections of a host break, some half-open.
     BreakConns: "connections break or are half-open",
     /// Messages take long.
@@ -227,6 +229,7 @@ impl<M: Subject> World<M> {
                     self.block(other, party, until);
                 }
             }
+            FaultKind::CutOff => return self.cut_off(until.plus(self.plan.term)),
             FaultKind::BreakConns => {
                 for conn in self.network.whole_conns_of(party) {
                     if self.random.chance(500) {
@@ -278,6 +281,23 @@ impl<M: Subject> World<M> {
         members.filter_map(|member| self.host_of(member)).collect()
     }
 
+    /// Cuts the primary off from replicas and the view service, for long enough to be deposed. Some
+    /// stand still as it begins: when they go on, all they find is what had arrived before.
+    fn cut_off(&mut self, until: Instant) -> bool {
+        let Some(&primary) = self.pair().first() else {
+            return false;
+        };
+        for other in 0..=self.plan.service() {
+            self.block(primary, other, until);
+            self.block(other, primary, until);
+        }
+        if self.random.chance(300) {
+            let still = self.random.between(Duration::ZERO, self.plan.term);
+            self.pause(primary, self.now.plus(still));
+        }
+        true
+    }
+
     /// Kills processes at once, and starts them again after `length` or later.
     fn kill_for(&mut self, hosts: &[usize], lose_power: bool, length: Duration) -> bool {
         let mut has_happened = false;
@@ -298,7 +318,14 @@ impl<M: Subject> World<M> {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
             self.stop(host);
-            self.start_at(host, self.now.plus(length));
+            // Many are back before anybody misses them, some after a reboot of their machine.
+            let away = if self.random.chance(500) {
+                length / 8
+            } else {
+                length
+            };
+            self.machine(host).boot += u64::from(self.random.chance(300));
+            self.start_at(host, self.now.plus(away));
         }
         is_up
     }

@@ -211,8 +211,12 @@ impl<M: Subject> Node<M> {
             quarantine: dir.meta().quarantine.clone(),
         };
         let now = stage.read_clock();
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
+        let mut replica = Replica::new(config, now);
+        #[cfg(feature = "planted-bugs")]
+        replica.plant(plan.planted);
         Ok(Self {
-            replica: Replica::new(config, now),
+            replica,
             disk: machine.disk.clone(),
             dir,
             log,

@@ -4,6 +4,7 @@
 //! meet in one run would hide each other if every run had all (Groce et al. 2012, "Swarm testing").
 
 use standin_core::identity::Durability;
+use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
 use standin_core::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Plan {
     pub clock_rates: Vec<u64>,
     /// The rates are as close to each other as the lease asks for, and no pause is hidden.
     pub are_clocks_bounded: bool,
+    /// The bug that all parties have: none, but in tests of this simulator.
+    pub planted: Planted,
 }
 
 impl Plan {
@@ -100,6 +103,7 @@ impl Plan {
             faults,
             clock_rates,
             are_clocks_bounded,
+            planted: Planted::default(),
         }
     }
 
@@ -125,6 +129,7 @@ impl Plan {
             faults: Vec::new(),
             clock_rates: Vec::new(),
             are_clocks_bounded: true,
+            planted: Planted::default(),
         };
         plan.set_clients(1);
         plan

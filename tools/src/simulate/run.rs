@@ -78,6 +78,22 @@ pub fn run<M: Subject>(seed: u64) -> Result<Outcome, Failure> {
     run_plan::<M>(Plan::draw(seed), false).0
 }
 
+/// Runs one seed with a bug in all parties, to see whether it is found.
+///
+/// # Errors
+/// [`Failure`] tells which property did not hold.
+#[cfg(feature = "planted-bugs")]
+pub fn run_planted<M: Subject>(
+    seed: u64,
+    planted: standin_core::planted::Planted,
+) -> Result<Outcome, Failure> {
+    let plan = Plan {
+        planted,
+        ..Plan::draw(seed)
+    };
+    run_plan::<M>(plan, false).0
+}
+
 /// Makes a run that fails smaller, as long as the same property does not hold: fewer kinds of fault,
 /// clients and calls. `None` if the plan's run does not fail.
 #[must_use]
@@ -113,10 +129,11 @@ fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure
     let result = match ran {
         Ok(Ok(())) => Ok(()),
         Ok(Err(violation)) => Err(violation),
-        Err(panic) => Err(Violation {
+        // What was seen before it in the same turn is its cause.
+        Err(panic) => Err(world.checks.violation.take().unwrap_or_else(|| Violation {
             property: "assertion",
             what: words_of(&*panic),
-        }),
+        })),
     };
     let result = match result {
         Ok(()) => {

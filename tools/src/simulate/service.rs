@@ -57,7 +57,10 @@ impl Service {
         let known = stage.checks.truth.record.clone();
         tell_record(stage, known.as_ref(), store.state().record.as_ref());
         let term = LeaseTerm::new(plan.term).expect("a plan's term is within the limits");
-        let core = ViewService::new(store.state().clone(), term, stage.read_clock().boot);
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
+        let mut core = ViewService::new(store.state().clone(), term, stage.read_clock().boot);
+        #[cfg(feature = "planted-bugs")]
+        core.plant(plan.planted);
         Ok(Self {
             core,
             store,

@@ -1,0 +1,117 @@
+//! Bugs that a test plants in the decision cores, to see that the simulator finds them.
+//!
+//! Without the feature `planted-bugs`, [`Planted`] is a type of no size that has no bug, so each place
+//! that asks for one compiles to nothing. The feature does not compile without debug assertions: no
+//! release build can have a bug switched on.
+
+#[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
+compile_error!("bugs may be planted in builds with debug assertions alone, never in a release");
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A bug that can be planted; each breaks one rule of the protocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+        }
+    };
+}
+
+bugs! {
+    /// Answers do not wait for the backup (section 4.3).
+    AnswersUngated,
+    /// Once a Join is asked, answers do not wait for the spare (R1).
+    JoinUngated,
+    /// Once a Drop is asked, answers do not wait for the backup: nobody has read yet that it landed (R1).
+    DropUngated,
+    /// A Join that was asked and given up is not fenced by a Drop before answers flow alone (R1).
+    JoinUnfenced,
+    /// A spare is joined that lacks entries that were answered without it (section 2, Join).
+    SpareUnsynced,
+    /// A replica becomes primary that is no holder (section 1.3).
+    NonHolderPromoted,
+    /// Activate leaves the deposed primary among the holders (section 2, Activate).
+    DeposedKept,
+    /// A restarted primary goes on in the view that it held (R4).
+    ViewResumed,
+    /// A backup that has adopted a higher view goes on acknowledging in the lower one (R7).
+    LowerViewAcknowledged,
+    /// A view is acted on before it is adopted durably (R5).
+    ViewUnsynced,
+    /// The adopted view is forgotten when the process ends (R5).
+    ViewForgotten,
+    /// Confirmed reads are answered without being confirmed (section 5).
+    ReadsUnconfirmed,
+    /// A primary serves before the ViewStart of its view is applied (R3).
+    ServesEarly,
+    /// A restarted replica still counts as the holder that it was at `memory` (section 2, tokens).
+    RestartedPromoted,
+    /// A backup whose token has died still lets answers through (section 2, tokens).
+    RestartedGates,
+    /// A backup that comes back after a clean stop lets answers through under its old token (section 2).
+    CleanStopGates,
+    /// A command that comes again is executed again (section 9).
+    RepeatExecuted,
+    /// A cut goes below what is committed (section 8).
+    CutTooFar,
+    /// A follower acknowledges before an entry is as durable as the level says (section 4.2).
+    AcknowledgedEarly,
+    /// The holder counts its lease from the reply, not from sending (section 3).
+    LeaseFromReply,
+    /// Lease reads are answered without a look at the clock (section 5).
+    LeaseUnwatched,
+    /// The view service deposes right after its own start (sections 3, 11).
+    DeposesAtStart,
+    /// A timer fires a little early (section 10).
+    TimerEarly,
+    /// A new view's logged time begins at the wall clock, also if the log is ahead (section 10).
+    TimeFalls,
+    /// A candidate does not sync its log before it asks Activate (section 4.7).
+    ActivateUnsynced,
+    /// A primary does not sync its log before it asks Drop (section 4.7).
+    DropUnsynced,
+    /// A lone primary answers at `memory` and `os` without its disk (section 4.7).
+    LoneCopyUnsynced,
+    /// A primary that hears nothing, not even from the view service, drops its backup (L1).
+    DeafDrops,
+    /// A store that came back with less than it had counts as fit (section 7).
+    OldCopyPromoted,
+    /// A follower applies what it has, before the primary does (section 4.5).
+    AppliedEarly,
+}
+
+/// The bug that is planted here, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Planted {
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<Bug>,
+}
+
+#[cfg(feature = "planted-bugs")]
+impl Planted {
+    /// Plants a bug.
+    #[must_use]
+    pub const fn new(bug: Bug) -> Self {
+        Self { bug: Some(bug) }
+    }
+
+    /// Whether this bug is planted.
+    #[must_use]
+    pub fn has(self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+impl Planted {
+    /// Whether this bug is planted: never.
+    #[must_use]
+    pub const fn has(self, _bug: Bug) -> bool {
+        false
+    }
+}

@@ -1,0 +1,99 @@
+//! The simulator is tested too: bugs are planted in the decision cores, one rule of the protocol
+//! broken in each, and every one must be found within so many seeds, by a property that it breaks.
+
+#![allow(clippy::print_stdout, reason = "shows what found each bug")]
+
+use std::panic;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use standin_core::planted::{Bug, Planted};
+use standin_tools::simulate::{Failure, Ledger, run, run_planted};
+
+/// A bug, the seeds from 1 on within which it must be found, and the properties that it may break:
+/// a seed that fails for another reason proves nothing.
+type Case = (Bug, u64, &'static [&'static str]);
+
+const CASES: [Case; Bug::ALL.len()] = [
+    (Bug::AnswersUngated, 100, &["S15", "S4"]),
+    (Bug::JoinUngated, 200, &["S15", "S4"]),
+    (Bug::DropUngated, 200, &["S15", "S4"]),
+    (Bug::JoinUnfenced, 1000, &["S15", "S4"]),
+    (Bug::SpareUnsynced, 100, &["S4", "S15"]),
+    (Bug::NonHolderPromoted, 100, &["S14"]),
+    (Bug::DeposedKept, 100, &["S4", "S15"]),
+    (Bug::ViewResumed, 100, &["S1", "S2", "S3"]),
+    (Bug::LowerViewAcknowledged, 100, &["S7"]),
+    (Bug::ViewUnsynced, 100, &["S7"]),
+    (Bug::ViewForgotten, 400, &["S7", "L1", "L2"]),
+    (Bug::ReadsUnconfirmed, 4000, &["S12"]),
+    (Bug::ServesEarly, 200, &["S13"]),
+    (Bug::RestartedPromoted, 400, &["S14"]),
+    (Bug::RestartedGates, 2000, &["L2", "S4"]),
+    (Bug::CleanStopGates, 20_000, &["S4", "S5", "L2"]),
+    (Bug::RepeatExecuted, 400, &["S10", "S11"]),
+    (Bug::CutTooFar, 100, &["S9"]),
+    (Bug::AcknowledgedEarly, 200, &["S4"]),
+    (Bug::LeaseFromReply, 20_000, &["C1"]),
+    (Bug::LeaseUnwatched, 4000, &["C2"]),
+    (Bug::DeposesAtStart, 400, &["C1"]),
+    (Bug::TimerEarly, 100, &["S16"]),
+    (Bug::TimeFalls, 400, &["S16"]),
+    (Bug::ActivateUnsynced, 200, &["S4"]),
+    (Bug::DropUnsynced, 400, &["S4"]),
+    (Bug::LoneCopyUnsynced, 200, &["S4"]),
+    (Bug::DeafDrops, 4000, &["L1"]),
+    (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
+    (Bug::AppliedEarly, 100, &["S8"]),
+];
+
+/// The first seed that fails because of the bug: without it, the same seed passes.
+fn find((bug, seeds, properties): Case) -> Option<Failure> {
+    (1..=seeds).find_map(|seed| {
+        let failure = run_planted::<Ledger>(seed, Planted::new(bug)).err()?;
+        let is_of_bug = properties.contains(&failure.violation.property);
+        (is_of_bug && run::<Ledger>(seed).is_ok()).then_some(failure)
+    })
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for (bug, (planted, ..)) in Bug::ALL.iter().zip(CASES) {
+        assert_eq!(*bug, planted, "each bug has its case, in order");
+    }
+    let threads = 2;
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    // An assertion that does not hold is a finding like any other, and there are many.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(&case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let failure = find(case);
+                    let mut found = found.lock().expect("nobody panics with it");
+                    found.push((case.0, case.1, failure));
+                }
+            });
+        }
+    });
+    panic::set_hook(hook);
+    let mut found = found.into_inner().expect("nobody panicked with it");
+    found.sort_by_key(|(bug, ..)| *bug);
+    let mut missed = Vec::new();
+    for (bug, seeds, failure) in found {
+        match failure {
+            Some(Failure {
+                seed, violation, ..
+            }) => {
+                println!("{bug:?}: seed {seed} of {seeds}, {violation}");
+            }
+            None => {
+                println!("{bug:?}: not found in {seeds} seeds");
+                missed.push(bug);
+            }
+        }
+    }
+    assert_eq!(missed, Vec::new(), "some planted bugs were not found");
+}
