@@ -138,7 +138,7 @@ impl<M: Subject> World<M> {
             record.is_some_and(|record| !record.active && self.host_of(&record.primary).is_none());
         // Who is broken now may be named before anybody can know; from an inactive view it moves on
         // after two terms.
-        if is_candidate_gone || broken.is_some_and(|(host, _)| self.is_needed(host)) {
+        if is_candidate_gone || broken.is_some() {
             limit += self.plan.term * 2;
         }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
@@ -415,7 +415,9 @@ impl<M: Subject> World<M> {
             let backups = holders.filter(|holder| holder.name != record.primary.name);
             let backups = backups.map(|holder| {
                 let found = self.checks.truth.holder(holder);
-                let stands = |one: &(usize, &Truly)| one.1.satisfies(holder.token);
+                // What a disk that was put back is worth nobody can know, but it may be the backup.
+                let stands =
+                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.is_tampered();
                 found.filter(stands).map(|(host, _)| host)
             });
             let primary = self.host_of(&record.primary);

@@ -427,7 +427,9 @@ impl<M: Subject> Node<M> {
     fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
         loop {
             while let Some(action) = self.replica.next_action() {
-                self.carry_out_one(stage, action)?;
+                // What was applied was told to others even if the process dies over what comes next.
+                self.carry_out_one(stage, action)
+                    .inspect_err(|_| self.tell_applied(stage))?;
             }
             self.tell_applied(stage);
             self.send_answers(stage);
