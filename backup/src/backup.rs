@@ -101,7 +101,7 @@ pub enum Action {
     Quarantine(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Link {
     /// Not connected; when to dial.
     Idle(Instant),
@@ -128,7 +128,7 @@ struct Stream {
 }
 
 /// A replica that follows a primary, in one view that it has adopted durably (rule R5).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Backup {
     identity: Identity,
     view: ViewId,

@@ -18,7 +18,7 @@ use crate::session::{SessionError, SessionTable, Verdict};
 use crate::time::{Duration, WallTime};
 
 /// A machine with everything around it that must be the same on every replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replicated<M> {
     machine: M,
     sessions: SessionTable,

@@ -62,7 +62,7 @@ pub(crate) enum Phase {
 }
 
 /// A stream of entries to one follower, in the primary's present view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Follower {
     pub(crate) conn: ConnId,
     pub(crate) identity: Identity,

@@ -76,7 +76,7 @@ pub(crate) struct PendingSwap {
 
 /// Remembers how often each store was dropped, so that a flapping backup does not make every client
 /// wait again and again: dropped twice in a minute, it waits 2, 4, .. 60 s before its next Join.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Flapping {
     drops: BTreeMap<StoreId, VecDeque<Instant>>,
 }

@@ -197,7 +197,7 @@ pub(crate) enum Stage {
 }
 
 /// A replica in the primary's role, from the moment its view was adopted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Primary {
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,

@@ -17,7 +17,7 @@ pub const READS_MAX: usize = 1 << 16;
 /// Most bytes of such reads (and one read more).
 pub const READS_BYTES_MAX: usize = 16 << 20;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct WaitingRead {
     query: Query,
     /// The backup must acknowledge a message of at least this round. `None`: no message that was
@@ -28,7 +28,7 @@ struct WaitingRead {
 }
 
 /// Reads that wait to be confirmed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reads {
     waiting: VecDeque<WaitingRead>,
     /// Bytes of the queries in `waiting`.

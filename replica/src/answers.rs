@@ -68,7 +68,7 @@ pub struct Answer {
 }
 
 /// The answers that one event brought about.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Answers {
     items: Vec<Answer>,
     bytes: Vec<u8>,

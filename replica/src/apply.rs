@@ -30,7 +30,7 @@ pub(crate) const APPLY_ENTRIES_MAX: u64 = 8192;
 const DIGESTS_KEPT: u64 = 1 << 16;
 
 /// The reply digest at each of the newest indexes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DigestLog {
     digests: Vec<u128>,
     last: u64,

@@ -13,7 +13,7 @@ const TERM_ASSUMED: Duration = Duration::from_secs(1);
 const WORDS_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a replica knows of the view service, and through it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dialog {
     pub(crate) is_up: bool,
     number: u64,

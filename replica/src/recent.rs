@@ -11,7 +11,7 @@ use standin_core::entry::{Batch, Index};
 pub(crate) const RECENT_BYTES_MAX: usize = 32 << 20;
 
 /// A window over the end of the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RecentLog {
     batches: VecDeque<Arc<Batch>>,
     bytes: usize,

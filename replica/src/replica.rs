@@ -192,7 +192,7 @@ pub enum Action {
     Log(Level, String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// Follows, or waits for somebody to follow.
     Backup(Box<backup::Backup>),
@@ -215,7 +215,7 @@ pub(crate) struct Log {
 }
 
 /// Watches that work gets on: a stalled replica must not keep its lease (`protocol.md` section 3).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) at: Instant,
     pub(crate) mark: (Index, Index),
@@ -223,7 +223,7 @@ pub(crate) struct Progress {
 }
 
 /// One replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica<M> {
     pub(crate) config: Config,
     pub(crate) state: Replicated<M>,

@@ -1,9 +1,10 @@
 //! What is run on Standin rather than in it: the demo, and the cluster harness under it; the benchmark
-//! and its relay floor; the checker of histories; the simulator.
+//! and its relay floor; the checker of histories; the simulator; the exhaustive look.
 
 pub mod bench;
 pub mod cluster;
 pub mod demo;
+pub mod explore;
 pub mod history;
 pub mod load;
 pub mod relay;

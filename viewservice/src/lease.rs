@@ -58,7 +58,7 @@ impl LeaseTerm {
 }
 
 /// The grantor's clocks: what it has granted, and from when on it may act on silence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Grantor {
     /// When the lease of the record's primary runs out; `None`: this process granted none to it.
     until: Option<Instant>,

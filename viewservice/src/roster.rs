@@ -14,7 +14,7 @@ use standin_core::view::{ViewId, ViewRecord};
 pub const TROUBLE_BYTES_MAX: usize = 1024;
 
 /// What is known of one replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Replica {
     /// Its newest life.
     pub(crate) identity: Identity,
@@ -161,7 +161,7 @@ pub(crate) enum Life {
 /// All replicas that have reported, by name.
 ///
 /// Invariant: at most [`REPLICAS_MAX`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Roster {
     replicas: BTreeMap<ReplicaName, Replica>,
     pub(crate) planted: Planted,

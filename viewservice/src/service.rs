@@ -26,13 +26,13 @@ use crate::waiting::{Request, WaitingLine};
 const INACTIVE_TERMS_MAX: u32 = 2;
 
 /// A state on its way to the disk, and what to answer when it is there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Storing {
     state: StoredState,
     cause: StoreCause,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum StoreCause {
     /// A report registers its replica, or starts the first view. `None`: its connection is gone.
     Report(Option<(ConnId, Box<Report>)>),
@@ -43,7 +43,7 @@ enum StoreCause {
 }
 
 /// The decision core of the view service. See the crate's page for how to drive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ViewService {
     /// The term of views that begin from now on; a running view keeps its own.
     term: LeaseTerm,

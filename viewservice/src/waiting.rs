@@ -10,7 +10,7 @@ use standin_core::message::{REPLICAS_MAX, Report, Swap};
 pub const WAITING_MAX: usize = 2 * REPLICAS_MAX;
 
 /// A request that waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// A report of a replica that the stored state does not know yet.
     Report(Box<Report>),
@@ -21,7 +21,7 @@ pub(crate) enum Request {
 /// Waiting requests, oldest first.
 ///
 /// Invariant: at most one of each connection, and at most [`WAITING_MAX`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct WaitingLine {
     line: VecDeque<(ConnId, Request)>,
 }
