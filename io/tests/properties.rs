@@ -35,6 +35,7 @@ prop_compose! {
         life in proptest::option::of(any_life()),
         quarantine in proptest::option::of("\\PC{0,40}"),
         has_log: bool,
+        disk_failures: u64,
     ) -> ReplicaMeta {
         ReplicaMeta {
             cluster: cluster.map(ClusterId),
@@ -51,6 +52,7 @@ prop_compose! {
             clean_stop: life,
             quarantine,
             has_log,
+            disk_failures,
         }
     }
 }
