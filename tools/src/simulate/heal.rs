@@ -144,7 +144,7 @@ impl<M: Subject> World<M> {
         if matches!(broken, Some((_, Broken::StalledDisk))) {
             // A primary that gets on with nothing for a term stops renewing; but first a client must ask
             // something of it, though it may have to find out that its connection is half-open.
-            limit += self.plan.term + NetLimits::default().peer_silence_timeout;
+            limit += self.plan.term + NetLimits::default().peer_silence_timeout * 2;
         }
         self.healing = Some(Healing {
             at: self.now,
@@ -314,7 +314,12 @@ impl<M: Subject> World<M> {
         healing.has_served |= health.is_served;
         // One whose log has rotten may have come to be the one holder.
         let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
-        if is_only_tampered || (!healing.has_served && self.is_taken_along(healing)) {
+        // A disk that hangs keeps nobody from answering reads, and is not noticed before a write.
+        let is_unnoticed = matches!(healing.broken, Some((_, Broken::StalledDisk)))
+            && health.are_calls_done
+            && !health.is_served;
+        if is_only_tampered || is_unnoticed || (!healing.has_served && self.is_taken_along(healing))
+        {
             healing.demand = Demand::Nothing;
             return;
         }
@@ -360,7 +365,9 @@ impl<M: Subject> World<M> {
     /// the one holder.
     fn is_taken_along(&self, healing: &Healing) -> bool {
         let is_early = self.now <= healing.at.plus(self.plan.term / 2);
-        is_early && self.demand(healing.broken) != Demand::Serve
+        // A primary whose disk hangs may not know yet when it drops a backup that was restarted.
+        let is_unaware = matches!(healing.broken, Some((_, Broken::StalledDisk)));
+        (is_early || is_unaware) && self.demand(healing.broken) != Demand::Serve
     }
 
     /// Nobody can serve by the rules: the view service must say so, and why.

@@ -91,6 +91,7 @@ impl Truly {
 impl Truly {
     fn end(&mut self, lost_power: bool) {
         self.is_running = false;
+        self.has_lost_cache |= self.is_failure_unnoted;
         if lost_power {
             self.has_lost_cache = true;
             if std::mem::take(&mut self.is_boot_dirty)
@@ -103,11 +104,11 @@ impl Truly {
 
     /// What is not synced may be gone, as after a power loss; if that is noted, so may the tokens.
     fn fail(&mut self, is_noted: bool) {
-        self.has_lost_cache = true;
         self.is_failure_unnoted = !is_noted;
         if !is_noted {
             return;
         }
+        self.has_lost_cache = true;
         // That was the last thing that the process did.
         self.is_running = false;
         if std::mem::take(&mut self.is_boot_dirty)
