@@ -177,12 +177,11 @@ fn a_spare_whose_disk_hangs_does_not_keep_another_from_becoming_the_backup() {
     scene.end();
 }
 
-/// Seed 744: it took its backup for silent, dropped it, and nobody could take over from it. L1.
-#[test]
-fn a_primary_that_can_speak_but_not_hear_is_deposed() {
+/// Cuts the primary off in one direction, or in both, and sees the backup stand in.
+fn depose_a_primary_that_is_cut_off(from_it: bool, to_it: bool) {
     let mut scene = Cluster::new(2, Os);
     scene.call();
-    scene.cut_off("a", false, true);
+    scene.cut_off("a", from_it, to_it);
     scene.until_primary("b");
     scene.call();
     scene.mend_links();
@@ -190,17 +189,21 @@ fn a_primary_that_can_speak_but_not_hear_is_deposed() {
     scene.end();
 }
 
-/// Lessons 13: one that can hear but not speak does not keep its role either. L1.
+/// Seed 744: it took its backup for silent, dropped it, and nobody could take over from it. L1.
+#[test]
+fn a_primary_that_can_speak_but_not_hear_is_deposed() {
+    depose_a_primary_that_is_cut_off(false, true);
+}
+
+/// One that can hear but not speak does not keep its role either. L1.
 #[test]
 fn a_primary_that_can_hear_but_not_speak_is_deposed() {
-    let mut scene = Cluster::new(2, Os);
-    scene.call();
-    scene.cut_off("a", true, false);
-    scene.until_primary("b");
-    scene.call();
-    scene.mend_links();
-    scene.until_backup("a");
-    scene.end();
+    depose_a_primary_that_is_cut_off(true, false);
+}
+
+#[test]
+fn a_primary_that_can_neither_hear_nor_speak_is_deposed() {
+    depose_a_primary_that_is_cut_off(true, true);
 }
 
 /// Seed 844: it looked as good as new once it had adopted the newest view. Section 7.

@@ -8,6 +8,7 @@ use super::clock::RATE_TRUE;
 use super::disk::Snapshot;
 use super::draw::Draw as _;
 use super::fact::Fact;
+use super::queue::Coming;
 use super::watched::Subject;
 use super::world::{Process, World};
 
@@ -181,8 +182,7 @@ impl<M: Subject> World<M> {
         let wait = self
             .random
             .between(Duration::from_millis(1), self.plan.fault_pause);
-        self.queue
-            .at(self.now.plus(wait), super::queue::Coming::Fault);
+        self.queue.at(self.now.plus(wait), Coming::Fault);
     }
 
     /// Lets a fault happen; false if it makes no sense just now.
@@ -344,7 +344,7 @@ impl<M: Subject> World<M> {
             self.set_clock_rate(host, 0);
             self.hosts[host].thaws = Some((until, rate));
             self.pause(host, until);
-            self.queue.at(until, super::queue::Coming::Script);
+            self.queue.at(until, Coming::Script);
         }
     }
 

@@ -64,7 +64,6 @@ pub(crate) struct Healing {
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
     /// How often something changed after all.
     pub(crate) changes: u32,
-    pub(crate) why: Option<String>,
 }
 
 /// What can be seen of a cluster that was healed.
@@ -154,7 +153,6 @@ impl<M: Subject> World<M> {
             has_served: false,
             settled: None,
             changes: 0,
-            why: None,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -383,7 +381,6 @@ impl<M: Subject> World<M> {
         let status = self.ask_service();
         let why = status.and_then(|status| status.unavailable);
         let is_said = why.as_ref().is_some_and(|why| why.len() > 20);
-        healing.why = why;
         if healing.demand == Demand::SayWhy && !is_said {
             let what = format!("nobody can serve, and nobody says why: {}", health.words);
             return self.checks.fail("S18", what);

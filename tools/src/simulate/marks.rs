@@ -1,6 +1,7 @@
 //! Situations that runs must reach (`protocol.md` section 14): what was never reached was never
 //! tested.
 
+use standin_core::entry::EntryKind;
 use standin_core::identity::Token;
 use standin_core::message::ReplyStatus;
 use standin_core::time::Instant;
@@ -156,7 +157,6 @@ impl Marks {
                 batch,
                 is_primary,
             } => {
-                use standin_core::entry::EntryKind;
                 for entry in batch.entries().filter(|_| *is_primary) {
                     match entry.header.kind {
                         EntryKind::Timer => self.reach(Mark::Timer),
