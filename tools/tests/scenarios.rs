@@ -162,16 +162,18 @@ fn a_spare_whose_disk_hangs_does_not_keep_another_from_becoming_the_backup() {
     let mut scene = Cluster::new(3, Disk);
     scene.call();
     scene.kill("a");
-    scene.until_primary("b");
-    scene.until_backup("c");
+    scene.until("a candidate", |scene| {
+        scene.candidate().as_deref() == Some("b")
+    });
+    scene.pause("b", scene.term() / 2);
     scene.start("a");
-    scene.call();
+    scene.until("a in the new view", |scene| scene.has_adopted("a"));
+    assert_eq!(scene.primary(), None, "not before its disk hangs");
     scene.stall_disk("a");
-    scene.call();
-    scene.kill("c");
-    scene.until_alone();
-    scene.call();
-    scene.start("c");
+    scene.pause("c", scene.term());
+    scene.until_primary("b");
+    scene.run_for(scene.term() / 2);
+    assert_eq!(scene.backup(), None, "a is tried in vain");
     scene.until_backup("c");
     scene.call();
     scene.end();

@@ -104,6 +104,18 @@ impl<M: Subject> Scene<M> {
         record.backup.as_ref().map(|backup| backup.name.to_string())
     }
 
+    /// Whether a replica has adopted the view of the record.
+    #[must_use]
+    pub fn has_adopted(&self, name: &str) -> bool {
+        let truth = &self.world.checks.truth;
+        let standing = truth.replicas[self.host(name)].standing;
+        let view = truth
+            .record
+            .as_ref()
+            .map(standin_core::view::ViewRecord::id);
+        standing.map(|standing| standing.view) == view
+    }
+
     /// The candidate of an inactive view.
     #[must_use]
     pub fn candidate(&self) -> Option<String> {
