@@ -7,24 +7,27 @@ use std::path::{Path, PathBuf};
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use standin_core::entry::{Batch, LogTip};
+use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::segment::SEGMENT_HEADER_BYTES;
-use standin_fuzz::{Mishap, any_batch};
+use standin_fuzz::{Mishap, Place, any_batch};
 use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
 
-const CONFIG: LogConfig = LogConfig {
-    segment_bytes: 4096,
-};
-
-fn open(dir: &Path) -> std::result::Result<(SegmentLog, Recovered), LogError> {
+fn open(
+    dir: &Path,
+    may_have_lost_writes: bool,
+) -> std::result::Result<(SegmentLog, Recovered), LogError> {
     let ids = SegmentIds {
         cluster: ClusterId(1),
         store: StoreId(2),
         machine: MachineId::new("counter", 1).expect("a good name"),
     };
-    SegmentLog::open(dir, ids, CONFIG)
+    let config = LogConfig {
+        segment_bytes: 4096,
+        may_have_lost_writes,
+    };
+    SegmentLog::open(dir, ids, config)
 }
 
 /// Every file of the log and its bytes.
@@ -60,11 +63,13 @@ struct Placed {
     at: usize,
     bytes: Vec<u8>,
     tip: LogTip,
+    /// What was known to be committed when it was ordered.
+    commit: Index,
 }
 
 /// Writes a log, and says where each entry stands.
 fn write(dir: &Path, input: &mut Unstructured<'_>) -> Result<Vec<Placed>> {
-    let (mut log, _) = open(dir).expect("an empty directory");
+    let (mut log, _) = open(dir, false).expect("an empty directory");
     let batches = input.int_in_range(1..=8)?;
     for _ in 0..batches {
         let batch = any_batch(input, log.tip())?;
@@ -76,12 +81,13 @@ fn write(dir: &Path, input: &mut Unstructured<'_>) -> Result<Vec<Placed>> {
         let before = entries.last().map_or(LogTip::default(), |entry| entry.tip);
         let body = &bytes[SEGMENT_HEADER_BYTES..];
         let used = standin_core::segment::scan(body, before, |_| {}).bytes;
-        for (place, tip) in standin_fuzz::places(&body[..used], before) {
+        for Place { bytes, tip, commit } in standin_fuzz::places(&body[..used], before) {
             entries.push(Placed {
                 file: file.clone(),
-                at: SEGMENT_HEADER_BYTES + place.start,
-                bytes: body[place].to_vec(),
+                at: SEGMENT_HEADER_BYTES + bytes.start,
+                bytes: body[bytes].to_vec(),
                 tip,
+                commit,
             });
         }
     }
@@ -115,7 +121,8 @@ fn run(data: &[u8]) -> Result<()> {
     let entries = write(dir, &mut input)?;
     harm(dir, &mut input)?;
     let harmed = picture(dir);
-    let (mut log, recovered) = match open(dir) {
+    let may_have_lost_writes = input.arbitrary()?;
+    let (mut log, recovered) = match open(dir, may_have_lost_writes) {
         Ok(opened) => opened,
         Err(_) => {
             assert_eq!(picture(dir), harmed, "a log was changed and refused");
@@ -126,18 +133,23 @@ fn run(data: &[u8]) -> Result<()> {
     let (kept, lost) = entries.split_at(kept);
     let all: Vec<u8> = kept.iter().flat_map(|entry| entry.bytes.clone()).collect();
     assert_eq!(contents(&log), all, "a beginning of what was written");
+    let first_lost = recovered.tip.index.next();
     for entry in lost {
+        // Behind a gap that lost writes may have left, only what calls the gap committed is kept.
+        let index = entry.tip.index;
+        if may_have_lost_writes && index > first_lost && entry.commit < first_lost {
+            continue;
+        }
         let file = harmed.iter().find(|(file, _)| *file == entry.file);
         let place = entry.at..entry.at + entry.bytes.len();
         let stands = file.and_then(|(_, bytes)| bytes.get(place));
-        let index = entry.tip.index;
         assert_ne!(stands, Some(&*entry.bytes), "entry {index} was lost");
     }
     // It goes on from there, and is then good without any repair.
     let next = any_batch(&mut Unstructured::new(&[]), log.tip())?;
     log.append(&next).expect("there is room");
     drop(log);
-    let (log, recovered) = open(dir).expect("a repaired log is good");
+    let (log, recovered) = open(dir, false).expect("a repaired log is good");
     assert_eq!((log.tip(), recovered.torn), (next.tip(), None));
     Ok(())
 }

@@ -41,15 +41,15 @@ fn written(input: &mut Unstructured<'_>) -> Result<()> {
     let found = scan(&bytes, before, |entry| {
         assert_eq!(
             entry.tip(),
-            places[seen].1,
+            places[seen].tip,
             "an entry that was never written"
         );
         seen += 1;
     });
     assert!(good.starts_with(&bytes[..found.bytes]));
     let end = places[..seen].last();
-    assert_eq!(found.bytes, end.map_or(0, |(place, _)| place.end));
-    assert_eq!(found.tip, end.map_or(before, |(_, tip)| *tip));
+    assert_eq!(found.bytes, end.map_or(0, |place| place.bytes.end));
+    assert_eq!(found.tip, end.map_or(before, |place| place.tip));
     let rest = &bytes[found.bytes..];
     assert_eq!(
         found.end == ScanEnd::Clean,
@@ -57,7 +57,7 @@ fn written(input: &mut Unstructured<'_>) -> Result<()> {
     );
     let still_stands = places[seen..]
         .iter()
-        .any(|(place, _)| bytes.get(place.clone()) == Some(&good[place.clone()]));
+        .any(|place| bytes.get(place.bytes.clone()) == Some(&good[place.bytes.clone()]));
     let is_damaged = matches!(found.end, ScanEnd::Damaged(_) | ScanEnd::Gap(..));
     assert!(
         is_damaged || !still_stands,

@@ -109,8 +109,17 @@ pub fn any_batch(input: &mut Unstructured<'_>, before: LogTip) -> Result<Batch> 
     Ok(builder.finish().expect("it has an entry"))
 }
 
-/// Where each entry of `bytes` stands, and the log's end after it.
-pub fn places(bytes: &[u8], before: LogTip) -> Vec<(Range<usize>, LogTip)> {
+/// Where an entry stands.
+pub struct Place {
+    pub bytes: Range<usize>,
+    /// The log's end after it.
+    pub tip: LogTip,
+    /// What was known to be committed when it was ordered.
+    pub commit: Index,
+}
+
+/// Where each entry of `bytes` stands.
+pub fn places(bytes: &[u8], before: LogTip) -> Vec<Place> {
     if bytes.is_empty() {
         return Vec::new();
     }
@@ -119,7 +128,11 @@ pub fn places(bytes: &[u8], before: LogTip) -> Vec<(Range<usize>, LogTip)> {
     let place = |entry: standin_core::entry::Entry<'_>| {
         let start = end;
         end += entry.header.length as usize;
-        (start..end, entry.tip())
+        Place {
+            bytes: start..end,
+            tip: entry.tip(),
+            commit: entry.header.commit,
+        }
     };
     batch.entries().map(place).collect()
 }
