@@ -31,6 +31,9 @@ pub struct Config {
     pub tip: LogTip,
     /// Where views begin in the log.
     pub view_starts: ViewStarts,
+    /// The log is of a lower data epoch than the view: nothing of it counts, and it is set aside as soon as
+    /// there is a primary to follow. Nothing is then committed or applied.
+    pub is_log_outdated: bool,
     /// Everything up to here is in the page cache.
     pub written: Index,
     /// Everything up to here is on the disk.
@@ -138,6 +141,8 @@ pub struct Backup {
     retry: Duration,
     tip: LogTip,
     view_starts: ViewStarts,
+    /// The log is still the one of an earlier data epoch.
+    is_log_outdated: bool,
     written: Index,
     synced: Index,
     commit: Index,
@@ -164,6 +169,7 @@ impl Backup {
             retry: DIAL_RETRY,
             tip: config.tip,
             view_starts: config.view_starts,
+            is_log_outdated: config.is_log_outdated,
             written: config.written,
             synced: config.synced,
             commit: config.commit,
@@ -305,11 +311,16 @@ impl Backup {
             return; // hung up meanwhile
         }
         let listed = self.view_starts.len().saturating_sub(FOLLOW_VIEWS_MAX);
+        let (last, view_starts) = if self.is_log_outdated {
+            (LogTip::default(), Vec::new())
+        } else {
+            (self.tip, self.view_starts[listed..].to_vec())
+        };
         let follow = Follow {
             identity: self.identity.clone(),
             view: self.view,
-            last: self.tip,
-            view_starts: self.view_starts[listed..].to_vec(),
+            last,
+            view_starts,
         };
         self.actions
             .push_back(Action::Follow(conn, Box::new(follow)));
@@ -336,6 +347,12 @@ impl Backup {
         let common = resume.common;
         if common.index == Index::ZERO && common != LogTip::default() {
             return self.hang(now); // nothing comes before the first entry
+        }
+        if self.is_log_outdated {
+            if common.index > Index::ZERO {
+                return self.hang(now); // it was told of nothing in common
+            }
+            return self.cut(conn, *resume);
         }
         if common.index == self.tip.index {
             if common == self.tip {
@@ -366,7 +383,7 @@ impl Backup {
         }
     }
 
-    /// Cuts what the primary never had: only an active primary of a higher view causes that, and
+    /// Cuts what the primary never had, or all of an outdated log: only an active primary of a higher view causes that, and
     /// never at or below what is committed or applied (S9).
     fn cut(&mut self, conn: ConnId, resume: Resume) {
         let after = resume.common.index;
@@ -396,6 +413,7 @@ impl Backup {
     }
 
     fn on_cut(&mut self, tip: LogTip, now: Instant) {
+        self.is_log_outdated &= tip.index > Index::ZERO;
         self.tip = tip;
         self.view_starts.retain(|(_, first)| *first <= tip.index);
         self.written = self.written.min(tip.index);

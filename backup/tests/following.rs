@@ -90,6 +90,7 @@ impl Bench {
                 .iter()
                 .flat_map(|batch| batch.view_starts().to_vec())
                 .collect(),
+            is_log_outdated: false,
             written: tip.index,
             synced: tip.index,
             commit,

@@ -3,7 +3,9 @@
 use std::io;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{Inspect, InspectReply, Message, Refusal, StatusReply, StatusRequest};
+use standin_core::message::{
+    Force, ForceReply, Inspect, InspectReply, Message, Refusal, StatusReply, StatusRequest,
+};
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 use standin_io::net::{Net, NetEvent};
@@ -62,6 +64,20 @@ pub enum AskError {
 /// [`AskError`], when none answers in time.
 pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusReply, AskError> {
     ask(view_services.as_slice(), &StatusRequest, timeout)
+}
+
+/// An operator's word to the view service: make this replica primary, though it may lack what was answered.
+/// The addresses are tried in turn, again and again, until one answers or `timeout` is over. If none did, it
+/// may have been done all the same: the status tells.
+///
+/// # Errors
+/// [`AskError`], when none answers in time.
+pub fn force(
+    view_services: &ViewServices,
+    force: &Force,
+    timeout: Duration,
+) -> Result<ForceReply, AskError> {
+    ask(view_services.as_slice(), force, timeout)
 }
 
 /// A replica's own account of itself, with the digest of its whole state, which takes it time in

@@ -1,7 +1,7 @@
 //! How a request can end without an answer. Callers must act differently on each.
 
 use standin_core::identity::ClusterId;
-use standin_core::message::Refusal;
+use standin_core::message::{Refusal, Seen};
 use standin_core::time::Duration;
 use standin_core::view::ViewId;
 
@@ -78,6 +78,15 @@ pub enum Trouble {
         /// Its address.
         address: String,
     },
+    /// An operator forced a takeover, and what this client was answered may not be in what goes on.
+    #[error(
+        "the replica at {address} goes on after a forced takeover, in which what this client was \
+         answered may have been lost"
+    )]
+    AnswerLost {
+        /// Its address.
+        address: String,
+    },
     /// The other side closed the connection for a reason.
     #[error("the other side at {address} refused the connection: {refusal}")]
     ConnectionRefused {
@@ -119,6 +128,16 @@ pub enum ClientError {
         waited: Duration,
         /// What stood in the way last.
         trouble: Trouble,
+    },
+    /// Definitely not executed. An operator forced a takeover and accepted loss: answers that this client
+    /// was given before may be taken back. Said once; later requests are executed, in a new session.
+    #[error(
+        "an operator forced a takeover, and what was answered up to entry {} (view {}) may be lost: \
+         nothing was executed; read the state before going on", .seen.index, .seen.view
+    )]
+    AnswerLost {
+        /// The last answer that may be lost.
+        seen: Seen,
     },
     /// Possibly executed, now or later, once at most.
     #[error(

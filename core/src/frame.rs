@@ -60,6 +60,10 @@ frame_kinds! {
     StatusRequest = 17,
     /// View service to anyone.
     StatusReply = 18,
+    /// Operator to view service: make this replica primary, whatever is lost by it.
+    Force = 19,
+    /// View service to operator.
+    ForceReply = 20,
     /// Follower to primary: let me follow; this is my log.
     Follow = 30,
     /// Primary to follower: continue after this entry.

@@ -21,7 +21,7 @@ use crate::view::{ViewId, ViewNumber, ViewRecord};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
@@ -101,7 +101,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply Follow Resume HigherView OpenSession CloseSession Inspect InspectReply
+    StatusReply Force ForceReply Follow Resume HigherView OpenSession CloseSession Inspect InspectReply
 }
 
 /// What kind of party opens a connection.
@@ -385,6 +385,44 @@ pub struct StatusReply {
     pub replicas: Vec<ReplicaStatus>,
     /// Why nobody can serve and what to do about it, in words.
     pub unavailable: Option<String>,
+}
+
+/// Operator to view service: make this replica primary, though it may lack what was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// Which one.
+    pub primary: ReplicaName,
+    /// Whether to do it. Otherwise the answer says what would be lost, and nothing is done.
+    pub accept_loss: bool,
+}
+
+/// View service to operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForceReply {
+    /// What came of it.
+    pub outcome: ForceOutcome,
+    /// The record as it is now, durably.
+    pub record: Option<ViewRecord>,
+}
+
+/// What came of a [`Force`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForceOutcome {
+    /// The record names the replica.
+    Done {
+        /// What is lost by it, as far as anybody knows, in words.
+        loss: String,
+    },
+    /// Nothing was done: it was not said that loss is accepted.
+    WouldLose {
+        /// What would be lost, as far as anybody knows, in words.
+        loss: String,
+    },
+    /// Nothing was done, and would not be if loss were accepted.
+    Refused {
+        /// Why, and what to do instead, in words.
+        reason: String,
+    },
 }
 
 /// Follower to primary: let me follow.

@@ -83,6 +83,9 @@ bugs! {
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).
     AppliedEarly,
+    /// The data epoch is forgotten: a replica goes on with a log that a forced takeover has put an end to
+    /// (section 7).
+    EpochForgotten,
 }
 
 /// The bug that is planted here, if there is one.

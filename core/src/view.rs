@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{ClusterId, Identity, Incarnation, ReplicaName, Token};
+use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, Token};
 
 /// Number of a view. Rises by one with each change of the record; never reused; 0 means none yet.
 #[derive(
@@ -34,6 +34,14 @@ impl fmt::Display for ViewNumber {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct DataEpoch(pub u32);
+
+impl DataEpoch {
+    /// The data epoch after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 /// Data epoch and view together: what "higher view" means once an operator has forced a takeover.
 #[derive(
@@ -288,6 +296,27 @@ impl ViewRecord {
         }
     }
 
+    /// Force: an operator gives up what only others may have. The next view has `chosen`, who need not
+    /// be a holder, as its inactive primary and only holder, in a new data epoch: what was answered
+    /// and is not in its log is lost. Nobody knows how much of that log is on its disk before it activates
+    /// the view, so until then the token dies with the machine's boot.
+    #[must_use]
+    pub fn force(&self, chosen: &Identity) -> Self {
+        Self {
+            data_epoch: self.data_epoch.next(),
+            view: self.view.next(),
+            primary: Member::of(chosen),
+            backup: None,
+            holders: vec![Holder {
+                name: chosen.name.clone(),
+                token: chosen.token(Durability::Os),
+            }],
+            active: false,
+            reason: Reason::Forced,
+            ..self.clone()
+        }
+    }
+
     /// Whether `proposed` follows from this record by a move that `asker` may ask for.
     ///
     /// Rule R6: who is in sync is not judged here; the primary's word is taken.
@@ -355,7 +384,7 @@ fn lone_holder(identity: &Identity) -> Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Durability, tests::identity};
+    use crate::identity::tests::identity;
 
     fn record() -> ViewRecord {
         ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000)
@@ -391,6 +420,29 @@ mod tests {
             "R2: holders shrink only at activation"
         );
         taken.check_move(&taken.activate(&b), &b).unwrap();
+    }
+
+    #[test]
+    fn force_makes_one_replica_the_only_holder_in_a_new_data_epoch() {
+        let (a, c) = (identity("a", 1), identity("c", 4));
+        let pair = joined();
+        let forced = pair.force(&c);
+        assert_eq!(
+            forced.id(),
+            ViewId {
+                data_epoch: DataEpoch(1),
+                view: ViewNumber(3)
+            }
+        );
+        assert!(forced.primary.is(&c) && forced.backup.is_none() && !forced.active);
+        assert!(forced.is_holder(&c) && forced.holders.len() == 1);
+        forced.check_move(&forced.activate(&c), &c).unwrap();
+        for asker in [&a, &c] {
+            assert!(
+                pair.check_move(&forced, asker).is_err(),
+                "an operator's move, and no replica's"
+            );
+        }
     }
 
     #[test]

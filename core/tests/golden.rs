@@ -1,4 +1,4 @@
-//! The formats of version 1, held still: fixed contents must encode to the stored bytes, and the
+//! The formats of all versions, held still: fixed contents must encode to the stored bytes, and the
 //! stored bytes decode to those contents, for ever.
 //!
 //! A format that is meant to change gets a new version and a directory of its own. To write the files
@@ -24,8 +24,24 @@ use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
+/// What is new or otherwise since version 2 of the protocol; all else is as it was in version 1.
+const OF_VERSION_2: [FrameKind; 4] = [
+    FrameKind::Hello,
+    FrameKind::Force,
+    FrameKind::ForceReply,
+    FrameKind::Reply,
+];
+
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1")).join(name)
+    let of_version_2 = OF_VERSION_2.map(|kind| format!("frames/{kind:?}"));
+    let version = if of_version_2.iter().any(|it| it == name) {
+        "v2"
+    } else {
+        "v1"
+    };
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"))
+        .join(version)
+        .join(name)
 }
 
 /// The stored bytes, after comparing them with what the fixed contents encode to now.
@@ -297,6 +313,20 @@ fn check_view_service(frames: &mut Frames) {
         term_ms: 1000,
     }));
     frames.messages(&[StatusRequest]);
+    frames.messages(&[true, false].map(|accept_loss| Force {
+        primary: name("b"),
+        accept_loss,
+    }));
+    let words = || "b goes on with what it has".to_owned();
+    let outcomes = [
+        ForceOutcome::Done { loss: words() },
+        ForceOutcome::WouldLose { loss: words() },
+        ForceOutcome::Refused { reason: words() },
+    ];
+    frames.messages(&outcomes.map(|outcome| ForceReply {
+        record: matches!(outcome, ForceOutcome::Done { .. }).then(|| record(Reason::Forced)),
+        outcome,
+    }));
     frames.messages(&[true, false].map(|is_well| {
         StatusReply {
             cluster: record(Reason::Joined).cluster,
@@ -415,6 +445,7 @@ fn check_clients(frames: &mut Frames) {
         ReplyStatus::SequenceAcknowledged,
         ReplyStatus::Refused,
         ReplyStatus::Overloaded,
+        ReplyStatus::AnswerLost,
     ];
     let replies = statuses.map(|status| Reply {
         id: 5,
@@ -434,6 +465,24 @@ fn check_clients(frames: &mut Frames) {
         state_digest: u128::MAX - 1,
         sessions: 50,
     }]);
+}
+
+#[test]
+fn what_version_1_said_otherwise_still_decodes() {
+    let stored = |name: &str| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1/frames");
+        std::fs::read(PathBuf::from(path).join(name)).unwrap()
+    };
+    for frame in frames(&stored("Hello")) {
+        let hello = Hello::decode(&frame).unwrap();
+        let refused = hello.check(None, None);
+        assert_eq!(refused, Err(Refusal::Version { ours: 2 }), "it is told why");
+    }
+    assert!(
+        frames(&stored("Reply"))
+            .iter()
+            .all(|frame| Reply::decode(frame).is_ok())
+    );
 }
 
 #[test]

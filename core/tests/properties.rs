@@ -35,6 +35,8 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<Lookup>(frame)
         + one::<LookupReply>(frame)
         + one::<StatusRequest>(frame)
+        + one::<Force>(frame)
+        + one::<ForceReply>(frame)
         + one::<StatusReply>(frame)
         + one::<Follow>(frame)
         + one::<Resume>(frame)
@@ -52,7 +54,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 23] = [
+const KINDS: [FrameKind; 25] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -63,6 +65,8 @@ const KINDS: [FrameKind; 23] = [
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
+    FrameKind::Force,
+    FrameKind::ForceReply,
     FrameKind::StatusReply,
     FrameKind::Follow,
     FrameKind::Resume,

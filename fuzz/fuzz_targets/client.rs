@@ -20,7 +20,7 @@ use standin_fuzz::parties;
 
 const EVENTS_MAX: usize = 200;
 
-const STATUSES: [ReplyStatus; 8] = [
+const STATUSES: [ReplyStatus; 9] = [
     ReplyStatus::Done,
     ReplyStatus::NotPrimary,
     ReplyStatus::OutcomeUnknown,
@@ -29,6 +29,7 @@ const STATUSES: [ReplyStatus; 8] = [
     ReplyStatus::SequenceAcknowledged,
     ReplyStatus::Refused,
     ReplyStatus::Overloaded,
+    ReplyStatus::AnswerLost,
 ];
 
 /// A connection as whoever drives the core sees it: made once, ready once, and gone for good.

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 23] = [
+const KINDS: [FrameKind; 25] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -18,6 +18,8 @@ const KINDS: [FrameKind; 23] = [
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
+    FrameKind::Force,
+    FrameKind::ForceReply,
     FrameKind::StatusReply,
     FrameKind::Follow,
     FrameKind::Resume,
@@ -106,6 +108,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::Lookup => drop(message::<Lookup>(frame)),
         FrameKind::LookupReply => drop(message::<LookupReply>(frame)),
         FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),
+        FrameKind::Force => drop(message::<Force>(frame)),
+        FrameKind::ForceReply => drop(message::<ForceReply>(frame)),
         FrameKind::StatusReply => drop(message::<StatusReply>(frame)),
         FrameKind::Follow => drop(message::<Follow>(frame)),
         FrameKind::Resume => drop(message::<Resume>(frame)),

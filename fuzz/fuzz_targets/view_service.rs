@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Message, Release, Report, Swap};
+use standin_core::message::{Force, Message, Release, Report, Swap};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::ViewRecord;
 use standin_fuzz::parties;
@@ -166,6 +166,13 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         }
         10 => Event::Lookup { conn },
         11 => Event::StatusRequest { conn },
+        12 if input.ratio(1, 3)? => {
+            let force = Box::new(Force {
+                primary: parties::identity(input)?.name,
+                accept_loss: input.arbitrary()?,
+            });
+            Event::Force { conn, force }
+        }
         12 => Event::Closed { conn },
         13 => {
             if let Some(at) = world.service.deadline() {

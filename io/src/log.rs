@@ -17,6 +17,7 @@ use standin_core::entry::{Batch, EntryError, Index, LogTip, ViewStarts};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::segment::SegmentError;
+use standin_core::view::DataEpoch;
 
 pub use error::LogError;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
@@ -109,6 +110,8 @@ pub struct Recovered {
     pub tip: LogTip,
     /// The views in the log, and where they begin.
     pub view_starts: ViewStarts,
+    /// The data epoch of the newest of them; the first one if there is none.
+    pub data_epoch: DataEpoch,
     /// The highest commit index that an entry names.
     pub commit: Index,
     /// The torn end that was cut off, if there was one.

@@ -8,6 +8,7 @@ use standin_core::entry::{Batch, ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::machine::StateMachine;
 use standin_core::message::Seen;
 use standin_core::planted::Bug;
+use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Waiter};
@@ -75,6 +76,10 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_cut(&mut self, now: Now, tip: LogTip) {
+        let is_set_aside = self.is_log_outdated() && tip == LogTip::default();
+        if is_set_aside {
+            self.begin_data_epoch();
+        }
         assert!(
             self.state.applied() <= tip.index,
             "S9: nothing applied is cut"
@@ -87,12 +92,31 @@ impl<M: StateMachine> Replica<M> {
         self.log.synced = tip.index;
         self.progress.sync_asked = self.progress.sync_asked.min(tip.index);
         self.recent.clear();
-        let text = format!(
-            "cut the log after entry {}: the primary never had the rest",
-            tip.index
-        );
+        let text = if is_set_aside {
+            format!(
+                "set the log aside: an operator forced a takeover, and view {} begins a new data epoch; \
+                 what the primary has is fetched anew",
+                self.adopted
+            )
+        } else {
+            format!(
+                "cut the log after entry {}: the primary never had the rest",
+                tip.index
+            )
+        };
         self.actions.push_back(Action::Log(Level::Info, text));
         self.tell_backup(now, backup::Event::Cut(tip));
+    }
+
+    /// The log of an earlier data epoch was set aside as a whole, and with it goes the state that came of it.
+    fn begin_data_epoch(&mut self) {
+        self.state = Replicated::default();
+        #[cfg(feature = "planted-bugs")]
+        self.state.plant(self.planted);
+        self.digests = DigestLog::default();
+        self.state_digest = None;
+        self.log.commit = Index::ZERO;
+        self.log.data_epoch = self.adopted.data_epoch;
     }
 
     pub(crate) fn on_log_read(&mut self, now: Now, read: ReadFor, bytes: Vec<u8>) {
@@ -103,6 +127,9 @@ impl<M: StateMachine> Replica<M> {
             ReadFor::Check => self.tell_backup(now, backup::Event::LogRead(bytes)),
             ReadFor::Apply => {
                 self.is_reading = false;
+                if self.is_log_outdated() {
+                    return;
+                }
                 self.apply_bytes(&bytes);
                 self.tell_applied(now);
             }
@@ -113,6 +140,7 @@ impl<M: StateMachine> Replica<M> {
         self.state.applied() < self.log.commit
             && !self.is_reading
             && !matches!(self.role, Role::Quarantined)
+            && !self.is_log_outdated()
     }
 
     /// Applies what is committed, in order, at most [`APPLY_ENTRIES_MAX`] entries at a time.

@@ -1,7 +1,7 @@
 //! What clients ask, and what they are answered.
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{COMMAND_BYTES_MAX, Command};
+use standin_core::entry::{COMMAND_BYTES_MAX, Command, Index};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
     CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen,
@@ -27,6 +27,17 @@ impl<M: StateMachine> Replica<M> {
                 self.on_higher_view(now, seen.view);
                 self.answer_hint(waiter, ReplyStatus::NotPrimary);
                 continue;
+            }
+            if seen.view.data_epoch < self.adopted.data_epoch && seen.index > Index::ZERO {
+                if !self.is_serving() {
+                    // Only a primary can tell what was lost.
+                    self.answer_hint(waiter, ReplyStatus::NotPrimary);
+                    continue;
+                }
+                if self.may_have_lost(seen) {
+                    self.answer(waiter, ReplyStatus::AnswerLost, b"");
+                    continue;
+                }
             }
             match request.body {
                 RequestBody::Query(query) => self.on_query(now, waiter, &query),
@@ -55,6 +66,22 @@ impl<M: StateMachine> Replica<M> {
         if !inputs.is_empty() {
             self.tell_primary(now, primary::Event::Inputs(&inputs));
         }
+    }
+
+    /// Whether the log that goes on after a forced takeover may lack what a client was answered in an
+    /// earlier data epoch. Its sessions may then be another's: an index is used again.
+    ///
+    /// If the log has entries of the view in which the client was answered, it agrees with that view's up
+    /// to the last of them (S3). If it has none, it lacks at least that view's beginning; then it may still
+    /// have what was answered right before it, and the client is told all the same.
+    fn may_have_lost(&self, seen: Seen) -> bool {
+        let starts = &self.log.view_starts;
+        let Ok(at) = starts.binary_search_by_key(&seen.view.view, |(view, _)| *view) else {
+            return true;
+        };
+        let next = starts.get(at + 1).map(|(_, first)| *first);
+        let through = next.map_or(self.log.tip.index, |first| Index(first.0 - 1));
+        seen.index > through
     }
 
     /// Whether no session has this id, for certain and for good. Asked of a serving primary, on behalf
@@ -110,6 +137,9 @@ impl<M: StateMachine> Replica<M> {
             if matches!(self.role, Role::Quarantined) {
                 let words = b"this replica is quarantined: its state may be wrong";
                 return self.answer(waiter, ReplyStatus::Refused, words);
+            }
+            if self.is_log_outdated() {
+                return self.answer_hint(waiter, ReplyStatus::NotPrimary);
             }
             return self.answer_query(waiter, request.bytes, None);
         }

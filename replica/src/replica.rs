@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use standin_backup as backup;
 use standin_core::conn::ConnId;
+use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity};
 use standin_core::machine::StateMachine;
@@ -12,10 +13,10 @@ use standin_core::message::{
     Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
     Standing, Swap, SwapReply,
 };
-use standin_core::planted::Planted;
+use standin_core::planted::{Bug, Planted};
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::{ViewId, ViewRecord};
+use standin_core::view::{DataEpoch, ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::{Payload, Primary};
 
@@ -32,6 +33,8 @@ pub struct Recovered {
     pub tip: LogTip,
     /// Where views begin in it.
     pub view_starts: ViewStarts,
+    /// The data epoch of its newest view.
+    pub data_epoch: DataEpoch,
     /// The highest commit index that an entry names: everything up to there was committed.
     pub commit: Index,
     /// Everything up to here is certainly on the disk.
@@ -209,6 +212,9 @@ pub(crate) enum Role {
 pub(crate) struct Log {
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
+    /// The data epoch whose log it is. In a higher one it counts for nothing, unless this replica is named
+    /// to go on with it.
+    pub(crate) data_epoch: DataEpoch,
     pub(crate) written: Index,
     pub(crate) synced: Index,
     pub(crate) commit: Index,
@@ -263,6 +269,7 @@ impl<M: StateMachine> Replica<M> {
         let log = Log {
             tip: recovered.tip,
             view_starts: recovered.view_starts,
+            data_epoch: recovered.data_epoch,
             written: recovered.tip.index,
             synced: recovered.synced,
             commit: recovered.commit,
@@ -306,7 +313,7 @@ impl<M: StateMachine> Replica<M> {
     pub fn plant(&mut self, planted: Planted) {
         self.planted = planted;
         self.state.plant(planted);
-        if planted.has(standin_core::planted::Bug::ViewForgotten) {
+        if planted.has(Bug::ViewForgotten) {
             self.adopted = ViewId::default();
         }
     }
@@ -395,14 +402,32 @@ impl<M: StateMachine> Replica<M> {
     /// Where this replica stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing {
+        let standing = Standing {
             view: self.adopted,
             role: self.role_name(),
             last: self.log.tip,
             commit: self.log.commit,
             applied: self.state.applied(),
             reply_digest: self.state.reply_digest().0,
+        };
+        if !self.is_log_outdated() {
+            return standing;
         }
+        // In this data epoch nothing of it is known to be committed.
+        Standing {
+            commit: Index::ZERO,
+            applied: Index::ZERO,
+            reply_digest: DigestChain::default().0,
+            ..standing
+        }
+    }
+
+    /// Whether the log is one of a lower data epoch than the adopted view's: a forced takeover has put an
+    /// end to it. Nothing more of it is applied, and it is set aside for the new one (section 7).
+    pub(crate) fn is_log_outdated(&self) -> bool {
+        self.log.tip.index > Index::ZERO
+            && self.log.data_epoch < self.adopted.data_epoch
+            && !self.planted.has(Bug::EpochForgotten)
     }
 
     /// What it is.

@@ -282,6 +282,8 @@ impl<M: StateMachine> Replica<M> {
             seed: self.config.seed,
         };
         self.timers_through = Index::ZERO;
+        // Whoever is named goes on with the log that it has, also into a new data epoch.
+        self.log.data_epoch = self.adopted.data_epoch;
         self.role = Role::Primary(Box::new(Primary::candidate(config, now)));
         #[cfg(feature = "planted-bugs")]
         if let Role::Primary(primary) = &mut self.role {
@@ -291,6 +293,10 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn follow(&mut self, now: Now) {
+        if self.log.tip.index == Index::ZERO {
+            self.log.data_epoch = self.adopted.data_epoch;
+        }
+        let standing = self.standing();
         let config = backup::Config {
             identity: self.config.identity.clone(),
             view: self.adopted,
@@ -301,11 +307,12 @@ impl<M: StateMachine> Replica<M> {
             },
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
+            is_log_outdated: self.is_log_outdated(),
             written: self.log.written,
             synced: self.log.synced,
-            commit: self.log.commit,
-            applied: self.state.applied(),
-            reply_digest: self.state.reply_digest().0,
+            commit: standing.commit,
+            applied: standing.applied,
+            reply_digest: standing.reply_digest,
         };
         self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
         #[cfg(feature = "planted-bugs")]

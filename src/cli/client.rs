@@ -92,6 +92,7 @@ fn exit_status(error: &CounterError) -> u8 {
         CounterError::Client(ClientError::Address(_)) => EXIT_MISUSED,
         CounterError::Client(
             ClientError::Refused { .. }
+            | ClientError::AnswerLost { .. }
             | ClientError::OtherCluster { .. }
             | ClientError::Protocol { .. },
         )

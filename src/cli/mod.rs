@@ -3,6 +3,7 @@
 mod client;
 pub mod duration;
 mod output;
+mod recover;
 mod serve;
 mod status;
 
@@ -48,6 +49,8 @@ enum Command {
     Client(client::ClientArgs),
     /// Show the view, the lease and every replica
     Status(status::StatusArgs),
+    /// Make a replica primary though it may lack what was answered
+    Recover(recover::RecoverArgs),
     /// Measure throughput and latency, and those of other services in the same run
     Bench(bench::BenchArgs),
     /// Run whole clusters in virtual time under faults, and check that every rule holds
@@ -71,7 +74,11 @@ pub fn main() -> ExitCode {
     // Info for what runs, so that a person sees what happens; only problems for what asks.
     let level = match &cli.command {
         Command::Viewservice(_) | Command::Replica(_) => "info",
-        Command::Demo(_) | Command::Client(_) | Command::Status(_) | Command::Bench(_) => "error",
+        Command::Demo(_)
+        | Command::Client(_)
+        | Command::Status(_)
+        | Command::Recover(_)
+        | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
         Command::RelayFront(_) | Command::RelayEcho(_) => "error",
     };
@@ -84,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Replica(args) => serve::replica(args),
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
+        Command::Recover(args) => recover::run(args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),
         Command::RelayFront(args) => relay::run_front(&args),

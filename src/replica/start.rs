@@ -95,6 +95,7 @@ pub fn run<M: StateMachine>(
             recovered: Recovered {
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
+                data_epoch: recovered.data_epoch,
                 commit: recovered.commit,
                 synced: recovered.tip.index,
             },

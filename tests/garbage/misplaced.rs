@@ -78,7 +78,11 @@ fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
 fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
     let is_asked = match (name == VIEW_SERVICE, party) {
         (_, Party::ViewService) => &[][..],
-        (true, Party::Client) => &[FrameKind::Lookup, FrameKind::StatusRequest],
+        (true, Party::Client) => &[
+            FrameKind::Lookup,
+            FrameKind::StatusRequest,
+            FrameKind::Force,
+        ],
         (true, Party::Replica) => &[
             FrameKind::Report,
             FrameKind::Swap,

@@ -7,10 +7,10 @@ use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Inspect,
-    InspectReply, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply,
-    ReplyStatus, Report, ReportReply, Resume, RoleName, Seen, Standing, StatusReply, StatusRequest,
-    Swap, SwapReply,
+    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, Force, ForceOutcome,
+    ForceReply, HigherView, Inspect, InspectReply, Lookup, LookupReply, Message, OpenSession,
+    QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume, RoleName, Seen,
+    Standing, StatusReply, StatusRequest, Swap, SwapReply,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
@@ -195,6 +195,16 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         is_solo: false,
         bytes: b"no reply",
     };
+    let force = Force {
+        primary: identity.name.clone(),
+        accept_loss: false,
+    };
+    let force_reply = ForceReply {
+        outcome: ForceOutcome::Refused {
+            reason: "a serves".to_owned(),
+        },
+        record: None,
+    };
     vec![
         (
             FrameKind::Report,
@@ -208,6 +218,8 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         (FrameKind::LookupReply, frame_of(&lookup_reply)),
         (FrameKind::StatusRequest, frame_of(&StatusRequest)),
         (FrameKind::StatusReply, frame_of(&status_reply)),
+        (FrameKind::Force, frame_of(&force)),
+        (FrameKind::ForceReply, frame_of(&force_reply)),
         (FrameKind::Follow, frame_of(&sample_follow(identity, view))),
         (FrameKind::Resume, frame_of(&resume)),
         (FrameKind::Entries, raw_frame(|out| entries.encode(out))),

@@ -45,6 +45,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::DeafDrops, 4000, &["L1"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
+    (Bug::EpochForgotten, 400, &["S10", "S17", "S18"]),
 ];
 
 /// The first seed that fails because of the bug: without it, the same seed passes.

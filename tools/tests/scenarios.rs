@@ -125,6 +125,156 @@ fn a_replaced_disk_does_not_come_back_alone() {
     scene.until_unavailable("a");
 }
 
+// Section 7, where it ends in Force.
+
+/// Both have lost their power at this level, and both are back.
+fn lose_both(replicas: usize, durability: standin_core::identity::Durability) -> Cluster {
+    let mut scene = Cluster::new(replicas, durability);
+    for _ in 0..5 {
+        scene.call();
+    }
+    scene.run_for(scene.term());
+    scene.lose_power("a");
+    scene.lose_power("b");
+    scene.start("a");
+    scene.start("b");
+    scene.until_unavailable("recover");
+    scene
+}
+
+#[test]
+fn when_both_have_lost_power_the_operator_may_force_either() {
+    for durability in [Memory, Os] {
+        for name in ["a", "b"] {
+            let mut scene = lose_both(2, durability);
+            scene.recover(name).unwrap();
+            scene.until_primary(name);
+            assert_eq!(scene.data_epoch(), 1);
+            scene.until("a pair", |scene| scene.backup().is_some());
+            scene.call();
+            scene.end();
+        }
+    }
+}
+
+#[test]
+fn when_both_have_lost_power_a_spare_that_was_not_there_may_be_forced_and_the_others_begin_anew() {
+    for durability in [Memory, Os] {
+        let mut scene = Cluster::new(3, durability);
+        scene.call();
+        scene.kill("c");
+        for _ in 0..5 {
+            scene.call();
+        }
+        scene.run_for(scene.term());
+        scene.lose_power("a");
+        scene.lose_power("b");
+        for name in ["a", "b", "c"] {
+            scene.start(name);
+        }
+        scene.until_unavailable("recover");
+        scene.recover("c").unwrap();
+        scene.until_primary("c");
+        scene.until("a pair", |scene| scene.backup().is_some());
+        scene.run_for(scene.term());
+        assert!(scene.logs_set_aside() > 0, "{durability}");
+        scene.call();
+        assert_eq!(scene.answers_lost(), 1, "it had seen more than c has");
+        scene.call();
+        assert_eq!(scene.answers_lost(), 1, "it is told once");
+        scene.end();
+    }
+}
+
+#[test]
+fn when_the_one_holder_is_gone_for_good_the_operator_may_force_who_is_left() {
+    for durability in [Memory, Os, Disk] {
+        let mut scene = Cluster::new(2, durability);
+        scene.call();
+        scene.kill("b");
+        scene.until_alone();
+        scene.call();
+        scene.kill("a");
+        scene.start("b");
+        scene.until_unavailable("start a (");
+        scene.recover("b").unwrap();
+        scene.until_primary("b");
+        scene.call();
+        assert_eq!(scene.answers_lost(), 1);
+        // It comes back after all: what it alone had is lost.
+        scene.start("a");
+        scene.until_backup("a");
+        assert_eq!(scene.logs_set_aside(), 1);
+        scene.kill("b");
+        scene.until_primary("a");
+        scene.call();
+        scene.end();
+    }
+}
+
+#[test]
+fn a_forced_candidate_that_dies_before_it_activates_is_named_again_in_its_next_life() {
+    let mut scene = lose_both(2, Os);
+    scene.recover("a").unwrap();
+    scene.kill("a");
+    scene.start("a");
+    scene.until_primary("a");
+    scene.until_backup("b");
+    assert_eq!(scene.data_epoch(), 1);
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn a_forced_candidate_that_loses_its_power_before_it_activates_must_be_forced_again() {
+    let mut scene = lose_both(2, Os);
+    scene.recover("a").unwrap();
+    scene.lose_power("a");
+    scene.start("a");
+    scene.until_unavailable("recover");
+    scene.recover("b").unwrap();
+    scene.until_primary("b");
+    scene.until_backup("a");
+    assert_eq!(scene.data_epoch(), 2);
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn an_old_copy_of_the_only_disk_serves_once_the_operator_accepts_the_loss() {
+    let mut scene = Cluster::new(2, Disk);
+    let copy = scene.copy_disk("b");
+    scene.call();
+    scene.call();
+    scene.run_for(scene.term());
+    scene.kill("a");
+    scene.kill("b");
+    scene.put_back("b", &copy);
+    scene.start("b");
+    scene.until_unavailable("b is an old copy");
+    scene.recover("b").unwrap();
+    scene.until_primary("b");
+    scene.start("a");
+    scene.until_backup("a");
+    scene.call();
+}
+
+#[test]
+fn nobody_is_forced_where_nothing_need_be_lost() {
+    let mut scene = Cluster::new(3, Os);
+    scene.call();
+    let refused = scene.recover("c").unwrap_err();
+    assert!(refused.contains("a holds the lease"), "{refused}");
+    scene.kill("a");
+    scene.until("a candidate", |scene| scene.candidate().is_some());
+    let refused = scene.recover("c").unwrap_err();
+    assert!(refused.contains("nothing need be lost"), "{refused}");
+    scene.until_primary("b");
+    scene.call();
+    assert_eq!(scene.data_epoch(), 0);
+    scene.end();
+}
+
 // Bugs that the simulator found.
 
 /// Seed 4545: it was counted as the holder that it had been before it stopped, under a token that

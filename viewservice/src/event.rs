@@ -3,8 +3,8 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    DecodeError, Lookup, LookupReply, Message as _, Refusal, Release, Report, ReportReply,
-    StatusReply, StatusRequest, Swap, SwapReply,
+    DecodeError, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal, Release, Report,
+    ReportReply, StatusReply, StatusRequest, Swap, SwapReply,
 };
 
 use crate::stored::StoredState;
@@ -45,6 +45,13 @@ pub enum Event {
     StatusRequest {
         /// The connection it came on.
         conn: ConnId,
+    },
+    /// An operator wants a replica to be primary, whatever is lost by it.
+    Force {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        force: Box<Force>,
     },
     /// A connection is gone. Closed or broken, it proves nothing about the process behind it.
     Closed {
@@ -103,6 +110,11 @@ impl Event {
                 StatusRequest::decode(frame)?;
                 Self::StatusRequest { conn }
             }
+            kind @ FrameKind::Force if is_replica => return Err(InputError::Kind(kind)),
+            FrameKind::Force => Self::Force {
+                conn,
+                force: Box::new(Force::decode(frame)?),
+            },
             kind => return Err(InputError::Kind(kind)),
         })
     }
@@ -119,6 +131,8 @@ pub enum Answer {
     Lookup(LookupReply),
     /// To a status request.
     Status(StatusReply),
+    /// To an operator.
+    Force(ForceReply),
 }
 
 impl Answer {
@@ -129,6 +143,7 @@ impl Answer {
             Self::Swap(reply) => reply.encode(out),
             Self::Lookup(reply) => reply.encode(out),
             Self::Status(reply) => reply.encode(out),
+            Self::Force(reply) => reply.encode(out),
         }
     }
 }

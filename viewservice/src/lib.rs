@@ -33,6 +33,7 @@
 mod candidates;
 pub mod daemon;
 mod event;
+mod force;
 mod lease;
 mod roster;
 mod service;

@@ -214,6 +214,15 @@ impl Roster {
         }
     }
 
+    /// An operator has named a replica, with what it has now: what it had before is given up.
+    pub(crate) fn accept(&mut self, name: &ReplicaName) {
+        if let Some(replica) = self.replicas.get_mut(name) {
+            replica.regressed_in = None;
+            replica.had = Had::of(&replica.standing);
+            replica.had_in_life = replica.had;
+        }
+    }
+
     /// A connection is gone.
     pub(crate) fn disconnect(&mut self, conn: ConnId) {
         for replica in self.replicas.values_mut() {

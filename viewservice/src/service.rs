@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, LookupReply, REPLICAS_MAX, Refusal, Release, Report, ReportReply, RoleName,
-    Swap, SwapReply,
+    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, LookupReply, REPLICAS_MAX, Refusal,
+    Release, Report, ReportReply, RoleName, Swap, SwapReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -16,6 +16,7 @@ use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 use crate::candidates::{best_candidate, primary_restarted};
 use crate::event::{Action, Answer, Event};
+use crate::force;
 use crate::lease::{Grantor, LeaseTerm};
 use crate::roster::{Life, Roster, has_history};
 use crate::status;
@@ -40,6 +41,8 @@ enum StoreCause {
     Swap(Option<(ConnId, u64)>),
     /// The view service deposes.
     Depose,
+    /// An operator forces a takeover, by which this is lost. `None`: its connection is gone.
+    Force(Option<(ConnId, String)>),
 }
 
 /// The decision core of the view service. See the crate's page for how to drive it.
@@ -133,6 +136,7 @@ impl ViewService {
             Event::Release { release, .. } => self.on_release(&release),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
+            Event::Force { conn, force } => self.on_force(now, conn, force),
             Event::Closed { conn } => self.on_closed(conn),
             Event::Stored => self.on_stored(now),
             Event::Deadline => self.on_deadline(now),
@@ -263,7 +267,7 @@ impl ViewService {
         let storing = self.storing.as_ref().map(|storing| &storing.cause);
         // Once another primary is on its way to the disk, the present one gets no more time: it
         // would hold its lease while the other serves.
-        let is_being_deposed = matches!(storing, Some(StoreCause::Depose));
+        let is_being_deposed = matches!(storing, Some(StoreCause::Depose | StoreCause::Force(_)));
         record.active
             && report.renew == Some(record.id())
             && record.primary.is(&report.identity)
@@ -346,21 +350,57 @@ impl ViewService {
     }
 
     fn on_status_request(&mut self, now: Now, conn: ConnId) {
-        let reply = status::reply(&status::Facts {
+        let reply = status::reply(&self.facts(now.boot));
+        self.send(conn, Answer::Status(reply));
+    }
+
+    fn facts(&self, now: Instant) -> status::Facts<'_> {
+        let record = self.state.record.as_ref();
+        status::Facts {
             state: &self.state,
             roster: &self.roster,
             grantor: &self.grantor,
-            now: now.boot,
+            now,
             started_at: self.started_at,
             term_ms: self.view_term_ms(),
             is_behind: self.is_behind(),
-            is_released: self
-                .state
-                .record
-                .as_ref()
-                .is_some_and(|r| self.is_released(r)),
-        });
-        self.send(conn, Answer::Status(reply));
+            is_released: record.is_some_and(|record| self.is_released(record)),
+            is_overdue: record.is_some_and(|record| !record.active && now >= self.inactive_until()),
+        }
+    }
+
+    /// The one change of the record that makes somebody primary who need not have what was answered.
+    fn on_force(&mut self, now: Now, conn: ConnId, force: Box<Force>) {
+        if self.storing.is_some() {
+            return self.wait(now, conn, Request::Force(force));
+        }
+        let facts = self.facts(now.boot);
+        let chosen = force::chosen(&facts, &force.primary);
+        let (chosen, record) = match (chosen, &self.state.record) {
+            (Ok(chosen), Some(record)) => (chosen, record),
+            (Ok(_), None) => unreachable!("without a view nobody is chosen"),
+            (Err(reason), _) => {
+                return self.answer_force(conn, ForceOutcome::Refused { reason });
+            }
+        };
+        let loss = force::loss(record, chosen, &facts);
+        if !force.accept_loss {
+            return self.answer_force(conn, ForceOutcome::WouldLose { loss });
+        }
+        let next = ViewRecord {
+            term_ms: self.term.millis(),
+            ..record.force(&chosen.identity)
+        };
+        let state = StoredState {
+            record: Some(next),
+            ..self.state.clone()
+        };
+        self.store(state, StoreCause::Force(Some((conn, loss))));
+    }
+
+    fn answer_force(&mut self, conn: ConnId, outcome: ForceOutcome) {
+        let record = self.state.record.clone();
+        self.send(conn, Answer::Force(ForceReply { outcome, record }));
     }
 
     fn on_closed(&mut self, conn: ConnId) {
@@ -369,7 +409,14 @@ impl ViewService {
         match self.storing.as_mut().map(|storing| &mut storing.cause) {
             Some(StoreCause::Report(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::Swap(asker)) if is_conn(asker, conn) => *asker = None,
-            Some(StoreCause::Report(_) | StoreCause::Swap(_) | StoreCause::Depose) | None => {}
+            Some(StoreCause::Force(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(
+                StoreCause::Report(_)
+                | StoreCause::Swap(_)
+                | StoreCause::Depose
+                | StoreCause::Force(_),
+            )
+            | None => {}
         }
     }
 
@@ -383,7 +430,13 @@ impl ViewService {
         match storing.cause {
             StoreCause::Report(Some((conn, report))) => self.answer_report(now, conn, *report),
             StoreCause::Swap(Some((conn, number))) => self.answer_swap(now, conn, number, true),
-            StoreCause::Report(None) | StoreCause::Swap(None) | StoreCause::Depose => {}
+            StoreCause::Force(Some((conn, loss))) => {
+                self.answer_force(conn, ForceOutcome::Done { loss });
+            }
+            StoreCause::Report(None)
+            | StoreCause::Swap(None)
+            | StoreCause::Depose
+            | StoreCause::Force(None) => {}
         }
         if has_changed {
             self.push(now);
@@ -394,6 +447,7 @@ impl ViewService {
             match request {
                 Request::Report(report) => self.on_report(now, conn, report),
                 Request::Swap(swap) => self.on_swap(now, conn, swap),
+                Request::Force(force) => self.on_force(now, conn, force),
             }
         }
     }
@@ -412,8 +466,10 @@ impl ViewService {
             // Activate counts as a renewal. After Join and Drop the lease goes on as it is.
             self.grantor.grant(now.boot, term);
         }
-        if record.reason == Reason::Joined {
-            self.roster.vouch(record);
+        match record.reason {
+            Reason::Joined => self.roster.vouch(record),
+            Reason::Forced => self.roster.accept(&record.primary.name),
+            _ => {}
         }
         self.changed_at = now.boot;
         self.grantor.watch(now.boot, term);
@@ -547,6 +603,10 @@ impl ViewService {
     fn wait(&mut self, now: Now, conn: ConnId, request: Request) {
         match self.waiting.push(conn, request) {
             Some(Request::Swap(swap)) => self.answer_swap(now, conn, swap.number, false),
+            Some(Request::Force(_)) => {
+                let reason = "the view service has too much to do; try again".to_owned();
+                self.answer_force(conn, ForceOutcome::Refused { reason });
+            }
             Some(Request::Report(_)) | None => {}
         }
     }

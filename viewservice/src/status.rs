@@ -25,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) is_behind: bool,
     /// This view's primary gave its lease back.
     pub(crate) is_released: bool,
+    /// The view is inactive, and its candidate has had its time.
+    pub(crate) is_overdue: bool,
 }
 
 /// The whole answer.
@@ -94,12 +96,15 @@ fn unavailable(facts: &Facts<'_>) -> Option<String> {
         return None;
     }
     let why = why(record, facts);
-    Some(
-        match in_view(record, facts).or_else(|| next_view(record, facts)) {
-            Some(outlook) => format!("{why}; {outlook}"),
-            None => format!("{why}, and {}", no_holder(record, facts)),
-        },
-    )
+    Some(match outlook(record, facts) {
+        Some(outlook) => format!("{why}; {outlook}"),
+        None => format!("{why}, and {}", no_holder(record, facts)),
+    })
+}
+
+/// Who is on the way to serve, if somebody who has every answered entry is.
+pub(crate) fn outlook(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
+    in_view(record, facts).or_else(|| next_view(record, facts))
 }
 
 fn no_record(facts: &Facts<'_>) -> String {
@@ -119,7 +124,7 @@ fn no_record(facts: &Facts<'_>) -> String {
     }
 }
 
-fn behind(record: &ViewRecord, facts: &Facts<'_>) -> String {
+pub(crate) fn behind(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let ahead = facts
         .roster
         .iter()
@@ -154,7 +159,8 @@ fn in_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
     let is_at_it = record.primary.is(&replica.identity)
         && facts.is_alive(replica)
         && !replica.is_quarantined();
-    if !is_at_it || record.active {
+    // One whose time is over will hardly do it any more.
+    if !is_at_it || record.active || facts.is_overdue {
         return None;
     }
     Some(match &replica.trouble {
@@ -245,20 +251,13 @@ fn best_survivor<'a>(facts: &Facts<'a>) -> Option<&'a ReplicaName> {
         .roster
         .iter()
         .filter(|replica| facts.is_alive(replica) && !replica.is_quarantined())
-        .max_by_key(|replica| {
-            let standing = replica.standing;
-            (
-                standing.view.data_epoch,
-                standing.last.view,
-                standing.last.index,
-            )
-        })
+        .max_by_key(|replica| (replica.standing.last.view, replica.standing.last.index))
         .map(|replica| &replica.identity.name)
 }
 
 impl Facts<'_> {
     /// Whether somebody serves, as far as the view service can tell.
-    fn holds_lease(&self) -> bool {
+    pub(crate) fn holds_lease(&self) -> bool {
         let record = self.state.record.as_ref();
         record
             .is_some_and(|record| record.active && primary_restarted(record, self.roster).is_none())
@@ -266,11 +265,24 @@ impl Facts<'_> {
             && !self.is_released
     }
 
-    fn is_alive(&self, replica: &Replica) -> bool {
+    /// How long a lease may still be held; `None` if nobody can hold one.
+    pub(crate) fn lease_may_be_held_for(&self) -> Option<Duration> {
+        let record = self.state.record.as_ref()?;
+        if self.is_released || primary_restarted(record, self.roster).is_some() {
+            return None;
+        }
+        let (remaining, hold) = (
+            self.grantor.remaining(self.now),
+            self.grantor.hold_remaining(self.now),
+        );
+        remaining.max(hold)
+    }
+
+    pub(crate) fn is_alive(&self, replica: &Replica) -> bool {
         replica.is_alive(self.now, self.term())
     }
 
-    fn term(&self) -> Duration {
+    pub(crate) fn term(&self) -> Duration {
         Duration::from_millis(u64::from(self.term_ms))
     }
 }

@@ -27,6 +27,9 @@ impl ClientCore {
             self.finder.put_off_later(now, &mut self.random);
             return;
         }
+        if reply.status == ReplyStatus::AnswerLost {
+            return self.on_answer_lost(now, reply.seen);
+        }
         self.note_seen(&reply);
         match answered {
             Answered::Opening(_) => self.on_session_reply(now, reply),
@@ -65,6 +68,18 @@ impl ClientCore {
         }
     }
 
+    /// An operator forced a takeover, and the last answer that this client has may not be in the log that
+    /// goes on. Every request ends, so that its sender hears of it; then the client goes on from what it was
+    /// told now. Its session is given up: there, its number may be another client's.
+    fn on_answer_lost(&mut self, now: Instant, goes_on_from: Seen) {
+        let seen = std::mem::replace(&mut self.seen, goes_on_from);
+        self.abandon(|address| Trouble::AnswerLost { address });
+        while !self.requests.is_empty() {
+            self.fail(now, 0, Some(ClientError::AnswerLost { seen }));
+        }
+        self.requests.session_gone();
+    }
+
     fn on_session_reply(&mut self, now: Instant, reply: Reply<'_>) {
         match reply.status {
             ReplyStatus::Done => {
@@ -92,7 +107,8 @@ impl ClientCore {
             ReplyStatus::Overloaded
             | ReplyStatus::SessionUnknown
             | ReplyStatus::SequenceGap
-            | ReplyStatus::SequenceAcknowledged => {
+            | ReplyStatus::SequenceAcknowledged
+            | ReplyStatus::AnswerLost => {
                 self.trouble = Trouble::Overloaded {
                     address: self.link_address(),
                 };
@@ -124,7 +140,8 @@ impl ClientCore {
                 let reason = words(reply.bytes);
                 self.fail(now, at, Some(ClientError::Refused { reason }));
             }
-            ReplyStatus::Overloaded => {
+            // An answer that is lost was looked at before.
+            ReplyStatus::Overloaded | ReplyStatus::AnswerLost => {
                 self.trouble = Trouble::Overloaded {
                     address: self.link_address(),
                 };
@@ -211,7 +228,8 @@ fn may_have_executed(status: ReplyStatus) -> bool {
         | ReplyStatus::SessionUnknown
         | ReplyStatus::SequenceGap
         | ReplyStatus::Refused
-        | ReplyStatus::Overloaded => false,
+        | ReplyStatus::Overloaded
+        | ReplyStatus::AnswerLost => false,
     }
 }
 

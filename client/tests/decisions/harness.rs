@@ -64,6 +64,7 @@ pub(crate) enum Ended {
     OutcomeUnknown,
     OtherCluster,
     Protocol,
+    AnswerLost,
 }
 
 /// An action, comparable.
@@ -365,6 +366,7 @@ pub(crate) fn ended(error: &ClientError) -> Ended {
         }
         ClientError::OtherCluster { .. } => Ended::OtherCluster,
         ClientError::Protocol { .. } => Ended::Protocol,
+        ClientError::AnswerLost { .. } => Ended::AnswerLost,
         other => panic!("the core does not make this error: {other}"),
     }
 }

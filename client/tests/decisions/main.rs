@@ -1,5 +1,6 @@
 //! Decision steps of the client core: one event in, the whole list of actions out.
 
+mod forced;
 mod harness;
 mod outcomes;
 mod pipelining;

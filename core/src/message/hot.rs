@@ -141,6 +141,10 @@ pub enum ReplyStatus {
     Refused = 6,
     /// Too much is waiting; nothing was done. Try again later.
     Overloaded = 7,
+    /// An operator forced a takeover, and the last answer that the client has may not be in the log
+    /// that goes on; nothing was done. What the client says to have seen makes it known; with what
+    /// this reply names as seen, and in another session, the client may go on.
+    AnswerLost = 8,
 }
 
 impl ReplyStatus {
@@ -154,6 +158,7 @@ impl ReplyStatus {
             5 => Self::SequenceAcknowledged,
             6 => Self::Refused,
             7 => Self::Overloaded,
+            8 => Self::AnswerLost,
             _ => return None,
         })
     }

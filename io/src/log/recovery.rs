@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use standin_core::entry::{EntryError, Index, LogTip, ViewStarts};
+use standin_core::entry::{EntryError, Index, LogTip, ViewStart, ViewStarts};
+use standin_core::message::decode_payload;
 use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
+use standin_core::view::DataEpoch;
 
 use super::cut::{self, Piece};
 use super::segment_file::{self, OpenSegment, Segment};
@@ -210,6 +212,7 @@ fn read_all(
         recovered: Recovered {
             tip: LogTip::default(),
             view_starts: ViewStarts::new(),
+            data_epoch: DataEpoch(0),
             commit: Index::ZERO,
             torn: None,
         },
@@ -347,6 +350,9 @@ fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogE
             recovered
                 .view_starts
                 .push((entry.header.view, entry.header.index));
+            let start = decode_payload::<ViewStart>(entry.payload);
+            let data_epoch = start.map_or(recovered.data_epoch, |start| start.data_epoch);
+            recovered.data_epoch = recovered.data_epoch.max(data_epoch);
         }
         recovered.tip = entry.tip();
     });

@@ -10,7 +10,7 @@ use standin_core::entry::{
     Batch, ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, LogTip,
 };
 use standin_core::identity::{BootId, Incarnation, Life, Token};
-use standin_core::view::ViewId;
+use standin_core::view::{DataEpoch, ViewId};
 use standin_replica::Recovered;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -93,6 +93,7 @@ impl Disk {
         Recovered {
             tip: self.tip(),
             view_starts,
+            data_epoch: DataEpoch(0), // nobody forces a takeover here
             commit: commits.max().unwrap_or_default(),
             synced: self.tip().index,
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_client::{
     Action, Answer, ClientCore, ClientError, ConnectionId, Consistency, CoreConfig, Event, Request,
-    ViewServices, Work,
+    Trouble, ViewServices, Work,
 };
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
@@ -261,6 +261,14 @@ impl Caller {
         };
         match result {
             Ok(_) if self.is_healed => self.answered_since_healing += 1,
+            // What an operator has accepted, the clients are told.
+            Err(
+                ClientError::AnswerLost { .. }
+                | ClientError::OutcomeUnknown {
+                    trouble: Trouble::AnswerLost { .. },
+                    ..
+                },
+            ) => {}
             Err(error) if self.is_healed => {
                 self.failed_since_healing.get_or_insert(error.to_string());
             }

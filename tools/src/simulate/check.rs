@@ -31,6 +31,9 @@ mod s9;
 
 use std::fmt;
 
+use standin_core::entry::Index;
+use standin_core::view::ViewRecord;
+
 use super::fact::Fact;
 use super::plan::Plan;
 use super::reference::Reference;
@@ -132,6 +135,15 @@ impl<M: Subject> Checks<M> {
             violation: None,
             is_beyond_help: false,
         }
+    }
+
+    /// An operator forces a takeover by which `after` comes to be the record: what the named replica does
+    /// not have on its disk is no longer demanded of anybody. Up to where the log that was answered from
+    /// goes on.
+    pub(crate) fn accept_loss(&mut self, after: &ViewRecord) -> Index {
+        let kept = self.truth.accept_loss(after);
+        self.reference.rewind(&self.truth, after);
+        kept
     }
 
     /// Looks at a fact, and takes it into the truth.

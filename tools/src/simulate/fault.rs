@@ -170,6 +170,10 @@ impl<M: Subject> World<M> {
         if self.plan.faults.is_empty() {
             return;
         }
+        // Now and then somebody looks, and accepts the loss.
+        if self.is_lost() && self.random.chance(300) {
+            self.recover();
+        }
         let kind = *self.random.pick(&self.plan.faults);
         let length = self.random.between(Duration::ZERO, self.plan.fault_length);
         let replica = usize::try_from(self.random.below(self.plan.replicas as u64)).expect("small");

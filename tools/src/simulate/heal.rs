@@ -3,7 +3,7 @@
 
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
-use standin_core::message::{RoleName, Standing, StatusReply};
+use standin_core::message::{ForceOutcome, RoleName, Standing, StatusReply};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 use standin_io::net::NetLimits;
@@ -13,6 +13,7 @@ use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::marks::Mark;
+use super::node::Node;
 use super::queue::Coming;
 use super::truth::Truly;
 use super::watched::Subject;
@@ -49,6 +50,15 @@ pub(crate) enum Demand {
     SayWhy,
     /// Only holders whose disks were tampered with: whatever it does must be right.
     Nothing,
+}
+
+/// What came of an operator's wish to force a takeover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    Done,
+    Refused(String),
+    /// No replica runs that could be named.
+    NobodyToName,
 }
 
 /// How far healing is.
@@ -385,7 +395,82 @@ impl<M: Subject> World<M> {
             let what = format!("nobody can serve, and nobody says why: {}", health.words);
             return self.checks.fail("S18", what);
         }
+        // Who is cut off for good may still be heard by somebody.
+        let is_clear = matches!(healing.broken, None | Some((_, Broken::Off)));
+        if healing.demand == Demand::SayWhy && is_clear && !self.nodes().is_empty() {
+            return self.recover_after_healing(healing, health);
+        }
         self.finish();
+    }
+
+    /// The operator accepts the loss, and then all must come right.
+    fn recover_after_healing(&mut self, healing: &mut Healing, health: &Health) {
+        match self.recover() {
+            Recovery::Done => {
+                let limit = health.term * 3 + Duration::from_secs(1);
+                healing.demand = Demand::Serve;
+                healing.at = self.now;
+                healing.serves_by = self.now.plus(limit);
+            }
+            // A view service that was just started waits, and a replica may be on its way up.
+            Recovery::Refused(_) if self.now < healing.at.plus(health.term * 12) => {}
+            Recovery::Refused(reason) => {
+                let what = format!("no takeover can be forced: {reason}; {}", health.words);
+                self.checks.fail("S18", what);
+            }
+            Recovery::NobodyToName => self.finish(),
+        }
+    }
+
+    /// Whether nobody may serve by the rules, whatever is started again: no holder's token stands.
+    pub(crate) fn is_lost(&self) -> bool {
+        let truth = &self.checks.truth;
+        truth.record.as_ref().is_some_and(|record| {
+            record.holders.iter().all(|holder| {
+                let found = truth.holder(holder);
+                found.is_some_and(|(_, one)| !one.is_tampered() && !one.satisfies(holder.token))
+            })
+        })
+    }
+
+    /// An operator forces a takeover, naming any replica that runs.
+    pub(crate) fn recover(&mut self) -> Recovery {
+        let is_fit = |(host, node): (usize, &Node<M>)| {
+            let is_tampered = self.checks.truth.replicas[host].is_tampered();
+            let is_quarantined = node.replica.role_name() == RoleName::Quarantined;
+            (!is_tampered && !is_quarantined && !self.is_broken_for_good(host)).then_some(host)
+        };
+        let fit: Vec<usize> = self.nodes().into_iter().filter_map(is_fit).collect();
+        if fit.is_empty() {
+            return Recovery::NobodyToName;
+        }
+        let host = *self.random.pick(&fit);
+        // What was answered until now is judged as it was; what is lost of it is left out from here on.
+        let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
+        if !verdict.is_linearizable() {
+            self.checks.fail("S12", verdict.to_string());
+        }
+        self.force(host)
+    }
+
+    /// An operator names this replica.
+    pub(crate) fn force(&mut self, host: usize) -> Recovery {
+        let name = self.machines[host].name.clone();
+        self.trace
+            .remark(self.now, || format!("the operator names {name}"));
+        let mut reply = None;
+        self.with_process(self.plan.service(), |process, stage| {
+            if let Process::Service(service) = process {
+                reply = service.force(stage, &name)?;
+            }
+            Ok(())
+        });
+        match reply.map(|reply| reply.outcome) {
+            Some(ForceOutcome::Done { .. }) => Recovery::Done,
+            Some(ForceOutcome::WouldLose { loss }) => Recovery::Refused(loss),
+            Some(ForceOutcome::Refused { reason }) => Recovery::Refused(reason),
+            None => Recovery::Refused("the view service is down".to_owned()),
+        }
     }
 
     /// What the view service says to somebody who asks how everybody is.
@@ -495,7 +580,9 @@ impl<M: Subject> World<M> {
         for (host, node) in self.nodes() {
             let state = node.replica.state();
             let is_tampered = self.checks.truth.replicas[host].is_tampered();
-            if is_tampered || state.applied() != reference.applied() {
+            // A log that is to be set aside has a state that nobody is shown any more.
+            let is_outdated = node.replica.standing().applied != state.applied();
+            if is_tampered || is_outdated || state.applied() != reference.applied() {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {

@@ -86,6 +86,12 @@ marks! {
     OutcomeUnknown: "an outcome is unknown",
     /// A candidate of a view that somebody else held before had entries to commit with its ViewStart.
     TailInherited: "a new primary commits entries of an earlier view",
+    /// Section 7: nobody may come back alone, and an operator forces a takeover.
+    Forced: "section 7: an operator forces a takeover",
+    /// A replica's log of an earlier data epoch gave way to that of the new one.
+    SetAside: "a log of an earlier data epoch is set aside",
+    /// A client heard that what it had been answered may be lost.
+    AnswerLost: "a client hears that an answer may be lost by a forced takeover",
     /// The known limit of section 7, see `docs/testing.md`.
     BeyondHelp: "an older copy of a disk serves: the view service forgot that it had seen more",
     /// Nobody may serve by the rules.
@@ -183,6 +189,7 @@ impl Marks {
                     });
                 }
                 ReplyStatus::OutcomeUnknown => self.reach(Mark::OutcomeUnknown),
+                ReplyStatus::AnswerLost => self.reach(Mark::AnswerLost),
                 ReplyStatus::SessionUnknown => {
                     self.reach(Mark::SessionExpired);
                     if self.has_taken_over {
@@ -203,11 +210,13 @@ impl Marks {
                 self.has_taken_over = true;
             }
             Reason::Joined => self.reach(Mark::Join),
+            Reason::Forced => self.reach(Mark::Forced),
             Reason::Dropped if before.backup.is_none() => self.reach(Mark::JoinFenced),
             Reason::Dropped => self.reach(Mark::Drop),
             _ => {}
         }
-        if !after.active && !before.active && before.reason != Reason::Bootstrap {
+        let is_forced = after.reason == Reason::Forced;
+        if !after.active && !before.active && before.reason != Reason::Bootstrap && !is_forced {
             self.reach(Mark::TakeoverFromInactive);
         }
         if !after.active && before.active && is_join_open {

@@ -15,7 +15,7 @@ use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::{Reason, ViewId};
+use standin_core::view::{DataEpoch, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
 use standin_replica::{
@@ -204,6 +204,7 @@ impl<M: Subject> Node<M> {
             recovered: Recovered {
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
+                data_epoch: recovered.data_epoch,
                 commit: recovered.commit,
                 synced: recovered.tip.index,
             },
@@ -501,7 +502,12 @@ impl<M: Subject> Node<M> {
                 });
                 let tip = self.log.cut(after).map_err(log_failed)?;
                 stage.wait_for_disk();
-                stage.mark(Mark::Cut);
+                let is_outdated = after == Index::ZERO && standing.view.data_epoch > DataEpoch(0);
+                stage.mark(if is_outdated {
+                    Mark::SetAside
+                } else {
+                    Mark::Cut
+                });
                 self.follow_ups.push_back(FollowUp::Cut(tip));
             }
             Action::Dial(address) => {
@@ -652,6 +658,8 @@ impl<M: Subject> Node<M> {
 
     fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
         let through = self.replica.state().applied();
+        // It begins anew when a log of an earlier data epoch is set aside.
+        self.applied_told = self.applied_told.min(through);
         if through > self.applied_told {
             self.applied_told = through;
             stage.saw(&Fact::Applied {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use standin_core::message::Consistency;
+use standin_core::entry::Index;
+use standin_core::message::{Consistency, Seen};
+use standin_core::view::DataEpoch;
 
 use super::fact::{End, Fact};
 use super::watched::{Subject, split};
@@ -22,6 +24,8 @@ struct Recorded {
     input: Vec<u8>,
     asked: Option<Consistency>,
     end: Recall,
+    /// From which state it was answered.
+    seen: Option<Seen>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ enum Recall {
     Answered(u64, Vec<u8>),
     NotExecuted,
     Unknown,
+    /// Answered, or said not to be executed, in what an operator has given up since.
+    Lost,
 }
 
 /// Keeps the history. Its clock numbers the calls and returns.
@@ -37,9 +43,28 @@ enum Recall {
 pub(crate) struct Recorder {
     calls: BTreeMap<u64, Recorded>,
     clock: u64,
+    /// The data epochs that operators have begun, and the last answered entry that each of them kept.
+    kept: Vec<(DataEpoch, Index)>,
 }
 
 impl Recorder {
+    /// An operator forces a takeover, and loses what was answered after `kept`.
+    pub(crate) fn accept_loss(&mut self, data_epoch: DataEpoch, kept: Index) {
+        self.kept.push((data_epoch, kept));
+        let kept = &self.kept;
+        for call in self.calls.values_mut() {
+            let is_lost = match call.end {
+                Recall::Answered(..) => call.seen.is_some_and(|seen| is_lost(kept, &seen)),
+                // So its session may have said, which has come back to an earlier state.
+                Recall::NotExecuted => true,
+                Recall::Open | Recall::Unknown | Recall::Lost => false,
+            };
+            if is_lost {
+                call.end = Recall::Lost;
+            }
+        }
+    }
+
     pub(crate) fn look(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Called {
@@ -55,6 +80,7 @@ impl Recorder {
                     input: input.to_vec(),
                     asked: *asked,
                     end: Recall::Open,
+                    seen: None,
                 };
                 self.calls.insert(*call, recorded);
             }
@@ -62,10 +88,14 @@ impl Recorder {
                 self.clock += 1;
                 if let Some(recorded) = self.calls.get_mut(call) {
                     recorded.end = match end {
+                        End::Answered(_, seen) if is_lost(&self.kept, seen) => Recall::Lost,
                         End::Answered(bytes, _) => Recall::Answered(self.clock, bytes.to_vec()),
                         End::NotExecuted => Recall::NotExecuted,
                         End::Unknown => Recall::Unknown,
                     };
+                    if let End::Answered(_, seen) = end {
+                        recorded.seen = Some(*seen);
+                    }
                 }
             }
             _ => {}
@@ -78,7 +108,7 @@ impl Recorder {
         commands.filter_map(|(number, call)| match call.end {
             Recall::Answered(..) => Some((*number, true)),
             Recall::NotExecuted => Some((*number, false)),
-            Recall::Open | Recall::Unknown => None,
+            Recall::Open | Recall::Unknown | Recall::Lost => None,
         })
     }
 
@@ -112,8 +142,8 @@ impl Recorder {
                 Recall::Answered(_, bytes) => Some(bytes.as_slice()),
                 Recall::NotExecuted => continue,
                 // A read without an outcome says nothing.
-                Recall::Open | Recall::Unknown if is_query => continue,
-                Recall::Open | Recall::Unknown => None,
+                Recall::Open | Recall::Unknown | Recall::Lost if is_query => continue,
+                Recall::Open | Recall::Unknown | Recall::Lost => None,
             };
             let Some((input, output)) = M::as_register(input, is_query, reply) else {
                 continue;
@@ -131,4 +161,12 @@ impl Recorder {
         }
         check_within(&Registers::<u64, u64>::new(), &calls, LIMITS)
     }
+}
+
+/// Whether an answer was given from what an operator has given up since.
+fn is_lost(kept: &[(DataEpoch, Index)], seen: &Seen) -> bool {
+    let later = kept
+        .iter()
+        .filter(|(epoch, _)| *epoch > seen.view.data_epoch);
+    later.into_iter().any(|(_, kept)| seen.index > *kept)
 }

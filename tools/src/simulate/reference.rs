@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use standin_core::entry::{Command, Entry, EntryKind, Index};
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
+use standin_core::view::ViewRecord;
 
-use super::truth::Truth;
+use super::truth::{Link, Truth};
 use super::watched::{Subject, Watched};
 
 /// What applying an entry came to.
@@ -65,7 +66,16 @@ impl<M: Subject> Reference<M> {
                 "entry {through} differs from the one applied elsewhere"
             ));
         }
-        for link in log.iter().take(through).skip(self.outcomes.len()) {
+        let from = self.outcomes.len();
+        self.extend(truth, log.iter().take(through).skip(from))
+    }
+
+    fn extend<'a>(
+        &mut self,
+        truth: &Truth,
+        links: impl Iterator<Item = &'a Link>,
+    ) -> Result<(), String> {
+        for link in links {
             let index = link.header.index;
             let Some(bytes) = truth.made.get(&(index.0, link.hash)) else {
                 return Err(format!("entry {index} was never ordered by a primary"));
@@ -88,6 +98,22 @@ impl<M: Subject> Reference<M> {
             });
         }
         Ok(())
+    }
+
+    /// An operator forces a takeover: only what the primary of `after` has on its platter goes on. The rest
+    /// is as if it had never been applied.
+    pub(crate) fn rewind(&mut self, truth: &Truth, after: &ViewRecord) {
+        let Some(named) = truth.primary_of(after) else {
+            return;
+        };
+        let kept = named.log.iter().take(named.synced);
+        let both = kept.zip(&self.outcomes);
+        let kept = both
+            .take_while(|(link, outcome)| link.hash == outcome.hash)
+            .count();
+        *self = Self::default();
+        self.extend(truth, named.log.iter().take(kept))
+            .expect("it was applied before");
     }
 
     /// The outcome of the entry at `index`.

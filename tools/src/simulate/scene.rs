@@ -8,6 +8,8 @@ use standin_core::identity::Durability;
 use standin_core::time::{Duration, Instant};
 
 use super::disk::Snapshot;
+use super::heal::Recovery;
+use super::marks::Mark;
 use super::plan::Plan;
 use super::watched::Subject;
 use super::world::{Process, World};
@@ -164,6 +166,37 @@ impl<M: Subject> Scene<M> {
         }
         self.run_for(self.term() * 5);
         assert_eq!(self.primary(), None, "nobody may serve");
+    }
+
+    /// The operator names a replica and accepts loss; the reason if it is refused.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn recover(&mut self, name: &str) -> Result<(), String> {
+        match self.world.force(self.host(name)) {
+            Recovery::Done => Ok(()),
+            Recovery::Refused(reason) => Err(reason),
+            Recovery::NobodyToName => unreachable!("somebody is named"),
+        }
+    }
+
+    /// The data epoch of the record.
+    #[must_use]
+    pub fn data_epoch(&self) -> u32 {
+        let record = self.world.checks.truth.record.as_ref();
+        record.map_or(0, |record| record.data_epoch.0)
+    }
+
+    /// How often the client heard that what it was answered may be lost.
+    #[must_use]
+    pub fn answers_lost(&self) -> u64 {
+        self.world.marks.count(Mark::AnswerLost)
+    }
+
+    /// How often a log of an earlier data epoch was set aside.
+    #[must_use]
+    pub fn logs_set_aside(&self) -> u64 {
+        self.world.marks.count(Mark::SetAside)
     }
 
     /// The client makes a call, and is answered.

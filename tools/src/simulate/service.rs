@@ -6,8 +6,8 @@ use std::path::Path;
 
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
-use standin_core::identity::ClusterId;
-use standin_core::message::{Party, Refusal, StatusReply};
+use standin_core::identity::{ClusterId, ReplicaName};
+use standin_core::message::{Force, ForceReply, Party, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
@@ -35,6 +35,7 @@ pub(crate) struct Service {
     replicas: BTreeSet<ConnId>,
     conns: BTreeSet<ConnId>,
     status: Option<StatusReply>,
+    forced: Option<ForceReply>,
 }
 
 impl Service {
@@ -67,6 +68,7 @@ impl Service {
             replicas: BTreeSet::new(),
             conns: BTreeSet::new(),
             status: None,
+            forced: None,
         })
     }
 
@@ -109,6 +111,28 @@ impl Service {
         let now = stage.read_clock();
         self.handle(stage, now, Event::StatusRequest { conn: NOBODY })?;
         Ok(self.status.take())
+    }
+
+    /// An operator names a replica, and accepts loss.
+    pub(crate) fn force<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        primary: &ReplicaName,
+    ) -> Result<Option<ForceReply>, Death> {
+        let now = stage.read_clock();
+        let force = Box::new(Force {
+            primary: primary.clone(),
+            accept_loss: true,
+        });
+        self.handle(
+            stage,
+            now,
+            Event::Force {
+                conn: NOBODY,
+                force,
+            },
+        )?;
+        Ok(self.forced.take())
     }
 
     fn on_frame<M: Subject>(
@@ -177,6 +201,10 @@ impl Service {
                         conn: NOBODY,
                         answer: Answer::Status(reply),
                     } => self.status = Some(reply),
+                    Action::Send {
+                        conn: NOBODY,
+                        answer: Answer::Force(reply),
+                    } => self.forced = Some(reply),
                     Action::Send { conn, answer } => stage.send(conn, |out| answer.encode(out)),
                     Action::Refuse { conn, refusal } => {
                         self.replicas.remove(&conn);

@@ -106,6 +106,15 @@ pub(crate) struct Watchers<'a, M> {
 /// Shows a fact to whoever watches.
 pub(crate) fn observe<M: Subject>(now: Instant, watchers: Watchers<'_, M>, fact: &Fact<'_>) {
     watchers.trace.fact(now, fact);
+    if let Fact::Recorded {
+        before: Some(before),
+        after,
+    } = fact
+        && before.data_epoch < after.data_epoch
+    {
+        let kept = watchers.checks.accept_loss(after);
+        watchers.recorder.accept_loss(after.data_epoch, kept);
+    }
     watchers.recorder.look(fact);
     watchers.checks.truth.now = now;
     watchers.checks.saw(fact);

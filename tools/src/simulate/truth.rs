@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
+use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, ViewStart};
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
-use standin_core::message::{ReplyStatus, Standing};
+use standin_core::message::{ReplyStatus, Standing, decode_payload};
 use standin_core::time::Instant;
-use standin_core::view::{Holder, ViewId, ViewRecord};
+use standin_core::view::{DataEpoch, Holder, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fact::{Asked, Fact};
@@ -48,6 +48,8 @@ pub(crate) struct Truly {
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
+    /// The data epoch of the view that it has adopted.
+    pub(crate) data_epoch: DataEpoch,
 }
 
 impl Truly {
@@ -195,6 +197,55 @@ impl Truth {
         record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
     }
 
+    /// The replica that is primary by a record, if its process runs.
+    pub(crate) fn primary_of(&self, record: &ViewRecord) -> Option<&Truly> {
+        self.replicas.iter().find(|one| {
+            let identity = one.identity.as_ref();
+            one.is_running && identity.is_some_and(|identity| record.primary.is(identity))
+        })
+    }
+
+    /// Whether a replica has adopted the data epoch of the record. What others do is of the past.
+    pub(crate) fn is_of_data_epoch(&self, host: usize) -> bool {
+        let record = self.record.as_ref();
+        record.is_none_or(|record| self.replicas[host].data_epoch >= record.data_epoch)
+    }
+
+    /// The data epoch of a replica's log: that of its newest view.
+    pub(crate) fn log_epoch(&self, host: usize) -> DataEpoch {
+        let log = self.replicas[host].log.iter().rev();
+        let mut starts = log.filter(|link| link.header.kind == EntryKind::ViewStart);
+        let epoch = starts.find_map(|link| {
+            let bytes = self.made.get(&(link.header.index.0, link.hash))?;
+            let entry = Entry::decode(bytes).ok()?;
+            let start: ViewStart = decode_payload(entry.payload)?;
+            Some(start.data_epoch)
+        });
+        epoch.unwrap_or_default()
+    }
+
+    /// An operator has named the primary of `after`: what was answered and is not on its platter is given
+    /// up. The last entry that was answered and stays.
+    pub(crate) fn accept_loss(&mut self, after: &ViewRecord) -> Index {
+        let log: BTreeMap<u64, u64> = self.primary_of(after).map_or_else(BTreeMap::new, |named| {
+            let links = named.log.iter().take(named.synced);
+            links.map(|link| (link.header.index.0, link.hash)).collect()
+        });
+        self.answered
+            .retain(|index, hash| log.get(index) == Some(hash));
+        self.answered_in
+            .retain(|_, (index, hash)| log.get(&index.0) == Some(hash));
+        // Sessions of the new data epoch may have the numbers of lost ones.
+        self.replies.clear();
+        self.reported.clear();
+        self.applied_last = None;
+        let kept = self.answered_last();
+        if let (Some(kept), Some(record)) = (kept, &self.record) {
+            self.answered_in.insert(record.id(), kept);
+        }
+        kept.map_or(Index::ZERO, |(index, _)| index)
+    }
+
     /// The replica that a holder names.
     pub(crate) fn holder(&self, holder: &Holder) -> Option<(usize, &Truly)> {
         let is_it = |one: &&(usize, &Truly)| {
@@ -215,6 +266,7 @@ impl Truth {
             } => {
                 self.on_started(*host, identity, log);
                 let replica = &mut self.replicas[*host];
+                replica.data_epoch = adopted.data_epoch;
                 let has = replica
                     .log
                     .last()
@@ -271,6 +323,7 @@ impl Truth {
                 let most = self.reported.entry(identity.store).or_default();
                 *most = (most.0.max(standing.view), most.1.max(has));
             }
+            Fact::Adopted { host, view } => self.replicas[*host].data_epoch = view.data_epoch,
             Fact::Recorded { after, .. } => self.record = Some((*after).clone()),
             Fact::Answered(answered) => {
                 if answered.status != ReplyStatus::Done {
@@ -292,7 +345,7 @@ impl Truth {
                     *last = (*last).max((index, hash));
                 }
             }
-            Fact::Applied { host, through, .. } => {
+            Fact::Applied { host, through, .. } if self.is_of_data_epoch(*host) => {
                 let link = self.replicas[*host].link(*through, false);
                 if let Some(link) =
                     link.filter(|_| self.applied_last.is_none_or(|it| it.0 < *through))

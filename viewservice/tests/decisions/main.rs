@@ -5,6 +5,7 @@ mod bootstrap;
 mod bounds;
 mod depose;
 mod fitness;
+mod force;
 mod lease;
 mod naming;
 mod restart;

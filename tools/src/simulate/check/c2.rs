@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use standin_core::entry::Index;
 use standin_core::message::Consistency;
 
+use super::s12::{Place, place};
 use super::{Check, Verdict};
 use crate::simulate::fact::{End, Fact};
 use crate::simulate::plan::Plan;
@@ -14,8 +14,8 @@ use crate::simulate::truth::Truth;
 #[derive(Debug)]
 pub(crate) struct LeaseReads {
     are_clocks_bounded: bool,
-    open: BTreeMap<u64, (Index, Option<Consistency>)>,
-    returned: Index,
+    open: BTreeMap<u64, (Place, Option<Consistency>)>,
+    returned: Place,
 }
 
 impl LeaseReads {
@@ -23,7 +23,7 @@ impl LeaseReads {
         Self {
             are_clocks_bounded: plan.are_clocks_bounded,
             open: BTreeMap::new(),
-            returned: Index::ZERO,
+            returned: Place::default(),
         }
     }
 }
@@ -44,13 +44,13 @@ impl Check for LeaseReads {
                 if asked == Some(Consistency::Stale) || !self.are_clocks_bounded {
                     return Ok(());
                 }
-                if asked == Some(Consistency::Lease) && seen.index < floor {
+                if asked == Some(Consistency::Lease) && place(seen) < floor {
                     return Err(format!(
-                        "lease read {call} came to entry {}, and {floor} had been answered before",
-                        seen.index
+                        "lease read {call} came to entry {}, and {} had been answered before",
+                        seen.index, floor.1
                     ));
                 }
-                self.returned = self.returned.max(seen.index);
+                self.returned = self.returned.max(place(seen));
             }
             _ => {}
         }

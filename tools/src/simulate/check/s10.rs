@@ -24,6 +24,10 @@ pub(crate) fn look<M: Subject>(
             through,
             reply_digest,
         } => {
+            // What is still applied of a data epoch that is over goes with it.
+            if !truth.is_of_data_epoch(*host) {
+                return Ok(());
+            }
             reference
                 .follow(truth, *host, *through)
                 .map_err(|what| fail(format!("host {host}: {what}")))?;
@@ -41,7 +45,7 @@ pub(crate) fn look<M: Subject>(
             }
             Ok(())
         }
-        Fact::Answered(answered) => {
+        Fact::Answered(answered) if truth.is_of_data_epoch(answered.host) => {
             super::s12::compare(reference, answered).map_err(|what| Violation {
                 property: "S12",
                 what,

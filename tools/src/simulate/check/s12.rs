@@ -6,7 +6,8 @@
 //! registers are also checked without a look at the log, at the end of a run.
 
 use standin_core::entry::Index;
-use standin_core::message::{Consistency, ReplyStatus};
+use standin_core::message::{Consistency, ReplyStatus, Seen};
+use standin_core::view::DataEpoch;
 use std::collections::BTreeMap;
 
 use super::{Check, Verdict};
@@ -59,18 +60,25 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
     }
 }
 
+/// How far an answer is: a data epoch begins anew where the one before may have been further.
+pub(super) type Place = (DataEpoch, Index);
+
+pub(super) fn place(seen: &Seen) -> Place {
+    (seen.view.data_epoch, seen.index)
+}
+
 /// Calls that are open, with the highest index that had been answered when each was made.
 #[derive(Debug)]
 pub(crate) struct RealTime {
-    open: BTreeMap<u64, (Index, Option<Consistency>)>,
-    returned: Index,
+    open: BTreeMap<u64, (Place, Option<Consistency>)>,
+    returned: Place,
 }
 
 impl RealTime {
     pub(crate) fn new(_plan: &Plan) -> Self {
         Self {
             open: BTreeMap::new(),
-            returned: Index::ZERO,
+            returned: Place::default(),
         }
     }
 }
@@ -93,19 +101,19 @@ impl Check for RealTime {
                 };
                 let is_late = match asked {
                     // A command has an entry of its own.
-                    None => seen.index <= floor,
-                    Some(Consistency::Confirmed) => seen.index < floor,
+                    None => place(seen) <= floor,
+                    Some(Consistency::Confirmed) => place(seen) < floor,
                     // Lease reads are C2's, and stale ones promise nothing.
                     Some(Consistency::Lease | Consistency::Stale) => return Ok(()),
                 };
                 if is_late {
                     return Err(format!(
-                        "call {call} ({asked:?}) came to entry {}, and {floor} had been answered \
+                        "call {call} ({asked:?}) came to entry {}, and {} had been answered \
                          before it was made",
-                        seen.index
+                        seen.index, floor.1
                     ));
                 }
-                self.returned = self.returned.max(seen.index);
+                self.returned = self.returned.max(place(seen));
                 Ok(())
             }
             _ => Ok(()),

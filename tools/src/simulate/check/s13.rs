@@ -84,7 +84,8 @@ fn is_allowed_to_all(answered: &Answered<'_>) -> bool {
         ReplyStatus::Done
         | ReplyStatus::SessionUnknown
         | ReplyStatus::SequenceGap
-        | ReplyStatus::SequenceAcknowledged => false,
+        | ReplyStatus::SequenceAcknowledged
+        | ReplyStatus::AnswerLost => false,
     };
     is_refusal || answered.asked == Asked::Read(Consistency::Stale)
 }
