@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, Token};
+use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId, Token};
 
 /// Number of a view. Rises by one with each change of the record; never reused; 0 means none yet.
 #[derive(
@@ -220,6 +220,13 @@ impl ViewRecord {
     #[must_use]
     pub fn is_holder(&self, identity: &Identity) -> bool {
         self.holders.iter().any(|holder| holder.is(identity))
+    }
+
+    /// The token under which a store is a holder, if it is one.
+    #[must_use]
+    pub fn token_of(&self, store: StoreId) -> Option<Token> {
+        let mut tokens = self.holders.iter().map(|holder| holder.token);
+        tokens.find(|token| token.store() == store)
     }
 
     /// Depose: the next view has `candidate`, a holder, as its inactive primary. The holders stay

@@ -26,6 +26,7 @@ fn open(
     let config = LogConfig {
         segment_bytes: 4096,
         may_have_lost_writes,
+        may_be_holder: true,
     };
     SegmentLog::open(dir, ids, config)
 }

@@ -65,6 +65,7 @@ impl World {
             sessions_max: 10,
             seed: 1,
             adopted: ViewId::default(),
+            holds: None,
             recovered: Recovered::default(),
             replace: false,
             quarantine: None,
@@ -182,7 +183,7 @@ impl World {
                 self.follow_ups.push_back(FollowUp::SwapReply(reply));
             }
             Action::RedialViewService => self.follow_ups.push_back(FollowUp::Redialled),
-            Action::Adopt(view) => self.follow_ups.push_back(FollowUp::Adopted(view)),
+            Action::Adopt(view, _) => self.follow_ups.push_back(FollowUp::Adopted(view)),
             Action::Append(batch) => self.append(&batch),
             Action::Sync => {
                 let through = self.tip().index;

@@ -87,7 +87,7 @@ pub enum DataDirError {
     },
     /// The meta file cannot be understood.
     #[error(
-        "cannot use data directory {path}: its meta file is bad: {source}; set the directory aside and start with an empty --data and --replace"
+        "cannot use data directory {path}: its meta file is bad: {source}; if 'standin status' shows another replica serving, set the directory aside and start with an empty --data and --replace"
     )]
     BadMeta {
         /// The directory.
@@ -97,7 +97,7 @@ pub enum DataDirError {
     },
     /// It had a log, and the log is gone.
     #[error(
-        "cannot use data directory {path}: it had a log up to view {view} at least, and {path}/log is empty; restore the log, or start with an empty --data and --replace"
+        "cannot use data directory {path}: it had a log up to view {view} at least, and {path}/log is empty; restore the log, or, if 'standin status' shows another replica serving, start with an empty --data and --replace"
     )]
     LogLost {
         /// The directory.
@@ -294,6 +294,14 @@ impl<S: Storage> DataDir<S> {
     #[must_use]
     pub fn may_have_lost_writes(&self, boot: BootId) -> bool {
         self.meta.may_have_lost_writes(boot)
+    }
+
+    /// Whether others may rely on what was acknowledged here: by the record that the replica read last it is
+    /// a holder, and its token does not die with the life that begins now. To be asked before
+    /// [`DataDir::begin_life`].
+    #[must_use]
+    pub fn may_be_holder(&self, boot: BootId) -> bool {
+        self.meta.may_be_holder(boot)
     }
 
     /// Takes note that the disk failed under this process: what it acknowledged out of the page cache

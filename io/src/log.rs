@@ -59,6 +59,10 @@ pub struct LogConfig {
     /// [`crate::data_dir::DataDir::may_have_lost_writes`] knows. A gap in what nobody knew to be
     /// committed is then a torn end; otherwise it is damage.
     pub may_have_lost_writes: bool,
+    /// Others may rely on this log: [`crate::data_dir::DataDir::may_be_holder`] knows. Otherwise a gap that
+    /// lost writes have left is a torn end also if what is missing had been committed: it is not here any
+    /// more, nobody takes this copy for one that has it, and it is fetched from a primary.
+    pub may_be_holder: bool,
 }
 
 impl Default for LogConfig {
@@ -66,6 +70,7 @@ impl Default for LogConfig {
         Self {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: false,
+            may_be_holder: true,
         }
     }
 }
@@ -83,6 +88,9 @@ pub struct Torn {
     pub bytes: u64,
     /// How many whole entries are among them.
     pub entries: u64,
+    /// The highest entry that one of them calls committed. If the log ends before it, committed entries are
+    /// lost here.
+    pub commit: Index,
 }
 
 /// Where a log that did not reach the disk whole breaks off.

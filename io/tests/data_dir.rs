@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use standin_core::identity::{
-    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Incarnation, Life, ReplicaName, StoreId,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
@@ -292,13 +292,13 @@ fn a_damaged_meta_file_is_refused_whatever_the_damage() {
         );
     }
     let mut newer = good.clone();
-    newer[8] = 3;
+    newer[8] = 4;
     fs::write(&file, &newer).unwrap();
     let (error, text) = refusal(root.path());
     let is_version = matches!(
         error,
         DataDirError::BadMeta {
-            source: MetaError::Version(3),
+            source: MetaError::Version(4),
             ..
         }
     );
@@ -410,6 +410,8 @@ fn golden_meta() -> ReplicaMeta {
         clean_stop: Some(life(300)),
         quarantine: Some("entry 9 killed the machine twice".to_owned()),
         has_log: true,
+        // What it was a holder of was not written down: its disk may be all that counts.
+        holds: Some(Token::Disk { store: StoreId(7) }),
         ..ReplicaMeta::fresh(&name(), StoreId(7), &machine())
     }
 }
@@ -420,9 +422,15 @@ fn golden(version: u32) -> std::path::PathBuf {
 }
 
 #[test]
-fn the_meta_file_of_the_first_version_is_read() {
+fn the_meta_files_of_earlier_versions_are_read() {
     let stored = fs::read(golden(1)).unwrap();
     assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta()));
+    let stored = fs::read(golden(2)).unwrap();
+    let meta = ReplicaMeta {
+        disk_failures: 200,
+        ..golden_meta()
+    };
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(meta));
 }
 
 /// Held still like `core`'s formats: see `core/tests/golden.rs`.
@@ -430,13 +438,39 @@ fn the_meta_file_of_the_first_version_is_read() {
 fn the_meta_file_is_as_it_was() {
     let meta = ReplicaMeta {
         disk_failures: 200,
+        holds: Some(Token::Os {
+            store: StoreId(7),
+            boot: BootId(0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40),
+        }),
         ..golden_meta()
     };
-    let path = golden(2);
+    let path = golden(3);
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
         fs::write(&path, meta.encode()).unwrap();
     }
     let stored = fs::read(&path).unwrap();
     assert_eq!(stored, meta.encode());
     assert_eq!(ReplicaMeta::decode(&stored), Ok(meta));
+}
+
+#[test]
+fn whether_a_replica_may_be_a_holder_rests_on_the_token_that_it_was_named_with() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut dir, _) = DataDir::open(root.path(), &name(), &machine(), StoreId(7)).unwrap();
+    let first = dir.begin_life(BootId(1), 1).unwrap();
+    assert!(!dir.may_be_holder(BootId(1)), "it was never named");
+    let mut named = |dir: &mut DataDir, durability| {
+        let mut meta = dir.meta().clone();
+        meta.holds = Some(first.token(durability));
+        dir.store(meta).unwrap();
+    };
+    named(&mut dir, Durability::Disk);
+    assert!(dir.may_be_holder(BootId(2)), "a disk does not forget");
+    named(&mut dir, Durability::Os);
+    assert!(dir.may_be_holder(BootId(1)), "only the process died");
+    assert!(!dir.may_be_holder(BootId(2)), "the page cache is gone");
+    named(&mut dir, Durability::Memory);
+    assert!(!dir.may_be_holder(BootId(1)), "the process died");
+    dir.note_clean_stop().unwrap();
+    assert!(dir.may_be_holder(BootId(2)), "nothing was lost");
 }

@@ -99,6 +99,7 @@ fn long_segments_are_read_from_any_position_too() {
     let config = LogConfig {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
+        may_be_holder: true,
     };
     let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
     // Small batches, large ones, and entries as long as they get.
@@ -218,6 +219,7 @@ fn a_long_segment_reads_right_after_a_cut_in_it() {
     let config = LogConfig {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
+        may_be_holder: true,
     };
     let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
     let grow = |log: &mut SegmentLog, view, bytes| {

@@ -14,7 +14,7 @@ use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use standin_io::log::{LogError, Recovered, SegmentLog, TornBy};
+use standin_io::log::{LogConfig, LogError, Recovered, SegmentLog, TornBy};
 
 /// A log of several segments, and its entries.
 fn sample_log() -> (tempfile::TempDir, Batch) {
@@ -502,6 +502,50 @@ fn row_gap_in_what_somebody_calls_committed_stays_damage_after_a_loss() {
     });
     let (log, _) = try_open_after_loss(root.path()).unwrap();
     assert_eq!(log.tip().index, Index(5));
+}
+
+#[test]
+fn row_gap_in_what_somebody_calls_committed_is_torn_after_a_loss_if_nobody_relies_on_it() {
+    let config = LogConfig {
+        may_have_lost_writes: true,
+        may_be_holder: false,
+        ..sample::CONFIG
+    };
+    for bad in 1..=KNOWN.0 {
+        let (root, all, places) = sample_of_a_lone_primary();
+        places[usize::try_from(bad).unwrap() - 1].lose();
+        let (log, recovered) = SegmentLog::open(root.path(), ids(), config).unwrap();
+        assert_eq!(log.tip().index.next(), Index(bad));
+        let torn = recovered.torn.expect("something was cut off");
+        assert_eq!(
+            (torn.entries, torn.commit),
+            (40 - bad, KNOWN),
+            "entry {bad}"
+        );
+        let kept = &all.bytes()[..all.bytes().len() - all.bytes_from(Index(bad)).len()];
+        assert_eq!(contents(&log), kept);
+        assert_eq!(fs::read_dir(root.path().join("cut")).unwrap().count(), 1);
+        drop(log);
+        assert_eq!(
+            open(root.path()).1.torn,
+            None,
+            "there is nothing left to mend"
+        );
+    }
+    // What no lost write leaves stays damage for everybody.
+    let (root, _, places) = sample_of_a_lone_primary();
+    places[4].lose();
+    let without_loss = LogConfig {
+        may_have_lost_writes: false,
+        ..config
+    };
+    let refused = SegmentLog::open(root.path(), ids(), without_loss).unwrap_err();
+    assert!(matches!(refused, LogError::Damaged { .. }), "{refused}");
+    let words = refused.to_string();
+    assert!(
+        words.contains("if 'standin status' shows another replica serving"),
+        "{words}"
+    );
 }
 
 #[test]

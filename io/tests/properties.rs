@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sample::{contents, fill, segments, try_open};
 use standin_core::entry::{Batch, Entry, LogTip};
-use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId};
+use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId, Token};
 use standin_core::machine::MachineId;
 
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
@@ -36,6 +36,7 @@ prop_compose! {
         quarantine in proptest::option::of("\\PC{0,40}"),
         has_log: bool,
         disk_failures: u64,
+        holds in proptest::option::of(any::<u128>()),
     ) -> ReplicaMeta {
         ReplicaMeta {
             cluster: cluster.map(ClusterId),
@@ -53,6 +54,7 @@ prop_compose! {
             quarantine,
             has_log,
             disk_failures,
+            holds: holds.map(|boot| Token::Os { store: StoreId(store), boot: BootId(boot) }),
         }
     }
 }

@@ -7,7 +7,7 @@ use standin_backup as backup;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
-use standin_core::identity::{Durability, Identity};
+use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
     Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
@@ -37,6 +37,9 @@ pub struct Recovered {
     pub data_epoch: DataEpoch,
     /// The highest commit index that an entry names: everything up to there was committed.
     pub commit: Index,
+    /// The highest entry that was committed and is not there any more, as those say that were cut off behind
+    /// it; 0 if nothing says so.
+    pub lost: Index,
     /// Everything up to here is certainly on the disk.
     pub synced: Index,
 }
@@ -58,6 +61,8 @@ pub struct Config {
     pub seed: u64,
     /// The view that it adopted durably in an earlier life.
     pub adopted: ViewId,
+    /// The token that went with it: see [`Action::Adopt`].
+    pub holds: Option<Token>,
     /// What the log held.
     pub recovered: Recovered,
     /// The operator said that this new store takes over the name of a lost one.
@@ -148,8 +153,10 @@ pub enum Action {
     Release(Box<Release>),
     /// The view service does not answer: connect anew, to another address if there is one.
     RedialViewService,
-    /// Keep this view durably as the highest that was adopted; [`Event::Adopted`] tells when it is.
-    Adopt(ViewId),
+    /// Keep this view durably as the highest that was adopted, and the token under which its record names this
+    /// replica as a holder; [`Event::Adopted`] tells when it is. The view may be the one that was adopted
+    /// before: then it is only to be done before what follows.
+    Adopt(ViewId, Option<Token>),
     /// Keep durably that this replica is out of service, and why.
     Quarantine(String),
     /// Append to the log; [`Event::Written`] tells when it is in the page cache.
@@ -238,6 +245,8 @@ pub struct Replica<M> {
     pub(crate) record: Option<ViewRecord>,
     /// The highest view adopted durably. Never falls, across crashes (S7).
     pub(crate) adopted: ViewId,
+    /// The token under which the record names it as a holder, kept durably with the view.
+    pub(crate) holds: Option<Token>,
     /// The record whose view is being made durable.
     pub(crate) adopting: Option<ViewRecord>,
     pub(crate) dialog: Dialog,
@@ -285,6 +294,7 @@ impl<M: StateMachine> Replica<M> {
         };
         Self {
             adopted: config.adopted,
+            holds: config.holds,
             trouble: config.quarantine.clone(),
             config,
             state: Replicated::default(),

@@ -43,9 +43,22 @@ impl<M: StateMachine> Replica<M> {
             standing: self.standing(),
             renew,
             replace: self.config.replace,
-            trouble: self.trouble.clone(),
+            trouble: self.trouble.clone().or_else(|| self.loss()),
         };
         self.actions.push_back(Action::Report(Box::new(report)));
+    }
+
+    /// What to tell people of committed entries that went with the machine's power, as long as they are not
+    /// here again. It keeps nobody from promoting this replica: that its token has died does.
+    fn loss(&self) -> Option<String> {
+        let (last, lost) = (self.log.tip.index, self.config.recovered.lost);
+        let is_missing = last < lost && !matches!(self.role, Role::Primary(_));
+        is_missing.then(|| {
+            format!(
+                "its log ends at entry {last}, and entries up to {lost} had been committed: they were lost \
+                 with the machine's power, and are fetched from a primary"
+            )
+        })
     }
 
     pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
@@ -162,9 +175,10 @@ impl<M: StateMachine> Replica<M> {
             self.end_role_unless_kept(record);
             self.adopting = Some(record.clone());
             if self.planted.has(Bug::ViewUnsynced) {
+                self.holds = record.token_of(self.config.identity.store);
                 return self.on_adopted(now, view);
             }
-            self.actions.push_back(Action::Adopt(view));
+            self.adopt(record);
         } else if self.record.as_ref() != Some(record) {
             self.enter(now, record.clone());
         }
@@ -183,7 +197,17 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// Has a record's view made durable, and as what it names this replica.
+    fn adopt(&mut self, record: &ViewRecord) {
+        self.holds = record.token_of(self.config.identity.store);
+        let action = Action::Adopt(record.id(), self.holds);
+        self.actions.push_back(action);
+    }
+
     pub(crate) fn on_adopted(&mut self, now: Now, view: ViewId) {
+        if view == self.adopted {
+            return; // only the token is another
+        }
         assert!(view > self.adopted, "the adopted view rises");
         let from = self.adopted;
         self.adopted = view;
@@ -191,8 +215,8 @@ impl<M: StateMachine> Replica<M> {
             return;
         };
         if record.id() > view {
-            self.adopting = Some(record.clone());
-            self.actions.push_back(Action::Adopt(record.id()));
+            self.adopt(&record);
+            self.adopting = Some(record);
             return;
         }
         if matches!(self.role, Role::Primary(_)) {
@@ -213,6 +237,10 @@ impl<M: StateMachine> Replica<M> {
         }
         let was = self.role_name();
         self.record = Some(record.clone());
+        // By Activate the candidate's disk comes to be all that counts, within the view.
+        if record.token_of(self.config.identity.store) != self.holds {
+            self.adopt(&record);
+        }
         let is_named = record.primary.is(&self.config.identity);
         #[cfg(feature = "planted-bugs")]
         let is_named = is_named || self.resumes(&record);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
+use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -435,7 +436,7 @@ impl<M: StateMachine> Host<M> {
                     self.net.close(conn);
                 }
             }
-            Action::Adopt(view) => self.adopt(view)?,
+            Action::Adopt(view, holds) => self.adopt(view, holds)?,
             Action::Quarantine(why) => self.quarantine(why)?,
             Action::Append(batch) => {
                 self.log.append(&batch)?;
@@ -484,9 +485,10 @@ impl<M: StateMachine> Host<M> {
 
     /// Waits for the disk on the loop: a view is adopted a few times in a replica's life, and until
     /// it is, this replica may do nothing else anyway (rule R5).
-    fn adopt(&mut self, view: ViewId) -> Result<(), ReplicaError> {
+    fn adopt(&mut self, view: ViewId, holds: Option<Token>) -> Result<(), ReplicaError> {
         let mut meta = self.dir.meta().clone();
         meta.adopted = view;
+        meta.holds = holds;
         self.dir
             .store(meta)
             .map_err(ReplicaError::meta("keeping the adopted view"))?;

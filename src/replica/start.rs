@@ -2,11 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use standin_core::entry::Index;
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
 use standin_core::message::Party;
 use standin_core::time::Duration;
-use standin_io::data_dir::{DataDir, boot_id};
+use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
 use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
@@ -64,6 +65,7 @@ pub fn run<M: StateMachine>(
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
         may_have_lost_writes: dir.may_have_lost_writes(boot),
+        may_be_holder: dir.may_be_holder(boot),
     };
     let opened = SegmentLog::open(&config.data, ids, log_config);
     let (log, recovered) = opened.map_err(|error| ReplicaError::from(error).noted(&mut dir))?;
@@ -77,6 +79,15 @@ pub fn run<M: StateMachine>(
             torn.bytes,
             torn.entries
         );
+        if torn.commit > recovered.tip.index {
+            log::warn!(
+                "entries {} to {} had been committed and are lost here: this replica is no holder, and \
+                 catches up from a primary; what was cut off is kept in {}",
+                recovered.tip.index.next(),
+                torn.commit,
+                config.data.join(CUT_DIR).display()
+            );
+        }
     }
     let identity = dir
         .begin_life(boot, entropy::u64())
@@ -92,11 +103,16 @@ pub fn run<M: StateMachine>(
             sessions_max: config.sessions_max,
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
+            holds: dir.meta().holds,
             recovered: Recovered {
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
                 commit: recovered.commit,
+                lost: recovered
+                    .torn
+                    .as_ref()
+                    .map_or(Index::ZERO, |torn| torn.commit),
                 synced: recovered.tip.index,
             },
             replace: config.replace,

@@ -162,6 +162,7 @@ fn when_both_have_lost_power_a_spare_that_was_not_there_may_be_forced_and_the_ot
     for durability in [Memory, Os] {
         let mut scene = Cluster::new(3, durability);
         scene.call();
+        scene.until("c in the view", |scene| scene.has_adopted("c"));
         scene.kill("c");
         for _ in 0..5 {
             scene.call();

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use standin_core::identity::{
-    BootId, CLEAN_LIVES_MAX, ClusterId, Incarnation, Life, ReplicaName, StoreId,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
 use standin_core::message::{decode_payload, encode_payload};
 use standin_core::view::ViewId;
 
 /// Version of the meta file's format. Older ones are read, too.
-pub const META_FORMAT_VERSION: u32 = 2;
+pub const META_FORMAT_VERSION: u32 = 3;
 /// Longest quarantine reason that is kept, in bytes; more is cut off.
 pub const QUARANTINE_BYTES_MAX: usize = 1024;
 /// Longest meta file, in bytes: no more is read or written.
@@ -53,6 +53,10 @@ pub struct ReplicaMeta {
     /// How often a running process could not get to disk what it had written. Never falls. Since
     /// version 2; 0 before.
     pub disk_failures: u64,
+    /// The token under which the record names this store as a holder, as far as the replica has read it in
+    /// the adopted view; `None` if it is no holder. Since version 3; before, its disk alone counts as one,
+    /// since that never dies.
+    pub holds: Option<Token>,
 }
 
 /// What is wrong with a meta file.
@@ -93,6 +97,7 @@ impl ReplicaMeta {
             quarantine: None,
             has_log: false,
             disk_failures: 0,
+            holds: None,
         }
     }
 
@@ -110,6 +115,18 @@ impl ReplicaMeta {
     pub(super) fn may_have_lost_writes(&self, machine: BootId) -> bool {
         let boot = self.boot(machine);
         self.clean_stop.is_none() && self.life.is_some_and(|last| last.boot != boot)
+    }
+
+    /// Whether the next life, in machine boot `machine`, may be a holder: one on whom others rely.
+    pub(super) fn may_be_holder(&self, machine: BootId) -> bool {
+        let mut next = self.clone();
+        let identity = Identity {
+            name: self.name.clone(),
+            store: self.store,
+            life: next.begin_life(machine, 0),
+            clean_lives: next.clean_lives,
+        };
+        self.holds.is_some_and(|token| identity.satisfies(token))
     }
 
     /// Begins the next life, in machine boot `machine`.
@@ -191,13 +208,18 @@ impl ReplicaMeta {
             return Err(MetaError::Checksum);
         }
         let meta = match version {
-            // What was appended since, as it is when nothing happened: no disk failures.
-            1 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            // What was appended since, as it is when nothing happened: no disk failures, and no holder.
+            1 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
+            2 => decode_payload::<Self>(&[payload, &[0]].concat()),
             _ => decode_payload::<Self>(payload),
         };
-        let meta = meta.ok_or(MetaError::Field)?;
+        let mut meta = meta.ok_or(MetaError::Field)?;
+        if version < 3 {
+            meta.holds = Some(Token::Disk { store: meta.store });
+        }
         let is_possible = u32_at(head, AT_RESERVED) == 0
             && meta.clean_lives.len() <= CLEAN_LIVES_MAX
+            && meta.holds.is_none_or(|token| token.store() == meta.store)
             && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
         is_possible.then_some(meta).ok_or(MetaError::Field)
     }

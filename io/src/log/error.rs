@@ -26,7 +26,7 @@ pub enum LogError {
     Failed,
     /// An entry is bad though the log goes on after it. It is never cut off or skipped.
     #[error(
-        "the log is damaged at byte {at} of {file}: {source}; nothing was changed; set the data directory aside and start with an empty --data and --replace"
+        "the log is damaged at byte {at} of {file}: {source}; nothing was changed, for this may be the only copy of what was answered; if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
     )]
     Damaged {
         /// The segment file.
@@ -38,7 +38,7 @@ pub enum LogError {
     },
     /// A segment's header is bad.
     #[error(
-        "the log is damaged at byte 0 of {file}: {source}; nothing was changed; set the data directory aside and start with an empty --data and --replace"
+        "the log is damaged at byte 0 of {file}: {source}; nothing was changed, for this may be the only copy of what was answered; if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
     )]
     Header {
         /// The segment file.
@@ -48,7 +48,7 @@ pub enum LogError {
     },
     /// A segment does not continue the one before it.
     #[error(
-        "the log is incomplete before byte 0 of {file}: that segment continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment, or start with an empty --data and --replace"
+        "the log is incomplete before byte 0 of {file}: that segment continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment, or, if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
     )]
     Missing {
         /// The segment file that does not fit.

@@ -73,13 +73,16 @@ pub(super) fn recover(
 /// Of writes that were not synced a power loss leaves what it likes, also later ones without earlier
 /// ones. What tells such a gap from damage is that nobody behind it calls the first missing entry
 /// committed: what a lone primary, or a pair at level `disk`, calls committed was synced before. An entry
-/// that is called committed was here, and is lost.
+/// that is called committed was here, and is lost. A pair at `os` or `memory` calls committed what it has not
+/// synced; but the tokens of such a replica have died with what it lost, so that nobody relies on it.
 fn judge(found: &mut Found, config: LogConfig) -> Result<(), LogError> {
     let Some(flaw) = &found.flaw else {
         return Ok(());
     };
     let first = found.recovered.tip.index.next();
-    let is_torn = !flaw.is_gap || (config.may_have_lost_writes && flaw.stranded.commit < first);
+    let is_called_committed = flaw.stranded.commit >= first;
+    let is_torn = !flaw.is_gap
+        || (config.may_have_lost_writes && !(is_called_committed && config.may_be_holder));
     if !is_torn {
         return Err(flaw.damage.clone());
     }
@@ -90,6 +93,7 @@ fn judge(found: &mut Found, config: LogConfig) -> Result<(), LogError> {
     found.recovered.torn = Some(Torn {
         bytes: lengths.sum(),
         entries: flaw.stranded.entries,
+        commit: flaw.stranded.commit,
         ..flaw.torn.clone()
     });
     Ok(())
@@ -330,6 +334,7 @@ impl Flaw {
                 why,
                 bytes: 0,
                 entries: 0,
+                commit: Index::ZERO,
             },
             damage,
             stranded: Stranded::default(),

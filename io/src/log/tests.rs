@@ -14,6 +14,7 @@ use crate::log_thread::{LogDone, LogThread};
 const CONFIG: LogConfig = LogConfig {
     segment_bytes: SEGMENT_BYTES_MIN,
     may_have_lost_writes: false,
+    may_be_holder: true,
 };
 
 fn open(dir: &Path) -> SegmentLog {

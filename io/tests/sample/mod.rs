@@ -17,6 +17,7 @@ use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
 pub(crate) const CONFIG: LogConfig = LogConfig {
     segment_bytes: 4096,
     may_have_lost_writes: false,
+    may_be_holder: true,
 };
 
 /// A directory for one test, in memory if the system has such a place: these tests sync thousands of

@@ -86,6 +86,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         sessions_max: 1000,
         seed: 1,
         adopted,
+        holds: None,
         recovered,
         replace: false,
         quarantine: None,
@@ -189,10 +190,9 @@ impl Bench {
     }
 
     pub(crate) fn adopted(&mut self, number: u64) {
-        assert_eq!(
-            self.take(|action| matches!(action, Action::Adopt(_))).len(),
-            1
-        );
+        let wanted = view(number);
+        let is_it = |action: &Action| matches!(action, Action::Adopt(view, _) if *view == wanted);
+        assert_eq!(self.take(is_it).len(), 1);
         self.event(Event::Adopted(view(number)));
     }
 

@@ -95,6 +95,7 @@ impl Disk {
             view_starts,
             data_epoch: DataEpoch(0), // nobody forces a takeover here
             commit: commits.max().unwrap_or_default(),
+            lost: Index::ZERO,
             synced: self.tip().index,
         }
     }

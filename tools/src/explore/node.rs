@@ -109,6 +109,7 @@ impl Node {
             sessions_max: 4,
             seed: life.incarnation.nonce,
             adopted: self.disk.adopted,
+            holds: None,
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
@@ -306,7 +307,7 @@ impl Turn<'_, '_> {
                     self.process.link_retry_at = self.stage.now.boot.plus(VIEW_SERVICE_RETRY);
                 }
             }
-            Action::Adopt(view) => {
+            Action::Adopt(view, _) => {
                 let before = std::mem::replace(&mut self.disk.adopted, view);
                 let fact = Fact::Adopted { host, before, view };
                 self.stage.facts.push(fact);

@@ -174,6 +174,7 @@ impl<M: Subject> Node<M> {
         let config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: dir.may_have_lost_writes(boot),
+            may_be_holder: dir.may_be_holder(boot),
         };
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
@@ -201,11 +202,16 @@ impl<M: Subject> Node<M> {
             sessions_max: plan.sessions_max,
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
+            holds: dir.meta().holds,
             recovered: Recovered {
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
                 commit: recovered.commit,
+                lost: recovered
+                    .torn
+                    .as_ref()
+                    .map_or(Index::ZERO, |torn| torn.commit),
                 synced: recovered.tip.index,
             },
             replace: machine.replace,
@@ -461,9 +467,10 @@ impl<M: Subject> Node<M> {
                     self.link_retry_at = stage.read_clock().boot.plus(VIEW_SERVICE_RETRY);
                 }
             }
-            Action::Adopt(view) => {
+            Action::Adopt(view, holds) => {
                 let mut meta = self.dir.meta().clone();
                 meta.adopted = view;
+                meta.holds = holds;
                 self.dir.store(meta).map_err(dir_failed)?;
                 stage.wait_for_disk();
                 stage.saw(&Fact::Adopted { host, view });

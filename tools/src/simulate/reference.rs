@@ -103,16 +103,13 @@ impl<M: Subject> Reference<M> {
     /// An operator forces a takeover: only what the primary of `after` has on its platter goes on. The rest
     /// is as if it had never been applied.
     pub(crate) fn rewind(&mut self, truth: &Truth, after: &ViewRecord) {
-        let Some(named) = truth.primary_of(after) else {
-            return;
-        };
-        let kept = named.log.iter().take(named.synced);
-        let both = kept.zip(&self.outcomes);
+        let links = truth.kept_by(after);
+        let both = links.iter().zip(&self.outcomes);
         let kept = both
             .take_while(|(link, outcome)| link.hash == outcome.hash)
             .count();
         *self = Self::default();
-        self.extend(truth, named.log.iter().take(kept))
+        self.extend(truth, links[..kept].iter())
             .expect("it was applied before");
     }
 

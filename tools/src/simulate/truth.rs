@@ -9,7 +9,7 @@ use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Ind
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing, decode_payload};
 use standin_core::time::Instant;
-use standin_core::view::{DataEpoch, Holder, ViewId, ViewRecord};
+use standin_core::view::{DataEpoch, Holder, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fact::{Asked, Fact};
@@ -197,11 +197,12 @@ impl Truth {
         record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
     }
 
-    /// The replica that is primary by a record, if its process runs.
-    pub(crate) fn primary_of(&self, record: &ViewRecord) -> Option<&Truly> {
-        self.replicas.iter().find(|one| {
-            let identity = one.identity.as_ref();
-            one.is_running && identity.is_some_and(|identity| record.primary.is(identity))
+    /// What the replica that an operator has named has on its platter for sure. The view service may have
+    /// died over the record and tell of it only now, to another life of that replica.
+    pub(crate) fn kept_by(&self, after: &ViewRecord) -> &[Link] {
+        let named = after.holders.first().and_then(|holder| self.holder(holder));
+        named.map_or(&[], |(_, named)| {
+            &named.log[..named.synced.min(named.log.len())]
         })
     }
 
@@ -227,10 +228,8 @@ impl Truth {
     /// An operator has named the primary of `after`: what was answered and is not on its platter is given
     /// up. The last entry that was answered and stays.
     pub(crate) fn accept_loss(&mut self, after: &ViewRecord) -> Index {
-        let log: BTreeMap<u64, u64> = self.primary_of(after).map_or_else(BTreeMap::new, |named| {
-            let links = named.log.iter().take(named.synced);
-            links.map(|link| (link.header.index.0, link.hash)).collect()
-        });
+        let kept = self.kept_by(after).iter();
+        let log: BTreeMap<u64, u64> = kept.map(|link| (link.header.index.0, link.hash)).collect();
         self.answered
             .retain(|index, hash| log.get(index) == Some(hash));
         self.answered_in
@@ -324,7 +323,17 @@ impl Truth {
                 *most = (most.0.max(standing.view), most.1.max(has));
             }
             Fact::Adopted { host, view } => self.replicas[*host].data_epoch = view.data_epoch,
-            Fact::Recorded { after, .. } => self.record = Some((*after).clone()),
+            Fact::Recorded { after, .. } => {
+                // The primary vouches for who joins, and an operator for who is named: what the view
+                // service held against them counts no longer.
+                let is_vouched_for = matches!(after.reason, Reason::Joined | Reason::Forced);
+                for replica in self.replicas.iter_mut().filter(|_| is_vouched_for) {
+                    let store = replica.identity.as_ref().map(|identity| identity.store);
+                    replica.is_told_apart &=
+                        store.and_then(|store| after.token_of(store)).is_none();
+                }
+                self.record = Some((*after).clone());
+            }
             Fact::Answered(answered) => {
                 if answered.status != ReplyStatus::Done {
                     return;

@@ -283,6 +283,7 @@ impl World {
         let config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes,
+            may_be_holder: true,
         };
         SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids, config)
     }

@@ -25,19 +25,9 @@ impl Check for Quarantines {
         match fact {
             Fact::Quarantined { host, why } | Fact::Unstartable { host, why } => {
                 let replica = &truth.replicas[*host];
-                // Of what a pair at `memory` or `os` had committed a power loss may have taken any
-                // part: such a log is left for people, and nobody relies on it. But who is named a
-                // holder by a token that still stands has everything.
-                let is_holder = truth.record.as_ref().is_some_and(|record| {
-                    let mut holders = record.holders.iter();
-                    holders.any(|holder| {
-                        let found = truth.holder(holder);
-                        found.is_some_and(|(at, it)| at == *host && it.satisfies(holder.token))
-                    })
-                });
-                let is_left = replica.has_lost_cache && !is_holder;
-                let has_cause =
-                    replica.is_tampered() || (is_left && matches!(fact, Fact::Unstartable { .. }));
+                // A power loss may take any part of what a pair at `memory` or `os` had committed: then it is
+                // no holder any more, and comes back with what is left.
+                let has_cause = replica.is_tampered();
                 if has_cause {
                     return Ok(());
                 }
