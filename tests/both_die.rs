@@ -3,6 +3,8 @@
 
 mod support;
 
+use standin::machines::counter::{CounterClient, CounterError};
+use standin_client::{Client, ClientConfig, ClientError};
 use standin_core::identity::Durability;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Reason;
@@ -355,4 +357,105 @@ fn at_memory_nobody_comes_back_when_both_have_died() {
     let ran = scene.cli(&["client", "--timeout", IN_VAIN, "counter", "get"]);
     assert_eq!(ran.status, Some(3), "{ran:?}");
     tell(format_args!("at memory: {}", unavailable_in_json(&scene)));
+}
+
+/// A client with a session, unlike one on the command line: it has seen something.
+fn client(scene: &Scene) -> CounterClient {
+    let config = ClientConfig { timeout: PATIENCE };
+    CounterClient::new(sure(Client::new(sure(scene.view_services()), config)))
+}
+
+/// `a` and `b` have lost what they acknowledged in memory; `c`, which missed the last three of five
+/// answered additions, lives.
+fn nobody_may_serve(scene: &mut Scene, counter: &mut CounterClient) {
+    for tries in 0.. {
+        assert!(tries < TRIES, "the pair is never whole when it dies");
+        let pair = scene.until_pair();
+        let spare = ["a", "b", "c"].map(str::to_owned).into_iter();
+        let spare = spare.filter(|name| *name != pair.primary && *name != pair.backup);
+        let spare = sure(spare.collect::<Vec<_>>().pop().ok_or("there are three"));
+        let before = sure(counter.add(2));
+        scene.until_agreement();
+        sure(scene.kill(&spare));
+        for _ in 0..3 {
+            sure(counter.add(1));
+        }
+        sure(scene.kill_together(&[&pair.primary, &pair.backup]));
+        let record = scene.record_after_death(&["a", "b", "c"]);
+        for name in [&spare, &pair.primary, &pair.backup] {
+            sure(scene.start(name));
+        }
+        if names(&record).len() == 2 && Pair::of(&record) == Some(pair) {
+            tell(format_args!(
+                "{spare} has {before}, and 3 more were answered"
+            ));
+            return;
+        }
+    }
+}
+
+#[test]
+fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
+    let mut scene = Scene::start("recover", LEASE, Durability::Memory, &["a", "b", "c"]);
+    let mut counter = client(&scene);
+    nobody_may_serve(&mut scene, &mut counter);
+    scene.until_status("the status to say why nobody serves", |status| {
+        let why = status.unavailable.as_ref()?;
+        why.contains("standin recover --primary").then_some(())
+    });
+    // Whoever has the shortest log missed the most: it is named, to see what is lost by it.
+    let name = scene.until_status("all to report", |status| {
+        let alive = status.replicas.iter().filter(|one| one.is_alive);
+        let mut logs: Vec<_> = alive
+            .filter_map(|one| Some((one.standing?.last.index, one.peer.identity.name.to_string())))
+            .collect();
+        logs.sort();
+        (logs.len() == 3).then(|| logs[0].1.clone())
+    });
+    let recover = ["recover", "--primary", &name];
+    let ran = scene.cli(&recover);
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    for words in [
+        "goes on with the log that it has",
+        "name it to lose less",
+        "make sure that",
+    ] {
+        assert!(ran.stdout.contains(words), "{words}: {ran:?}");
+    }
+    assert!(ran.stderr.contains("--accept-loss"), "{ran:?}");
+    let record = sure(scene.status()).record;
+    assert!(
+        record.is_some_and(|record| record.data_epoch.0 == 0),
+        "nothing was done"
+    );
+    let ran = scene.cli(&[&recover[..], &["--accept-loss"]].concat());
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("data epoch 1"), "{ran:?}");
+    tell(format_args!("{}", ran.stdout.trim()));
+    scene.until_record("the named one to serve", |record| {
+        (record.active && record.primary.name.as_str() == name).then_some(())
+    });
+    // What it sent on the connection that it had is not known to have come to nothing; a question is.
+    let told = counter.get();
+    assert!(
+        matches!(
+            told,
+            Err(CounterError::Client(ClientError::AnswerLost { .. }))
+        ),
+        "{told:?}"
+    );
+    // Said once; then it goes on from what is left.
+    let left = sure(counter.get());
+    assert_eq!(sure(counter.add(1)), left + 1);
+    scene.until_pair();
+    scene.until_agreement();
+    assert_eq!(sure(counter.get()), left + 1);
+    let status = sure(scene.status());
+    assert_eq!(status.unavailable, None);
+    let ran = scene.cli(&["recover", "--primary", &name, "--accept-loss"]);
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(
+        ran.stderr.contains("there is nothing to recover"),
+        "{ran:?}"
+    );
 }

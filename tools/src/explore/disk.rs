@@ -39,6 +39,8 @@ pub(super) struct Disk {
     /// So many entries are on the platter.
     pub(super) synced: usize,
     pub(super) adopted: ViewId,
+    /// The token that was kept with it.
+    pub(super) holds: Option<Token>,
     starts: u64,
     /// The life that is running, or ended last.
     pub(super) life: Option<Life>,
@@ -53,6 +55,7 @@ impl Disk {
             log: Vec::new(),
             synced: 0,
             adopted: ViewId::default(),
+            holds: None,
             starts: 0,
             life: None,
             is_clean: false,

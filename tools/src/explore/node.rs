@@ -109,7 +109,7 @@ impl Node {
             sessions_max: 4,
             seed: life.incarnation.nonce,
             adopted: self.disk.adopted,
-            holds: None,
+            holds: self.disk.holds,
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
@@ -307,10 +307,13 @@ impl Turn<'_, '_> {
                     self.process.link_retry_at = self.stage.now.boot.plus(VIEW_SERVICE_RETRY);
                 }
             }
-            Action::Adopt(view, _) => {
+            Action::Adopt(view, holds) => {
+                self.disk.holds = holds;
                 let before = std::mem::replace(&mut self.disk.adopted, view);
-                let fact = Fact::Adopted { host, before, view };
-                self.stage.facts.push(fact);
+                if before != view {
+                    let fact = Fact::Adopted { host, before, view };
+                    self.stage.facts.push(fact);
+                }
                 self.follow_ups.push_back(FollowUp::Adopted(view));
             }
             Action::Quarantine(why) => self.stage.facts.push(Fact::Quarantined { host, why }),
