@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Force, Message, Release, Report, Swap};
+use standin_core::message::{Force, ForceOutcome, Message, Release, Report, Swap};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::ViewRecord;
 use standin_fuzz::parties;
@@ -82,6 +82,13 @@ impl World {
                     check_words(Some(&replica.peer.address));
                     check_words(replica.trouble.as_deref());
                 }
+            }
+            Answer::Force(reply) => {
+                reply.encode(&mut out);
+                let (ForceOutcome::Done { loss: words }
+                | ForceOutcome::WouldLose { loss: words }
+                | ForceOutcome::Refused { reason: words }) = &reply.outcome;
+                check_words(Some(words));
             }
         }
     }

@@ -459,7 +459,7 @@ fn whether_a_replica_may_be_a_holder_rests_on_the_token_that_it_was_named_with()
     let (mut dir, _) = DataDir::open(root.path(), &name(), &machine(), StoreId(7)).unwrap();
     let first = dir.begin_life(BootId(1), 1).unwrap();
     assert!(!dir.may_be_holder(BootId(1)), "it was never named");
-    let mut named = |dir: &mut DataDir, durability| {
+    let named = |dir: &mut DataDir, durability| {
         let mut meta = dir.meta().clone();
         meta.holds = Some(first.token(durability));
         dir.store(meta).unwrap();
