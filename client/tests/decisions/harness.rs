@@ -160,7 +160,10 @@ impl Harness {
     }
 
     pub(crate) fn submit(&mut self, id: u64, work: Work) -> Vec<Said> {
-        let deadline = self.now.plus(TIMEOUT);
+        self.submit_until(id, work, self.now.plus(TIMEOUT))
+    }
+
+    pub(crate) fn submit_until(&mut self, id: u64, work: Work, deadline: Instant) -> Vec<Said> {
         self.handle(Event::Submit(Request { id, deadline, work }))
     }
 
@@ -169,13 +172,7 @@ impl Harness {
     }
 
     pub(crate) fn query(&mut self, id: u64, bytes: &[u8]) -> Vec<Said> {
-        self.submit(
-            id,
-            Work::Query {
-                bytes: bytes.to_vec(),
-                consistency: Consistency::Confirmed,
-            },
-        )
+        self.submit(id, query(bytes))
     }
 
     pub(crate) fn view_service_connected(&mut self, connection: u64) -> Vec<Said> {
@@ -366,5 +363,13 @@ pub(crate) fn ended(error: &ClientError) -> Ended {
         ClientError::OtherCluster { .. } => Ended::OtherCluster,
         ClientError::Protocol { .. } => Ended::Protocol,
         other => panic!("the core does not make this error: {other}"),
+    }
+}
+
+/// A confirmed read.
+pub(crate) fn query(bytes: &[u8]) -> Work {
+    Work::Query {
+        bytes: bytes.to_vec(),
+        consistency: Consistency::Confirmed,
     }
 }
