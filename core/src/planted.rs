@@ -92,6 +92,14 @@ pub struct Planted {
     bug: Option<Bug>,
 }
 
+impl Planted {
+    /// No bug.
+    pub const NONE: Self = Self {
+        #[cfg(feature = "planted-bugs")]
+        bug: None,
+    };
+}
+
 #[cfg(feature = "planted-bugs")]
 impl Planted {
     /// Plants a bug.

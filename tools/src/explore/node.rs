@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
-use standin_core::identity::{Durability, Identity, ReplicaName, StoreId};
+use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{ReplyStatus, RoleName};
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
@@ -14,6 +14,7 @@ use standin_replica::{
     Action, Answers, Config, Destination, Event, ReadFor, Replica, Request, Side, client_request,
 };
 
+use super::Bounds;
 use super::disk::Disk;
 use super::journal::Journal;
 use super::links::{Letter, Links, Party, name_of};
@@ -93,7 +94,7 @@ impl Node {
     }
 
     /// Starts a process on what is on the disk.
-    pub(super) fn start(&mut self, host: usize, durability: Durability, now: Now) {
+    pub(super) fn start(&mut self, host: usize, bounds: Bounds, now: Now) {
         let life = self.disk.begin_life(host);
         let identity = Identity {
             name: ReplicaName::new(name_of(host)).expect("a letter is a name"),
@@ -104,7 +105,7 @@ impl Node {
         let config = Config {
             identity,
             address: address_of(host),
-            durability,
+            durability: bounds.durability,
             session_timeout: SESSION_TIMEOUT,
             sessions_max: 4,
             seed: life.incarnation.nonce,
@@ -113,8 +114,12 @@ impl Node {
             replace: false,
             quarantine: None,
         };
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
+        let mut replica = Replica::new(config, now);
+        #[cfg(feature = "planted-bugs")]
+        replica.plant(bounds.planted);
         self.process = Some(Process {
-            replica: Replica::new(config, now),
+            replica,
             link: None,
             link_retry_at: now.boot,
             dial: None,
