@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use standin_core::lease::LeaseHolder;
 use standin_core::message::Peer;
 use standin_core::time::{Duration, Instant, WallTime};
-use standin_core::view::{Reason, ViewId, ViewRecord};
+use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 /// The term that is assumed before the record has told the real one.
 const TERM_ASSUMED: Duration = Duration::from_secs(1);
@@ -111,6 +111,17 @@ impl Dialog {
     pub(crate) fn answered(&mut self, number: u64, now: Instant) {
         self.heard_at = now;
         self.unanswered.retain(|(sent, _)| *sent > number);
+    }
+
+    /// Takes over who there is. A view service that was just started knows only who has reported since:
+    /// where `primary`, a life of a replica, was last reached is still true.
+    pub(crate) fn note_peers(&mut self, peers: &[Peer], primary: Option<&Member>) {
+        let is_primary = |peer: &Peer| primary.is_some_and(|it| it.is(&peer.identity));
+        let known = self.peers.iter().find(|peer| is_primary(peer)).cloned();
+        self.peers = peers.to_vec();
+        if !self.peers.iter().any(is_primary) {
+            self.peers.extend(known);
+        }
     }
 
     /// Whether this is the number of the swap that was sent last and is not answered yet.

@@ -55,7 +55,8 @@ impl<M: StateMachine> Replica<M> {
             self.dialog.lease.forget_sending(now.boot);
         }
         self.dialog.wall = reply.wall;
-        self.dialog.peers.clone_from(&reply.peers);
+        let primary = reply.record.as_ref().map(|record| &record.primary);
+        self.dialog.note_peers(&reply.peers, primary);
         let Some(record) = &reply.record else { return };
         if reply.granted {
             let term = Duration::from_millis(u64::from(record.term_ms));
