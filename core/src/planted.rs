@@ -79,6 +79,8 @@ bugs! {
     LoneCopyUnsynced,
     /// A primary that hears nothing, not even from the view service, drops its backup (L1).
     DeafDrops,
+    /// While a Join is under way a lone primary goes on without its lease (section 3).
+    JoinUnleased,
     /// A store that came back with less than it had counts as fit (section 7).
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).

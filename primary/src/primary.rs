@@ -120,7 +120,7 @@ pub enum Event<'a> {
     SwapRefused,
     /// Until when the lease is held; `None`: it is not.
     Lease(Option<Instant>),
-    /// How long the backup has not been seen by the view service.
+    /// How long the backup has not been seen by a view service that this primary was heard by.
     BackupUnseen(Duration),
 }
 
@@ -248,6 +248,7 @@ pub struct Primary {
     pub(crate) early: BTreeMap<ConnId, Follow>,
     pub(crate) clock: Option<LoggedClock>,
     pub(crate) wall_of_viewservice: WallTime,
+    /// Until when the lease is held. Invariant: after each event it is not past.
     pub(crate) lease_until: Option<Instant>,
     pub(crate) seeds: RandomStream,
     pub(crate) planted: Planted,
@@ -342,6 +343,7 @@ impl Primary {
             Event::Lease(until) => self.lease_until = until,
             Event::BackupUnseen(unseen) => self.on_backup_unseen(unseen, now.boot),
         }
+        self.lease_until = self.lease_until.filter(|until| now.boot < *until);
         self.watch_gate(now.boot);
         self.advance(now.boot);
         self.feed_followers(now.boot);
@@ -376,7 +378,9 @@ impl Primary {
             Gate::Joining(joining) if !joining.is_asked => {
                 deadline = earliest(deadline, Some(joining.since.plus(JOIN_WAIT_MAX)));
             }
-            Gate::Solo if self.is_serving() && self.swap.is_none() => {
+            Gate::Solo
+                if self.is_serving() && self.swap.is_none() && self.lease_until.is_some() =>
+            {
                 deadline = earliest(deadline, self.join_tried_at());
             }
             Gate::Solo | Gate::Paired { .. } | Gate::Joining(_) => {}
@@ -580,7 +584,7 @@ impl Primary {
         }
         let is_asked = matches!(&self.gate, Gate::Joining(joining) if joining.is_asked);
         let through = match &self.gate {
-            Gate::Solo if !self.is_lease_held(now) => Index::ZERO,
+            _ if self.is_alone_without_lease(now) => Index::ZERO,
             Gate::Solo if self.planted.has(Bug::LoneCopyUnsynced) => self.durable(),
             Gate::Solo => self.synced,
             Gate::Paired { .. } if self.planted.has(Bug::AnswersUngated) => self.durable(),

@@ -139,9 +139,9 @@ impl Primary {
         }
         let lease_is_held = self.is_lease_held(now) || self.planted.has(Bug::LeaseUnwatched);
         let confirmation = match &self.gate {
+            _ if self.is_alone_without_lease(now) => Confirmation::None,
             _ if self.planted.has(Bug::ReadsUnconfirmed) => Confirmation::Solo,
-            Gate::Solo if lease_is_held => Confirmation::Solo,
-            Gate::Solo => Confirmation::None,
+            Gate::Solo => Confirmation::Solo,
             Gate::Paired { .. } | Gate::Joining(_) => {
                 let acked = self
                     .gate_follower()

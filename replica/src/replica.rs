@@ -320,7 +320,7 @@ impl<M: StateMachine> Replica<M> {
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
-            Event::ViewServiceUp => self.dialog.up(now.boot),
+            Event::ViewServiceUp => self.dialog.up(now.boot, self.term()),
             Event::ViewServiceDown => self.dialog.down(),
             Event::ReportReply(reply) => self.on_report_reply(now, reply),
             Event::SwapReply(reply) => self.on_swap_reply(now, reply),

@@ -49,13 +49,15 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
-        self.dialog.answered(reply.number, now.boot);
+        let term = self.term();
+        self.dialog.answered(reply.number, now.boot, term);
         #[cfg(feature = "planted-bugs")]
         if self.planted.has(Bug::LeaseFromReply) {
             self.dialog.lease.forget_sending(now.boot);
         }
         self.dialog.wall = reply.wall;
-        self.dialog.peers.clone_from(&reply.peers);
+        let primary = reply.record.as_ref().map(|record| &record.primary);
+        self.dialog.note_peers(&reply.peers, primary);
         let Some(record) = &reply.record else { return };
         if reply.granted {
             let term = Duration::from_millis(u64::from(record.term_ms));
@@ -68,7 +70,8 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
         let is_newest = self.dialog.is_newest_swap(reply.number);
-        let is_activate = self.dialog.swap_answered(reply.number, now.boot);
+        let term = self.term();
+        let is_activate = self.dialog.swap_answered(reply.number, now.boot, term);
         self.dialog.wall = reply.wall;
         let Some(record) = &reply.record else { return };
         if is_activate && reply.accepted {
@@ -104,7 +107,8 @@ impl<M: StateMachine> Replica<M> {
             Role::Primary(_) => {
                 let backup = record.backup.as_ref().map(|member| member.name.clone());
                 if let Some(peer) = backup.and_then(|name| find(name, &self.dialog.peers)) {
-                    let unseen = Duration::from_millis(peer.unseen_ms);
+                    let told = Duration::from_millis(peer.unseen_ms);
+                    let unseen = self.dialog.unseen(told, now.boot);
                     self.tell_primary(now, primary::Event::BackupUnseen(unseen));
                 }
             }

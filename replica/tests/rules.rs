@@ -8,7 +8,8 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Durability};
 use standin_core::message::{
-    Consistency, Entries, Follow, HigherView, QueryRequest, ReplyStatus, Resume, RoleName, Seen,
+    Ack, Consistency, Entries, Follow, HigherView, Peer, QueryRequest, ReplyStatus, ReportReply,
+    Resume, RoleName, Seen,
 };
 use standin_core::time::Duration;
 use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
@@ -364,4 +365,176 @@ fn a_quarantined_replica_answers_no_stale_reads() {
     let body = RequestBody::Query(query);
     bench.event(Event::Requests(&[Request { conn: CLIENT, body }]));
     assert_eq!(bench.answers[0].1, ReplyStatus::Refused);
+}
+
+/// The record of a pair: `a` is primary of view 2 and `b` its backup.
+fn pair() -> ViewRecord {
+    let (a, b) = (identity("a", 1), identity("b", 1));
+    let own = Holder {
+        name: a.name.clone(),
+        token: a.token(Durability::Os),
+    };
+    ViewRecord::bootstrap(ClusterId(1), &a, 1000)
+        .activate(&a)
+        .join(own, (&b, b.token(Durability::Os)))
+}
+
+/// The backup of a pair; entries flow to it.
+fn backup() -> Bench {
+    let mut bench = Bench::fresh("b");
+    bench.tell(&pair());
+    bench.adopted(2);
+    bench.event(Event::Dialled(PRIMARY));
+    let resume = Resume {
+        view: view(2),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    bench.event(Event::Resume(PRIMARY, &resume));
+    bench.actions.clear();
+    bench
+}
+
+const PRIMARY: ConnId = ConnId(1);
+
+/// The view service, which knows only these replicas, tells the record.
+fn tell_with(bench: &mut Bench, record: &ViewRecord, peers: Vec<Peer>) {
+    let reply = ReportReply {
+        number: bench.reports,
+        record: Some(record.clone()),
+        granted: false,
+        wall: bench.now.wall,
+        peers,
+    };
+    bench.event(Event::ReportReply(&reply));
+}
+
+fn peer(name: &str, address: &str, unseen: Duration) -> Peer {
+    Peer {
+        identity: identity(name, 1),
+        address: address.to_owned(),
+        unseen_ms: u64::try_from(unseen.as_millis()).expect("a short time"),
+    }
+}
+
+fn hung_up(bench: &mut Bench) -> bool {
+    !bench
+        .take(|action| matches!(action, Action::Hang))
+        .is_empty()
+}
+
+#[test]
+fn a_restarted_view_service_that_does_not_know_the_primary_yet_ends_no_stream() {
+    let mut bench = backup();
+    bench.event(Event::ViewServiceDown);
+    bench.event(Event::ViewServiceUp);
+    for _ in 0..3 {
+        let own = peer("b", "address of b", Duration::ZERO);
+        tell_with(&mut bench, &pair(), vec![own]);
+        assert!(!hung_up(&mut bench), "the primary is where it was");
+    }
+    // The connection breaks all the same: it is dialled again where the primary was last.
+    bench.event(Event::DialClosed);
+    bench.now.boot = bench.now.boot.plus(Duration::from_secs(1));
+    bench.event(Event::Deadline);
+    let dials = bench.take(|action| matches!(action, Action::Dial(_)));
+    assert_eq!(dials, [Action::Dial("address of a".to_owned())]);
+}
+
+#[test]
+fn a_stream_ends_when_the_primary_is_elsewhere_or_another() {
+    let mut bench = backup();
+    let moved = peer("a", "elsewhere", Duration::ZERO);
+    tell_with(&mut bench, &pair(), vec![moved]);
+    assert!(hung_up(&mut bench), "another address");
+
+    let mut bench = backup();
+    let next = pair().depose(&identity("b", 1), Reason::LeaseExpired);
+    tell_with(&mut bench, &next, Vec::new());
+    assert!(hung_up(&mut bench), "another record");
+}
+
+/// The primary of a pair whose backup `b` follows.
+fn with_a_following_backup() -> Bench {
+    let mut bench = with_a_silent_backup();
+    let standing = bench.replica.standing();
+    let follow = Follow {
+        identity: identity("b", 1),
+        view: view(2),
+        last: standing.last,
+        view_starts: vec![
+            (ViewNumber(1), Index(1)),
+            (ViewNumber(2), standing.last.index),
+        ],
+    };
+    bench.event(Event::Follow(BACKUP, &follow));
+    acknowledge_all(&mut bench);
+    bench
+}
+
+const BACKUP: ConnId = ConnId(2);
+
+/// `b` acknowledges whatever it was sent.
+fn acknowledge_all(bench: &mut Bench) {
+    let sent = bench.take(|action| matches!(action, Action::Resume(..) | Action::Entries { .. }));
+    for action in sent {
+        let (nonce, round) = match action {
+            Action::Resume(_, resume) => (resume.nonce, 0),
+            Action::Entries { nonce, round, .. } => (nonce, round),
+            other => panic!("{other:?}"),
+        };
+        let ack = Ack {
+            nonce,
+            view: view(2),
+            round,
+            durable: bench.replica.standing().last.index,
+            applied: Index::ZERO,
+            reply_digest: 0,
+        };
+        bench.event(Event::Ack(BACKUP, &ack));
+    }
+}
+
+/// Time passes, a fifth of a term at a time. A view service that is heard says how long it has not seen
+/// `b`, which has been so for `unseen` when time begins to pass. How long until a Drop is asked.
+fn dropped_after(bench: &mut Bench, unseen: Duration) -> Option<Duration> {
+    let start = bench.now.boot;
+    for step in 1..50 {
+        let passed = Duration::from_millis(200) * step;
+        bench.now.boot = start.plus(passed);
+        bench.event(Event::Deadline);
+        bench.reports = bench.last_report().number;
+        acknowledge_all(bench);
+        let b = peer("b", "address of b", unseen + passed);
+        tell_with(bench, &pair(), vec![b]);
+        bench.sync();
+        let swaps = bench.swaps();
+        if (swaps.iter()).any(|swap| swap.proposed.reason == Reason::Dropped) {
+            return Some(passed);
+        }
+    }
+    None
+}
+
+/// Section 6: a backup that the view service has not seen for five terms is replaced.
+#[test]
+fn a_backup_counts_as_unseen_only_while_the_view_service_is_heard() {
+    let term = Duration::from_secs(1);
+    let mut bench = with_a_following_backup();
+    let after = dropped_after(&mut bench, Duration::ZERO).expect("a Drop");
+    assert!((term * 5..term * 6).contains(&after), "{after:?}");
+
+    // The view service is cut off from both for seven terms.
+    let mut bench = with_a_following_backup();
+    bench.event(Event::ViewServiceDown);
+    for _ in 0..35 {
+        bench.now.boot = bench.now.boot.plus(term / 5);
+        bench.event(Event::Deadline);
+        acknowledge_all(&mut bench);
+    }
+    bench.event(Event::ViewServiceUp);
+    let after = dropped_after(&mut bench, term * 7).expect("a Drop");
+    assert!((term * 5..term * 6).contains(&after), "{after:?}");
 }

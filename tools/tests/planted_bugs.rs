@@ -43,6 +43,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::DropUnsynced, 400, &["S4"]),
     (Bug::LoneCopyUnsynced, 200, &["S4"]),
     (Bug::DeafDrops, 4000, &["L1"]),
+    (Bug::JoinUnleased, 400, &["S13"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
 ];

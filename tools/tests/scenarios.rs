@@ -250,3 +250,54 @@ fn a_restarted_view_service_deposes_nobody_who_is_well() {
     scene.call();
     scene.end();
 }
+
+/// The pair goes on without it. When it is heard again, neither is the backup taken for lost nor the
+/// primary's lapsed lease for its death, whoever of the two comes first (sections 3, 6).
+#[test]
+fn a_view_service_that_was_cut_off_breaks_no_healthy_pair_when_it_is_heard_again() {
+    for terms in [2, 7] {
+        for shift in 0..20 {
+            let mut scene = Cluster::new(2, Os);
+            scene.call();
+            scene.run_for(scene.term() * shift / 40);
+            let view = scene.view();
+            scene.cut_from_service("a");
+            scene.cut_from_service("b");
+            scene.run_for(scene.term() * terms);
+            scene.call();
+            scene.mend_links();
+            scene.run_for(scene.term() * 8);
+            assert_eq!(scene.view(), view, "{terms} terms, shift {shift}");
+            scene.call();
+            scene.end();
+        }
+    }
+}
+
+/// Section 6: it acknowledges, but could not take over.
+#[test]
+fn a_backup_that_only_the_view_service_does_not_see_is_replaced() {
+    let mut scene = Cluster::new(3, Os);
+    scene.call();
+    scene.cut_from_service("b");
+    scene.until_backup("c");
+    assert_eq!(scene.primary().as_deref(), Some("a"));
+    scene.call();
+    scene.end();
+}
+
+/// Section 3: nobody waits longer for a takeover because of what a view service that hears nobody
+/// must do.
+#[test]
+fn a_primary_that_dies_is_replaced_as_soon_as_its_lease_has_run_out() {
+    for shift in 0..10 {
+        let mut scene = Cluster::new(2, Os);
+        scene.call();
+        scene.run_for(scene.term() * shift / 40);
+        scene.kill("a");
+        scene.run_for(scene.term() * 11 / 10);
+        assert_eq!(scene.primary().as_deref(), Some("b"), "shift {shift}");
+        scene.call();
+        scene.end();
+    }
+}

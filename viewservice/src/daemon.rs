@@ -202,21 +202,20 @@ impl Daemon {
     /// wake-up.
     fn on_input(&mut self, now: Now, conn: ConnId) -> Result<(), DaemonError> {
         let is_replica = self.replicas.contains(&conn);
-        let mut bytes = 0;
-        let mut events = Vec::new();
-        for frame in self.net.frames(conn).take(FRAMES_PER_WAKE_UP) {
-            bytes += frame.len();
-            events.push(Event::from_frame(conn, is_replica, &frame));
-        }
-        self.net.consume(conn, bytes);
-        for event in events {
+        for _ in 0..FRAMES_PER_WAKE_UP {
+            // One by one: of a connection that is refused meanwhile there is no more.
+            let Some(frame) = self.net.frames(conn).next() else {
+                break;
+            };
+            let bytes = frame.len();
+            let event = Event::from_frame(conn, is_replica, &frame);
+            self.net.consume(conn, bytes);
             match event {
                 Ok(event) => self.handle(now, event)?,
                 Err(error) => {
                     // The event loop warns of every refusal, within bounds.
                     log::debug!("{conn} ({}): {error}", self.peer(conn));
                     self.net.refuse(conn, Refusal::Protocol);
-                    break;
                 }
             }
         }

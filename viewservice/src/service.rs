@@ -174,6 +174,7 @@ impl ViewService {
             Admission::NotYet => return,
             Admission::Refused(refusal) => return self.refuse(conn, refusal),
         }
+        self.grantor.heard(now.boot, self.view_term());
         match self.state_with(&report) {
             None => self.answer_report(now, conn, *report),
             Some(_) if self.storing.is_some() => self.wait(now, conn, Request::Report(report)),
@@ -466,7 +467,7 @@ impl ViewService {
             Some(Reason::PrimaryRestarted)
         } else if self.is_released(record) {
             Some(Reason::Released)
-        } else if !self.grantor.is_out(now) {
+        } else if !self.grantor.is_out(now, self.view_term()) {
             None
         } else if record.active {
             Some(Reason::LeaseExpired)

@@ -51,7 +51,7 @@ fn main() {
     }
 }
 
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     (
         "it_serves_a_cluster_from_its_first_view_to_a_takeover",
         serves,
@@ -62,6 +62,10 @@ const TESTS: [(&str, fn()); 7] = [
     ("a_directory_in_use_is_refused", refuses_directory),
     ("bad_options_are_named", bad_options),
     ("garbage_closes_its_own_connection_only", garbage),
+    (
+        "of_what_came_together_with_what_it_refused_nothing_counts",
+        refused_for_good,
+    ),
 ];
 
 fn daemon(data: &str) {
@@ -226,6 +230,27 @@ fn garbage() {
     );
 }
 
+fn refused_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path());
+    let (mut a, mut b) = (Peer::new(&service, "a", 1), Peer::new(&service, "b", 1));
+    make_pair(&mut a, &mut b);
+    let mut stranger = Peer::new(&service, "a", 1);
+    stranger.identity.store = StoreId(999);
+    let mut together = stranger.next_report(None);
+    stranger.identity.name = ReplicaName::new("z").unwrap();
+    together.extend(stranger.next_report(None));
+    stranger.stream.write_all(&together).unwrap();
+    let refusal: Refusal = stranger.receive();
+    assert!(matches!(refusal, Refusal::NameTaken { .. }));
+    assert!(stranger.is_closed());
+    let status: StatusReply = b.ask(&StatusRequest);
+    let names: Vec<_> = (status.replicas.iter())
+        .map(|replica| replica.peer.identity.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"], "the second report made no replica");
+}
+
 /// View 1 for a, its activation, b's Join: view 2.
 fn make_pair(a: &mut Peer, b: &mut Peer) -> ViewRecord {
     let first = a.report(None).record.unwrap();
@@ -379,6 +404,11 @@ impl Peer {
     }
 
     fn send_report(&mut self, renew: Option<ViewId>) {
+        let report = self.next_report(renew);
+        self.stream.write_all(&report).unwrap();
+    }
+
+    fn next_report(&mut self, renew: Option<ViewId>) -> Vec<u8> {
         self.number += 1;
         let report = Report {
             number: self.number,
@@ -396,7 +426,9 @@ impl Peer {
             replace: false,
             trouble: None,
         };
-        self.send(&report);
+        let mut out = Vec::new();
+        report.encode(&mut out);
+        out
     }
 
     /// Reports, and waits for the answer to this very report.

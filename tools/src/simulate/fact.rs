@@ -36,6 +36,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) bytes: &'a [u8],
     /// Where the replica stands as it answers.
     pub(crate) standing: Standing,
+    /// Whether, by its own clock, it held the lease as it came to the answer.
+    pub(crate) has_lease: bool,
 }
 
 /// How a call of a client ended.
@@ -106,6 +108,13 @@ pub(crate) enum Fact<'a> {
     Recorded {
         before: Option<&'a ViewRecord>,
         after: &'a ViewRecord,
+    },
+    /// A primary has committed more.
+    Committed {
+        host: usize,
+        standing: Standing,
+        /// Whether, by its own clock, it held the lease as it did.
+        has_lease: bool,
     },
     /// A replica has applied up to here, and the chain over its replies.
     Applied {

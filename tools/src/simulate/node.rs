@@ -130,6 +130,8 @@ pub(crate) struct Node<M> {
     follow_ups: VecDeque<FollowUp>,
     syncing: Syncing,
     answers: Answers,
+    /// What the checkers were told is committed.
+    commit_told: Index,
     /// What the checkers were told is applied.
     applied_told: Index,
     is_stopping: bool,
@@ -230,6 +232,7 @@ impl<M: Subject> Node<M> {
             follow_ups: VecDeque::new(),
             syncing: Syncing::default(),
             answers: Answers::default(),
+            commit_told: Index::ZERO,
             applied_told: Index::ZERO,
             is_stopping: false,
         })
@@ -426,13 +429,14 @@ impl<M: Subject> Node<M> {
 
     fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
         loop {
+            self.tell_commit(stage, now);
             while let Some(action) = self.replica.next_action() {
                 // What was applied was told to others even if the process dies over what comes next.
                 self.carry_out_one(stage, action)
                     .inspect_err(|_| self.tell_applied(stage))?;
             }
             self.tell_applied(stage);
-            self.send_answers(stage);
+            self.send_answers(stage, now);
             let Some(follow_up) = self.follow_ups.pop_front() else {
                 return Ok(());
             };
@@ -650,6 +654,26 @@ impl<M: Subject> Node<M> {
         Ok(())
     }
 
+    fn has_lease(&self, now: Now) -> bool {
+        let until = self.replica.lease_until();
+        until.is_some_and(|until| now.boot < until)
+    }
+
+    fn tell_commit(&mut self, stage: &mut Stage<'_, M>, now: Now) {
+        let standing = self.replica.standing();
+        if standing.commit <= self.commit_told {
+            return;
+        }
+        self.commit_told = standing.commit;
+        if standing.role == RoleName::Primary {
+            stage.saw(&Fact::Committed {
+                host: stage.host,
+                standing,
+                has_lease: self.has_lease(now),
+            });
+        }
+    }
+
     fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
         let through = self.replica.state().applied();
         if through > self.applied_told {
@@ -662,7 +686,7 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    fn send_answers(&mut self, stage: &mut Stage<'_, M>) {
+    fn send_answers(&mut self, stage: &mut Stage<'_, M>, now: Now) {
         if self.answers.is_empty() {
             self.replica.take_answers(&mut self.answers);
         }
@@ -671,10 +695,11 @@ impl<M: Subject> Node<M> {
         }
         let answers = std::mem::take(&mut self.answers);
         let standing = self.replica.standing();
+        let has_lease = self.has_lease(now);
         for (answer, reply) in answers.iter() {
             // The state was read before; only now does the clock say whether the lease still held.
-            let now = stage.read_clock_again().boot;
-            let is_late = answer.valid_until.is_some_and(|until| now >= until);
+            let read_at = stage.read_clock_again().boot;
+            let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
             let reply = if is_late {
                 Reply {
                     status: ReplyStatus::Overloaded,
@@ -693,6 +718,7 @@ impl<M: Subject> Node<M> {
                     seen: reply.seen,
                     bytes: reply.bytes,
                     standing,
+                    has_lease,
                 }));
             }
             stage.send(answer.conn, |out| reply.encode(out));

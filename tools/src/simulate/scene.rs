@@ -6,6 +6,7 @@
 
 use standin_core::identity::Durability;
 use standin_core::time::{Duration, Instant};
+use standin_core::view::{ViewId, ViewRecord};
 
 use super::disk::Snapshot;
 use super::plan::Plan;
@@ -104,16 +105,18 @@ impl<M: Subject> Scene<M> {
         record.backup.as_ref().map(|backup| backup.name.to_string())
     }
 
+    /// The view of the record.
+    #[must_use]
+    pub fn view(&self) -> Option<ViewId> {
+        let record = self.world.checks.truth.record.as_ref();
+        record.map(ViewRecord::id)
+    }
+
     /// Whether a replica has adopted the view of the record.
     #[must_use]
     pub fn has_adopted(&self, name: &str) -> bool {
-        let truth = &self.world.checks.truth;
-        let standing = truth.replicas[self.host(name)].standing;
-        let view = truth
-            .record
-            .as_ref()
-            .map(standin_core::view::ViewRecord::id);
-        standing.map(|standing| standing.view) == view
+        let standing = self.world.checks.truth.replicas[self.host(name)].standing;
+        standing.map(|standing| standing.view) == self.view()
     }
 
     /// The candidate of an inactive view.
@@ -240,6 +243,14 @@ impl<M: Subject> Scene<M> {
                 self.world.block(other, host, never);
             }
         }
+    }
+
+    /// From here on nothing gets from a replica to the view service, nor the other way.
+    pub fn cut_from_service(&mut self, name: &str) {
+        let never = Instant::from_nanos(u64::MAX / 2);
+        let (host, service) = (self.host(name), self.world.plan.service());
+        self.world.block(host, service, never);
+        self.world.block(service, host, never);
     }
 
     /// All links let everything through again.

@@ -1,10 +1,14 @@
 //! S13: only an active primary answers (labelled stale reads aside).
+//!
+//! One that is alone in the record is primary only while it holds the lease (section 3): without it
+//! nothing is committed and no read confirmed. What was committed before may still be answered (section
+//! 4.6). Its own clock decides, so this holds however clocks run.
 
 use std::collections::BTreeMap;
 
 use standin_core::entry::Index;
 use standin_core::message::{Consistency, ReplyStatus, RoleName, Standing};
-use standin_core::view::ViewNumber;
+use standin_core::view::{ViewNumber, ViewRecord};
 
 use super::{Check, Verdict};
 use crate::simulate::fact::{Answered, Asked, Fact};
@@ -34,6 +38,16 @@ impl Speaking {
         let start = self.activated[host].and_then(|view| self.starts.get(&view));
         start.is_some_and(|start| *start <= standing.applied)
     }
+}
+
+/// Whether a replica, as it knows itself, is alone in the record.
+fn is_alone(truth: &Truth, host: usize, standing: &Standing) -> bool {
+    let identity = truth.replicas[host].identity.as_ref();
+    let is_it = |record: &&ViewRecord| {
+        record.id() == standing.view && identity.is_some_and(|it| record.primary.is(it))
+    };
+    let record = truth.record.as_ref().filter(is_it);
+    record.is_some_and(|record| record.active && record.backup.is_none())
 }
 
 impl Check for Speaking {
@@ -67,11 +81,29 @@ impl Check for Speaking {
                 if !is_primary || !was_recorded || !self.has_begun(host, standing) {
                     return Err(format!("host {host} answers as {standing:?}"));
                 }
+                if is_read(answered) && !answered.has_lease && is_alone(truth, host, standing) {
+                    return Err(format!("host {host}, alone, reads without its lease"));
+                }
+            }
+            Fact::Committed {
+                host,
+                standing,
+                has_lease: false,
+            } if is_alone(truth, *host, standing) => {
+                let commit = standing.commit;
+                return Err(format!(
+                    "host {host}, alone, commits up to {commit} without its lease"
+                ));
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// A read that was answered from the state.
+fn is_read(answered: &Answered<'_>) -> bool {
+    answered.status == ReplyStatus::Done && matches!(answered.asked, Asked::Read(_))
 }
 
 /// A stale read, or a refusal after which nothing has happened.
