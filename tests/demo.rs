@@ -96,7 +96,12 @@ fn the_audit_finds_nothing_lost_and_nothing_is_left_behind() {
 
 #[test]
 fn an_interrupted_demo_leaves_nothing_behind() {
-    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    // SIGHUP comes when the terminal is closed.
+    for (signal, status) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+    ] {
         let directory = tempfile::tempdir().unwrap();
         let mut child = demo(directory.path(), &["--plugs", "50"]);
         assert_eq!(

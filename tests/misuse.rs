@@ -675,7 +675,7 @@ fn what_the_counter_and_the_status_deny_is_told_by_exit_status_1() {
 
 #[test]
 fn a_process_that_is_told_to_stop_does_so_at_once() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let (_dir, path) = scratch();
         let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
         let address = service.ready();

@@ -81,14 +81,14 @@ pub enum RelayError {
     Local(#[from] io::Error),
 }
 
-/// Runs the front until it is told to stop (SIGTERM, SIGINT) or the echo goes; returns the exit
+/// Runs the front until it is told to stop by a signal or the echo goes; returns the exit
 /// status.
 #[must_use]
 pub fn run_front(args: &FrontArgs) -> u8 {
     ended(Front::start(args).and_then(Front::run))
 }
 
-/// Runs the echo until it is told to stop (SIGTERM, SIGINT); returns the exit status.
+/// Runs the echo until it is told to stop by a signal; returns the exit status.
 #[must_use]
 pub fn run_echo(args: &EchoArgs) -> u8 {
     ended(Echo::start(args).and_then(Echo::run))

@@ -58,7 +58,7 @@ const TESTS: [(&str, fn()); 7] = [
     ),
     ("a_killed_one_comes_back_with_its_record", comes_back),
     ("a_frozen_one_deposes_nobody_when_it_wakes", frozen),
-    ("sigterm_and_sigint_stop_it_cleanly", stops),
+    ("a_signal_to_stop_stops_it_cleanly", stops),
     ("a_directory_in_use_is_refused", refuses_directory),
     ("bad_options_are_named", bad_options),
     ("garbage_closes_its_own_connection_only", garbage),
@@ -150,7 +150,7 @@ fn frozen() {
 }
 
 fn stops() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let dir = tempfile::tempdir().unwrap();
         let mut service = Service::start(dir.path());
         let _peer = Peer::new(&service, "a", 1);

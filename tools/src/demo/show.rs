@@ -36,8 +36,8 @@ look whether any add that was answered is missing, and whether any was executed 
 
 /// Runs the demo, tells its story on standard output, and returns the exit status.
 ///
-/// To be called from the main thread while it is the only one: it takes over SIGINT and SIGTERM, and
-/// its processes die with the thread that started them.
+/// To be called from the main thread while it is the only one: it takes over the signals that
+/// ask it to stop, and its processes die with the thread that started them.
 pub fn run(args: &DemoArgs) -> u8 {
     let story = Story::begin();
     let ended = Signals::block()
