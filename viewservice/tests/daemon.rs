@@ -10,7 +10,7 @@
     reason = "tests of a shell"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -133,13 +133,13 @@ fn frozen() {
     let service = Service::start(dir.path());
     let (mut a, mut b) = (Peer::new(&service, "a", 1), Peer::new(&service, "b", 1));
     let record = make_pair(&mut a, &mut b);
-    service.signal(Signal::SIGSTOP);
+    service.freeze();
     let until = Instant::now() + 3 * LEASE;
     while Instant::now() < until {
         // Nobody reads it, so it waits in the socket's buffer.
         b.send_report(None);
         a.send_report(Some(record.id()));
-        std::thread::sleep(LEASE / 4);
+        a.hears_nothing_for(LEASE / 4);
     }
     service.signal(Signal::SIGCONT);
     let until = Instant::now() + 2 * LEASE;
@@ -287,6 +287,18 @@ impl Service {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
+    /// Stops it, and waits until it is.
+    fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let until = Instant::now() + PATIENCE;
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state stands behind the name, which is in parentheses.
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(Instant::now() < until, "the daemon does not freeze");
+            std::thread::yield_now();
+        }
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -364,6 +376,14 @@ impl Peer {
             assert!(count > 0, "closed while waiting for {:?}", M::KIND);
             self.input.extend_from_slice(&bytes[..count]);
         }
+    }
+
+    /// Listens for that long, and must not be told anything.
+    fn hears_nothing_for(&mut self, duration: Duration) {
+        self.stream.set_read_timeout(Some(duration)).unwrap();
+        let heard = self.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(ErrorKind::WouldBlock));
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     fn next_frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
