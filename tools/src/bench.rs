@@ -109,10 +109,12 @@ enum BenchError {
         program: PathBuf,
         source: io::Error,
     },
-    #[error("{0} ended before it was ready; RUST_LOG=debug may tell why")]
+    #[error("{0} ended or hung before it was ready; RUST_LOG=debug may tell why")]
     NotReady(&'static str),
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(ClusterError),
+    #[error("cannot look for signals: {0}")]
+    Signals(#[source] io::Error),
     #[error("{service} could not be measured: {source}")]
     Load {
         service: &'static str,
@@ -136,6 +138,15 @@ enum BenchError {
     Interrupted,
     #[error("cannot write the figures: {0}")]
     Output(#[source] io::Error),
+}
+
+impl From<ClusterError> for BenchError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Interrupted => Self::Interrupted,
+            error => Self::Cluster(error),
+        }
+    }
 }
 
 impl BenchError {
@@ -183,16 +194,13 @@ fn measure(args: &BenchArgs, workload: &Workload) -> Result<Report, BenchError> 
             Against::RedisWait => return Err(BenchError::NotYet("redis-wait")),
         }
     }
-    // From now on an interrupt is noticed by the load generator, and what was started is ended and
-    // removed on the way out instead of being left behind.
-    let _signals = Signals::block().map_err(|error| BenchError::Load {
-        service: "the load generator",
-        source: error.into(),
-    })?;
+    // From now on an interrupt ends every wait, and what was started is ended and removed on the way
+    // out instead of being left behind.
+    let signals = Signals::block().map_err(BenchError::Signals)?;
     let program = std::env::current_exe().map_err(BenchError::Program)?;
     let mut peers = Vec::new();
     if args.against.contains(&Against::Relay) {
-        peers.push(Peer::relay(&program, workload)?);
+        peers.push(Peer::relay(&program, workload, &signals)?);
     }
     peers.push(Peer::standin(program, args.durability, workload)?);
     let shapes = shapes(args);
