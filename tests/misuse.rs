@@ -413,6 +413,33 @@ fn a_bad_environment_variable_is_misuse_and_a_good_one_counts() {
 }
 
 #[test]
+fn a_variable_that_says_no_is_as_good_as_none() {
+    let status = format!("{STATUS_LINE} --timeout 10ms --name a --expect backup");
+    for (variable, line) in [
+        ("STANDIN_JSON", status.as_str()),
+        ("STANDIN_WATCH", status.as_str()),
+        ("STANDIN_JSON", "simulate --seeds 1"),
+        ("STANDIN_SHRINK", "simulate --seeds 1"),
+        ("STANDIN_JSON", "bench --against redis"),
+        ("STANDIN_JSON", "demo --keep /proc/standin"),
+        (
+            "STANDIN_REPLACE",
+            "replica --name a --listen 192.0.2.1:0 --viewservice h:1 --data /proc/x --machine counter",
+        ),
+    ] {
+        let without = start(line).end();
+        for no in ["0", "false", "no"] {
+            let with = start_with(line, &[("RUST_LOG", "off"), (variable, no)]).end();
+            assert_eq!(
+                (with.status, with.out, with.err),
+                (without.status, without.out.clone(), without.err.clone()),
+                "{variable}={no} standin {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     let commands = [
         "demo",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap::builder::BoolishValueParser;
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::session::{SESSION_TIMEOUT, SESSIONS_MAX};
@@ -60,7 +61,7 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
     /// Take over the name of a replica whose data directory is lost
-    #[arg(long, env = "STANDIN_REPLACE")]
+    #[arg(long, env = "STANDIN_REPLACE", value_parser = BoolishValueParser::new())]
     replace: bool,
 }
 

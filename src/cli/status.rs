@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use standin_client::{AskError, ViewServices};
@@ -34,16 +34,16 @@ pub(crate) struct StatusArgs {
     #[arg(long, env = "STANDIN_TIMEOUT", default_value = "2s", value_parser = duration::parse)]
     timeout: Duration,
     /// Print JSON, on one line
-    #[arg(long, env = "STANDIN_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
     /// Look again every half second, until Ctrl-C
-    #[arg(long, env = "STANDIN_WATCH", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "STANDIN_WATCH", value_parser = BoolishValueParser::new())]
     watch: bool,
     /// The replica that --expect asks about
     #[arg(long, env = "STANDIN_NAME")]
     name: Option<ReplicaName>,
     /// Print nothing; answer by exit status whether the replica is this
-    #[arg(long, env = "STANDIN_EXPECT", requires = "name", conflicts_with_all = ["json", "watch"])]
+    #[arg(long, env = "STANDIN_EXPECT", requires = "name")]
     expect: Option<Expected>,
 }
 
@@ -119,6 +119,15 @@ struct ReplicaAccount {
 
 /// Shows the status, once or again and again, or answers what is expected.
 pub(crate) fn run(args: StatusArgs) -> u8 {
+    // Not left to clap, for which a variable that says no is a flag that is given.
+    for (is_given, flag) in [(args.json, "--json"), (args.watch, "--watch")] {
+        if is_given && args.expect.is_some() {
+            output::error(format_args!(
+                "the argument '--expect' cannot be used with '{flag}'; see 'standin status --help'"
+            ));
+            return EXIT_MISUSED;
+        }
+    }
     if args.watch {
         return watch(&args);
     }

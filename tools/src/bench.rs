@@ -10,6 +10,7 @@ mod report;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use standin_core::identity::Durability;
 use standin_core::time::Duration;
@@ -75,7 +76,7 @@ pub struct BenchArgs {
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
     /// Print one line of JSON
-    #[arg(long)]
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
