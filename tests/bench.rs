@@ -95,6 +95,20 @@ fn an_interrupt_ends_it_whatever_it_waits_for_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn figures_that_cannot_be_written_are_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let short = ["--connections", "1", "--seconds", "1", "--rounds", "1"];
+    let output = command(&short)
+        .stdout(full.unwrap())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("No space left"), "{error}");
+}
+
+#[test]
 fn standin_and_the_relay_are_measured_in_one_run() {
     let arguments = [
         "--against",

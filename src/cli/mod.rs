@@ -2,7 +2,6 @@
 
 mod client;
 pub mod duration;
-mod output;
 mod serve;
 mod status;
 
@@ -12,7 +11,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use standin_core::machine::StateMachine as _;
-use standin_tools::{bench, cluster, demo, relay, simulate};
+use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
 use crate::machines::counter::{self, Counter};
 
@@ -107,8 +106,7 @@ fn bench_workload() -> bench::Workload {
 fn misused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let text = error.render().to_string();
-        output::line(format_args!("{}", text.trim_end()));
-        return ExitCode::SUCCESS;
+        return ExitCode::from(output::line(format_args!("{}", text.trim_end())));
     }
     output::error(format_args!("{}", misuse_words(error)));
     ExitCode::from(EXIT_MISUSED)
@@ -167,6 +165,8 @@ fn misused_command(text: &str) -> (String, String) {
     }
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    (path, names.join(", "))
+}
 
 #[cfg(test)]
 mod tests {
@@ -234,6 +234,4 @@ mod tests {
         }
         assert!(seen >= 7, "only {seen} flags were looked at");
     }
-}
-    (path, names.join(", "))
 }

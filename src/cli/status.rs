@@ -1,7 +1,7 @@
 //! `standin status`: the view, the lease and every replica.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -144,10 +144,7 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
             }
         };
     }
-    let text = render(&Account::of(&reply), args.json);
-    // A reader that has gone away is no error of ours.
-    let _ = write_out(&text);
-    0
+    output::written(output::write(&render(&Account::of(&reply), args.json)))
 }
 
 fn failed(error: &AskError) -> u8 {
@@ -196,12 +193,12 @@ fn watch(args: &StatusArgs) -> u8 {
                 Ok(account) => render(account, false),
                 Err(error) => format!("{error}\n"),
             };
-            write_out(&format!("{CLEAR_SCREEN}{text}"))
+            output::write(&format!("{CLEAR_SCREEN}{text}"))
         } else {
             show_news(news, &mut shown, args.json)
         };
         if written.is_err() {
-            return 0;
+            return output::written(written);
         }
         std::thread::sleep(WATCH_INTERVAL);
     }
@@ -221,18 +218,12 @@ fn show_news(
     }
     *shown = steady;
     match text {
-        Ok(text) => write_out(&text),
+        Ok(text) => output::write(&text),
         Err(error) => {
             output::error(format_args!("{error}"));
             Ok(())
         }
     }
-}
-
-fn write_out(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 fn render(account: &Account, is_json: bool) -> String {

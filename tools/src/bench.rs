@@ -18,6 +18,7 @@ use standin_io::signals::Signals;
 
 use crate::cluster::ClusterError;
 use crate::load::{self, CONNECTIONS_MAX, DEPTH_MAX, LoadConfig, LoadError, LoadResult};
+use crate::output;
 use peer::Peer;
 use report::{Report, Shape};
 
@@ -137,8 +138,6 @@ enum BenchError {
     ViewChanged { before: String, after: String },
     #[error("interrupted; nothing was measured to the end")]
     Interrupted,
-    #[error("cannot write the figures: {0}")]
-    Output(#[source] io::Error),
 }
 
 impl From<ClusterError> for BenchError {
@@ -167,21 +166,11 @@ impl BenchError {
 /// Measures, prints the figures and returns the exit status.
 #[must_use]
 pub fn run(args: &BenchArgs, workload: &Workload) -> u8 {
-    let result = measure(args, workload).and_then(|report| {
-        let text = if args.json {
-            report.json()
-        } else {
-            report.table()
-        };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{text}")
-            .and_then(|()| out.flush())
-            .map_err(BenchError::Output)
-    });
-    match result {
-        Ok(()) => 0,
+    match measure(args, workload) {
+        Ok(report) if args.json => output::line(format_args!("{}", report.json())),
+        Ok(report) => output::line(format_args!("{}", report.table())),
         Err(error) => {
-            let _ = writeln!(io::stderr().lock(), "standin: {error}");
+            output::error(format_args!("{error}"));
             error.exit_status()
         }
     }
