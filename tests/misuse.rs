@@ -462,6 +462,25 @@ fn a_variable_that_says_no_is_as_good_as_none() {
 }
 
 #[test]
+fn a_parent_that_is_none_is_named_with_the_variable_that_names_it() {
+    for parent in ["1x", "", "4194305"] {
+        let ended = start_with("--version", &[(PARENT_VARIABLE, parent)]).end();
+        assert_eq!(
+            (ended.status, ended.out.as_str()),
+            (Some(NO), ""),
+            "{parent}"
+        );
+        let own = std::process::id().to_string();
+        let quoted = format!("'{parent}'");
+        is_one_line(
+            "--version",
+            &ended.err,
+            &["unset STANDIN_DIE_WITH_PARENT", &quoted, &own],
+        );
+    }
+}
+
+#[test]
 fn a_result_that_cannot_be_written_is_told_unless_its_reader_has_gone() {
     let config = ClusterConfig::new(STANDIN);
     let mut cluster = Cluster::new(config).unwrap();
