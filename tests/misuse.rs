@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,6 +24,8 @@ const LATE_MAX: Duration = Duration::from_secs(5);
 
 /// A port of the loopback address that nobody listens on: it is reserved for TCP port multiplexing.
 const NOBODY: &str = "127.0.0.1:1";
+
+const STANDIN: &str = env!("CARGO_BIN_EXE_standin");
 
 const MISUSED: i32 = 2;
 const NO: i32 = 1;
@@ -53,9 +56,28 @@ fn start(line: &str) -> Running {
 }
 
 fn start_with(line: &str, variables: &[(&str, &str)]) -> Running {
+    launch(Command::new(STANDIN), line, variables, None)
+}
+
+/// Starts `standin` with its standard output somewhere else than in a file of its own.
+fn start_to(out: Stdio, line: &str) -> Running {
+    launch(
+        Command::new(STANDIN),
+        line,
+        &[("RUST_LOG", "off")],
+        Some(out),
+    )
+}
+
+fn launch(
+    mut command: Command,
+    line: &str,
+    variables: &[(&str, &str)],
+    to: Option<Stdio>,
+) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let (out, err) = (dir.path().join("out"), dir.path().join("err"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
+    let file = fs::File::create(&out).unwrap();
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STANDIN_") {
             command.env_remove(name);
@@ -67,7 +89,7 @@ fn start_with(line: &str, variables: &[(&str, &str)]) -> Running {
         .env(PARENT_VARIABLE, std::process::id().to_string())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .stdout(fs::File::create(&out).unwrap())
+        .stdout(to.unwrap_or_else(|| file.into()))
         .stderr(fs::File::create(&err).unwrap())
         .spawn()
         .unwrap();
@@ -413,6 +435,122 @@ fn a_bad_environment_variable_is_misuse_and_a_good_one_counts() {
 }
 
 #[test]
+fn a_variable_that_says_no_is_as_good_as_none() {
+    let status = format!("{STATUS_LINE} --timeout 10ms --name a --expect backup");
+    for (variable, line) in [
+        ("STANDIN_JSON", status.as_str()),
+        ("STANDIN_WATCH", status.as_str()),
+        ("STANDIN_JSON", "simulate --seeds 1"),
+        ("STANDIN_SHRINK", "simulate --seeds 1"),
+        ("STANDIN_JSON", "bench --against redis"),
+        ("STANDIN_JSON", "demo --keep /proc/standin"),
+        (
+            "STANDIN_REPLACE",
+            "replica --name a --listen 192.0.2.1:0 --viewservice h:1 --data /proc/x --machine counter",
+        ),
+    ] {
+        let without = start(line).end();
+        for no in ["0", "false", "no"] {
+            let with = start_with(line, &[("RUST_LOG", "off"), (variable, no)]).end();
+            assert_eq!(
+                (with.status, with.out, with.err),
+                (without.status, without.out.clone(), without.err.clone()),
+                "{variable}={no} standin {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_parent_that_is_none_is_named_with_the_variable_that_names_it() {
+    for parent in ["1x", "", "4194305"] {
+        let ended = start_with("--version", &[(PARENT_VARIABLE, parent)]).end();
+        assert_eq!(
+            (ended.status, ended.out.as_str()),
+            (Some(NO), ""),
+            "{parent}"
+        );
+        let own = std::process::id().to_string();
+        let quoted = format!("'{parent}'");
+        is_one_line(
+            "--version",
+            &ended.err,
+            &["unset STANDIN_DIE_WITH_PARENT", &quoted, &own],
+        );
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_told_unless_its_reader_has_gone() {
+    let config = ClusterConfig::new(STANDIN);
+    let mut cluster = Cluster::new(config).unwrap();
+    cluster.start_all(&["a"]).unwrap();
+    let service = cluster.address(VIEW_SERVICE).unwrap();
+    for line in [
+        "--help",
+        "--version",
+        "client counter --help",
+        &format!("client --viewservice {service} --timeout 20s counter add 1"),
+        &format!("client --viewservice {service} --timeout 20s counter get"),
+        &format!("status --viewservice {service}"),
+        &format!("status --viewservice {service} --json"),
+        &format!("status --viewservice {service} --watch"),
+        &format!("status --viewservice {service} --watch --json"),
+        "simulate --seeds 1",
+        "simulate --seeds 1 --json",
+        "simulate --seed 1 --shrink",
+    ] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let ended = start_to(full.into(), line).end();
+        assert_eq!(ended.status, Some(NO), "standin {line}: {ended:?}");
+        let words = [
+            "cannot write the result",
+            "No space left",
+            "where the output goes",
+        ];
+        is_one_line(line, &ended.err, &words);
+
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let ended = start_to(writer.into(), line).end();
+        assert_eq!(
+            (ended.status, ended.err.as_str()),
+            (Some(0), ""),
+            "standin {line}"
+        );
+    }
+}
+
+#[test]
+fn a_service_whose_ready_line_cannot_be_written_says_so_and_serves() {
+    let (_dir, path) = scratch();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let line = viewservice_line("127.0.0.1:0", &path("vs"));
+    let service = start_to(full.into(), &line);
+    let address = until("a word about the line", || {
+        let err = service.err();
+        let (_, rest) = err.split_once("'ready viewservice ")?;
+        Some(rest.split_once('\'')?.0.to_owned())
+    });
+    let status = start(&format!("status --viewservice {address}")).end();
+    assert_eq!(status.status, Some(0), "{status:?}");
+    service.signal(Signal::SIGTERM);
+    let ended = service.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    is_one_line(
+        &line,
+        &ended.err,
+        &["ready", "No space left", "where the output goes"],
+    );
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     let commands = [
         "demo",
@@ -627,7 +765,7 @@ fn a_new_replica_waits_for_its_view_service_and_says_so_once() {
 
 #[test]
 fn what_the_counter_and_the_status_deny_is_told_by_exit_status_1() {
-    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
+    let config = ClusterConfig::new(STANDIN);
     let mut cluster = Cluster::new(config).unwrap();
     cluster.start_all(&["a"]).unwrap();
     let service = cluster.address(VIEW_SERVICE).unwrap().to_owned();
@@ -675,7 +813,7 @@ fn what_the_counter_and_the_status_deny_is_told_by_exit_status_1() {
 
 #[test]
 fn a_process_that_is_told_to_stop_does_so_at_once() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let (_dir, path) = scratch();
         let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
         let address = service.ready();
@@ -706,4 +844,20 @@ fn a_process_that_is_told_to_stop_does_so_at_once() {
             );
         }
     }
+}
+
+#[test]
+fn a_service_that_nohup_started_outlives_its_terminal() {
+    let (_dir, path) = scratch();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", STANDIN]);
+    let line = viewservice_line("127.0.0.1:0", &path("vs"));
+    let mut service = launch(shell, &line, &[("RUST_LOG", "info")], None);
+    service.ready();
+    service.signal(Signal::SIGHUP);
+    service.signal(Signal::SIGTERM);
+    // Had it taken the first, it would have stopped on that: signals are told in order of number.
+    let ended = service.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.err.contains("stopping on signal 15"), "{}", ended.err);
 }

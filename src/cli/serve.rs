@@ -1,8 +1,10 @@
 //! `standin viewservice` and `standin replica`: what runs in the foreground.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
@@ -60,7 +62,7 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
     /// Take over the name of a replica whose data directory is lost
-    #[arg(long, env = "STANDIN_REPLACE")]
+    #[arg(long, env = "STANDIN_REPLACE", value_parser = BoolishValueParser::new())]
     replace: bool,
 }
 
@@ -103,7 +105,7 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
         listen: args.listen,
         data: args.data,
         lease: args.lease,
-        on_ready: Box::new(|address| output::line(format_args!("ready viewservice {address}"))),
+        on_ready: Box::new(|address| ready(&format!("ready viewservice {address}"))),
     };
     ended(daemon::run(config).map_err(|error| error.to_string()))
 }
@@ -123,12 +125,23 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
         replace: args.replace,
     };
     let name = config.name.clone();
-    let ready =
-        move |address: SocketAddr| output::line(format_args!("ready replica {name} {address}"));
+    let on_ready = move |address: SocketAddr| ready(&format!("ready replica {name} {address}"));
     let result = match args.machine {
-        MachineName::Counter => replica::run::<Counter>(&config, ready),
+        MachineName::Counter => replica::run::<Counter>(&config, on_ready),
     };
     ended(result.map_err(|error| error.to_string()))
+}
+
+/// Says that it serves. That is so whether or not the line can be written.
+fn ready(line: &str) {
+    if let Err(error) = output::write(&format!("{line}\n"))
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        output::error(format_args!(
+            "ready, but '{line}' cannot be written to standard output: {error}; check where the \
+             output goes"
+        ));
+    }
 }
 
 fn ended(result: Result<(), String>) -> u8 {

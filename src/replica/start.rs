@@ -16,8 +16,8 @@ use standin_replica::{Config, Recovered, Replica};
 use super::host::{Host, ViewServiceLink};
 use super::{ReplicaConfig, ReplicaError};
 
-/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT) or cannot go on.
-/// `on_ready` is told the address that it listens on.
+/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
+/// go on. `on_ready` is told the address that it listens on.
 ///
 /// # Errors
 /// [`ReplicaError`] if it cannot start, or its disk fails.

@@ -87,7 +87,7 @@ pub enum DaemonError {
     Loop(#[source] io::Error),
 }
 
-/// Runs a view service until it is sent SIGTERM or SIGINT.
+/// Runs a view service until it is sent SIGTERM, SIGINT or SIGHUP.
 ///
 /// Must be called while the process has no other threads that do not block these signals.
 ///

@@ -10,7 +10,7 @@
     reason = "tests of a shell"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -58,7 +58,7 @@ const TESTS: [(&str, fn()); 8] = [
     ),
     ("a_killed_one_comes_back_with_its_record", comes_back),
     ("a_frozen_one_deposes_nobody_when_it_wakes", frozen),
-    ("sigterm_and_sigint_stop_it_cleanly", stops),
+    ("a_signal_to_stop_stops_it_cleanly", stops),
     ("a_directory_in_use_is_refused", refuses_directory),
     ("bad_options_are_named", bad_options),
     ("garbage_closes_its_own_connection_only", garbage),
@@ -137,13 +137,13 @@ fn frozen() {
     let service = Service::start(dir.path());
     let (mut a, mut b) = (Peer::new(&service, "a", 1), Peer::new(&service, "b", 1));
     let record = make_pair(&mut a, &mut b);
-    service.signal(Signal::SIGSTOP);
+    service.freeze();
     let until = Instant::now() + 3 * LEASE;
     while Instant::now() < until {
         // Nobody reads it, so it waits in the socket's buffer.
         b.send_report(None);
         a.send_report(Some(record.id()));
-        std::thread::sleep(LEASE / 4);
+        a.hears_nothing_for(LEASE / 4);
     }
     service.signal(Signal::SIGCONT);
     let until = Instant::now() + 2 * LEASE;
@@ -154,7 +154,7 @@ fn frozen() {
 }
 
 fn stops() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let dir = tempfile::tempdir().unwrap();
         let mut service = Service::start(dir.path());
         let _peer = Peer::new(&service, "a", 1);
@@ -312,6 +312,18 @@ impl Service {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
+    /// Stops it, and waits until it is.
+    fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let until = Instant::now() + PATIENCE;
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state stands behind the name, which is in parentheses.
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(Instant::now() < until, "the daemon does not freeze");
+            std::thread::yield_now();
+        }
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -389,6 +401,14 @@ impl Peer {
             assert!(count > 0, "closed while waiting for {:?}", M::KIND);
             self.input.extend_from_slice(&bytes[..count]);
         }
+    }
+
+    /// Listens for that long, and must not be told anything.
+    fn hears_nothing_for(&mut self, duration: Duration) {
+        self.stream.set_read_timeout(Some(duration)).unwrap();
+        let heard = self.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(ErrorKind::WouldBlock));
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     fn next_frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {

@@ -12,6 +12,7 @@ use super::marks::Mark;
 use super::plan::Plan;
 use super::run::{Failure, Outcome, Summary, run_many, run_traced, shrink};
 use super::watched::Subject;
+use crate::output;
 
 /// Something did not hold.
 const EXIT_NO: u8 = 1;
@@ -76,21 +77,18 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
             Ok(summary) => summary,
             Err(error) => {
                 let path = args.trace.as_deref().unwrap_or_else(|| "".as_ref());
-                let _ = writeln!(
-                    io::stderr(),
-                    "standin: cannot write the trace to {}: {error}; choose another --trace",
+                output::error(format_args!(
+                    "cannot write the trace to {}: {error}; choose another --trace",
                     path.display()
-                );
+                ));
                 return EXIT_MISUSED;
             }
         },
         None => run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds)),
     };
-    let mut out = io::stdout().lock();
-    // A reader that has gone away is no error of ours.
-    let _ = tell(&mut out, &summary, args.json);
+    let written = output::written(tell(&mut io::stdout().lock(), &summary, args.json));
     if summary.failures.is_empty() && missing(&summary).is_empty() {
-        0
+        written
     } else {
         EXIT_NO
     }
@@ -146,19 +144,16 @@ fn one<M: Subject>(plan: Plan, trace: Option<&PathBuf>) -> io::Result<Summary> {
 }
 
 fn shrink_one<M: Subject>(plan: Plan) -> u8 {
-    let mut out = io::stdout().lock();
     let Some((plan, failure)) = shrink::<M>(plan) else {
-        let _ = writeln!(out, "everything holds: there is nothing to shrink");
-        return 0;
+        return output::line(format_args!("everything holds: there is nothing to shrink"));
     };
-    let _ = writeln!(
-        out,
+    let told = output::line(format_args!(
         "{} at {:.6} s\n  standin simulate {} --trace trace.txt",
         failure.violation,
         seconds(failure.nanos),
         plan.flags()
-    );
-    EXIT_NO
+    ));
+    told.max(EXIT_NO)
 }
 
 /// Shows on a terminal how far the seeds are.
