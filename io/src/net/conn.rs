@@ -18,6 +18,8 @@ use super::share::{Kind, Place};
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Stage {
+    /// The addresses that this name stands for are being looked up.
+    Resolving(String),
     /// The kernel is connecting; these addresses are tried next should it fail.
     Connecting(VecDeque<SocketAddr>),
     /// Connected; the other side's first frame has not arrived.
@@ -118,9 +120,14 @@ impl Conn {
     pub(super) fn is_known(&self) -> bool {
         match self.stage {
             Stage::Ready => true,
-            Stage::Connecting(_) | Stage::AwaitHello => !self.is_accepted,
+            Stage::Resolving(_) | Stage::Connecting(_) | Stage::AwaitHello => !self.is_accepted,
             Stage::Lingering => false,
         }
+    }
+
+    /// Whether there is another side yet.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self.stage, Stage::Resolving(_) | Stage::Connecting(_))
     }
 
     /// Whether the owner may still send on it.
@@ -190,6 +197,15 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// The connections whose names are being looked up, each with its name.
+    pub(super) fn resolving(&self) -> Vec<(ConnId, String)> {
+        let resolving = self.conns.iter().filter_map(|(_, conn)| match &conn.stage {
+            Stage::Resolving(name) => Some((conn.id, name.clone())),
+            Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready | Stage::Lingering => None,
+        });
+        resolving.collect()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {

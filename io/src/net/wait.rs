@@ -109,7 +109,10 @@ impl Net {
     fn take_readiness(&mut self, readiness: &Events, events: &mut Vec<NetEvent>) -> io::Result<()> {
         for event in readiness {
             match event.token() {
-                WAKER => events.push(NetEvent::Woken),
+                WAKER => {
+                    events.push(NetEvent::Woken);
+                    self.take_resolved();
+                }
                 SIGNALS => self.take_signals(events)?,
                 Token(token) if token > FIRST_LISTENER - self.listeners.len() => {
                     self.listeners[FIRST_LISTENER - token].is_ready = true;
@@ -213,6 +216,11 @@ impl Net {
             return;
         };
         match conn.stage {
+            Stage::Resolving(_) => {
+                let words = "looking up the name takes too long";
+                let error = io::Error::new(io::ErrorKind::TimedOut, words);
+                self.finish(id, CloseReason::Connect(error));
+            }
             Stage::Connecting(_) => {
                 let error = io::ErrorKind::TimedOut.into();
                 self.finish(id, CloseReason::Connect(error));
