@@ -107,6 +107,8 @@ pub struct Net {
     /// Where every socket is read into; what came is then copied to its connection.
     scratch: Vec<u8>,
     warnings: Warnings,
+    /// How often [`Net::poll`] was called.
+    wake_ups: u64,
     /// The boot clock after the last sleep.
     now: Instant,
 }
@@ -158,6 +160,7 @@ impl Net {
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
             warnings: Warnings::new(),
+            wake_ups: 0,
             now: clock::boot(),
             config,
         })
@@ -250,6 +253,7 @@ impl Net {
         }
         assert!(bytes <= found.whole, "{bytes} bytes of {}", found.whole);
         found.whole -= bytes;
+        found.waits_since = self.wake_ups + 1;
         found.input.consume(bytes, &mut self.pool);
         self.recount(conn);
         self.queue_read(conn);

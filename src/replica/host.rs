@@ -13,11 +13,10 @@ use standin_io::data_dir::DataDir;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
-use standin_replica::{
-    Action, Answers, Destination, Event, Level, ReadFor, Replica, Request, Side, client_request,
-};
+use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
 
 use super::ReplicaError;
+use super::intake::{FRAMES_PER_PEER, Intake};
 
 /// How long a connection to the view service or to a primary may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -342,33 +341,19 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Hands over the whole input of all clients at once: it becomes one batch.
+    /// Hands over the input of all clients at once, within bounds: it becomes one batch.
     fn serve_clients(&mut self, now: Now, conns: &mut Vec<ConnId>) -> Result<(), ReplicaError> {
         if conns.is_empty() {
             return Ok(());
         }
-        let mut requests = Vec::new();
-        let mut taken = Vec::with_capacity(conns.len());
-        let mut asked = Vec::new();
-        for conn in conns.drain(..) {
-            let mut bytes = 0;
-            let mut is_good = true;
-            for frame in self.net.frames(conn) {
-                bytes += frame.len();
-                match client_request(&frame) {
-                    Ok(Some(body)) => requests.push(Request { conn, body }),
-                    Ok(None) => asked.push(conn),
-                    Err(_) => is_good = false,
-                }
-            }
-            taken.push((conn, bytes, is_good));
-        }
-        self.replica.handle(now, Event::Requests(&requests));
-        drop(requests);
-        for (conn, bytes, is_good) in taken {
-            self.net.consume(conn, bytes);
-            if !is_good {
-                self.net.refuse(conn, Refusal::Protocol);
+        let intake = Intake::of(&self.net, conns);
+        conns.clear();
+        self.replica.handle(now, Event::Requests(&intake.requests));
+        let Intake { asked, taken, .. } = intake;
+        for part in taken {
+            self.net.consume(part.conn, part.bytes);
+            if !part.is_good {
+                self.net.refuse(part.conn, Refusal::Protocol);
             }
         }
         self.carry_out(now)?;
@@ -378,9 +363,9 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Takes the frames of the view service or another replica one by one.
+    /// Takes the frames of the view service or another replica one by one, up to a bound.
     fn on_peer_input(&mut self, now: Now, conn: ConnId) -> Result<(), ReplicaError> {
-        loop {
+        for _ in 0..FRAMES_PER_PEER {
             let Some(frame) = self.net.frames(conn).next() else {
                 return Ok(());
             };
@@ -399,6 +384,7 @@ impl<M: StateMachine> Host<M> {
                 Err(_) => self.net.refuse(conn, Refusal::Protocol),
             }
         }
+        Ok(())
     }
 
     // Actions.

@@ -4,6 +4,7 @@
 //! carries out actions, and decides nothing about the protocol itself.
 
 mod host;
+mod intake;
 mod start;
 
 use std::path::PathBuf;

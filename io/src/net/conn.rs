@@ -72,6 +72,9 @@ pub(super) struct Conn {
     pub(super) input: Buffer,
     /// Bytes at the front of `input` that are whole, checked frames. Invariant: at most its length.
     pub(super) whole: usize,
+    /// The wake-up since which its whole frames wait: the one in which they came or, if some were
+    /// consumed since, the one after that.
+    pub(super) waits_since: u64,
     pub(super) output: Buffer,
 
     /// When the present stage, or the frame that has begun, must be done.
@@ -104,6 +107,7 @@ impl Conn {
             is_listed: false,
             input: Buffer::default(),
             whole: 0,
+            waits_since: 0,
             output: Buffer::default(),
             deadline: None,
             armed: None,

@@ -42,6 +42,7 @@ impl Net {
         events: &mut Vec<NetEvent>,
     ) -> io::Result<Now> {
         events.clear();
+        self.wake_ups += 1;
         self.flush();
         self.settle();
         let timeout = self.timeout(deadline, clock::boot());
@@ -166,6 +167,9 @@ impl Net {
 
     /// Appends what lasts longer than one wake-up: input that is not consumed, and the ends.
     fn report(&mut self, events: &mut Vec<NetEvent>) {
+        let conns = &self.conns;
+        let waits_since = |id: &ConnId| conns.get(*id).map(|conn| conn.waits_since);
+        self.with_input.sort_by_key(waits_since);
         for &id in &self.with_input {
             if self.conns.get(id).is_some_and(|conn| self.may_report(conn)) {
                 events.push(NetEvent::Input { conn: id });
