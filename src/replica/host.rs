@@ -1,9 +1,11 @@
 //! The event loop: events in, actions out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
+use standin_core::frame::FrameKind;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -32,8 +34,10 @@ pub(super) struct ViewServiceLink {
     next: usize,
     conn: Option<ConnId>,
     retry_at: Instant,
-    /// The loss was reported in the log; said once until it is back.
+    /// The loss was reported in the log; said once until a view service answers again.
     is_loss_told: bool,
+    /// A view service has answered a report of this life.
+    is_accepted: bool,
 }
 
 impl ViewServiceLink {
@@ -48,6 +52,7 @@ impl ViewServiceLink {
             conn: None,
             retry_at: Instant::ZERO,
             is_loss_told: false,
+            is_accepted: false,
         }
     }
 
@@ -71,7 +76,7 @@ impl ViewServiceLink {
         self.retry_at = now;
     }
 
-    pub(super) fn lost(&mut self, reason: &CloseReason, now: Instant) {
+    pub(super) fn lost(&mut self, reason: &impl Display, now: Instant) {
         if !std::mem::replace(&mut self.is_loss_told, true) {
             log::warn!(
                 "no view service at {}: {reason}; trying again",
@@ -83,7 +88,31 @@ impl ViewServiceLink {
         self.next = (self.next + 1) % self.addresses.len();
     }
 
-    fn ready(&mut self) {
+    /// Deals with somebody at the other end who is no view service. The address may be a mistake, and
+    /// then no waiting mends it. Once a view service has accepted this replica, it is not: whoever
+    /// has come to listen there since must not end what serves.
+    pub(super) fn misled(
+        &mut self,
+        net: &mut Net,
+        party: Party,
+        now: Instant,
+    ) -> Result<(), ReplicaError> {
+        if !self.is_accepted {
+            return Err(ReplicaError::NoViewService {
+                address: self.address().to_owned(),
+                party,
+            });
+        }
+        if let Some(conn) = self.conn.take() {
+            net.close(conn);
+        }
+        self.lost(&format_args!("it is a {}", party.words()), now);
+        Ok(())
+    }
+
+    /// A report was answered. A connection alone proves nothing: it may end with a refusal.
+    fn answered(&mut self) {
+        self.is_accepted = true;
         if std::mem::replace(&mut self.is_loss_told, false) {
             log::info!("the view service at {} is there", self.address());
         }
@@ -179,8 +208,10 @@ impl<M: StateMachine> Host<M> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<(), ReplicaError> {
-        let result = self.serve();
+    /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has
+    /// accepted this replica.
+    pub(super) fn run(mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let result = self.serve(on_ready);
         result.map_err(|error| self.give_up(error))
     }
 
@@ -207,7 +238,8 @@ impl<M: StateMachine> Host<M> {
         error
     }
 
-    fn serve(&mut self) -> Result<(), ReplicaError> {
+    fn serve(&mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let mut on_ready = Some(on_ready);
         let mut events = Vec::new();
         let mut clients = Vec::new();
         while !self.is_stopping {
@@ -226,6 +258,11 @@ impl<M: StateMachine> Host<M> {
                 self.handle(now, Event::Deadline)?;
             }
             self.handle(now, Event::Flush)?;
+            if self.viewservice.is_accepted
+                && let Some(on_ready) = on_ready.take()
+            {
+                on_ready();
+            }
         }
         self.stop(events)
     }
@@ -276,8 +313,11 @@ impl<M: StateMachine> Host<M> {
         clients: &mut Vec<ConnId>,
     ) -> Result<(), ReplicaError> {
         match event {
-            NetEvent::Ready { conn, .. } if self.viewservice.is(conn) => {
-                self.viewservice.ready();
+            NetEvent::Ready { conn, hello, .. } if self.viewservice.is(conn) => {
+                if hello.party != Party::ViewService {
+                    let link = &mut self.viewservice;
+                    return link.misled(&mut self.net, hello.party, now.boot);
+                }
                 self.handle(now, Event::ViewServiceUp)
             }
             NetEvent::Ready { conn, .. } if self.dial == Some(conn) => {
@@ -377,10 +417,16 @@ impl<M: StateMachine> Host<M> {
             } else {
                 Side::Follower
             };
+            let is_answer = side == Side::ViewService && frame.kind == FrameKind::ReportReply;
             let is_good = self.replica.handle_frame(now, side, conn, &frame);
             self.net.consume(conn, bytes);
             match is_good {
-                Ok(()) => self.carry_out(now)?,
+                Ok(()) => {
+                    if is_answer {
+                        self.viewservice.answered();
+                    }
+                    self.carry_out(now)?;
+                }
                 Err(_) => self.net.refuse(conn, Refusal::Protocol),
             }
         }
