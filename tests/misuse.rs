@@ -588,32 +588,40 @@ fn a_replica_that_is_given_a_replica_as_view_service_ends_and_says_so() {
 }
 
 #[test]
-fn a_replica_that_was_accepted_outlives_whoever_takes_its_view_services_address() {
+fn a_replica_that_was_accepted_outlives_whoever_is_taken_for_its_view_service() {
     let (_dir, path) = scratch();
     let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
     let address = service.ready();
-    let mut other = start(&viewservice_line("127.0.0.1:0", &path("other")));
-    let other_address = other.ready();
-    let line = replica_line("a", &address, &path("a"));
+    let debug = [("RUST_LOG", "debug")];
+    let mut fellow = start_with(&replica_line("b", &address, &path("b")), &debug);
+    let addresses = format!("{address},{}", fellow.ready());
+    let line = replica_line("a", &addresses, &path("a"));
     let mut a = start_with(&line, &[("RUST_LOG", "info")]);
     a.ready();
+    let mut other = start(&viewservice_line("127.0.0.1:0", &path("other")));
+    let line = replica_line("x", &other.ready(), &path("x")).replace("127.0.0.1:0", &address);
     drop(service);
-    let line = replica_line("x", &other_address, &path("x")).replace("127.0.0.1:0", &address);
-    let mut stray = start(&line);
+
+    // A replica of another cluster listens where the view service did, and one of its own where
+    // it is told that another may be.
+    let mut stray = start_with(&line, &debug);
     stray.ready();
-    let waiting = format!("no view service at {address}");
-    until("a word about the loss", || {
-        a.err().contains(&waiting).then_some(())
-    });
+    for (who, words) in [(&stray, "another cluster"), (&fellow, "connection from")] {
+        until("a to come along", || {
+            who.err().contains(words).then_some(())
+        });
+    }
     drop(stray);
     let mut service = start(&viewservice_line(&address, &path("vs")));
     service.ready();
-    until("the replica to serve again", || {
-        let line = format!("status --viewservice {address} --name a --expect primary");
-        (start(&line).end().status == Some(0)).then_some(())
+    until("the replica to be back", || {
+        let line = format!("status --viewservice {address} --json");
+        let status = start(&line).end().out;
+        let is_alive = status.matches("\"alive\":true").count() == 2;
+        (is_alive && status.contains("\"name\":\"a\"")).then_some(())
     });
     let err = a.err();
-    assert_eq!(err.matches(&waiting).count(), 1, "{err}");
+    assert_eq!(err.matches("no view service at").count(), 1, "{err}");
 }
 
 #[test]

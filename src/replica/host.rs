@@ -129,6 +129,14 @@ impl ViewServiceLink {
         };
         let advice = match refusal {
             Refusal::Busy | Refusal::Protocol => return Ok(()),
+            // The answer to a hello of whoever listens there, as in `misled`.
+            Refusal::Version { .. }
+            | Refusal::OtherCluster { .. }
+            | Refusal::OtherMachine { .. }
+                if self.is_accepted =>
+            {
+                return Ok(());
+            }
             Refusal::Version { .. } => "run the same version of standin everywhere",
             Refusal::OtherCluster { .. } => {
                 "its data directory belongs to another cluster: name that cluster's view service \
