@@ -694,19 +694,91 @@ fn a_replica_that_the_cluster_refuses_ends_and_says_what_to_do() {
         (start(&line).end().status == Some(0)).then_some(())
     });
 
-    let taken = start(&replica_line("a", &first_address, &path("other"))).end();
-    assert_eq!(taken.status, Some(NO), "{taken:?}");
-    is_one_line(
-        "replica",
-        &taken.err,
-        &["name is taken", "--name", "--replace"],
-    );
+    // None of them says that it is ready before.
+    let taken = replica_line("a", &first_address, &path("other"));
+    goes_wrong(&taken, NO, &["name is taken", "--name", "--replace"]);
 
     drop(replica);
-    let stray = start(&replica_line("a", &second_address, &path("a"))).end();
-    assert_eq!(stray.status, Some(NO), "{stray:?}");
+    let stray = replica_line("a", &second_address, &path("a"));
     let words = [second_address.as_str(), "another cluster", "--data"];
-    is_one_line("replica", &stray.err, &words);
+    goes_wrong(&stray, NO, &words);
+}
+
+#[test]
+fn a_replica_that_is_given_a_replica_as_view_service_ends_and_says_so() {
+    let (_dir, path) = scratch();
+    let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
+    let right = service.ready();
+    let mut a = start(&replica_line("a", &right, &path("a")));
+    let wrong = a.ready();
+    let line = |view_service: &str| replica_line("b", view_service, &path("b"));
+    let words = [wrong.as_str(), "is a replica", "--viewservice"];
+    goes_wrong(&line(&wrong), NO, &words);
+    // Its directory belongs to no cluster yet: a view service of another one takes it.
+    let mut other = start(&viewservice_line("127.0.0.1:0", &path("other")));
+    let right = other.ready();
+    let mut c = start(&replica_line("c", &right, &path("c")));
+    let wrong = c.ready();
+    start(&line(&right)).ready();
+    // Nor does it stay if it belongs to one.
+    let words = [wrong.as_str(), "is a replica", "--viewservice"];
+    goes_wrong(&line(&wrong), NO, &words);
+}
+
+#[test]
+fn a_replica_that_was_accepted_outlives_whoever_is_taken_for_its_view_service() {
+    let (_dir, path) = scratch();
+    let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
+    let address = service.ready();
+    let debug = [("RUST_LOG", "debug")];
+    let mut fellow = start_with(&replica_line("b", &address, &path("b")), &debug);
+    let addresses = format!("{address},{}", fellow.ready());
+    let line = replica_line("a", &addresses, &path("a"));
+    let mut a = start_with(&line, &[("RUST_LOG", "info")]);
+    a.ready();
+    let mut other = start(&viewservice_line("127.0.0.1:0", &path("other")));
+    let line = replica_line("x", &other.ready(), &path("x")).replace("127.0.0.1:0", &address);
+    drop(service);
+
+    // A replica of another cluster listens where the view service did, and one of its own where
+    // it is told that another may be.
+    let mut stray = start_with(&line, &debug);
+    stray.ready();
+    for (who, words) in [(&stray, "another cluster"), (&fellow, "connection from")] {
+        until("a to come along", || {
+            who.err().contains(words).then_some(())
+        });
+    }
+    drop(stray);
+    let mut service = start(&viewservice_line(&address, &path("vs")));
+    service.ready();
+    until("the replica to be back", || {
+        let line = format!("status --viewservice {address} --json");
+        let status = start(&line).end().out;
+        let is_alive = status.matches("\"alive\":true").count() == 2;
+        (is_alive && status.contains("\"name\":\"a\"")).then_some(())
+    });
+    let err = a.err();
+    assert_eq!(err.matches("no view service at").count(), 1, "{err}");
+}
+
+#[test]
+fn a_replica_is_ready_when_the_view_service_has_accepted_it_also_when_it_comes_back() {
+    let (_dir, path) = scratch();
+    let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
+    let address = service.ready();
+    let line = replica_line("a", &address, &path("a"));
+    start(&line).ready();
+    drop(service);
+    let mut again = start_with(&line, &[("RUST_LOG", "info")]);
+    let waiting = format!("no view service at {address}");
+    until("a word about the view service", || {
+        again.err().contains(&waiting).then_some(())
+    });
+    assert_eq!(again.out(), "", "it is not ready");
+    let mut service = start(&viewservice_line(&address, &path("vs")));
+    service.ready();
+    again.ready();
 }
 
 #[test]
@@ -726,8 +798,22 @@ fn an_address_that_cannot_be_listened_on_is_refused() {
         let line = line.replace("127.0.0.1:0", address);
         goes_wrong(&line, NO, &["cannot listen on", address, word, "--listen"]);
     }
-    let line = replica_line("a", NOBODY, &path("a")).replace("127.0.0.1:0", "0.0.0.0:0");
-    goes_wrong(&line, NO, &["0.0.0.0", "--advertise HOST:PORT"]);
+}
+
+#[test]
+fn an_address_that_others_cannot_reach_is_misuse_and_nothing_is_touched() {
+    let (_dir, path) = scratch();
+    let data = path("a");
+    let good = replica_line("a", NOBODY, &data);
+    for (line, address) in [
+        (good.replace("127.0.0.1:0", "0.0.0.0:0"), "0.0.0.0:0"),
+        (good.replace("127.0.0.1:0", "[::]:0"), "[::]:0"),
+        (format!("{good} --advertise 0.0.0.0:5"), "0.0.0.0:5"),
+        (format!("{good} --advertise [::]:5"), "[::]:5"),
+    ] {
+        goes_wrong(&line, MISUSED, &[address, "--advertise HOST:PORT"]);
+        assert!(!Path::new(&data).exists(), "{line}");
+    }
 }
 
 #[test]

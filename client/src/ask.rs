@@ -3,7 +3,9 @@
 use std::io;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{Inspect, InspectReply, Message, Refusal, StatusReply, StatusRequest};
+use standin_core::message::{
+    Inspect, InspectReply, Message, Party, Refusal, StatusReply, StatusRequest,
+};
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 use standin_io::net::{Net, NetEvent};
@@ -41,6 +43,16 @@ pub enum AskError {
         /// Its reason.
         refusal: Refusal,
     },
+    /// Somebody else is there.
+    #[error("asked {address}, which is a {}, not a {}; check the address", is.words(), wanted.words())]
+    OtherParty {
+        /// Whom.
+        address: String,
+        /// What it is.
+        is: Party,
+        /// What was asked.
+        wanted: Party,
+    },
     /// What came back is no answer to this question.
     #[error("asked {address}, but what it answered is not understood; check the address")]
     Protocol {
@@ -61,7 +73,8 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`], when none answers in time.
 pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusReply, AskError> {
-    ask(view_services.as_slice(), &StatusRequest, timeout)
+    let addresses = view_services.as_slice();
+    ask(addresses, Party::ViewService, &StatusRequest, timeout)
 }
 
 /// A replica's own account of itself, with the digest of its whole state, which takes it time in
@@ -71,11 +84,12 @@ pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusR
 /// [`AskError`], when it does not answer in time.
 pub fn inspect(address: &str, timeout: Duration) -> Result<InspectReply, AskError> {
     check_address(address)?;
-    ask(&[address.to_owned()], &Inspect, timeout)
+    ask(&[address.to_owned()], Party::Replica, &Inspect, timeout)
 }
 
 fn ask<Q: Message, A: Message>(
     addresses: &[String],
+    wanted: Party,
     question: &Q,
     timeout: Duration,
 ) -> Result<A, AskError> {
@@ -90,7 +104,7 @@ fn ask<Q: Message, A: Message>(
             } else {
                 end.min(now.plus(ANSWER_PATIENCE))
             };
-            match ask_one(&mut net, address, question, patience)? {
+            match ask_one(&mut net, address, wanted, question, patience)? {
                 Ok(answer) => return Ok(answer),
                 Err(reason) => last_failure = Some((address, reason)),
             }
@@ -112,6 +126,7 @@ fn ask<Q: Message, A: Message>(
 fn ask_one<Q: Message, A: Message>(
     net: &mut Net,
     address: &str,
+    wanted: Party,
     question: &Q,
     end: Instant,
 ) -> Result<Result<A, String>, AskError> {
@@ -122,7 +137,16 @@ fn ask_one<Q: Message, A: Message>(
         let now = net.poll(Some(end), &mut events)?.boot;
         for event in events.drain(..) {
             match event {
-                NetEvent::Ready { conn: ready, .. } if ready == conn => {
+                NetEvent::Ready {
+                    conn: ready, hello, ..
+                } if ready == conn => {
+                    if hello.party != wanted {
+                        return Err(AskError::OtherParty {
+                            address: address.to_owned(),
+                            is: hello.party,
+                            wanted,
+                        });
+                    }
                     net.send(conn, |out| question.encode(out));
                 }
                 NetEvent::Input { conn: from } if from == conn => {

@@ -115,6 +115,18 @@ pub enum Party {
     ViewService,
 }
 
+impl Party {
+    /// The words for it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Replica => "replica",
+            Self::ViewService => "view service",
+        }
+    }
+}
+
 /// The first frame in each direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -14,9 +14,9 @@ use standin_io::log::SEGMENT_BYTES;
 use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
-use super::{EXIT_NO, duration, output};
+use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::machines::counter::Counter;
-use crate::replica::{self, ReplicaConfig};
+use crate::replica::{self, ReplicaConfig, ReplicaError};
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
@@ -107,7 +107,7 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
         lease: args.lease,
         on_ready: Box::new(|address| ready(&format!("ready viewservice {address}"))),
     };
-    ended(daemon::run(config).map_err(|error| error.to_string()))
+    ended(daemon::run(config).map_err(|error| (EXIT_NO, error.to_string())))
 }
 
 /// Runs a replica until it is told to stop.
@@ -129,7 +129,7 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
     let result = match args.machine {
         MachineName::Counter => replica::run::<Counter>(&config, on_ready),
     };
-    ended(result.map_err(|error| error.to_string()))
+    ended(result.map_err(|error| (exit_status(&error), error.to_string())))
 }
 
 /// Says that it serves. That is so whether or not the line can be written.
@@ -144,12 +144,19 @@ fn ready(line: &str) {
     }
 }
 
-fn ended(result: Result<(), String>) -> u8 {
+fn exit_status(error: &ReplicaError) -> u8 {
+    match error {
+        ReplicaError::Unreachable { .. } => EXIT_MISUSED,
+        _ => EXIT_NO,
+    }
+}
+
+fn ended(result: Result<(), (u8, String)>) -> u8 {
     match result {
         Ok(()) => 0,
-        Err(error) => {
+        Err((status, error)) => {
             output::error(format_args!("{error}"));
-            EXIT_NO
+            status
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The event loop: events in, actions out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
+use standin_core::frame::FrameKind;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -13,11 +15,10 @@ use standin_io::data_dir::DataDir;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
-use standin_replica::{
-    Action, Answers, Destination, Event, Level, ReadFor, Replica, Request, Side, client_request,
-};
+use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
 
 use super::ReplicaError;
+use super::intake::{FRAMES_PER_PEER, Intake};
 
 /// How long a connection to the view service or to a primary may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -33,8 +34,10 @@ pub(super) struct ViewServiceLink {
     next: usize,
     conn: Option<ConnId>,
     retry_at: Instant,
-    /// The loss was reported in the log; said once until it is back.
+    /// The loss was reported in the log; said once until a view service answers again.
     is_loss_told: bool,
+    /// A view service has answered a report of this life.
+    is_accepted: bool,
 }
 
 impl ViewServiceLink {
@@ -49,6 +52,7 @@ impl ViewServiceLink {
             conn: None,
             retry_at: Instant::ZERO,
             is_loss_told: false,
+            is_accepted: false,
         }
     }
 
@@ -72,7 +76,7 @@ impl ViewServiceLink {
         self.retry_at = now;
     }
 
-    pub(super) fn lost(&mut self, reason: &CloseReason, now: Instant) {
+    pub(super) fn lost(&mut self, reason: &impl Display, now: Instant) {
         if !std::mem::replace(&mut self.is_loss_told, true) {
             log::warn!(
                 "no view service at {}: {reason}; trying again",
@@ -84,7 +88,31 @@ impl ViewServiceLink {
         self.next = (self.next + 1) % self.addresses.len();
     }
 
-    fn ready(&mut self) {
+    /// Deals with somebody at the other end who is no view service. The address may be a mistake, and
+    /// then no waiting mends it. Once a view service has accepted this replica, it is not: whoever
+    /// has come to listen there since must not end what serves.
+    pub(super) fn misled(
+        &mut self,
+        net: &mut Net,
+        party: Party,
+        now: Instant,
+    ) -> Result<(), ReplicaError> {
+        if !self.is_accepted {
+            return Err(ReplicaError::NoViewService {
+                address: self.address().to_owned(),
+                party,
+            });
+        }
+        if let Some(conn) = self.conn.take() {
+            net.close(conn);
+        }
+        self.lost(&format_args!("it is a {}", party.words()), now);
+        Ok(())
+    }
+
+    /// A report was answered. A connection alone proves nothing: it may end with a refusal.
+    fn answered(&mut self) {
+        self.is_accepted = true;
         if std::mem::replace(&mut self.is_loss_told, false) {
             log::info!("the view service at {} is there", self.address());
         }
@@ -101,6 +129,14 @@ impl ViewServiceLink {
         };
         let advice = match refusal {
             Refusal::Busy | Refusal::Protocol => return Ok(()),
+            // The answer to a hello of whoever listens there, as in `misled`.
+            Refusal::Version { .. }
+            | Refusal::OtherCluster { .. }
+            | Refusal::OtherMachine { .. }
+                if self.is_accepted =>
+            {
+                return Ok(());
+            }
             Refusal::Version { .. } => "run the same version of standin everywhere",
             Refusal::OtherCluster { .. } => {
                 "its data directory belongs to another cluster: name that cluster's view service \
@@ -180,8 +216,10 @@ impl<M: StateMachine> Host<M> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<(), ReplicaError> {
-        let result = self.serve();
+    /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has
+    /// accepted this replica.
+    pub(super) fn run(mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let result = self.serve(on_ready);
         result.map_err(|error| self.give_up(error))
     }
 
@@ -208,7 +246,8 @@ impl<M: StateMachine> Host<M> {
         error
     }
 
-    fn serve(&mut self) -> Result<(), ReplicaError> {
+    fn serve(&mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let mut on_ready = Some(on_ready);
         let mut events = Vec::new();
         let mut clients = Vec::new();
         while !self.is_stopping {
@@ -227,6 +266,11 @@ impl<M: StateMachine> Host<M> {
                 self.handle(now, Event::Deadline)?;
             }
             self.handle(now, Event::Flush)?;
+            if self.viewservice.is_accepted
+                && let Some(on_ready) = on_ready.take()
+            {
+                on_ready();
+            }
         }
         self.stop(events)
     }
@@ -277,8 +321,11 @@ impl<M: StateMachine> Host<M> {
         clients: &mut Vec<ConnId>,
     ) -> Result<(), ReplicaError> {
         match event {
-            NetEvent::Ready { conn, .. } if self.viewservice.is(conn) => {
-                self.viewservice.ready();
+            NetEvent::Ready { conn, hello, .. } if self.viewservice.is(conn) => {
+                if hello.party != Party::ViewService {
+                    let link = &mut self.viewservice;
+                    return link.misled(&mut self.net, hello.party, now.boot);
+                }
                 self.handle(now, Event::ViewServiceUp)
             }
             NetEvent::Ready { conn, .. } if self.dial == Some(conn) => {
@@ -342,33 +389,19 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Hands over the whole input of all clients at once: it becomes one batch.
+    /// Hands over the input of all clients at once, within bounds: it becomes one batch.
     fn serve_clients(&mut self, now: Now, conns: &mut Vec<ConnId>) -> Result<(), ReplicaError> {
         if conns.is_empty() {
             return Ok(());
         }
-        let mut requests = Vec::new();
-        let mut taken = Vec::with_capacity(conns.len());
-        let mut asked = Vec::new();
-        for conn in conns.drain(..) {
-            let mut bytes = 0;
-            let mut is_good = true;
-            for frame in self.net.frames(conn) {
-                bytes += frame.len();
-                match client_request(&frame) {
-                    Ok(Some(body)) => requests.push(Request { conn, body }),
-                    Ok(None) => asked.push(conn),
-                    Err(_) => is_good = false,
-                }
-            }
-            taken.push((conn, bytes, is_good));
-        }
-        self.replica.handle(now, Event::Requests(&requests));
-        drop(requests);
-        for (conn, bytes, is_good) in taken {
-            self.net.consume(conn, bytes);
-            if !is_good {
-                self.net.refuse(conn, Refusal::Protocol);
+        let intake = Intake::of(&self.net, conns);
+        conns.clear();
+        self.replica.handle(now, Event::Requests(&intake.requests));
+        let Intake { asked, taken, .. } = intake;
+        for part in taken {
+            self.net.consume(part.conn, part.bytes);
+            if !part.is_good {
+                self.net.refuse(part.conn, Refusal::Protocol);
             }
         }
         self.carry_out(now)?;
@@ -378,9 +411,9 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Takes the frames of the view service or another replica one by one.
+    /// Takes the frames of the view service or another replica one by one, up to a bound.
     fn on_peer_input(&mut self, now: Now, conn: ConnId) -> Result<(), ReplicaError> {
-        loop {
+        for _ in 0..FRAMES_PER_PEER {
             let Some(frame) = self.net.frames(conn).next() else {
                 return Ok(());
             };
@@ -392,13 +425,20 @@ impl<M: StateMachine> Host<M> {
             } else {
                 Side::Follower
             };
+            let is_answer = side == Side::ViewService && frame.kind == FrameKind::ReportReply;
             let is_good = self.replica.handle_frame(now, side, conn, &frame);
             self.net.consume(conn, bytes);
             match is_good {
-                Ok(()) => self.carry_out(now)?,
+                Ok(()) => {
+                    if is_answer {
+                        self.viewservice.answered();
+                    }
+                    self.carry_out(now)?;
+                }
                 Err(_) => self.net.refuse(conn, Refusal::Protocol),
             }
         }
+        Ok(())
     }
 
     // Actions.

@@ -4,12 +4,13 @@
 //! carries out actions, and decides nothing about the protocol itself.
 
 mod host;
+mod intake;
 mod start;
 
 use std::path::PathBuf;
 
 use standin_core::identity::{Durability, ReplicaName};
-use standin_core::message::Refusal;
+use standin_core::message::{Party, Refusal};
 use standin_core::time::Duration;
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::LogError;
@@ -53,13 +54,13 @@ pub enum ReplicaError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// Others could not reach an address that means all of a machine's.
+    /// Others could not reach an address that means all of a machine's. Nothing was touched.
     #[error(
         "cannot tell others to reach this replica at {address}: name a reachable address with \
          --advertise HOST:PORT"
     )]
     Unreachable {
-        /// The address that is listened on.
+        /// The address that they would be told.
         address: String,
     },
     /// The data directory cannot be used.
@@ -86,6 +87,18 @@ pub enum ReplicaError {
         failure: Box<ReplicaError>,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// What is said to be the view service is not.
+    #[error(
+        "cannot join a cluster: {address} is a {}, not a view service; give --viewservice the view \
+         service's address",
+        party.words()
+    )]
+    NoViewService {
+        /// The address.
+        address: String,
+        /// What it is.
+        party: Party,
     },
     /// The view service refuses this replica for good.
     #[error("the view service at {address} refuses this replica: {refusal}; {advice}")]
