@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use standin_core::identity::{ReplicaName, StoreId};
+use standin_core::machine::MachineId;
+use standin_io::data_dir::DataDir;
 use standin_tools::cluster::{Cluster, ClusterConfig, PARENT_VARIABLE, VIEW_SERVICE};
 
 /// How long to wait for anything that must happen.
@@ -946,4 +949,34 @@ fn a_service_that_nohup_started_outlives_its_terminal() {
     let ended = service.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert!(ended.err.contains("stopping on signal 15"), "{}", ended.err);
+}
+
+#[test]
+fn a_replica_that_is_out_of_service_says_so_when_it_is_started() {
+    let (_dir, path) = scratch();
+    let mut service = start(&viewservice_line("127.0.0.1:0", &path("vs")));
+    let address = service.ready();
+    let data = path("a");
+    drop({
+        let mut replica = start(&replica_line("a", &address, &data));
+        replica.ready();
+        replica
+    });
+    let why = "quarantined: its log contradicts the primary's; start with an empty --data";
+    let machine = MachineId::new("counter", 1).unwrap();
+    let name = ReplicaName::new("a").unwrap();
+    let opened = DataDir::open(Path::new(&data), &name, &machine, StoreId(1));
+    let (mut dir, _) = opened.unwrap();
+    let mut meta = dir.meta().clone();
+    meta.quarantine = Some(why.to_owned());
+    dir.store(meta).unwrap();
+    drop(dir);
+    let mut replica = start_with(&replica_line("a", &address, &data), &[("RUST_LOG", "warn")]);
+    replica.ready();
+    let err = replica.err();
+    assert!(err.contains("out of service") && err.contains(why), "{err}");
+    until("the status to show it", || {
+        let status = start(&format!("status --viewservice {address}")).end();
+        status.out.contains(why).then_some(())
+    });
 }

@@ -21,7 +21,7 @@ use crate::view::{ViewId, ViewNumber, ViewRecord};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
@@ -221,6 +221,24 @@ pub enum Refusal {
     /// Another life of the same data directory has reported, and this one is not a later one.
     #[error("another process has been started on this data directory, or on a copy of it, since")]
     Superseded,
+    /// The view service knows as many replicas as a cluster may have, and none of them can be forgotten.
+    #[error(
+        "the cluster has {REPLICAS_MAX} replicas already ({}), and none that nothing rests on has \
+         been away for long enough to give its name up",
+        listed(names)
+    )]
+    NamesTaken {
+        /// Their names.
+        names: Vec<ReplicaName>,
+    },
+    /// The primary does not stream to this replica: its replies, or those of too many others, differed.
+    #[error("replies to the same entries differed, so the copy of one of the two is wrong")]
+    RepliesDiffer,
+}
+
+fn listed(names: &[ReplicaName]) -> String {
+    let names: Vec<&str> = names.iter().map(ReplicaName::as_str).collect();
+    names[..names.len().min(REPLICAS_MAX)].join(", ")
 }
 
 /// What a replica is at the moment.
@@ -506,11 +524,12 @@ pub struct InspectReply {
     pub name: ReplicaName,
     /// Its life.
     pub incarnation: Incarnation,
-    /// Where it stands.
+    /// Where it stands. What it has applied, and the chain over its replies, may be as of a moment ago:
+    /// when the digest was made.
     pub standing: Standing,
     /// The digest of its whole state at `standing.applied`.
     pub state_digest: u128,
-    /// Open sessions.
+    /// Open sessions at `standing.applied`.
     pub sessions: u64,
 }
 

@@ -221,6 +221,15 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
             store: StoreId(store)
         }),
         Just(Refusal::TooManyReplicas),
+        vec("[a-z][a-z0-9]{0,31}", 0..17).prop_map(|names| {
+            let names = names
+                .into_iter()
+                .map(|name| ReplicaName::new(name).unwrap());
+            Refusal::NamesTaken {
+                names: names.collect(),
+            }
+        }),
+        Just(Refusal::RepliesDiffer),
         Just(Refusal::Protocol),
         Just(Refusal::Busy),
         Just(Refusal::Superseded),

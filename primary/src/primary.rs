@@ -11,9 +11,10 @@ use standin_core::entry::{
     ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, StoreId};
-use standin_core::message::{Ack, Consistency, Follow, Resume, encode_payload};
+use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, encode_payload};
 use standin_core::planted::{Bug, Planted};
 use standin_core::random::RandomStream;
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime, earliest};
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -34,10 +35,8 @@ pub struct Config {
     pub record: ViewRecord,
     /// The durability level of the pair.
     pub durability: Durability,
-    /// Limits to write into each ViewStart: a session's timeout.
-    pub session_timeout: Duration,
-    /// Limits to write into each ViewStart: most sessions.
-    pub sessions_max: u32,
+    /// Limits to write into each ViewStart.
+    pub session_limits: SessionLimits,
     /// The end of the log.
     pub tip: LogTip,
     /// Where views begin in the log.
@@ -163,6 +162,8 @@ pub enum Action {
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
     CloseFollower(ConnId),
+    /// Say why, then close a follower's connection.
+    RefuseFollower(ConnId, Refusal),
     /// Read entries from this index on, at most about so many bytes; [`Event::LogRead`] answers.
     ReadLog {
         /// For whom.
@@ -201,8 +202,7 @@ pub(crate) enum Stage {
 pub struct Primary {
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,
-    pub(crate) session_timeout: Duration,
-    pub(crate) sessions_max: u32,
+    pub(crate) session_limits: SessionLimits,
     /// The record as last read. Invariant: its primary is this incarnation.
     pub(crate) record: ViewRecord,
     pub(crate) stage: Stage,
@@ -269,8 +269,7 @@ impl Primary {
         );
         let mut primary = Self {
             durability: config.durability,
-            session_timeout: config.session_timeout,
-            sessions_max: config.sessions_max,
+            session_limits: config.session_limits,
             seeds: RandomStream::new(config.seed, config.record.view.0),
             identity: config.identity,
             record: config.record,
@@ -543,13 +542,17 @@ impl Primary {
 
     /// Begins the record's view in the log. Every view does, also by Join and Drop (rule R3).
     pub(crate) fn start_view(&mut self, now: Now) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let limits = self.session_limits;
         let start = ViewStart {
             data_epoch: self.record.data_epoch,
             primary: self.identity.name.clone(),
             incarnation: self.identity.life.incarnation,
             durability: self.durability,
-            session_timeout_ms: u64::try_from(self.session_timeout.as_millis()).unwrap_or(u64::MAX),
-            sessions_max: self.sessions_max,
+            session_timeout_ms: millis(limits.timeout),
+            sessions_max: limits.sessions_max,
+            replies_bytes_max: limits.replies_bytes_max,
+            session_idle_min_ms: millis(limits.idle_min),
         };
         let mut builder = self.builder(now);
         self.view_start = builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));

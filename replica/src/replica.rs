@@ -9,10 +9,11 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
-    Standing, Swap, SwapReply,
+    Ack, Entries, Follow, HigherView, InspectReply, Refusal, Release, Report, ReportReply, Resume,
+    RoleName, Standing, Swap, SwapReply,
 };
 use standin_core::planted::Planted;
+use standin_core::session::SessionLimits;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{ViewId, ViewRecord};
@@ -21,6 +22,7 @@ use standin_primary::{Payload, Primary};
 
 use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
+use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
@@ -47,10 +49,8 @@ pub struct Config {
     pub address: String,
     /// The durability level when it is primary.
     pub durability: Durability,
-    /// A session's timeout when it is primary.
-    pub session_timeout: Duration,
-    /// Most sessions when it is primary.
-    pub sessions_max: u32,
+    /// The limits of sessions when it is primary.
+    pub session_limits: SessionLimits,
     /// Random, for the seeds of batches and the names of streams.
     pub seed: u64,
     /// The view that it adopted durably in an earlier life.
@@ -84,6 +84,8 @@ pub enum Event<'a> {
     Dialled(ConnId),
     /// That connection is gone, or never came about.
     DialClosed,
+    /// The same, and the replica there has said why.
+    DialRefused(&'a Refusal),
     /// The primary that this replica follows says where the logs part.
     Resume(ConnId, &'a Resume),
     /// The primary that this replica follows sends entries.
@@ -186,6 +188,8 @@ pub enum Action {
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
     CloseFollower(ConnId),
+    /// Say why, then close a follower's connection.
+    RefuseFollower(ConnId, Refusal),
     /// Send to whoever asked.
     Inspected(ConnId, Box<InspectReply>),
     /// Tell people.
@@ -238,8 +242,8 @@ pub struct Replica<M> {
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
     pub(crate) digests: DigestLog,
-    /// The digest of the whole state as of an entry: it takes time, and is often asked for again.
-    pub(crate) state_digest: Option<(Index, u128)>,
+    /// What was last told of the state: to digest all of it takes time, and is often asked for again.
+    pub(crate) inspected: Option<Inspected>,
     pub(crate) progress: Progress,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
@@ -250,6 +254,8 @@ pub struct Replica<M> {
     /// Bytes appended since a sync was last asked for.
     pub(crate) unsynced_bytes: usize,
     pub(crate) trouble: Option<String>,
+    /// The trouble that the primary does not want it as a follower, until it does.
+    pub(crate) refused: Option<String>,
     pub(crate) planted: Planted,
     pub(crate) answers: Answers,
     pub(crate) actions: VecDeque<Action>,
@@ -288,13 +294,14 @@ impl<M: StateMachine> Replica<M> {
             log,
             recent: RecentLog::default(),
             digests: DigestLog::default(),
-            state_digest: None,
+            inspected: None,
             progress,
             is_reading: false,
             timers_through: Index::ZERO,
             timer_at: None,
             is_stopping: false,
             unsynced_bytes: 0,
+            refused: None,
             planted: Planted::default(),
             answers: Answers::default(),
             actions: VecDeque::new(),
@@ -327,7 +334,9 @@ impl<M: StateMachine> Replica<M> {
             Event::Requests(requests) => self.on_requests(now, requests),
             Event::Dialled(conn) => self.tell_backup(now, backup::Event::Connected(conn)),
             Event::DialClosed => self.tell_backup(now, backup::Event::Closed),
+            Event::DialRefused(refusal) => self.on_dial_refused(now, refusal),
             Event::Resume(conn, resume) => {
+                self.on_accepted();
                 self.tell_backup(now, backup::Event::Resume(conn, resume));
             }
             Event::Entries(conn, entries) => {
@@ -337,7 +346,7 @@ impl<M: StateMachine> Replica<M> {
             Event::Ack(conn, ack) => self.on_ack(now, conn, ack),
             Event::HigherView(higher) => self.on_higher_view(now, higher.view),
             Event::Closed(conn) => self.tell_primary(now, primary::Event::Closed(conn)),
-            Event::Inspect(conn) => self.on_inspect(conn),
+            Event::Inspect(conn) => self.on_inspect(now.boot, conn),
             Event::Written(through) => {
                 self.log.written = self.log.written.max(through);
                 self.tell_role(now, RoleEvent::Written(through));

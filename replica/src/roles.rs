@@ -46,7 +46,7 @@ impl<M: StateMachine> Replica<M> {
         self.tell_primary(now, primary::Event::Ack(conn, ack));
     }
 
-    fn warn_if_followers_are_not_taken(&mut self) {
+    pub(crate) fn warn_if_followers_are_not_taken(&mut self) {
         if let Role::Primary(primary) = &self.role
             && !primary.takes_followers()
         {
@@ -55,7 +55,7 @@ impl<M: StateMachine> Replica<M> {
                  takes no more followers; find out whether it is the one that is wrong, and stop it \
                  if so"
             );
-            self.actions.push_back(Action::Log(Level::Error, text));
+            self.set_trouble(Level::Error, text);
         }
     }
 
@@ -112,6 +112,10 @@ impl<M: StateMachine> Replica<M> {
             }
             primary::Action::CloseFollower(conn) => {
                 self.actions.push_back(Action::CloseFollower(conn));
+            }
+            primary::Action::RefuseFollower(conn, refusal) => {
+                self.actions
+                    .push_back(Action::RefuseFollower(conn, refusal));
             }
             primary::Action::ReadLog {
                 conn,

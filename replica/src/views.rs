@@ -3,7 +3,7 @@
 use standin_backup as backup;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Peer, Release, ReplyStatus, Report, ReportReply, SwapReply};
+use standin_core::message::{Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Now};
 use standin_core::view::{ViewId, ViewRecord};
@@ -11,6 +11,10 @@ use standin_primary as primary;
 use standin_primary::Primary;
 
 use crate::replica::{Action, Level, Replica, Role};
+
+/// How a quarantine ends. It stands behind the reason, wherever that is told.
+const QUARANTINE_ADVICE: &str = "look at both logs, then set the data directory aside and start with \
+    an empty --data and --replace";
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn report_if_due(&mut self, now: Now) {
@@ -144,15 +148,16 @@ impl<M: StateMachine> Replica<M> {
                  adopted; its record is not the cluster's newest",
                 self.adopted
             );
-            self.set_trouble(words);
+            self.set_trouble(Level::Warn, words);
             return;
         }
         let has_activated = self.record.as_ref().is_some_and(|known| known.active);
         if view == self.adopted && has_activated && !record.active {
-            self.set_trouble(format!(
+            let words = format!(
                 "the view service says that view {view} is not active, and this replica knows that \
                  it is; its record is not the cluster's newest"
-            ));
+            );
+            self.set_trouble(Level::Warn, words);
             return;
         }
         if let Some(adopting) = &mut self.adopting {
@@ -251,6 +256,7 @@ impl<M: StateMachine> Replica<M> {
                 self.follow(now);
             }
         }
+        self.warn_if_followers_are_not_taken();
         self.dialog.hurry(now.boot);
         let (is, view) = (self.role_name(), self.adopted);
         if was != is {
@@ -275,8 +281,7 @@ impl<M: StateMachine> Replica<M> {
             identity: self.config.identity.clone(),
             record,
             durability: self.config.durability,
-            session_timeout: self.config.session_timeout,
-            sessions_max: self.config.sessions_max,
+            session_limits: self.config.session_limits,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
             written: self.log.written,
@@ -356,7 +361,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn quarantine(&mut self, why: &str) {
         self.end_role();
-        let words = format!("quarantined: {why}");
+        let words = format!("quarantined: {why}; {QUARANTINE_ADVICE}");
         self.actions.push_back(Action::Quarantine(words.clone()));
         self.actions
             .push_back(Action::Log(Level::Error, words.clone()));
@@ -364,10 +369,35 @@ impl<M: StateMachine> Replica<M> {
         self.role = Role::Quarantined;
     }
 
-    pub(crate) fn set_trouble(&mut self, words: String) {
+    /// The replica that this one wants to follow turns it down. It asks again; people are told once.
+    pub(crate) fn on_dial_refused(&mut self, now: Now, refusal: &Refusal) {
+        let advice = match refusal {
+            Refusal::RepliesDiffer => {
+                "; look at both logs, then set the data directory of the wrong one aside and start it \
+                 with an empty --data and --replace"
+            }
+            _ => "",
+        };
+        let words = format!("the primary does not let it follow: {refusal}{advice}");
+        if !matches!(self.role, Role::Quarantined) {
+            self.set_trouble(Level::Warn, words.clone());
+            self.refused = Some(words);
+        }
+        self.tell_backup(now, backup::Event::Closed);
+    }
+
+    /// The primary lets it follow.
+    pub(crate) fn on_accepted(&mut self) {
+        if let Some(words) = self.refused.take()
+            && self.trouble.as_ref() == Some(&words)
+        {
+            self.trouble = None;
+        }
+    }
+
+    pub(crate) fn set_trouble(&mut self, level: Level, words: String) {
         if self.trouble.as_ref() != Some(&words) {
-            self.actions
-                .push_back(Action::Log(Level::Warn, words.clone()));
+            self.actions.push_back(Action::Log(level, words.clone()));
             self.trouble = Some(words);
         }
     }

@@ -8,12 +8,14 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Durability};
 use standin_core::message::{
-    Ack, Consistency, Entries, Follow, HigherView, Peer, QueryRequest, ReplyStatus, ReportReply,
-    Resume, RoleName, Seen,
+    Ack, Consistency, Entries, Follow, HigherView, InspectReply, Peer, QueryRequest, Refusal,
+    ReplyStatus, ReportReply, Resume, RoleName, Seen,
 };
 use standin_core::time::Duration;
 use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
-use standin_replica::{Action, Config, Event, Recovered, Replica, Request, RequestBody};
+use standin_replica::{
+    Action, Config, Event, Level, ReadFor, Recovered, Replica, Request, RequestBody,
+};
 
 use support::*;
 
@@ -537,4 +539,146 @@ fn a_backup_counts_as_unseen_only_while_the_view_service_is_heard() {
     bench.event(Event::ViewServiceUp);
     let after = dropped_after(&mut bench, term * 7).expect("a Drop");
     assert!((term * 5..term * 6).contains(&after), "{after:?}");
+}
+
+#[test]
+fn a_quarantine_says_how_it_ends() {
+    let recovered = Recovered {
+        tip: LogTip {
+            index: Index(1),
+            ..LogTip::default()
+        },
+        commit: Index(1),
+        ..Recovered::default()
+    };
+    let mut bench = Bench::new(identity("a", 1), view(1), recovered);
+    bench.event(Event::Deadline);
+    bench.event(Event::LogRead(ReadFor::Apply, b"no entry".to_vec()));
+    assert_eq!(bench.replica.role_name(), RoleName::Quarantined);
+    let kept = bench.take(|action| matches!(action, Action::Quarantine(_)));
+    let [Action::Quarantine(words)] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    assert!(
+        words.ends_with("start with an empty --data and --replace"),
+        "{words}"
+    );
+    assert_eq!(bench.replica.trouble(), Some(words.as_str()));
+}
+
+/// A follower of `a`, on its way to dial it.
+fn follower() -> Bench {
+    let mut bench = Bench::fresh("b");
+    let a = identity("a", 1);
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
+    bench.adopted(1);
+    bench.event(Event::Flush);
+    bench.actions.clear();
+    bench
+}
+
+/// What it tells the view service a little later.
+fn trouble_reported(bench: &mut Bench) -> Option<String> {
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(200));
+    bench.event(Event::Deadline);
+    bench.last_report().trouble
+}
+
+#[test]
+fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
+    let mut bench = follower();
+    for _ in 0..3 {
+        bench.event(Event::DialRefused(&Refusal::RepliesDiffer));
+    }
+    let told = bench.take(|action| matches!(action, Action::Log(Level::Warn, _)));
+    assert_eq!(told.len(), 1, "people are told once: {told:?}");
+    let trouble = trouble_reported(&mut bench).expect("status shows it");
+    assert!(
+        trouble.contains("replies to the same entries differed"),
+        "{trouble}"
+    );
+    assert!(trouble.contains("--replace"), "{trouble}");
+    let resume = Resume {
+        view: view(1),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    bench.event(Event::Dialled(ConnId(9)));
+    bench.event(Event::Resume(ConnId(9), &resume));
+    assert_eq!(trouble_reported(&mut bench), None);
+}
+
+#[test]
+fn a_primary_that_takes_no_followers_any_more_says_so_in_every_view_of_its_own() {
+    let mut bench = Bench::primary();
+    for number in 0..16 {
+        let conn = ConnId(100 + number);
+        let mut other = identity("x", 1);
+        other.store.0 = 1000 + u128::from(number);
+        let follow = Follow {
+            identity: other,
+            view: view(1),
+            last: LogTip::default(),
+            view_starts: Vec::new(),
+        };
+        bench.event(Event::Follow(conn, &follow));
+        let resumes = bench.take(|action| matches!(action, Action::Resume(..)));
+        let [Action::Resume(_, resume)] = &resumes[..] else {
+            panic!("{resumes:?}");
+        };
+        let ack = Ack {
+            nonce: resume.nonce,
+            view: view(1),
+            round: 0,
+            durable: Index::ZERO,
+            applied: Index(1),
+            reply_digest: 4711,
+        };
+        assert_eq!(bench.replica.trouble(), None);
+        bench.event(Event::Ack(conn, &ack));
+    }
+    let trouble = trouble_reported(&mut bench).expect("status shows it");
+    assert!(trouble.contains("takes no more followers"), "{trouble}");
+    let record = bench.replica.record().expect("a record").clone();
+    bench.tell(&record.drop_backup(&identity("a", 1)));
+    bench.adopted(2);
+    assert_eq!(bench.replica.trouble(), Some(trouble.as_str()));
+}
+
+fn inspect(bench: &mut Bench) -> InspectReply {
+    bench.event(Event::Inspect(CLIENT));
+    let told = bench.take(|action| matches!(action, Action::Inspected(..)));
+    match &told[..] {
+        [Action::Inspected(_, reply)] => (**reply).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_state_is_not_digested_for_everybody_who_asks_and_digest_and_index_belong_together() {
+    let mut bench = Bench::primary();
+    let first = inspect(&mut bench);
+    bench.open(1);
+    bench.sync();
+    let standing = bench.replica.standing();
+    assert!(standing.applied > first.standing.applied);
+    let again = inspect(&mut bench);
+    assert_eq!(again.standing.applied, first.standing.applied);
+    assert_eq!(again.standing.reply_digest, first.standing.reply_digest);
+    assert_eq!(
+        (again.state_digest, again.sessions),
+        (first.state_digest, 0)
+    );
+    assert_eq!(
+        again.standing.commit, standing.commit,
+        "which tells that there is more"
+    );
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(100));
+    let later = inspect(&mut bench);
+    assert_eq!(later.standing, bench.replica.standing());
+    assert_eq!(later.state_digest, bench.replica.state().state_digest());
+    assert_eq!(later.sessions, 1);
+    assert_ne!(later.state_digest, first.state_digest);
 }

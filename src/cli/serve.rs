@@ -8,7 +8,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
-use standin_core::session::{SESSION_TIMEOUT, SESSIONS_MAX};
+use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
 use standin_io::log::SEGMENT_BYTES;
 use standin_viewservice::LeaseTerm;
@@ -119,8 +119,7 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
         viewservice: args.viewservice.as_slice().to_vec(),
         data: args.data,
         durability: args.durability,
-        session_timeout: SESSION_TIMEOUT,
-        sessions_max: SESSIONS_MAX,
+        session_limits: SessionLimits::default(),
         segment_bytes: SEGMENT_BYTES,
         replace: args.replace,
     };

@@ -128,7 +128,7 @@ impl ViewServiceLink {
             return Ok(());
         };
         let advice = match refusal {
-            Refusal::Busy | Refusal::Protocol => return Ok(()),
+            Refusal::Busy | Refusal::Protocol | Refusal::RepliesDiffer => return Ok(()),
             // The answer to a hello of whoever listens there, as in `misled`.
             Refusal::Version { .. }
             | Refusal::OtherCluster { .. }
@@ -147,6 +147,10 @@ impl ViewServiceLink {
                 "choose another --name, or, if that directory is lost for good, add --replace"
             }
             Refusal::TooManyReplicas => "run fewer replicas",
+            Refusal::NamesTaken { .. } => {
+                "if one of them is gone for good, take its place: start with its --name, on an empty \
+                 --data, with --replace"
+            }
             Refusal::Superseded => {
                 "a newer process runs on the same data directory: let that one run"
             }
@@ -369,7 +373,12 @@ impl<M: StateMachine> Host<M> {
         }
         if self.dial == Some(conn) {
             self.dial = None;
-            return self.handle(now, Event::DialClosed);
+            return match reason {
+                CloseReason::RefusedByPeer(refusal) => {
+                    self.handle(now, Event::DialRefused(refusal))
+                }
+                _ => self.handle(now, Event::DialClosed),
+            };
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
             return self.handle(now, Event::Closed(conn));
@@ -497,6 +506,7 @@ impl<M: StateMachine> Host<M> {
             }
             Action::Hang => self.hang(),
             Action::CloseFollower(conn) => self.net.close(conn),
+            Action::RefuseFollower(conn, refusal) => self.net.refuse(conn, refusal),
             Action::Log(level, text) => log::log!(level_of(level), "{text}"),
             _ => unreachable!("what sends a message was sent"),
         }

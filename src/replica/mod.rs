@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::{Party, Refusal};
-use standin_core::time::Duration;
+use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::LogError;
 
@@ -32,10 +32,8 @@ pub struct ReplicaConfig {
     pub data: PathBuf,
     /// The durability level when it is primary.
     pub durability: Durability,
-    /// A session without a request for so long expires.
-    pub session_timeout: Duration,
-    /// Most sessions that are kept.
-    pub sessions_max: u32,
+    /// The limits of sessions.
+    pub session_limits: SessionLimits,
     /// Length to which log segments are preallocated, in bytes.
     pub segment_bytes: u64,
     /// Take over the name of a replica whose data directory is lost.

@@ -68,6 +68,9 @@ pub fn run<M: StateMachine>(
         store: dir.meta().store,
         machine,
     };
+    if let Some(why) = &dir.meta().quarantine {
+        log::warn!("this replica is out of service: {why}");
+    }
     let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
@@ -96,8 +99,7 @@ pub fn run<M: StateMachine>(
             identity,
             address,
             durability: config.durability,
-            session_timeout: config.session_timeout,
-            sessions_max: config.sessions_max,
+            session_limits: config.session_limits,
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
             recovered: Recovered {

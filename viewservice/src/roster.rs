@@ -214,6 +214,13 @@ impl Roster {
         }
     }
 
+    /// A name was given up, and with it all that was known of its store. That it had come back with less
+    /// than it had makes no difference any more: it is no holder, and becomes one only by a Join, which
+    /// vouches for it.
+    pub(crate) fn forget(&mut self, name: &ReplicaName) {
+        self.replicas.remove(name);
+    }
+
     /// A connection is gone.
     pub(crate) fn disconnect(&mut self, conn: ConnId) {
         for replica in self.replicas.values_mut() {

@@ -25,6 +25,9 @@ use crate::waiting::{Request, WaitingLine};
 /// The view of an inactive record is moved on after this many lease terms.
 const INACTIVE_TERMS_MAX: u32 = 2;
 
+/// A name is given up to a new one only if its replica was not heard of for this many lease terms.
+const FORGET_TERMS_MIN: u32 = 10;
+
 /// A state on its way to the disk, and what to answer when it is there.
 #[derive(Clone, Debug)]
 struct Storing {
@@ -175,7 +178,7 @@ impl ViewService {
             Admission::Refused(refusal) => return self.refuse(conn, refusal),
         }
         self.grantor.heard(now.boot, self.view_term());
-        match self.state_with(&report) {
+        match self.state_with(now, &report) {
             None => self.answer_report(now, conn, *report),
             Some(_) if self.storing.is_some() => self.wait(now, conn, Request::Report(report)),
             Some(state) => self.store(state, StoreCause::Report(Some((conn, report)))),
@@ -197,13 +200,55 @@ impl ViewService {
         match self.state.store_of(&identity.name) {
             Some(store) if store != identity.store => self.admit_other_store(now, store, report),
             Some(_) => Admission::Welcome,
-            None if self.state.replicas.len() >= REPLICAS_MAX
-                || self.roster.is_full_for(&identity.name) =>
-            {
+            None if self.is_full() && self.forgettable(now.boot).is_none() => {
+                let names = self.state.replicas.iter();
+                let names = names.map(|replica| replica.name.clone()).collect();
+                Admission::Refused(Refusal::NamesTaken { names })
+            }
+            // It has lost its record, and registers nobody.
+            None if self.state.record.is_none() && self.roster.is_full_for(&identity.name) => {
                 Admission::Refused(Refusal::TooManyReplicas)
             }
             None => Admission::Welcome,
         }
+    }
+
+    /// Whether a new name has room only if another one gives way.
+    fn is_full(&self) -> bool {
+        self.state.replicas.len() >= REPLICAS_MAX
+    }
+
+    /// The name that gives way to a new one: of those that the record does not name, the one that was
+    /// not heard of for the longest time, and for a long time at least. None as long as silence proves
+    /// nothing, and none while this service may be the one that is wrong: who says so must be
+    /// remembered.
+    ///
+    /// Nothing rests on such a name. Its store is no holder, so no copy of it may become primary
+    /// (section 7); to be one it has to report, and be registered, again.
+    fn forgettable(&self, now: Instant) -> Option<&ReplicaName> {
+        let record = self.state.record.as_ref()?;
+        if self.is_behind() || self.grantor.hold_remaining(now).is_some() {
+            return None;
+        }
+        let is_named = |replica: &Registered| {
+            let mut members = std::iter::once(&record.primary).chain(&record.backup);
+            let mut holders = record.holders.iter();
+            members.any(|member| member.name == replica.name)
+                || holders.any(|holder| {
+                    holder.name == replica.name || holder.token.store() == replica.store
+                })
+        };
+        let seen_at = |name: &ReplicaName| {
+            let replica = self.roster.by_name(name);
+            replica.map_or(self.started_at, |replica| replica.seen_at)
+        };
+        let replicas = self.state.replicas.iter();
+        replicas
+            .filter(|replica| !is_named(replica))
+            .map(|replica| (seen_at(&replica.name), &replica.name))
+            .filter(|(seen_at, _)| now.since(*seen_at) >= self.view_term() * FORGET_TERMS_MIN)
+            .min()
+            .map(|(_, name)| name)
     }
 
     /// A known name on another data directory: only if the operator says so, and never while the
@@ -224,8 +269,9 @@ impl ViewService {
         }
     }
 
-    /// The state that a report brings about, if it is another: a new name or store, the first view.
-    fn state_with(&self, report: &Report) -> Option<StoredState> {
+    /// The state that an admitted report brings about, if it is another: a new name or store, the first
+    /// view.
+    fn state_with(&self, now: Now, report: &Report) -> Option<StoredState> {
         let identity = &report.identity;
         let mut histories = self.roster.iter().map(|replica| replica.has_history());
         if self.state.record.is_none()
@@ -235,6 +281,11 @@ impl ViewService {
             return None;
         }
         let mut state = self.state.clone();
+        if self.is_full() && state.store_of(&identity.name).is_none() {
+            let forgotten = self.forgettable(now.boot);
+            let forgotten = forgotten.expect("it was admitted since one gives way");
+            state.replicas.retain(|replica| replica.name != *forgotten);
+        }
         register(&mut state.replicas, &identity.name, identity.store);
         if state.record.is_none() && report.standing.role != RoleName::Quarantined {
             let term_ms = self.term.millis();
@@ -309,7 +360,16 @@ impl ViewService {
         };
         swap.expected == *current
             && current.check_move(&swap.proposed, &swap.identity).is_ok()
+            && self.knows_joining(&swap.proposed)
             && !self.is_behind()
+    }
+
+    /// Whether a Join names a replica that the cluster knows. One whose name was given up while it
+    /// followed, and could not report, is not known any more: as a holder it would have to be.
+    fn knows_joining(&self, proposed: &ViewRecord) -> bool {
+        proposed.reason != Reason::Joined
+            || (proposed.holders.iter())
+                .all(|holder| self.state.store_of(&holder.name) == Some(holder.token.store()))
     }
 
     fn answer_swap(&mut self, now: Now, conn: ConnId, number: u64, accepted: bool) {
@@ -377,6 +437,11 @@ impl ViewService {
     fn on_stored(&mut self, now: Now) {
         let storing = self.storing.take().expect("something was being stored");
         let before = std::mem::replace(&mut self.state, storing.state);
+        for replica in &before.replicas {
+            if self.state.store_of(&replica.name).is_none() {
+                self.roster.forget(&replica.name);
+            }
+        }
         let has_changed = before.record != self.state.record;
         if has_changed {
             self.on_record_changed(now, before.record.as_ref());

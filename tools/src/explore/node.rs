@@ -8,6 +8,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{ReplyStatus, RoleName};
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_replica::{
@@ -106,8 +107,12 @@ impl Node {
             identity,
             address: address_of(host),
             durability: bounds.durability,
-            session_timeout: SESSION_TIMEOUT,
-            sessions_max: 4,
+            session_limits: SessionLimits {
+                timeout: SESSION_TIMEOUT,
+                sessions_max: 4,
+                idle_min: Duration::ZERO,
+                ..SessionLimits::default()
+            },
             seed: life.incarnation.nonce,
             adopted: self.disk.adopted,
             recovered: self.disk.recovered(),
@@ -343,7 +348,7 @@ impl Turn<'_, '_> {
                 self.process.dial = Some(self.dial(Party::Replica(to), is_up));
             }
             Action::Hang => self.hang(),
-            Action::CloseFollower(conn) => {
+            Action::CloseFollower(conn) | Action::RefuseFollower(conn, _) => {
                 self.process.accepted.retain(|other| *other != conn);
                 self.close(conn);
             }

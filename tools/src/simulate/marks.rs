@@ -7,7 +7,7 @@ use standin_core::message::ReplyStatus;
 use standin_core::time::Instant;
 use standin_core::view::{Member, Reason, ViewRecord};
 
-use super::fact::Fact;
+use super::fact::{Asked, Fact};
 use super::truth::{Truly, Truth};
 
 macro_rules! marks {
@@ -74,6 +74,8 @@ marks! {
     SessionExpired: "a session expires",
     /// The same, after a takeover.
     ExpiryAfterTakeover: "a session expires after a takeover",
+    /// A client heard that no session is idle enough to give way to the one it wants to open.
+    OpenRefused: "an open is refused, since all sessions are at work",
     /// A command came once more, long after it had been answered.
     SentAgain: "a client's command comes again over another connection",
     /// A timer of the machine fired.
@@ -188,6 +190,9 @@ impl Marks {
                     if self.has_taken_over {
                         self.reach(Mark::ExpiryAfterTakeover);
                     }
+                }
+                ReplyStatus::Overloaded if answered.asked == Asked::Open => {
+                    self.reach(Mark::OpenRefused);
                 }
                 _ => {}
             },

@@ -199,8 +199,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             durability: plan.durability,
-            session_timeout: plan.session_timeout,
-            sessions_max: plan.sessions_max,
+            session_limits: plan.session_limits,
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
             recovered: Recovered {
@@ -391,7 +390,10 @@ impl<M: Subject> Node<M> {
         }
         if self.dial == Some(conn) {
             self.dial = None;
-            return self.handle(stage, now, Event::DialClosed);
+            return match &why {
+                Some(refusal) => self.handle(stage, now, Event::DialRefused(refusal)),
+                None => self.handle(stage, now, Event::DialClosed),
+            };
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
             return self.handle(stage, now, Event::Closed(conn));
@@ -518,6 +520,10 @@ impl<M: Subject> Node<M> {
             Action::CloseFollower(conn) => {
                 self.accepted.remove(&conn);
                 stage.close(conn, None);
+            }
+            Action::RefuseFollower(conn, refusal) => {
+                self.accepted.remove(&conn);
+                stage.close(conn, Some(refusal));
             }
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
             _ => unreachable!("what sends a message was sent"),

@@ -6,6 +6,7 @@
 use standin_core::identity::Durability;
 use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
+use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
 use standin_core::time::Duration;
 
 use super::clock::RATE_TRUE;
@@ -25,10 +26,8 @@ pub struct Plan {
     pub durability: Durability,
     /// The lease term.
     pub term: Duration,
-    /// A session without a request for so long expires.
-    pub session_timeout: Duration,
-    /// Most sessions.
-    pub sessions_max: u32,
+    /// The limits of sessions.
+    pub session_limits: SessionLimits,
     /// The usual time of a message on its way.
     pub latency: Duration,
     /// The usual time of a sync.
@@ -61,6 +60,7 @@ impl Plan {
     pub fn draw(seed: u64) -> Self {
         let mut random = RandomStream::new(seed, 1);
         let random = &mut random;
+        let mut limits = RandomStream::new(seed, 6);
         let replicas = *random.pick(&[2, 3, 3, 3, 3, 4]);
         let clients = 1 + usize::try_from(random.below(4)).expect("small");
         let term = Duration::from_millis(*random.pick(&[200, 300, 500, 1000]));
@@ -90,8 +90,12 @@ impl Plan {
                 Durability::Disk,
             ]),
             term,
-            session_timeout: *random.pick(&[term * 3, Duration::from_secs(600)]),
-            sessions_max: *random.pick(&[2, 1000, 1000]),
+            session_limits: SessionLimits {
+                timeout: *random.pick(&[term * 3, Duration::from_secs(600)]),
+                sessions_max: *random.pick(&[2, 1000, 1000]),
+                replies_bytes_max: *limits.pick(&[32, 32, KEPT_REPLIES_BYTES_MAX]),
+                idle_min: *limits.pick(&[Duration::ZERO, term / 8]),
+            },
             latency: Duration::from_micros(*random.pick(&[50, 200, 1000, 5000])),
             sync_time: Duration::from_micros(*random.pick(&[100, 1000, 8000])),
             calls: *random.pick(&[10, 30, 60]),
@@ -116,8 +120,10 @@ impl Plan {
             clients: 1,
             durability,
             term,
-            session_timeout: Duration::from_secs(600),
-            sessions_max: 1000,
+            session_limits: SessionLimits {
+                sessions_max: 1000,
+                ..SessionLimits::default()
+            },
             latency: Duration::from_micros(200),
             sync_time: Duration::from_millis(1),
             calls: 0,
