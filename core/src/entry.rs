@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{put_u32, put_u64, u32_at, u64_at};
+use crate::digest::digest;
 use crate::identity::{Durability, Incarnation, ReplicaName};
 use crate::message::decode_payload;
 use crate::session::SessionLimits;
@@ -405,14 +406,18 @@ pub struct Batch {
     bytes: Vec<u8>,
 }
 
+/// Two batches look the same only if they are: the exploration tells states apart by this form.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Batch({}..={}, {} bytes)",
+            "Batch({}..={} of view {}, chain {:08x}, {} bytes with digest {:032x})",
             self.first,
             self.tip.index,
-            self.bytes.len()
+            self.tip.view,
+            self.tip.chain,
+            self.bytes.len(),
+            digest(&self.bytes)
         )
     }
 }

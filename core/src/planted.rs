@@ -85,6 +85,12 @@ bugs! {
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).
     AppliedEarly,
+    /// A backup that acknowledges nothing is dropped only after ten terms (section 6).
+    SilentKept,
+    /// A backup that the view service does not see is not dropped (section 6).
+    UnseenKept,
+    /// Commands of sessions that were opened in an earlier view are refused (L2).
+    OldSessionRefused,
 }
 
 /// The bug that is planted here, if there is one.

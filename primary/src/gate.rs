@@ -210,6 +210,9 @@ impl Primary {
 
     /// A backup that gets on with nothing for this long is dropped (section 6).
     pub(crate) fn silence_max(&self) -> Duration {
+        if self.planted.has(Bug::SilentKept) {
+            return self.term() * 10;
+        }
         self.term() / 2
     }
 
@@ -282,7 +285,7 @@ impl Primary {
     }
 
     pub(crate) fn on_backup_unseen(&mut self, unseen: Duration, now: Instant) {
-        let is_dropping = self.swap.is_some();
+        let is_dropping = self.swap.is_some() || self.planted.has(Bug::UnseenKept);
         if matches!(self.gate, Gate::Paired { .. }) && !is_dropping && unseen > self.term() * 5 {
             self.drop_backup(now);
         }

@@ -6,6 +6,7 @@ use standin_core::machine::StateMachine;
 use standin_core::message::{
     CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen, Standing,
 };
+use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
@@ -55,6 +56,9 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
+                }
+                RequestBody::Command(request) if self.is_refused(request.session) => {
+                    self.answer(waiter, ReplyStatus::Refused, b"a bug was planted");
                 }
                 RequestBody::Command(request) if self.is_decided(waiter, &request) => {}
                 RequestBody::Command(request) => {
@@ -112,6 +116,12 @@ impl<M: StateMachine> Replica<M> {
         self.answers.bytes().extend_from_slice(reply);
         self.push_answer(waiter, ReplyStatus::Done, None, from);
         true
+    }
+
+    /// Never, unless a test has planted that bug.
+    fn is_refused(&self, session: u64) -> bool {
+        let begun = self.log.view_starts.last();
+        self.planted.has(Bug::OldSessionRefused) && begun.is_some_and(|(_, at)| session < at.0)
     }
 
     pub(crate) fn is_serving(&self) -> bool {

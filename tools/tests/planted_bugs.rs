@@ -29,8 +29,8 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::ReadsUnconfirmed, 4000, &["S12"]),
     (Bug::ServesEarly, 200, &["S13"]),
     (Bug::RestartedPromoted, 400, &["S14"]),
-    (Bug::RestartedGates, 2000, &["L2", "S4"]),
-    (Bug::CleanStopGates, 20_000, &["S4", "S5", "L2"]),
+    (Bug::RestartedGates, 2000, &["S15"]),
+    (Bug::CleanStopGates, 2000, &["S15"]),
     (Bug::RepeatExecuted, 400, &["S10", "S11"]),
     (Bug::CutTooFar, 100, &["S9"]),
     (Bug::AcknowledgedEarly, 200, &["S4"]),
@@ -42,10 +42,13 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::ActivateUnsynced, 200, &["S4"]),
     (Bug::DropUnsynced, 400, &["S4"]),
     (Bug::LoneCopyUnsynced, 200, &["S4"]),
-    (Bug::DeafDrops, 4000, &["L1"]),
+    (Bug::DeafDrops, 2000, &["L1", "L3"]),
     (Bug::JoinUnleased, 400, &["S13"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
+    (Bug::SilentKept, 200, &["L3"]),
+    (Bug::UnseenKept, 400, &["L3"]),
+    (Bug::OldSessionRefused, 200, &["L2"]),
 ];
 
 /// The first seed that fails because of the bug: without it, the same seed passes.

@@ -263,8 +263,4 @@ impl Roster {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.values()
     }
-
-    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
-        self.iter().map(|replica| replica.peer(now)).collect()
-    }
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, LookupReply, REPLICAS_MAX, Refusal, Release, Report, ReportReply, RoleName,
-    Swap, SwapReply,
+    ADDRESS_BYTES_MAX, LookupReply, Peer, REPLICAS_MAX, Refusal, Release, Report, ReportReply,
+    RoleName, Swap, SwapReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -579,8 +579,17 @@ impl ViewService {
             record: self.state.record.clone(),
             granted,
             wall: now.wall,
-            peers: self.roster.peers(now.boot),
+            peers: self.peers(now.boot),
         }
+    }
+
+    /// All replicas. Who has not reported to this process is unseen since it began: a primary whose
+    /// backup is cut off from here must hear of it though this process never saw that backup.
+    fn peers(&self, now: Instant) -> Vec<Peer> {
+        let unseen = now.since(self.started_at);
+        let unreported = status::unreported(&self.state, &self.roster, unseen);
+        let reported = self.roster.iter().map(|replica| replica.peer(now));
+        reported.chain(unreported).collect()
     }
 
     /// Tells every connected replica what the record is now.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_client::{
     Action, Answer, ClientCore, ClientError, ConnectionId, Consistency, CoreConfig, Event, Request,
-    ViewServices, Work,
+    Trouble, ViewServices, Work,
 };
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
@@ -63,10 +63,10 @@ pub(crate) struct Caller {
     sent: BTreeMap<u64, Vec<u8>>,
     /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
-    /// Calls that returned with an answer after the faults had ended.
-    pub(crate) answered_since_healing: u32,
+    /// So many calls had been made when the faults ended.
+    made_before_healing: Option<u64>,
+    /// How a call that was made after that failed.
     pub(crate) failed_since_healing: Option<String>,
-    is_healed: bool,
 }
 
 impl Caller {
@@ -92,9 +92,8 @@ impl Caller {
             stray: Vec::new(),
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
-            answered_since_healing: 0,
+            made_before_healing: None,
             failed_since_healing: None,
-            is_healed: false,
         }
     }
 
@@ -102,7 +101,7 @@ impl Caller {
     pub(crate) fn heal(&mut self, calls: u32, patience: Duration) {
         self.remaining = calls;
         self.patience = (patience, patience);
-        self.is_healed = true;
+        self.made_before_healing = Some(self.made);
     }
 
     /// Whether everything that was to be asked has been, and has returned.
@@ -259,12 +258,12 @@ impl Caller {
             Err(ClientError::OutcomeUnknown { .. }) => End::Unknown,
             Err(_) => End::NotExecuted,
         };
-        match result {
-            Ok(_) if self.is_healed => self.answered_since_healing += 1,
-            Err(error) if self.is_healed => {
-                self.failed_since_healing.get_or_insert(error.to_string());
-            }
-            Ok(_) | Err(_) => {}
+        let is_new = self.made_before_healing.is_some_and(|before| id > before);
+        if let Err(error) = result
+            && is_new
+            && !is_allowed(error)
+        {
+            self.failed_since_healing.get_or_insert(error.to_string());
         }
         stage.saw(&Fact::Returned { call, end });
     }
@@ -365,6 +364,18 @@ impl Caller {
         let mut links = self.links.iter();
         links.find(|link| link.connection == connection).copied()
     }
+}
+
+/// Whether a call may end so though nothing is wrong any more: what became of it was in a session that
+/// has expired, or is not remembered any more.
+fn is_allowed(error: &ClientError) -> bool {
+    let ClientError::OutcomeUnknown { trouble, .. } = error else {
+        return false;
+    };
+    matches!(
+        trouble,
+        Trouble::SessionExpired | Trouble::OutcomeForgotten { .. }
+    )
 }
 
 /// What else than all kinds of calls a client makes. One that writes soon finds out that its primary is

@@ -19,7 +19,7 @@ mod s14;
 mod s15;
 mod s16;
 mod s17;
-mod s18;
+pub(crate) mod s18;
 mod s2;
 mod s3;
 mod s4;

@@ -179,6 +179,7 @@ struct Json<'a> {
     unanswered: u64,
     faults: Vec<(&'static str, u64)>,
     situations: Vec<(&'static str, u64)>,
+    demands: Vec<(&'static str, u64)>,
 }
 
 #[derive(Serialize)]
@@ -237,6 +238,7 @@ fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Resul
         unanswered: all.unanswered,
         faults: faults(all).collect(),
         situations: situations(all).collect(),
+        demands: all.demands.rows().to_vec(),
     };
     serde_json::to_writer(&mut *out, &json)?;
     writeln!(out)
@@ -269,6 +271,7 @@ fn tell_people(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     for (title, rows) in [
         ("faults", faults(all).collect::<Vec<_>>()),
         ("situations reached", situations(all).collect()),
+        ("once the faults had ended", all.demands.rows().to_vec()),
     ] {
         writeln!(out, "{title}:")?;
         for (words, count) in rows {

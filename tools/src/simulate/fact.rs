@@ -70,6 +70,8 @@ pub(crate) enum Fact<'a> {
     Wiped { host: usize },
     /// An older copy of a replica's disk was put back.
     Restored { host: usize },
+    /// Bits of a replica's disk flipped.
+    Rotted { host: usize },
     /// A replica appended to its log: as primary, or as a follower.
     Appended {
         host: usize,

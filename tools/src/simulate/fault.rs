@@ -378,7 +378,7 @@ impl<M: Subject> World<M> {
         let mut random = self.fork();
         let has_flipped = self.disk(host).flip_any_bit(&mut random).is_some();
         if has_flipped {
-            self.observe(&Fact::Restored { host });
+            self.observe(&Fact::Rotted { host });
         }
         has_flipped
     }

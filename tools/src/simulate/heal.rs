@@ -8,7 +8,7 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 use standin_io::net::NetLimits;
 
-use super::check::{l1, l2, l3, l4, l5};
+use super::check::{l1, l2, l3, l4, l5, s18};
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
 use super::fact::Fact;
@@ -38,6 +38,21 @@ pub(crate) enum Broken {
     Deaf,
     /// Its disk never finishes a sync.
     StalledDisk,
+    /// Nothing passes between it and the view service.
+    Unseen,
+}
+
+/// What must be done about the replica that is broken for good, while it is in a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// It is the backup and acknowledges nothing: it is to be dropped.
+    DropSilent,
+    /// It is the backup and the view service does not see it: it is to be dropped.
+    DropUnseen,
+    /// It is the primary and does not renew its lease: it is to be deposed.
+    DeposeSilent,
+    /// It is the primary and gets on with nothing: it is to be deposed.
+    DeposeStalled,
 }
 
 /// What is demanded of a healed cluster.
@@ -64,6 +79,61 @@ pub(crate) struct Healing {
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
     /// How often something changed after all.
     pub(crate) changes: u32,
+    /// What is to be done about who is broken, in which view, at which last acknowledged entry, and
+    /// since when that is so.
+    pub(crate) duty: Option<(Duty, ViewId, Index, Instant)>,
+}
+
+/// How many runs came to what once the faults had ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Demands {
+    serve: u64,
+    say_why: u64,
+    nothing: u64,
+    broken: u64,
+}
+
+impl Demands {
+    /// Those of a run that ended so; none if the faults never ended.
+    pub(crate) fn of(healing: Option<&Healing>) -> Self {
+        let mut demands = Self::default();
+        let Some(healing) = healing else {
+            return demands;
+        };
+        match healing.demand {
+            Demand::Serve => demands.serve = 1,
+            Demand::SayWhy => demands.say_why = 1,
+            Demand::Nothing => demands.nothing = 1,
+        }
+        demands.broken = u64::from(healing.broken.is_some());
+        demands
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.serve += other.serve;
+        self.say_why += other.say_why;
+        self.nothing += other.nothing;
+        self.broken += other.broken;
+    }
+
+    /// In words, with their counts.
+    pub(crate) fn rows(&self) -> [(&'static str, u64); 4] {
+        [
+            (
+                "a primary and a pair were demanded, and all answers",
+                self.serve,
+            ),
+            (
+                "nobody could serve, and words that say why were demanded",
+                self.say_why,
+            ),
+            (
+                "nothing was demanded: what the disks are worth could not be known",
+                self.nothing,
+            ),
+            ("one replica stayed broken for good", self.broken),
+        ]
+    }
 }
 
 /// What can be seen of a cluster that was healed.
@@ -71,6 +141,9 @@ pub(crate) struct Healing {
 pub(crate) struct Health {
     pub(crate) now: Instant,
     pub(crate) term: Duration,
+    /// What a limit that the protocol sets is exceeded by at most: messages, syncs, turns, and the time
+    /// between two looks.
+    pub(crate) slack: Duration,
     pub(crate) record: Option<ViewRecord>,
     /// A replica of the core is the active primary.
     pub(crate) is_served: bool,
@@ -153,6 +226,7 @@ impl<M: Subject> World<M> {
             has_served: false,
             settled: None,
             changes: 0,
+            duty: None,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -178,8 +252,8 @@ impl<M: Subject> World<M> {
         let now = self.now;
         self.network.unblock_all(now);
         for host in 0..self.hosts.len() {
+            self.go_on(host);
             let it = &mut self.hosts[host];
-            it.paused_until = it.paused_until.min(now);
             it.slow.0 = now;
             it.slow_disk.0 = now;
             if it.thaws.take().is_some() || !self.plan.are_clocks_bounded {
@@ -213,7 +287,8 @@ impl<M: Subject> World<M> {
 
     /// Who stays broken, and how: nobody who is needed.
     fn draw_broken(&mut self) -> Option<(usize, Broken)> {
-        let host = usize::try_from(self.random.below(self.plan.replicas as u64 * 2)).ok()?;
+        let is_one = self.random.chance(600);
+        let first = usize::try_from(self.random.below(self.plan.replicas as u64)).ok()?;
         let how = *self.random.pick(&[
             Broken::Off,
             Broken::Paused,
@@ -221,20 +296,20 @@ impl<M: Subject> World<M> {
             Broken::Mute,
             Broken::Deaf,
             Broken::StalledDisk,
+            Broken::Unseen,
         ]);
         // Only at `disk` does anybody wait for a disk that stalls.
-        let is_harmless = how == Broken::StalledDisk && self.plan.durability != Durability::Disk;
-        if host >= self.plan.replicas || is_harmless {
-            return None;
-        }
-        let record = self.checks.truth.record.clone()?;
-        let is_whole =
-            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered();
-        let others = record
-            .holders
-            .iter()
-            .filter_map(|holder| self.is_able(holder));
-        others.into_iter().any(is_whole).then_some((host, how))
+        let how = match how {
+            Broken::StalledDisk if self.plan.durability != Durability::Disk => Broken::Paused,
+            how => how,
+        };
+        let record = self.checks.truth.record.as_ref().filter(|_| is_one)?;
+        let able = record.holders.iter();
+        let able: Vec<usize> = able.filter_map(|holder| self.is_able(holder)).collect();
+        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered();
+        let is_spared = |host: &usize| able.iter().any(|other| other != host && is_whole(other));
+        let hosts = (0..self.plan.replicas).map(|at| (first + at) % self.plan.replicas);
+        hosts.into_iter().find(is_spared).map(|host| (host, how))
     }
 
     fn break_for_good(&mut self, host: usize, how: Broken) {
@@ -261,6 +336,10 @@ impl<M: Subject> World<M> {
             Broken::StalledDisk => {
                 self.hosts[host].slow_disk = (never, Duration::from_secs(100_000));
             }
+            Broken::Unseen => {
+                self.block(host, self.plan.service(), never);
+                self.block(self.plan.service(), host, never);
+            }
         }
     }
 
@@ -270,8 +349,8 @@ impl<M: Subject> World<M> {
         };
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
-        // A disk that was put back may be any that it ever was.
-        let is_unsure = replicas.iter().any(Truly::is_tampered);
+        // A disk that was put back may be any that it ever was, until it is read.
+        let is_unsure = replicas.iter().any(Truly::is_unread);
         let mut able = holders
             .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
             .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
@@ -312,14 +391,13 @@ impl<M: Subject> World<M> {
         healing.has_served |= health.is_served;
         // One whose log has rotten may have come to be the one holder.
         let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
-        // A disk that hangs keeps nobody from answering reads, and is not noticed before a write.
-        let is_unnoticed = matches!(healing.broken, Some((_, Broken::StalledDisk)))
-            && health.are_calls_done
-            && !health.is_served;
-        if is_only_tampered || is_unnoticed || (!healing.has_served && self.is_taken_along(healing))
-        {
+        if is_only_tampered || (!healing.has_served && self.is_taken_along(healing)) {
             healing.demand = Demand::Nothing;
             return;
+        }
+        healing.duty = self.duty(healing, health.record.as_ref());
+        if health.are_calls_done && self.is_unnoticed(healing, health.record.as_ref()) {
+            return self.finish(true);
         }
         if l4::is_restless(healing, health) {
             healing.settled = None;
@@ -328,6 +406,7 @@ impl<M: Subject> World<M> {
         let verdicts = [
             ("L1", l1::look(healing, health)),
             ("L4", l4::look(healing, health)),
+            ("L3", l3::look(healing, health)),
             ("L2", l2::look(healing, health)),
             ("L5", l5::look(healing, health)),
         ];
@@ -344,19 +423,108 @@ impl<M: Subject> World<M> {
         let is_well = health.is_served
             && health.are_calls_done
             && health.is_even
+            && !health.has_broken_role
             && (health.is_paired || !health.can_pair);
         match (&healing.settled, &health.record) {
             (None, Some(record)) if is_well => {
                 healing.settled = Some((self.now, record.id(), health.steps));
             }
             (Some((since, ..)), _) if self.now >= since.plus(l4::QUIET_TERMS * health.term) => {
-                if let Err(what) = l3::look(healing, health) {
-                    return self.checks.fail("L3", what);
-                }
-                self.finish();
+                self.finish(true);
             }
             _ => {}
         }
+    }
+
+    /// What is to be done about who is broken for good, if it is in a role, and since when.
+    fn duty(
+        &self,
+        healing: &Healing,
+        record: Option<&ViewRecord>,
+    ) -> Option<(Duty, ViewId, Index, Instant)> {
+        let (host, how) = healing.broken?;
+        let record = record.filter(|record| record.active)?;
+        let is_hanging = how == Broken::StalledDisk;
+        let duty = match self.role_of(host, record)? {
+            RoleName::Primary if is_hanging => Duty::DeposeStalled,
+            RoleName::Primary => Duty::DeposeSilent,
+            _ if how == Broken::Unseen => Duty::DropUnseen,
+            _ => Duty::DropSilent,
+        };
+        let is_drop = matches!(duty, Duty::DropSilent | Duty::DropUnseen);
+        if is_drop && !self.is_heard(&record.primary, healing.at) {
+            return None;
+        }
+        if is_hanging && !self.is_outstanding(host, record) {
+            return None;
+        }
+        // What one that cannot be heard acknowledges is no progress.
+        let vouched = if is_hanging {
+            self.vouched(host)
+        } else {
+            Index::ZERO
+        };
+        let is_same = |it: &(Duty, ViewId, Index, Instant)| {
+            (it.0, it.1, it.2) == (duty, record.id(), vouched)
+        };
+        let since = healing.duty.filter(is_same).map_or(self.now, |it| it.3);
+        Some((duty, record.id(), vouched, since))
+    }
+
+    /// Whether the view service has heard from a member since: one whose connection to it hung with the
+    /// faults can have no swap done before it has a new one.
+    fn is_heard(&self, member: &Member, since: Instant) -> bool {
+        let truth = &self.checks.truth;
+        let host = self.host_of(member);
+        let identity = host.and_then(|host| truth.replicas[host].identity.as_ref());
+        let heard = identity.and_then(|identity| truth.heard_at.get(&identity.store));
+        heard.is_some_and(|at| *at > since)
+    }
+
+    /// Whether a replica is the primary of a record, or its backup.
+    fn role_of(&self, host: usize, record: &ViewRecord) -> Option<RoleName> {
+        let identity = self.checks.truth.replicas[host].identity.as_ref()?;
+        let mut others = record
+            .holders
+            .iter()
+            .filter(|holder| holder.name != record.primary.name);
+        if record.primary.is(identity) {
+            Some(RoleName::Primary)
+        } else if others.any(|holder| holder.token.store() == identity.store) {
+            Some(RoleName::Backup)
+        } else {
+            None
+        }
+    }
+
+    /// How far a replica's store has acknowledged, or applied.
+    fn vouched(&self, host: usize) -> Index {
+        let truth = &self.checks.truth;
+        let vouched = truth.vouched(&truth.replicas[host]);
+        vouched.map_or(Index::ZERO, |(index, _)| index)
+    }
+
+    /// Whether a replica that is in a role has something to do on its disk.
+    fn is_outstanding(&self, host: usize, record: &ViewRecord) -> bool {
+        let replicas = &self.checks.truth.replicas;
+        let ordered = self
+            .host_of(&record.primary)
+            .map_or(0, |primary| replicas[primary].log.len());
+        let done = match self.role_of(host, record) {
+            Some(RoleName::Primary) => replicas[host].synced,
+            _ => usize::try_from(self.vouched(host).0).expect("a log in memory"),
+        };
+        done < ordered
+    }
+
+    /// Whether somebody's disk hangs and nobody can know: there is nothing to be put on it.
+    fn is_unnoticed(&self, healing: &Healing, record: Option<&ViewRecord>) -> bool {
+        let Some((host, Broken::StalledDisk)) = healing.broken else {
+            return false;
+        };
+        record.filter(|record| record.active).is_some_and(|record| {
+            self.role_of(host, record).is_some() && !self.is_outstanding(host, record)
+        })
     }
 
     /// Whether what was under way when the faults ended has made the replica that is broken for good
@@ -380,12 +548,16 @@ impl<M: Subject> World<M> {
         }
         let status = self.ask_service();
         let why = status.and_then(|status| status.unavailable);
-        let is_said = why.as_ref().is_some_and(|why| why.len() > 20);
-        if healing.demand == Demand::SayWhy && !is_said {
-            let what = format!("nobody can serve, and nobody says why: {}", health.words);
-            return self.checks.fail("S18", what);
+        if healing.demand == Demand::SayWhy
+            && let Some(record) = &health.record
+            && let Err(what) = s18::explain(record, why.as_deref())
+        {
+            return self.checks.fail(
+                "S18",
+                format!("nobody can serve, and {what}: {}", health.words),
+            );
         }
-        self.finish();
+        self.finish(false);
     }
 
     /// What the view service says to somebody who asks how everybody is.
@@ -421,7 +593,7 @@ impl<M: Subject> World<M> {
                 let found = self.checks.truth.holder(holder);
                 // What a disk that was put back is worth nobody can know, but it may be the backup.
                 let stands =
-                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.is_tampered();
+                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.may_lack();
                 found.filter(stands).map(|(host, _)| host)
             });
             let primary = self.host_of(&record.primary);
@@ -451,6 +623,7 @@ impl<M: Subject> World<M> {
         Health {
             now: self.now,
             term: self.plan.term,
+            slack: self.plan.term / 2 + self.plan.latency * 10 + self.plan.sync_time * 10,
             is_served,
             is_paired,
             can_pair: self.fit_of_core(&is_broken) >= 2,
@@ -482,11 +655,16 @@ impl<M: Subject> World<M> {
         fit.count()
     }
 
-    /// The last look: states, replays, and every call ever made.
-    pub(crate) fn finish(&mut self) {
+    /// The last look: states, replays, and every call ever made. Whether all calls that were made
+    /// after the faults must have been answered.
+    pub(crate) fn finish(&mut self, are_answers_demanded: bool) {
         self.is_over = true;
         if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
             self.checks.fail(property, what);
+        }
+        if let Some(error) = self.failed_call().filter(|_| are_answers_demanded) {
+            let what = format!("a call failed after the faults: {error}");
+            self.checks.fail("L2", what);
         }
     }
 
@@ -494,21 +672,22 @@ impl<M: Subject> World<M> {
         let reference = self.checks.reference.state();
         for (host, node) in self.nodes() {
             let state = node.replica.state();
-            let is_tampered = self.checks.truth.replicas[host].is_tampered();
-            if is_tampered || state.applied() != reference.applied() {
+            if state.applied() != reference.applied() {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {
                 let what = format!("the state of host {host} differs from the reference's");
                 return Err(("S10", what));
             }
-            node.replay()
-                .map_err(|what| ("S10", format!("host {host}: {what}")))?;
+            let replay = node.replay();
+            if !self.checks.truth.replicas[host].is_rotten() {
+                replay.map_err(|what| ("S10", format!("host {host}: {what}")))?;
+            }
         }
         Ok(())
     }
 
-    /// A call that failed although the faults had ended.
+    /// How a call failed that was made after the faults had ended.
     pub(crate) fn failed_call(&self) -> Option<String> {
         self.hosts.iter().find_map(|host| match &host.process {
             Process::Client(caller) => caller.failed_since_healing.clone(),
@@ -535,15 +714,7 @@ impl<M: Subject> World<M> {
         if !verdict.is_linearizable() {
             return Err(("S12", verdict.to_string()));
         }
-        let failed = self.failed_call();
-        let is_demanded = self
-            .healing
-            .as_ref()
-            .is_some_and(|healing| healing.demand == Demand::Serve);
-        match failed.filter(|_| is_demanded) {
-            Some(error) => Err(("L2", format!("a call failed after the faults: {error}"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -289,7 +289,7 @@ impl<M: Subject> Scene<M> {
     /// # Panics
     /// If a property does not hold.
     pub fn end(mut self) {
-        self.world.finish();
+        self.world.finish(true);
         if let Some(violation) = &self.world.checks.violation {
             panic!("{violation}");
         }

@@ -9,7 +9,7 @@ use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing};
 use standin_core::time::Instant;
-use standin_core::view::{Holder, ViewId, ViewRecord};
+use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fact::{Asked, Fact};
@@ -41,8 +41,13 @@ pub(crate) struct Truly {
     is_boot_dirty: bool,
     /// Boots whose page cache went with the power.
     dead_boots: Vec<BootId>,
-    /// Its disk was put back or damaged, or forgot what it had taken.
-    is_tampered: bool,
+    /// An older copy of its disk was put back, or rot took the end of its log: it may have less than
+    /// it had. Over once it was joined anew, which it is only with everything.
+    is_older: bool,
+    /// An older copy was put back, and no process has read it yet.
+    is_unread: bool,
+    /// Bits of its disk rotted since a process read the whole of it.
+    is_rotten: bool,
     /// Its disk forgot what it had taken, and no next life can know.
     is_failure_unnoted: bool,
     /// The view service had heard that it had more than its process began with.
@@ -53,7 +58,22 @@ pub(crate) struct Truly {
 impl Truly {
     /// Whether its disk may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
-        self.is_tampered || self.is_failure_unnoted
+        self.may_lack() || self.is_rotten
+    }
+
+    /// Whether it may have less than it had, and perhaps does not know.
+    pub(crate) fn may_lack(&self) -> bool {
+        self.is_older || self.is_failure_unnoted
+    }
+
+    /// Whether bits of its disk may be wrong.
+    pub(crate) fn is_rotten(&self) -> bool {
+        self.is_rotten
+    }
+
+    /// Whether nobody can know yet what is on its disk.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_unread
     }
 
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
@@ -152,8 +172,13 @@ pub(crate) struct Truth {
     /// The most that each store has reported to the present process of the view service: its view,
     /// and what it has of the committed entries.
     reported: BTreeMap<StoreId, (ViewId, Index)>,
-    /// The highest entry that was applied anywhere: its index and hash.
-    pub(crate) applied_last: Option<(Index, u64)>,
+    /// When the view service last heard from each store.
+    pub(crate) heard_at: BTreeMap<StoreId, Instant>,
+    /// The highest entry that each store ever acknowledged or applied, and did not cut since: its
+    /// index and hash.
+    vouched: BTreeMap<StoreId, (Index, u64)>,
+    /// The hash over the log up to each entry that was applied anywhere.
+    pub(crate) applied: Vec<u64>,
 }
 
 impl Truth {
@@ -167,7 +192,9 @@ impl Truth {
             answered_in: BTreeMap::new(),
             replies: BTreeMap::new(),
             reported: BTreeMap::new(),
-            applied_last: None,
+            heard_at: BTreeMap::new(),
+            vouched: BTreeMap::new(),
+            applied: Vec::new(),
         }
     }
 
@@ -184,15 +211,38 @@ impl Truth {
             let identity = one.identity.as_ref();
             identity.is_some_and(|identity| record.primary.is(identity))
         };
-        let (Some(replica), Some((index, hash))) =
-            (self.replicas.iter().find(is_it), self.applied_last)
-        else {
+        let Some(replica) = self.replicas.iter().find(is_it) else {
             return false;
         };
-        let lacks_it = replica
-            .link(index, false)
-            .is_none_or(|link| link.hash != hash);
-        record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
+        let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
+            let link = replica.link(index, false);
+            link.is_none_or(|link| link.hash != hash)
+        });
+        record.active && has_lost && replica.is_older && !replica.is_told_apart
+    }
+
+    /// The highest entry that a replica's store ever acknowledged or applied: its index and hash.
+    pub(crate) fn vouched(&self, replica: &Truly) -> Option<(Index, u64)> {
+        let store = replica.identity.as_ref()?.store;
+        self.vouched.get(&store).copied()
+    }
+
+    fn vouch(&mut self, host: usize, through: Index) {
+        let replica = &self.replicas[host];
+        let link = replica.link(through, false);
+        if let Some(identity) = &replica.identity
+            && let Some(hash) = link.map(|link| link.hash)
+        {
+            let most = self.vouched.entry(identity.store);
+            let most = most.or_insert((through, hash));
+            *most = (*most).max((through, hash));
+        }
+    }
+
+    /// Whether the entry that ends with this hash of the log was applied anywhere.
+    pub(crate) fn is_applied(&self, index: Index, hash: u64) -> bool {
+        let place = usize::try_from(index.0 - 1).expect("a log in memory");
+        self.applied.get(place) == Some(&hash)
     }
 
     /// The replica that a holder names.
@@ -231,8 +281,11 @@ impl Truth {
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
-                self.replicas[*host].is_tampered = true;
+                let replica = &mut self.replicas[*host];
+                (replica.is_older, replica.is_unread) = (true, true);
+                replica.is_rotten = false;
             }
+            Fact::Rotted { host } => self.replicas[*host].is_rotten = true,
             Fact::Appended {
                 host,
                 batch,
@@ -259,7 +312,15 @@ impl Truth {
                 let after = usize::try_from(after.0).expect("a log in memory");
                 replica.log.truncate(after);
                 replica.synced = replica.log.len();
+                let last = replica.log.last();
+                let last = last.map(|link| (link.header.index, link.hash));
+                if let Some(identity) = &replica.identity
+                    && let Some(most) = self.vouched.get_mut(&identity.store)
+                {
+                    *most = (*most).min(last.unwrap_or_default());
+                }
             }
+            Fact::Acked { host, ack } => self.vouch(*host, ack.durable),
             Fact::ServiceStarted => {
                 self.reported.clear();
                 for replica in &mut self.replicas {
@@ -267,11 +328,15 @@ impl Truth {
                 }
             }
             Fact::Reported { identity, standing } => {
+                self.heard_at.insert(identity.store, self.now);
                 let has = standing.commit.min(standing.last.index);
                 let most = self.reported.entry(identity.store).or_default();
                 *most = (most.0.max(standing.view), most.1.max(has));
             }
-            Fact::Recorded { after, .. } => self.record = Some((*after).clone()),
+            Fact::Recorded { after, .. } => {
+                self.on_joined(after);
+                self.record = Some((*after).clone());
+            }
             Fact::Answered(answered) => {
                 if answered.status != ReplyStatus::Done {
                     return;
@@ -293,12 +358,12 @@ impl Truth {
                 }
             }
             Fact::Applied { host, through, .. } => {
-                let link = self.replicas[*host].link(*through, false);
-                if let Some(link) =
-                    link.filter(|_| self.applied_last.is_none_or(|it| it.0 < *through))
-                {
-                    self.applied_last = Some((*through, link.hash));
-                }
+                self.vouch(*host, *through);
+                let replica = &self.replicas[*host];
+                let through = usize::try_from(through.0).expect("a log in memory");
+                let log = replica.log.iter().take(through);
+                let new = log.skip(self.applied.len());
+                self.applied.extend(new.map(|link| link.hash));
             }
             Fact::Turned { host, standing, .. } => {
                 self.replicas[*host].standing = Some(*standing);
@@ -307,8 +372,29 @@ impl Truth {
         }
     }
 
+    /// Who is joined has everything, whatever its disk was before.
+    fn on_joined(&mut self, record: &ViewRecord) {
+        let Some(backup) = record
+            .backup
+            .as_ref()
+            .filter(|_| record.reason == Reason::Joined)
+        else {
+            return;
+        };
+        for replica in &mut self.replicas {
+            let identity = replica.identity.as_ref();
+            if replica.is_running && identity.is_some_and(|identity| backup.is(identity)) {
+                replica.is_older = false;
+                // What was lost in this boot it has again.
+                let boot = replica.identity.as_ref().map(|identity| identity.life.boot);
+                replica.dead_boots.retain(|dead| Some(*dead) != boot);
+            }
+        }
+    }
+
     fn on_started(&mut self, host: usize, identity: &Identity, log: &[u8]) {
         let replica = &mut self.replicas[host];
+        let had = replica.log.len();
         replica.identity = Some(identity.clone());
         replica.is_running = true;
         replica.is_boot_dirty = true;
@@ -322,6 +408,9 @@ impl Truth {
         }
         // Recovery syncs what it has read.
         replica.synced = replica.log.len();
+        // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
+        replica.is_unread = false;
+        replica.is_older |= std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
     }
 }
 

@@ -292,6 +292,20 @@ impl<M: Subject> World<M> {
         }
     }
 
+    /// A process that stands still goes on now. So does one that is in the midst of a slow turn or a slow
+    /// sync: both end now.
+    pub(crate) fn go_on(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.paused_until = it.paused_until.min(self.now);
+        it.busy_until = it.busy_until.min(self.now);
+        let (life, leaving) = (it.life, it.leaving.len());
+        for _ in 0..leaving {
+            self.queue.at(self.now, Coming::Leave(host, life));
+        }
+        self.queue.at(self.now, Coming::SyncDone(host, life));
+        self.wake(host, self.now);
+    }
+
     fn on_turn(&mut self, host: usize, life: u64) {
         let it = &mut self.hosts[host];
         if it.life != life || it.turn_at != Some(self.now) {

@@ -3,7 +3,7 @@
 use standin_core::view::Reason;
 use standin_viewservice::Event;
 
-use super::rig::{REPORT_EVERY, Rig, TERM, granted};
+use super::rig::{REPORT_EVERY, Rig, TERM, granted, report_replies};
 
 #[test]
 fn a_service_that_starts_grants_at_once_and_deposes_nobody_for_a_term() {
@@ -31,6 +31,21 @@ fn a_pair_rides_through_a_restart_of_the_service() {
     rig.restart(TERM, 5000);
     rig.run(10 * TERM);
     assert_eq!(rig.view(), (2, "a".to_owned(), true));
+}
+
+/// L3: the backup is cut off from the view service, which is restarted. Its primary must hear that
+/// nobody has seen it.
+#[test]
+fn who_has_not_reported_since_a_start_is_unseen_since_then() {
+    let mut rig = Rig::pair();
+    rig.restart(TERM, 5000);
+    rig.node("b").reports = false;
+    rig.run(6 * TERM);
+    let actions = rig.report("a");
+    let (_, reply) = report_replies(&actions)[0];
+    let mut peers = reply.peers.iter();
+    let backup = peers.find(|peer| peer.identity.name.as_str() == "b");
+    assert_eq!(backup.map(|peer| peer.unseen_ms), Some(6 * TERM));
 }
 
 #[test]

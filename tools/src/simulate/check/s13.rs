@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use standin_core::entry::Index;
 use standin_core::message::{Consistency, ReplyStatus, RoleName, Standing};
-use standin_core::view::{ViewNumber, ViewRecord};
+use standin_core::view::{Member, ViewId, ViewNumber, ViewRecord};
 
 use super::{Check, Verdict};
 use crate::simulate::fact::{Answered, Asked, Fact};
@@ -18,6 +18,8 @@ use crate::simulate::truth::{Truly, Truth};
 /// Who speaks, and from which entry on each replica may.
 #[derive(Debug)]
 pub(crate) struct Speaking {
+    /// The primary of each view that was recorded active.
+    active: BTreeMap<ViewId, Member>,
     /// The view that each replica activated last.
     activated: Vec<Option<ViewNumber>>,
     /// Where views begin.
@@ -27,6 +29,7 @@ pub(crate) struct Speaking {
 impl Speaking {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
+            active: BTreeMap::new(),
             activated: vec![None; plan.replicas],
             starts: BTreeMap::new(),
         }
@@ -55,10 +58,11 @@ impl Check for Speaking {
 
     fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
-            Fact::Recorded {
-                before: Some(before),
-                after,
-            } if after.active && !before.active => {
+            Fact::Recorded { before, after } if after.active => {
+                self.active.insert(after.id(), after.primary.clone());
+                if before.is_none_or(|before| before.active) {
+                    return Ok(());
+                }
                 let lives = |one: &Truly| {
                     let identity = one.identity.as_ref();
                     identity.is_some_and(|identity| after.primary.is(identity))
@@ -74,11 +78,12 @@ impl Check for Speaking {
             } => self.starts.extend(batch.view_starts().iter().copied()),
             Fact::Answered(answered) if !is_allowed_to_all(answered) => {
                 let (host, standing) = (answered.host, &answered.standing);
-                // Nobody can know of a view that the view service has not made durable.
-                let record = truth.record.as_ref();
-                let was_recorded = record.is_some_and(|record| record.id() >= standing.view);
+                // The record of its view was active once, with this very life as its primary.
+                let own = truth.replicas[host].identity.as_ref();
+                let primary = self.active.get(&standing.view);
+                let is_recorded = own.zip(primary).is_some_and(|(own, it)| it.is(own));
                 let is_primary = standing.role == RoleName::Primary;
-                if !is_primary || !was_recorded || !self.has_begun(host, standing) {
+                if !is_primary || !is_recorded || !self.has_begun(host, standing) {
                     return Err(format!("host {host} answers as {standing:?}"));
                 }
                 if is_read(answered) && !answered.has_lease && is_alone(truth, host, standing) {
