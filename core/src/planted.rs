@@ -83,6 +83,10 @@ bugs! {
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).
     AppliedEarly,
+    /// A disk failure is neither noted nor told to the view service (section 12).
+    DiskFailureUnnoted,
+    /// The view service does not keep that a token is dead (section 12).
+    DeadTokenForgotten,
 }
 
 /// The bug that is planted here, if there is one.

@@ -29,6 +29,7 @@ fn sample() -> StoredState {
         clean_lives: Vec::new(),
     };
     StoredState {
+        dead_tokens: Vec::new(),
         cluster: ClusterId(0xc1),
         record: Some(ViewRecord::bootstrap(ClusterId(0xc1), &first, 1000).activate(&first)),
         replicas: vec![
