@@ -16,7 +16,7 @@ use super::marks::Mark;
 use super::queue::Coming;
 use super::truth::Truly;
 use super::watched::Subject;
-use super::world::{Process, World};
+use super::world::{Host, Process, World};
 
 /// Calls that each client makes once the faults have ended.
 const CALLS: u32 = 3;
@@ -140,6 +140,12 @@ impl<M: Subject> World<M> {
         if is_candidate_gone || broken.is_some() {
             limit += self.plan.term * 2;
         }
+        let is_failed = |host: &Host<M>| matches!(host.process, Process::Failed(_));
+        if self.hosts.iter().any(is_failed) {
+            // It ends as soon as it was heard; its next process is let in once it has noted why not, so
+            // that only the one after that may serve.
+            limit += self.plan.term * 2;
+        }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
             // A primary that gets on with nothing for a term stops renewing; but first a client must ask
             // something of it, though it may have to find out that its connection is half-open.
@@ -189,7 +195,8 @@ impl<M: Subject> World<M> {
                 continue;
             }
             self.disk(host).mend();
-            if self.hosts[host].is_disk_spoilt {
+            let is_failed = matches!(self.hosts[host].process, Process::Failed(_));
+            if self.hosts[host].is_disk_spoilt && !is_failed {
                 if self.hosts[host].is_up() {
                     self.kill(host, false);
                 }
@@ -229,7 +236,7 @@ impl<M: Subject> World<M> {
         }
         let record = self.checks.truth.record.clone()?;
         let is_whole =
-            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered();
+            |other: usize| other != host && !self.checks.truth.replicas[other].is_doubtful();
         let others = record
             .holders
             .iter()
@@ -271,7 +278,7 @@ impl<M: Subject> World<M> {
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
         // A disk that was put back may be any that it ever was.
-        let is_unsure = replicas.iter().any(Truly::is_tampered);
+        let is_unsure = replicas.iter().any(Truly::is_doubtful);
         let mut able = holders
             .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
             .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
@@ -284,7 +291,7 @@ impl<M: Subject> World<M> {
             let replica = &replicas[host];
             let identity = replica.identity.as_ref();
             let says_so = identity.is_some_and(|identity| identity.satisfies(holder.token));
-            !replica.is_tampered() && says_so && (replica.is_running || !replica.is_end_unsure)
+            !replica.is_doubtful() && says_so && (replica.is_running || !replica.is_end_unsure)
         };
         if able.any(knows) {
             Demand::Serve
@@ -421,7 +428,7 @@ impl<M: Subject> World<M> {
                 let found = self.checks.truth.holder(holder);
                 // What a disk that was put back is worth nobody can know, but it may be the backup.
                 let stands =
-                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.is_tampered();
+                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.is_doubtful();
                 found.filter(stands).map(|(host, _)| host)
             });
             let primary = self.host_of(&record.primary);
