@@ -226,6 +226,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Protocol,
         Refusal::Busy,
         Refusal::Superseded,
+        Refusal::TokenDead,
     ]
 }
 
@@ -241,7 +242,8 @@ fn check_handshake(frames: &mut Frames) {
             | Refusal::TooManyReplicas
             | Refusal::Protocol
             | Refusal::Busy
-            | Refusal::Superseded => {}
+            | Refusal::Superseded
+            | Refusal::TokenDead => {}
         }
     }
     frames.messages(&refusals());
@@ -290,6 +292,12 @@ fn check_view_service(frames: &mut Frames) {
         identity: identity("a"),
         view: view(),
     }]);
+    let dead = TokenDead {
+        store: identity("a").store,
+        boot: life(5).boot,
+    };
+    frames.messages(&[dead]);
+    frames.messages(&[TokenDeadReply { dead }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {
         view: is_known.then(view),
