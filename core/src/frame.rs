@@ -60,6 +60,10 @@ frame_kinds! {
     StatusRequest = 17,
     /// View service to anyone.
     StatusReply = 18,
+    /// Replica to view service: my disk failed, and with it this token.
+    TokenDead = 19,
+    /// View service to replica: that is kept durably.
+    TokenDeadReply = 20,
     /// Follower to primary: let me follow; this is my log.
     Follow = 30,
     /// Primary to follower: continue after this entry.

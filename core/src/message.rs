@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Index, LogTip};
 use crate::frame::{Frame, FrameKind, encode_frame};
 use crate::identity::{
-    CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId,
+    Token,
 };
 use crate::machine::MachineId;
 use crate::time::WallTime;
@@ -101,7 +102,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply Follow Resume HigherView OpenSession CloseSession Inspect InspectReply
+    StatusReply TokenDead TokenDeadReply Follow Resume HigherView OpenSession CloseSession Inspect InspectReply
 }
 
 /// What kind of party opens a connection.
@@ -234,6 +235,11 @@ pub enum Refusal {
     /// The primary does not stream to this replica: its replies, or those of too many others, differed.
     #[error("replies to the same entries differed, so the copy of one of the two is wrong")]
     RepliesDiffer,
+    /// In this boot of its machine the replica's disk failed, as an earlier process has said.
+    #[error(
+        "its disk failed in this boot of its machine, and its data directory does not say so yet"
+    )]
+    TokenDead,
 }
 
 fn listed(names: &[ReplicaName]) -> String {
@@ -366,6 +372,34 @@ pub struct Release {
     pub identity: Identity,
     /// The view it was for.
     pub view: ViewId,
+}
+
+/// Replica to view service: the disk failed, so the token (store, boot) is dead, and I could not write
+/// that down myself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDead {
+    /// The data directory.
+    pub store: StoreId,
+    /// The boot of its machine in which it failed.
+    pub boot: BootId,
+}
+
+impl TokenDead {
+    /// The token.
+    #[must_use]
+    pub fn token(self) -> Token {
+        Token::Os {
+            store: self.store,
+            boot: self.boot,
+        }
+    }
+}
+
+/// View service to replica: it is kept durably that this token is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDeadReply {
+    /// The token, as it was told.
+    pub dead: TokenDead,
 }
 
 /// Client to view service: who is primary?

@@ -91,6 +91,10 @@ bugs! {
     UnseenKept,
     /// Commands of sessions that were opened in an earlier view are refused (L2).
     OldSessionRefused,
+    /// A disk failure is neither noted nor told to the view service (section 12).
+    DiskFailureUnnoted,
+    /// The view service does not keep that a token is dead (section 12).
+    DeadTokenForgotten,
 }
 
 /// The bug that is planted here, if there is one.

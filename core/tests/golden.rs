@@ -248,6 +248,7 @@ fn refusals() -> Vec<Refusal> {
             names: vec![name("a"), name("b-2")],
         },
         Refusal::RepliesDiffer,
+        Refusal::TokenDead,
     ]
 }
 
@@ -265,7 +266,8 @@ fn check_handshake(frames: &mut Frames) {
             | Refusal::Busy
             | Refusal::Superseded
             | Refusal::NamesTaken { .. }
-            | Refusal::RepliesDiffer => {}
+            | Refusal::RepliesDiffer
+            | Refusal::TokenDead => {}
         }
     }
     frames.messages(&refusals());
@@ -314,6 +316,12 @@ fn check_view_service(frames: &mut Frames) {
         identity: identity("a"),
         view: view(),
     }]);
+    let dead = TokenDead {
+        store: identity("a").store,
+        boot: life(5).boot,
+    };
+    frames.messages(&[dead]);
+    frames.messages(&[TokenDeadReply { dead }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {
         view: is_known.then(view),

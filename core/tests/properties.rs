@@ -32,6 +32,8 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<Swap>(frame)
         + one::<SwapReply>(frame)
         + one::<Release>(frame)
+        + one::<TokenDead>(frame)
+        + one::<TokenDeadReply>(frame)
         + one::<Lookup>(frame)
         + one::<LookupReply>(frame)
         + one::<StatusRequest>(frame)
@@ -52,7 +54,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 23] = [
+const KINDS: [FrameKind; 25] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -60,6 +62,8 @@ const KINDS: [FrameKind; 23] = [
     FrameKind::Swap,
     FrameKind::SwapReply,
     FrameKind::Release,
+    FrameKind::TokenDead,
+    FrameKind::TokenDeadReply,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -233,6 +237,7 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::Protocol),
         Just(Refusal::Busy),
         Just(Refusal::Superseded),
+        Just(Refusal::TokenDead),
     ]
 }
 
@@ -492,6 +497,9 @@ proptest! {
         let trouble = replace.then(|| address.clone());
         check_whole(&Swap { number, identity: identity.clone(), expected, proposed })?;
         check_whole(&Release { identity: identity.clone(), view })?;
+        let dead = TokenDead { store: identity.store, boot: identity.life.boot };
+        check_whole(&dead)?;
+        check_whole(&TokenDeadReply { dead })?;
         check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
     }
 

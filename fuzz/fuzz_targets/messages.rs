@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 23] = [
+const KINDS: [FrameKind; 25] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -15,6 +15,8 @@ const KINDS: [FrameKind; 23] = [
     FrameKind::Swap,
     FrameKind::SwapReply,
     FrameKind::Release,
+    FrameKind::TokenDead,
+    FrameKind::TokenDeadReply,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -103,6 +105,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::Swap => drop(message::<Swap>(frame)),
         FrameKind::SwapReply => drop(message::<SwapReply>(frame)),
         FrameKind::Release => drop(message::<Release>(frame)),
+        FrameKind::TokenDead => drop(message::<TokenDead>(frame)),
+        FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
         FrameKind::Lookup => drop(message::<Lookup>(frame)),
         FrameKind::LookupReply => drop(message::<LookupReply>(frame)),
         FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),

@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Message, Release, Report, Swap};
+use standin_core::message::{Message, Release, Report, Swap, TokenDead};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::ViewRecord;
 use standin_fuzz::parties;
@@ -71,6 +71,7 @@ impl World {
                 }
             }
             Answer::Swap(reply) => reply.encode(&mut out),
+            Answer::TokenDead(reply) => reply.encode(&mut out),
             Answer::Lookup(reply) => {
                 reply.encode(&mut out);
                 check_words(reply.primary.as_deref());
@@ -167,6 +168,14 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         10 => Event::Lookup { conn },
         11 => Event::StatusRequest { conn },
         12 => Event::Closed { conn },
+        14 => {
+            let identity = parties::identity(input)?;
+            let dead = TokenDead {
+                store: identity.store,
+                boot: identity.life.boot,
+            };
+            Event::TokenDead { conn, dead }
+        }
         13 => {
             if let Some(at) = world.service.deadline() {
                 world.boot = world.boot.max(at);

@@ -7,7 +7,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::FrameKind;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, TokenDead};
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_io::clock;
@@ -17,11 +17,11 @@ use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
 use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
 
-use super::ReplicaError;
 use super::intake::{FRAMES_PER_PEER, Intake};
+use super::{ReplicaError, last_words};
 
 /// How long a connection to the view service or to a primary may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long after a connection to the view service was lost the next is tried.
 const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 /// How long a clean stop waits for its last messages to leave.
@@ -88,6 +88,10 @@ impl ViewServiceLink {
         self.next = (self.next + 1) % self.addresses.len();
     }
 
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        self.conn
+    }
+
     /// Deals with somebody at the other end who is no view service. The address may be a mistake, and
     /// then no waiting mends it. Once a view service has accepted this replica, it is not: whoever
     /// has come to listen there since must not end what serves.
@@ -111,7 +115,7 @@ impl ViewServiceLink {
     }
 
     /// A report was answered. A connection alone proves nothing: it may end with a refusal.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.is_accepted = true;
         if std::mem::replace(&mut self.is_loss_told, false) {
             log::info!("the view service at {} is there", self.address());
@@ -154,6 +158,7 @@ impl ViewServiceLink {
             Refusal::Superseded => {
                 "a newer process runs on the same data directory: let that one run"
             }
+            Refusal::TokenDead => "its data directory says so from now on: start it again",
         };
         let address = self.address().to_owned();
         Err(ReplicaError::Refused {
@@ -228,10 +233,11 @@ impl<M: StateMachine> Host<M> {
     }
 
     /// The last words of a replica that cannot go on. If its disk failed, that is on disk before it
-    /// ends, and the view service need not wait for its lease to run out.
+    /// ends, or else the view service keeps it, which in any case need not wait for its lease to run out.
     fn give_up(mut self, error: ReplicaError) -> ReplicaError {
         if !matches!(error, ReplicaError::Log(_) | ReplicaError::Meta { .. }) {
-            return error;
+            // A process before this one may have had to leave it to the view service.
+            return error.noted(&mut self.dir);
         }
         let error = error.noted(&mut self.dir);
         // What it was about to do and to say rests on a disk that failed.
@@ -247,7 +253,21 @@ impl<M: StateMachine> Host<M> {
             let conn = host.viewservice.conn;
             conn.is_some_and(|conn| host.net.output_bytes(conn) > 0)
         });
-        error
+        let others = self.accepted.keys().chain(&self.dial);
+        for conn in others.chain(&self.viewservice.conn) {
+            self.net.close(*conn);
+        }
+        self.viewservice.closed(clock::boot());
+        match self.dir.meta().life {
+            Some(life) => {
+                let dead = TokenDead {
+                    store: self.dir.meta().store,
+                    boot: life.boot,
+                };
+                last_words::told(error, dead, &mut self.net, &mut self.viewservice)
+            }
+            None => error,
+        }
     }
 
     fn serve(&mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {

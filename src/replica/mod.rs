@@ -5,6 +5,7 @@
 
 mod host;
 mod intake;
+mod last_words;
 mod start;
 
 use std::path::PathBuf;
@@ -98,6 +99,17 @@ pub enum ReplicaError {
         /// What it is.
         party: Party,
     },
+    /// The disk failed, which could not be written down, so the view service keeps it.
+    #[error(
+        "{failure}; that the disk failed could not be noted in the data directory: {source}; the view \
+         service keeps it, so this replica can be started again"
+    )]
+    Told {
+        /// The failure.
+        failure: Box<ReplicaError>,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The view service refuses this replica for good.
     #[error("the view service at {address} refuses this replica: {refusal}; {advice}")]
     Refused {
@@ -138,6 +150,8 @@ impl ReplicaError {
         match self {
             Self::Log(error) => error.may_have_lost_writes(),
             Self::Meta { source, .. } => source.kind() != std::io::ErrorKind::StorageFull,
+            // The disk failed under an earlier process, which could not note it.
+            Self::Refused { refusal, .. } => *refusal == Refusal::TokenDead,
             _ => false,
         }
     }

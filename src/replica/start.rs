@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
-use standin_core::message::Party;
+use standin_core::message::{Party, TokenDead};
 use standin_core::time::Duration;
 use standin_io::data_dir::{DataDir, boot_id};
 use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
@@ -15,7 +15,7 @@ use standin_io::{clock, entropy};
 use standin_replica::{Config, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
-use super::{ReplicaConfig, ReplicaError};
+use super::{ReplicaConfig, ReplicaError, last_words};
 
 /// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
 /// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
@@ -77,7 +77,14 @@ pub fn run<M: StateMachine>(
         may_have_lost_writes: dir.may_have_lost_writes(boot),
     };
     let opened = SegmentLog::open(&config.data, ids, log_config);
-    let (log, recovered) = opened.map_err(|error| ReplicaError::from(error).noted(&mut dir))?;
+    let (log, recovered) = opened.map_err(|error| {
+        let dead = TokenDead {
+            store: dir.meta().store,
+            boot: dir.meta().boot(boot),
+        };
+        let error = ReplicaError::from(error).noted(&mut dir);
+        last_words::told(error, dead, &mut net, &mut link)
+    })?;
     if let Some(torn) = &recovered.torn {
         log::warn!(
             "cut off a torn end of {} at byte {}: {}; {} bytes went, with {} whole entries that \

@@ -227,6 +227,64 @@ fn an_older_copy_of_a_disk_does_not_become_primary() {
     scene.end();
 }
 
+/// What the failing sync draws from, so that it leaves no gap in the log: that would be for people.
+const DRAWS: [u64; 6] = [1, 2, 6, 9, 10, 11];
+
+/// A pair at `os`; a's backup dies, and when a syncs before it drops it, its disk forgets what it had been
+/// given and has no room for a note of that. Its process has to tell the view service, if that hears it.
+fn fail_without_a_note(draw: u64) -> Cluster {
+    let mut scene = Cluster::new(2, Os);
+    scene.call();
+    scene.call();
+    scene.fail_sync_without_a_note("a", draw);
+    scene.kill("b");
+    scene
+}
+
+/// Seed 516788: the process ended, the next one in the same boot passed for a holder, and it became
+/// primary without entries that were answered. Sections 2 and 12.
+#[test]
+fn a_disk_failure_that_cannot_be_noted_is_kept_by_the_view_service() {
+    for draw in DRAWS {
+        let mut scene = fail_without_a_note(draw);
+        scene.until("a's last words", |scene| scene.is_failed("a"));
+        scene.until("a heard", |scene| !scene.is_failed("a"));
+        scene.mend_disk("a");
+        scene.start("a");
+        scene.until_unavailable("start b (the disk of a failed");
+        scene.start("b");
+        scene.until_primary("b");
+        scene.call();
+        scene.until_backup("a");
+        scene.call();
+        scene.end();
+    }
+}
+
+/// Seed 516788, with the view service out of reach.
+#[test]
+fn a_disk_failure_that_cannot_be_noted_keeps_its_process_until_the_view_service_hears_of_it() {
+    for draw in DRAWS {
+        let mut scene = fail_without_a_note(draw);
+        scene.cut_off("a", true, true);
+        scene.until("a's last words", |scene| scene.is_failed("a"));
+        scene.run_for(scene.term() * 8);
+        assert!(scene.is_failed("a"), "nobody has heard it");
+        scene.restart_view_service();
+        scene.mend_links();
+        scene.until("a heard", |scene| !scene.is_failed("a"));
+        scene.restart_view_service();
+        scene.mend_disk("a");
+        scene.start("a");
+        scene.until_unavailable("start b (");
+        scene.start("b");
+        scene.until_primary("b");
+        scene.call();
+        scene.until_backup("a");
+        scene.end();
+    }
+}
+
 #[test]
 fn a_paused_primary_answers_nothing_that_it_should_not_when_it_wakes_up() {
     let mut scene = Cluster::new(3, Os);

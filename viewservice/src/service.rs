@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::identity::{CLEAN_LIVES_MAX, Identity, ReplicaName, StoreId};
+use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, LookupReply, Peer, REPLICAS_MAX, Refusal, Release, Report, ReportReply,
-    RoleName, Swap, SwapReply,
+    RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -41,6 +41,8 @@ enum StoreCause {
     Report(Option<(ConnId, Box<Report>)>),
     /// A swap was accepted. `None`: its connection is gone.
     Swap(Option<(ConnId, u64)>),
+    /// A token is dead. `None`: its connection is gone.
+    TokenDead(Option<(ConnId, TokenDead)>),
     /// The view service deposes.
     Depose,
 }
@@ -134,6 +136,7 @@ impl ViewService {
             Event::Report { conn, report } => self.on_report(now, conn, report),
             Event::Swap { conn, swap } => self.on_swap(now, conn, swap),
             Event::Release { release, .. } => self.on_release(&release),
+            Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
             Event::Closed { conn } => self.on_closed(conn),
@@ -197,6 +200,9 @@ impl ViewService {
         if replicas.any(|other| other.store == identity.store && other.name != identity.name) {
             return Admission::Refused(Refusal::Protocol);
         }
+        if self.is_of_dead_boot(identity) {
+            return Admission::Refused(Refusal::TokenDead);
+        }
         match self.state.store_of(&identity.name) {
             Some(store) if store != identity.store => self.admit_other_store(now, store, report),
             Some(_) => Admission::Welcome,
@@ -249,6 +255,12 @@ impl ViewService {
             .filter(|(seen_at, _)| now.since(*seen_at) >= self.view_term() * FORGET_TERMS_MIN)
             .min()
             .map(|(_, name)| name)
+    }
+
+    /// Whether what a replica acknowledges out of its page cache would count under a token that is dead.
+    /// It must begin a life in another boot, as it does once it has noted itself that its disk failed.
+    fn is_of_dead_boot(&self, identity: &Identity) -> bool {
+        self.state.is_dead(identity.token(Durability::Os))
     }
 
     /// A known name on another data directory: only if the operator says so, and never while the
@@ -391,6 +403,27 @@ impl ViewService {
         }
     }
 
+    /// A replica's disk failed, and it could not even write that down. What it says is kept here, so that
+    /// no later life counts as the holder that it was.
+    fn on_token_dead(&mut self, now: Now, conn: ConnId, dead: TokenDead) {
+        if self.storing.is_some() {
+            return self.wait(now, conn, Request::TokenDead(dead));
+        }
+        let mut state = self.state.clone();
+        if !state.is_dead(dead.token()) {
+            state.add_dead(dead);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if self.planted.has(Bug::DeadTokenForgotten) {
+            state = self.state.clone();
+        }
+        if state == self.state {
+            self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
+        } else {
+            self.store(state, StoreCause::TokenDead(Some((conn, dead))));
+        }
+    }
+
     fn on_lookup(&mut self, conn: ConnId) {
         let record = self.state.record.as_ref();
         let primary = record.filter(|record| record.active).and_then(|record| {
@@ -430,7 +463,14 @@ impl ViewService {
         match self.storing.as_mut().map(|storing| &mut storing.cause) {
             Some(StoreCause::Report(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::Swap(asker)) if is_conn(asker, conn) => *asker = None,
-            Some(StoreCause::Report(_) | StoreCause::Swap(_) | StoreCause::Depose) | None => {}
+            Some(StoreCause::TokenDead(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(
+                StoreCause::Report(_)
+                | StoreCause::Swap(_)
+                | StoreCause::TokenDead(_)
+                | StoreCause::Depose,
+            )
+            | None => {}
         }
     }
 
@@ -449,7 +489,13 @@ impl ViewService {
         match storing.cause {
             StoreCause::Report(Some((conn, report))) => self.answer_report(now, conn, *report),
             StoreCause::Swap(Some((conn, number))) => self.answer_swap(now, conn, number, true),
-            StoreCause::Report(None) | StoreCause::Swap(None) | StoreCause::Depose => {}
+            StoreCause::TokenDead(Some((conn, dead))) => {
+                self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
+            }
+            StoreCause::Report(None)
+            | StoreCause::Swap(None)
+            | StoreCause::TokenDead(None)
+            | StoreCause::Depose => {}
         }
         if has_changed {
             self.push(now);
@@ -460,6 +506,7 @@ impl ViewService {
             match request {
                 Request::Report(report) => self.on_report(now, conn, report),
                 Request::Swap(swap) => self.on_swap(now, conn, swap),
+                Request::TokenDead(dead) => self.on_token_dead(now, conn, dead),
             }
         }
     }
@@ -502,7 +549,7 @@ impl ViewService {
             return;
         };
         let at = (now.boot, self.view_term());
-        let Some(candidate) = best_candidate(record, &self.roster, at) else {
+        let Some(candidate) = best_candidate(&self.state, record, &self.roster, at) else {
             return;
         };
         let next = ViewRecord {
@@ -618,11 +665,11 @@ impl ViewService {
     }
 
     /// Keeps a request until the store in progress is done. A swap that is turned away is answered:
-    /// it will never take effect. A report is simply made again.
+    /// it will never take effect. The rest is simply said again.
     fn wait(&mut self, now: Now, conn: ConnId, request: Request) {
         match self.waiting.push(conn, request) {
             Some(Request::Swap(swap)) => self.answer_swap(now, conn, swap.number, false),
-            Some(Request::Report(_)) | None => {}
+            Some(Request::Report(_) | Request::TokenDead(_)) | None => {}
         }
     }
 

@@ -168,7 +168,7 @@ fn in_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
 
 /// Who will be primary next, and when.
 fn next_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
-    let next = best_candidate(record, facts.roster, (facts.now, facts.term()))?;
+    let next = best_candidate(facts.state, record, facts.roster, (facts.now, facts.term()))?;
     let name = &next.identity.name;
     Some(match facts.grantor.hold_remaining(facts.now) {
         Some(hold) => format!(
@@ -185,7 +185,13 @@ fn no_holder(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let mut silent = Vec::new();
     let mut unfit = Vec::new();
     for holder in &record.holders {
-        match holder_state(record, holder, facts.roster, (facts.now, facts.term())) {
+        let at = (facts.now, facts.term());
+        match holder_state(facts.state, record, holder, facts.roster, at) {
+            // Its next process is not let in before its data directory says so, so it may be away.
+            HolderState::Silent if facts.state.is_dead(holder.token) => unfit.push(format!(
+                "the disk of {} failed, and entries were acknowledged in its page cache only",
+                holder.name
+            )),
             HolderState::Silent => silent.push(holder.name.as_str()),
             HolderState::Unfit(replica, reason) => unfit.push(unfit_words(replica, reason)),
             HolderState::Ready(replica) => unfit.push(stalled_words(replica)),
@@ -225,6 +231,11 @@ fn unfit_words(replica: &Replica, reason: Unfit) -> String {
         Unfit::Rebooted => format!(
             "the machine of {name} was rebooted, and entries were acknowledged in its page cache only"
         ),
+        Unfit::DiskFailed => {
+            format!(
+                "the disk of {name} failed, and entries were acknowledged in its page cache only"
+            )
+        }
         Unfit::OldCopy => format!("the data directory of {name} is an old copy"),
         Unfit::Quarantined => match &replica.trouble {
             Some(trouble) => format!("{name} is out of service: {trouble}"),

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{REPLICAS_MAX, Report, Swap};
+use standin_core::message::{REPLICAS_MAX, Report, Swap, TokenDead};
 
-/// Most requests that wait for a store in progress. Beyond it a swap is turned away and a report
-/// dropped; both are asked again.
+/// Most requests that wait for a store in progress. Beyond it a swap is turned away and anything
+/// else dropped; all are asked again.
 pub const WAITING_MAX: usize = 2 * REPLICAS_MAX;
 
 /// A request that waits.
@@ -16,6 +16,8 @@ pub(crate) enum Request {
     Report(Box<Report>),
     /// A swap.
     Swap(Box<Swap>),
+    /// The word that a token is dead.
+    TokenDead(TokenDead),
 }
 
 /// Waiting requests, oldest first.

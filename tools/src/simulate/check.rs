@@ -32,6 +32,7 @@ mod s9;
 use std::fmt;
 
 use super::fact::Fact;
+use super::marks::Mark;
 use super::plan::Plan;
 use super::reference::Reference;
 use super::truth::Truth;
@@ -71,9 +72,9 @@ pub(crate) struct Checks<M> {
     pub(crate) reference: Reference<M>,
     parts: Parts,
     pub(crate) violation: Option<Violation>,
-    /// An older copy of a disk has come to be primary where no rule could keep it out: what follows
-    /// proves nothing.
-    pub(crate) is_beyond_help: bool,
+    /// A disk that has less than it had has come to be primary where no rule could keep it out, by this
+    /// known limit: what follows proves nothing.
+    pub(crate) beyond_help: Option<Mark>,
 }
 
 macro_rules! parts {
@@ -130,16 +131,16 @@ impl<M: Subject> Checks<M> {
             reference: Reference::default(),
             parts: Parts::new(plan),
             violation: None,
-            is_beyond_help: false,
+            beyond_help: None,
         }
     }
 
     /// Looks at a fact, and takes it into the truth.
     pub(crate) fn saw(&mut self, fact: &Fact<'_>) {
         if let Fact::Recorded { after, .. } = fact {
-            self.is_beyond_help |= self.truth.is_beyond_help(after);
+            self.beyond_help = self.beyond_help.or(self.truth.is_beyond_help(after));
         }
-        if self.violation.is_some() || self.is_beyond_help {
+        if self.violation.is_some() || self.beyond_help.is_some() {
             return;
         }
         let looked = self

@@ -2,7 +2,7 @@
 
 use standin_core::entry::{Batch, Index};
 use standin_core::identity::Identity;
-use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap};
+use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap, TokenDead};
 use standin_core::time::Instant;
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -51,6 +51,17 @@ pub(crate) enum End<'a> {
     Unknown,
 }
 
+/// Who has heard of a disk failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nobody: the log thread is still at it.
+    Not,
+    /// The process, which could not note it in the data directory.
+    Unnoted,
+    /// The process, and every later one by the data directory.
+    Noted,
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fact<'a> {
@@ -80,9 +91,10 @@ pub(crate) enum Fact<'a> {
     },
     /// Everything up to here is on a replica's platter.
     Synced { host: usize, through: Index },
-    /// A replica's disk failed, and may have forgotten what the page cache had. Whether the replica has
-    /// taken note of it.
-    DiskFailed { host: usize, is_noted: bool },
+    /// A replica's disk failed, and may have forgotten what the page cache had.
+    DiskFailed { host: usize, heard: Heard },
+    /// The view service keeps durably that a token died with its disk.
+    TokenKept { dead: TokenDead },
     /// A replica cut its log.
     Cut {
         host: usize,

@@ -318,6 +318,9 @@ impl<M: Subject> World<M> {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
             self.stop(host);
+            if self.hosts[host].is_up() {
+                return true; // its disk failed meanwhile, and it has still to say so
+            }
             // Many are back before anybody misses them, some after a reboot of their machine.
             let away = if self.random.chance(500) {
                 length / 8

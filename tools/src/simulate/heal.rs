@@ -16,7 +16,7 @@ use super::marks::Mark;
 use super::queue::Coming;
 use super::truth::Truly;
 use super::watched::Subject;
-use super::world::{Process, World};
+use super::world::{Host, Process, World};
 
 /// Calls that each client makes once the faults have ended.
 const CALLS: u32 = 3;
@@ -213,6 +213,12 @@ impl<M: Subject> World<M> {
         if is_candidate_gone || broken.is_some() {
             limit += self.plan.term * 2;
         }
+        let is_failed = |host: &Host<M>| matches!(host.process, Process::Failed(_));
+        if self.hosts.iter().any(is_failed) {
+            // It ends as soon as it was heard; its next process is let in once it has noted why not, so
+            // that only the one after that may serve.
+            limit += self.plan.term * 2;
+        }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
             // A primary that gets on with nothing for a term stops renewing; but first a client must ask
             // something of it, though it may have to find out that its connection is half-open.
@@ -263,7 +269,8 @@ impl<M: Subject> World<M> {
                 continue;
             }
             self.disk(host).mend();
-            if self.hosts[host].is_disk_spoilt {
+            let is_failed = matches!(self.hosts[host].process, Process::Failed(_));
+            if self.hosts[host].is_disk_spoilt && !is_failed {
                 if self.hosts[host].is_up() {
                     self.kill(host, false);
                 }
@@ -306,7 +313,7 @@ impl<M: Subject> World<M> {
         let record = self.checks.truth.record.as_ref().filter(|_| is_one)?;
         let able = record.holders.iter();
         let able: Vec<usize> = able.filter_map(|holder| self.is_able(holder)).collect();
-        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_tampered();
+        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_doubtful();
         let is_spared = |host: &usize| able.iter().any(|other| other != host && is_whole(other));
         let hosts = (0..self.plan.replicas).map(|at| (first + at) % self.plan.replicas);
         hosts.into_iter().find(is_spared).map(|host| (host, how))
@@ -349,8 +356,11 @@ impl<M: Subject> World<M> {
         };
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
-        // A disk that was put back may be any that it ever was, until it is read.
-        let is_unsure = replicas.iter().any(Truly::is_unread);
+        // A disk that was put back may be any that it ever was, until it is read; and of what failed
+        // and was not told, nobody knows.
+        let is_unsure = replicas
+            .iter()
+            .any(|one| one.is_unread() || one.is_failure_untold());
         let mut able = holders
             .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
             .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
@@ -363,7 +373,7 @@ impl<M: Subject> World<M> {
             let replica = &replicas[host];
             let identity = replica.identity.as_ref();
             let says_so = identity.is_some_and(|identity| identity.satisfies(holder.token));
-            !replica.is_tampered() && says_so && (replica.is_running || !replica.is_end_unsure)
+            !replica.is_doubtful() && says_so && (replica.is_running || !replica.is_end_unsure)
         };
         if able.any(knows) {
             Demand::Serve

@@ -25,7 +25,7 @@ macro_rules! marks {
             /// Whether many runs must reach it. That a known limit is met is nothing to demand.
             #[must_use]
             pub fn is_demanded(self) -> bool {
-                self != Self::BeyondHelp
+                !matches!(self, Self::BeyondHelp | Self::FailureUntold)
             }
 
             /// What it is, in words.
@@ -90,6 +90,10 @@ marks! {
     TailInherited: "a new primary commits entries of an earlier view",
     /// The known limit of section 7, see `docs/testing.md`.
     BeyondHelp: "an older copy of a disk serves: the view service forgot that it had seen more",
+    /// A disk failed, and its process had to leave it to the view service to keep that.
+    FailureTold: "a disk fails and cannot note it, and the view service keeps it",
+    /// The known limit of section 12, see `docs/testing.md`.
+    FailureUntold: "a replica serves whose disk failed: its process was killed before anybody could know",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }
@@ -151,6 +155,7 @@ impl Marks {
             Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::Joined => {
                 self.join_from = Some(swap.expected.clone());
             }
+            Fact::TokenKept { .. } => self.reach(Mark::FailureTold),
             Fact::Ended { host, .. } if *host < truth.replicas.len() => {
                 self.on_end(now, truth, *host);
             }

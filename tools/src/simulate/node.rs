@@ -12,7 +12,9 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName, TokenDead};
+#[cfg(feature = "planted-bugs")]
+use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Reason, ViewId};
@@ -25,7 +27,7 @@ use standin_replica::{
 
 use super::disk::SimDisk;
 use super::draw::Draw as _;
-use super::fact::{Answered, Asked, Fact};
+use super::fact::{Answered, Asked, Fact, Heard};
 use super::marks::Mark;
 use super::network::Arrival;
 use super::plan::Plan;
@@ -36,7 +38,7 @@ use super::watched::{Subject, Watched};
 const DATA: &str = "/data";
 /// Small, so that logs have several.
 const SEGMENT_BYTES: u64 = 16 << 10;
-const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
 /// Why a process ended or never began.
 #[derive(Debug)]
@@ -46,6 +48,9 @@ pub(crate) enum Death {
         why: String,
         /// What was written before may be gone, though nothing else has happened.
         may_have_lost_writes: bool,
+        /// The token that died with it, if that could not be noted: the process stays until the view
+        /// service has been told.
+        unnoted: Option<TokenDead>,
     },
     /// It found its own disk unfit.
     Unfit(String),
@@ -65,20 +70,41 @@ impl fmt::Display for Death {
     }
 }
 
+impl Death {
+    /// The disk failed or is full, or the process was killed while it worked on it.
+    pub(crate) fn disk(why: String, may_have_lost_writes: bool) -> Self {
+        Self::Disk {
+            why,
+            may_have_lost_writes,
+            unnoted: None,
+        }
+    }
+
+    /// Whether what was written before, and not synced, may be gone.
+    fn may_have_lost_writes(&self) -> bool {
+        match self {
+            Self::Disk {
+                may_have_lost_writes,
+                ..
+            } => *may_have_lost_writes,
+            // The disk failed under an earlier process, which could not note it.
+            Self::Refused(refusal) => *refusal == Refusal::TokenDead,
+            Self::Unfit(_) | Self::Stopped => false,
+        }
+    }
+}
+
 /// The data directory cannot be written.
 fn dir_failed(error: io::Error) -> Death {
-    Death::Disk {
-        why: error.to_string(),
-        may_have_lost_writes: error.kind() != io::ErrorKind::StorageFull,
-    }
+    Death::disk(
+        error.to_string(),
+        error.kind() != io::ErrorKind::StorageFull,
+    )
 }
 
 /// The log cannot be written or read.
 fn log_failed(error: LogError) -> Death {
-    Death::Disk {
-        why: error.to_string(),
-        may_have_lost_writes: error.may_have_lost_writes(),
-    }
+    Death::disk(error.to_string(), error.may_have_lost_writes())
 }
 
 /// What a replica's machine keeps while no process runs.
@@ -135,6 +161,7 @@ pub(crate) struct Node<M> {
     /// What the checkers were told is applied.
     applied_told: Index,
     is_stopping: bool,
+    plan: Plan,
 }
 
 impl<M: Subject> Node<M> {
@@ -156,10 +183,9 @@ impl<M: Subject> Node<M> {
             store,
         );
         let (mut dir, _) = opened.map_err(|error| match &error {
-            DataDirError::Io { .. } | DataDirError::Held { .. } => Death::Disk {
-                why: error.to_string(),
-                may_have_lost_writes: false,
-            },
+            DataDirError::Io { .. } | DataDirError::Held { .. } => {
+                Death::disk(error.to_string(), false)
+            }
             _ => Death::Unfit(error.to_string()),
         })?;
         if dir.meta().cluster.is_none() {
@@ -180,9 +206,9 @@ impl<M: Subject> Node<M> {
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
             LogError::Io { .. } | LogError::Failed => {
+                let boot = dir.meta().boot(boot);
                 let death = log_failed(error);
-                note_failure(&machine.disk, &mut dir, &death, stage);
-                death
+                note_failure(&machine.disk, &mut dir, boot, death, plan, stage)
             }
             _ => Death::Unfit(error.to_string()),
         })?;
@@ -234,6 +260,7 @@ impl<M: Subject> Node<M> {
             commit_told: Index::ZERO,
             applied_told: Index::ZERO,
             is_stopping: false,
+            plan: plan.clone(),
         })
     }
 
@@ -244,7 +271,7 @@ impl<M: Subject> Node<M> {
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
     ) -> Result<(), Death> {
         self.come_round(stage, arrivals)
-            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+            .map_err(|death| self.give_up(death, stage))
     }
 
     fn come_round(
@@ -292,7 +319,27 @@ impl<M: Subject> Node<M> {
     /// A clean stop: what was said leaves, the log is synced, and a mark says so.
     pub(crate) fn stop(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
         self.stop_cleanly(stage)
-            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+            .map_err(|death| self.give_up(death, stage))
+    }
+
+    /// The last words of a process that cannot go on, unless it was killed.
+    fn give_up(&mut self, death: Death, stage: &mut Stage<'_, M>) -> Death {
+        if self.disk.is_stopped() {
+            return death;
+        }
+        let boot = self.dir.meta().life.expect("it has begun one").boot;
+        let death = note_failure(&self.disk, &mut self.dir, boot, death, &self.plan, stage);
+        if matches!(death, Death::Disk { .. }) {
+            // What it was about to do and to say rests on a disk that failed.
+            while self.replica.next_action().is_some() {}
+            self.replica.handle(stage.read_clock(), Event::Stop);
+            while let Some(action) = self.replica.next_action() {
+                if let (Action::Release(_), Some(destination)) = (&action, action.destination()) {
+                    self.send(stage, destination, &action);
+                }
+            }
+        }
+        death
     }
 
     fn stop_cleanly(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
@@ -609,8 +656,8 @@ impl<M: Subject> Node<M> {
             let outcome = request.run();
             if outcome.is_err() && !self.disk.is_stopped() {
                 // It will be noted as soon as the process hears of it, if it lives to do so.
-                let (host, is_noted) = (stage.host, false);
-                stage.saw(&Fact::DiskFailed { host, is_noted });
+                let (host, heard) = (stage.host, Heard::Not);
+                stage.saw(&Fact::DiskFailed { host, heard });
             }
             self.syncing.outcome = Some(outcome);
         }
@@ -737,21 +784,42 @@ impl<M: Subject> Node<M> {
 fn note_failure<M: Subject>(
     disk: &SimDisk,
     dir: &mut DataDir<SimDisk>,
-    death: &Death,
+    boot: BootId,
+    mut death: Death,
+    plan: &Plan,
     stage: &mut Stage<'_, M>,
-) {
-    let loses = matches!(
-        death,
-        Death::Disk {
-            may_have_lost_writes: true,
-            ..
-        }
-    );
-    if loses && !disk.is_stopped() {
-        let is_noted = dir.note_disk_failure().is_ok();
-        let host = stage.host;
-        stage.saw(&Fact::DiskFailed { host, is_noted });
+) -> Death {
+    if !death.may_have_lost_writes() || disk.is_stopped() || forgets_failures(plan) {
+        return death;
     }
+    let is_noted = dir.note_disk_failure().is_ok();
+    if disk.is_stopped() {
+        return death;
+    }
+    if let Death::Disk { unnoted, .. } = &mut death
+        && !is_noted
+    {
+        let store = dir.meta().store;
+        *unnoted = Some(TokenDead { store, boot });
+    }
+    stage.saw(&Fact::DiskFailed {
+        host: stage.host,
+        heard: if is_noted {
+            Heard::Noted
+        } else {
+            Heard::Unnoted
+        },
+    });
+    death
+}
+
+/// Whether a disk failure is neither noted nor told to anybody.
+#[cfg_attr(not(feature = "planted-bugs"), expect(unused_variables))]
+fn forgets_failures(plan: &Plan) -> bool {
+    #[cfg(feature = "planted-bugs")]
+    return plan.planted.has(Bug::DiskFailureUnnoted);
+    #[cfg(not(feature = "planted-bugs"))]
+    false
 }
 
 /// The whole log, which hands out a segment at a time.

@@ -5,6 +5,7 @@
 //! happens, every property is watched at every step; [`Scene::end`] compares states and calls.
 
 use standin_core::identity::Durability;
+use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -263,6 +264,26 @@ impl<M: Subject> Scene<M> {
         let host = self.host(name);
         let never = Instant::from_nanos(u64::MAX / 2);
         self.world.hosts[host].slow_disk = (never, Duration::from_secs(100_000));
+    }
+
+    /// A replica's disk has no room left, and its next sync fails: it forgets what it was given, as drawn,
+    /// and does not even take a note of that.
+    pub fn fail_sync_without_a_note(&mut self, name: &str, draw: u64) {
+        let disk = self.world.disk(self.host(name));
+        disk.fail_sync(0, RandomStream::new(draw, 0));
+        disk.set_capacity(Some(disk.used()));
+    }
+
+    /// A replica's disk is well again.
+    pub fn mend_disk(&mut self, name: &str) {
+        self.world.disk(self.host(name)).mend();
+    }
+
+    /// Whether a replica's process only stays to tell the view service that its disk failed.
+    #[must_use]
+    pub fn is_failed(&self, name: &str) -> bool {
+        let process = &self.world.hosts[self.host(name)].process;
+        matches!(process, Process::Failed(_))
     }
 
     /// A replica's disk is replaced by an empty one, which takes over its name when it starts.

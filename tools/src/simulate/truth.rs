@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
-use standin_core::message::{ReplyStatus, Standing};
+use standin_core::message::{ReplyStatus, Standing, TokenDead};
 use standin_core::time::Instant;
 use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::fact::{Asked, Fact};
+use super::fact::{Asked, Fact, Heard};
+use super::marks::Mark;
 
 /// An entry of a log, and a hash over it and all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +49,25 @@ pub(crate) struct Truly {
     is_unread: bool,
     /// Bits of its disk rotted since a process read the whole of it.
     is_rotten: bool,
-    /// Its disk forgot what it had taken, and no next life can know.
-    is_failure_unnoted: bool,
+    /// Its disk failed, so what is not synced may be gone as soon as its process ends.
+    is_cache_unsure: bool,
+    /// The boot in which its disk failed, as long as neither its data directory nor the view service
+    /// knows of it: a life that begins in that boot passes for having what was lost.
+    untold: Option<BootId>,
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
 }
 
 impl Truly {
-    /// Whether its disk may have less than it should, or something else.
+    /// Whether its disk was put back or damaged: it may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
-        self.may_lack() || self.is_rotten
+        self.is_older || self.is_rotten
     }
 
     /// Whether it may have less than it had, and perhaps does not know.
     pub(crate) fn may_lack(&self) -> bool {
-        self.is_older || self.is_failure_unnoted
+        self.is_older || self.is_failure_untold()
     }
 
     /// Whether bits of its disk may be wrong.
@@ -74,6 +78,16 @@ impl Truly {
     /// Whether nobody can know yet what is on its disk.
     pub(crate) fn is_unread(&self) -> bool {
         self.is_unread
+    }
+
+    /// Whether its disk failed and nobody knows but perhaps its process, while that lives.
+    pub(crate) fn is_failure_untold(&self) -> bool {
+        self.untold.is_some()
+    }
+
+    /// Whether what is demanded of it cannot be said.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_tampered() || self.is_failure_untold()
     }
 
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
@@ -111,7 +125,7 @@ impl Truly {
 impl Truly {
     fn end(&mut self, lost_power: bool) {
         self.is_running = false;
-        self.has_lost_cache |= self.is_failure_unnoted;
+        self.has_lost_cache |= self.is_cache_unsure;
         if lost_power {
             self.has_lost_cache = true;
             if std::mem::take(&mut self.is_boot_dirty)
@@ -122,19 +136,22 @@ impl Truly {
         }
     }
 
-    /// What is not synced may be gone, as after a power loss; if that is noted, so may the tokens.
-    fn fail(&mut self, is_noted: bool) {
-        self.is_failure_unnoted = !is_noted;
-        if !is_noted {
-            return;
-        }
-        self.has_lost_cache = true;
-        // That was the last thing that the process did.
-        self.is_running = false;
+    /// What is not synced may be gone, as after a power loss, and the token with it.
+    fn fail(&mut self, heard: Heard) {
+        self.is_cache_unsure = true;
         if std::mem::take(&mut self.is_boot_dirty)
             && let Some(identity) = &self.identity
         {
             self.dead_boots.push(identity.life.boot);
+            self.untold = Some(identity.life.boot);
+        }
+        if heard == Heard::Noted {
+            self.untold = None;
+        }
+        if heard != Heard::Not {
+            // That was the last thing that the process did.
+            self.is_running = false;
+            self.has_lost_cache = true;
         }
     }
 
@@ -160,6 +177,8 @@ pub(crate) struct Truth {
     pub(crate) now: Instant,
     /// The record that is durable at the view service.
     pub(crate) record: Option<ViewRecord>,
+    /// The dead tokens that were ever durable at the view service.
+    pub(crate) dead_tokens: Vec<TokenDead>,
     pub(crate) replicas: Vec<Truly>,
     /// All entries that a primary ever made: index and hash, and the bytes.
     pub(crate) made: BTreeMap<(u64, u64), Vec<u8>>,
@@ -186,6 +205,7 @@ impl Truth {
         Self {
             now: Instant::ZERO,
             record: None,
+            dead_tokens: Vec::new(),
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
             answered: BTreeMap::new(),
@@ -204,21 +224,26 @@ impl Truth {
         Some((Index(*index), *hash))
     }
 
-    /// Whether `record` makes a replica primary whose disk has less than it had, and nobody could
-    /// know: the view service has not heard of it having more, since its own process began.
-    pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> bool {
+    /// The known limit, if `record` makes a replica primary whose disk has less than it had, and nobody
+    /// could know: an older copy was put back, and the view service has not heard of it having more,
+    /// since its own process began; or the disk failed, and the process was killed before it could say so.
+    pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> Option<Mark> {
         let is_it = |one: &&Truly| {
             let identity = one.identity.as_ref();
             identity.is_some_and(|identity| record.primary.is(identity))
         };
-        let Some(replica) = self.replicas.iter().find(is_it) else {
-            return false;
-        };
+        let replica = self.replicas.iter().find(is_it)?;
         let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
             let link = replica.link(index, false);
             link.is_none_or(|link| link.hash != hash)
         });
-        record.active && has_lost && replica.is_older && !replica.is_told_apart
+        if !record.active || !has_lost {
+            None
+        } else if replica.is_failure_untold() {
+            Some(Mark::FailureUntold)
+        } else {
+            (replica.is_older && !replica.is_told_apart).then_some(Mark::BeyondHelp)
+        }
     }
 
     /// The highest entry that a replica's store ever acknowledged or applied: its index and hash.
@@ -306,7 +331,16 @@ impl Truth {
                 let through = usize::try_from(through.0).expect("a log in memory");
                 replica.synced = replica.synced.max(through.min(replica.log.len()));
             }
-            Fact::DiskFailed { host, is_noted } => self.replicas[*host].fail(*is_noted),
+            Fact::DiskFailed { host, heard } => self.replicas[*host].fail(*heard),
+            Fact::TokenKept { dead } => {
+                self.dead_tokens.push(*dead);
+                for replica in &mut self.replicas {
+                    let store = replica.identity.as_ref().map(|identity| identity.store);
+                    if store == Some(dead.store) && replica.untold == Some(dead.boot) {
+                        replica.untold = None;
+                    }
+                }
+            }
             Fact::Cut { host, after, .. } => {
                 let replica = &mut self.replicas[*host];
                 let after = usize::try_from(after.0).expect("a log in memory");
@@ -394,20 +428,31 @@ impl Truth {
 
     fn on_started(&mut self, host: usize, identity: &Identity, log: &[u8]) {
         let replica = &mut self.replicas[host];
-        let had = replica.log.len();
-        replica.identity = Some(identity.clone());
+        let before = std::mem::take(&mut replica.log);
+        let had = before.len();
         replica.is_running = true;
         replica.is_boot_dirty = true;
         replica.is_end_unsure = false;
         replica.has_lost_cache = false;
+        replica.is_cache_unsure = false;
         replica.standing = None;
-        replica.log.clear();
         for (entry, bytes) in entries(log) {
             let link = next_link(&replica.log, &entry, bytes);
             replica.log.push(link);
         }
         // Recovery syncs what it has read.
         replica.synced = replica.log.len();
+        if let Some(boot) = replica.untold.take()
+            && identity.life.boot == boot
+        {
+            // Either nothing was lost after all, and its token stands, or it passes for what it is not.
+            if replica.log.starts_with(&before) {
+                replica.dead_boots.retain(|dead| *dead != boot);
+            } else {
+                replica.untold = Some(boot);
+            }
+        }
+        replica.identity = Some(identity.clone());
         // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
         replica.is_unread = false;
         replica.is_older |= std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
-use standin_core::message::Refusal;
+use standin_core::message::{Refusal, TokenDead};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Member;
@@ -20,9 +20,10 @@ use super::clock::Clock;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::Fact;
+use super::failed::Failed;
 use super::fault::{FaultCounts, OldDisk};
 use super::heal::Healing;
-use super::marks::{Mark, Marks};
+use super::marks::Marks;
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
 use super::plan::Plan;
@@ -45,6 +46,8 @@ pub(crate) enum Process<M> {
     /// Nothing.
     None,
     Replica(Box<Node<M>>),
+    /// A replica whose disk failed, and which has only that left to say.
+    Failed(Box<Failed>),
     Service(Box<Service>),
     Client(Box<Caller>),
 }
@@ -198,8 +201,8 @@ impl<M: Subject> World<M> {
             if let Some(violation) = &self.checks.violation {
                 return Err(violation.clone());
             }
-            if self.checks.is_beyond_help {
-                self.marks.reach(Mark::BeyondHelp);
+            if let Some(limit) = self.checks.beyond_help {
+                self.marks.reach(limit);
                 return Ok(());
             }
             if self.is_over {
@@ -322,6 +325,7 @@ impl<M: Subject> World<M> {
         self.with_process(host, |process, stage| match process {
             Process::None => Ok(()),
             Process::Replica(node) => node.turn(stage, &mut arrivals),
+            Process::Failed(failed) => failed.turn(stage, &mut arrivals),
             Process::Service(service) => service.turn(stage, &mut arrivals),
             Process::Client(caller) => {
                 caller.turn(stage, &mut arrivals);
@@ -463,6 +467,7 @@ impl<M: Subject> World<M> {
         let deadline = match &it.process {
             Process::None => None,
             Process::Replica(node) => node.deadline(),
+            Process::Failed(failed) => failed.deadline(),
             Process::Service(service) => service.deadline(),
             Process::Client(caller) => caller.deadline(),
         };
@@ -538,7 +543,13 @@ impl<M: Subject> World<M> {
     }
 
     /// A process has ended by itself, in the midst of a turn.
-    fn on_death(&mut self, host: usize, death: Death, mut outputs: Vec<Output>) {
+    fn on_death(&mut self, host: usize, mut death: Death, mut outputs: Vec<Output>) {
+        if let Death::Disk { unnoted, .. } = &mut death
+            && let Some(dead) = unnoted.take()
+        {
+            self.send_all(outputs);
+            return self.fail(host, dead, death);
+        }
         self.trace.line(self.now, host, || format!("ends: {death}"));
         if !matches!(death, Death::Stopped) {
             // Some of what it had sent may have left before.
@@ -565,7 +576,12 @@ impl<M: Subject> World<M> {
             Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);
                 self.end(host, lose_power);
-                let wait = self.random.between(Duration::ZERO, self.plan.fault_length);
+                let within = if self.is_healed() {
+                    self.plan.term / 8
+                } else {
+                    self.plan.fault_length
+                };
+                let wait = self.random.between(Duration::ZERO, within);
                 self.start_at(host, self.now.plus(wait));
             }
             Death::Refused(Refusal::NameTaken { store }) => {
@@ -579,6 +595,29 @@ impl<M: Subject> World<M> {
                 self.start_at(host, self.now.plus(wait));
             }
         }
+    }
+
+    /// The process of a replica stays only to tell the view service that its disk failed.
+    fn fail(&mut self, host: usize, dead: TokenDead, death: Death) {
+        self.trace.line(self.now, host, || {
+            format!("only has to tell that {dead:?}: {death}")
+        });
+        self.clear(host);
+        self.network
+            .close_all_of(host, self.hosts[host].life, self.now, &mut self.queue);
+        let it = &mut self.hosts[host];
+        it.life += 1;
+        it.process = Process::Failed(Box::new(Failed::new(dead, self.plan.service(), death)));
+        self.wake(host, self.now);
+    }
+
+    /// Nothing is under way any more in the process of a host.
+    fn clear(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.process = Process::None;
+        it.arrivals.clear();
+        it.leaving.clear();
+        it.turn_at = None;
     }
 
     /// Kills the process of a host, with the power of its machine or without.
@@ -598,16 +637,14 @@ impl<M: Subject> World<M> {
     pub(crate) fn stop(&mut self, host: usize) {
         self.with_process(host, |process, stage| match process {
             Process::Replica(node) => node.stop(stage),
-            Process::None | Process::Service(_) | Process::Client(_) => Ok(()),
+            // One that has only its last words left is told in vain.
+            _ => Ok(()),
         });
     }
 
     fn end(&mut self, host: usize, lose_power: bool) {
+        self.clear(host);
         let it = &mut self.hosts[host];
-        it.process = Process::None;
-        it.arrivals.clear();
-        it.leaving.clear();
-        it.turn_at = None;
         it.paused_until = it.paused_until.min(self.now);
         let life = it.life;
         it.is_disk_spoilt = false;
@@ -678,7 +715,7 @@ impl<M: Subject> World<M> {
         hosts
             .filter_map(|(host, it)| match &it.process {
                 Process::Replica(node) => Some((host, &**node)),
-                Process::None | Process::Service(_) | Process::Client(_) => None,
+                _ => None,
             })
             .collect()
     }
