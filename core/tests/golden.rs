@@ -25,11 +25,13 @@ use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
-/// What version 2 changed: refusals came to it, and limits to ViewStart.
-const CHANGED_IN_2: [&str; 4] = [
+/// What version 2 changed: refusals and messages came to it, and limits to ViewStart.
+const CHANGED_IN_2: [&str; 6] = [
     "frames/Hello",
     "frames/Refusal",
     "frames/Entries",
+    "frames/TokenDead",
+    "frames/TokenDeadReply",
     "segment",
 ];
 
