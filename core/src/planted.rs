@@ -63,6 +63,8 @@ bugs! {
     AcknowledgedEarly,
     /// The holder counts its lease from the reply, not from sending (section 3).
     LeaseFromReply,
+    /// The holder's term is 0.92 of the grantor's, which clocks that are off by 5 % break (section 3).
+    LeaseTooLong,
     /// Lease reads are answered without a look at the clock (section 5).
     LeaseUnwatched,
     /// The view service deposes right after its own start (sections 3, 11).

@@ -35,6 +35,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::CutTooFar, 100, &["S9"]),
     (Bug::AcknowledgedEarly, 200, &["S4"]),
     (Bug::LeaseFromReply, 20_000, &["C1"]),
+    (Bug::LeaseTooLong, 2000, &["C1"]),
     (Bug::LeaseUnwatched, 4000, &["C2"]),
     (Bug::DeposesAtStart, 400, &["C1"]),
     (Bug::TimerEarly, 100, &["S16"]),
