@@ -87,6 +87,8 @@ bugs! {
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).
     AppliedEarly,
+    /// The replies of a follower are not compared with the primary's (section 12).
+    RepliesUncompared,
 }
 
 /// The bug that is planted here, if there is one.

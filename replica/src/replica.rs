@@ -265,6 +265,12 @@ impl<M: StateMachine> Replica<M> {
     /// A replica at the start of its process.
     #[must_use]
     pub fn new(config: Config, now: Now) -> Self {
+        Self::around(M::default(), config, now)
+    }
+
+    /// The same around a machine that somebody else has made, at its beginning.
+    #[must_use]
+    pub fn around(machine: M, config: Config, now: Now) -> Self {
         let recovered = config.recovered.clone();
         let log = Log {
             tip: recovered.tip,
@@ -286,7 +292,7 @@ impl<M: StateMachine> Replica<M> {
             adopted: config.adopted,
             trouble: config.quarantine.clone(),
             config,
-            state: Replicated::default(),
+            state: Replicated::around(machine),
             role,
             record: None,
             adopting: None,

@@ -47,6 +47,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::JoinUnleased, 400, &["S13"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
+    (Bug::RepliesUncompared, 400, &["L3", "S10"]),
 ];
 
 /// The first seed that fails because of the bug: without it, the same seed passes.

@@ -70,6 +70,8 @@ pub(crate) enum Fact<'a> {
     Wiped { host: usize },
     /// An older copy of a replica's disk was put back.
     Restored { host: usize },
+    /// From here on a replica's machine replies wrongly.
+    Falsified { host: usize, from: Index },
     /// A replica appended to its log: as primary, or as a follower.
     Appended {
         host: usize,

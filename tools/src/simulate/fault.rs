@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use standin_core::entry::Index;
 use standin_core::time::{Duration, Instant};
 
 use super::clock::RATE_TRUE;
@@ -9,7 +10,7 @@ use super::disk::Snapshot;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::queue::Coming;
-use super::watched::Subject;
+use super::watched::{Falsehood, Subject};
 use super::world::{Process, World};
 
 macro_rules! kinds {
@@ -105,6 +106,8 @@ kinds! {
     WallStep: "a wall clock steps",
     /// A client's command comes again over another connection.
     SentAgain: "an old command is sent again",
+    /// The machine of one replica replies wrongly from some entry on, and that stays so.
+    WrongReplica: "a replica replies wrongly",
     /// The primary is cut off from all others at the moment at which it asks for a Join.
     JoinHarried: "a primary is cut off as it asks for a Join",
 }
@@ -266,6 +269,7 @@ impl<M: Subject> World<M> {
                 self.hosts[party].clock.step_wall(seconds * 1_000_000_000);
             }
             FaultKind::SentAgain => return self.send_again(replica),
+            FaultKind::WrongReplica => return self.falsify(replica),
             // It comes when a Join is asked: see `harry_join`.
             FaultKind::JoinHarried => return false,
         }
@@ -383,6 +387,19 @@ impl<M: Subject> World<M> {
         has_flipped
     }
 
+    /// One machine replies wrongly from here on; two would agree with each other.
+    fn falsify(&mut self, host: usize) -> bool {
+        let truth = &self.checks.truth;
+        let is_first = truth.replicas.iter().all(|one| one.wrong_from.is_none());
+        let (Some((last, _)), true) = (truth.applied_last, is_first) else {
+            return false;
+        };
+        let from = Index(last.0 + 1 + self.random.below(10));
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        true
+    }
+
     /// A disk is lost, and an operator starts the replica on a new one under its name.
     pub(crate) fn replace_disk(&mut self, host: usize, length: Duration) -> bool {
         let replica = self.checks.truth.replicas[host].clone();
@@ -394,6 +411,7 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Wiped { host });
         let machine = self.machine(host);
         machine.replace = true;
+        machine.falsehood = Falsehood::default();
         machine.unfit = None;
         self.start_at(host, self.now.plus(length));
         true

@@ -38,6 +38,8 @@ pub(crate) enum Broken {
     Deaf,
     /// Its disk never finishes a sync.
     StalledDisk,
+    /// Its machine has replied wrongly.
+    Wrong,
 }
 
 /// What is demanded of a healed cluster.
@@ -47,7 +49,8 @@ pub(crate) enum Demand {
     Serve,
     /// No holder is left: it must say so.
     SayWhy,
-    /// Only holders whose disks were tampered with: whatever it does must be right.
+    /// Only holders whose disks were tampered with, or a primary whose replies are wrong: whatever it
+    /// does beyond that must be right.
     Nothing,
 }
 
@@ -64,6 +67,8 @@ pub(crate) struct Healing {
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
     /// How often something changed after all.
     pub(crate) changes: u32,
+    /// Since when a pair goes on in which one has replied wrongly.
+    pub(crate) differs_since: Option<Instant>,
 }
 
 /// What can be seen of a cluster that was healed.
@@ -126,7 +131,11 @@ impl<M: Subject> World<M> {
     pub(crate) fn on_heal(&mut self) {
         self.end_faults();
         self.operate();
-        let broken = self.draw_broken();
+        let wrong = self.draw_wrong();
+        let broken = match wrong {
+            Some(host) => Some((host, Broken::Wrong)),
+            None => self.draw_broken(),
+        };
         if let Some((host, how)) = broken {
             self.break_for_good(host, how);
         }
@@ -153,6 +162,7 @@ impl<M: Subject> World<M> {
             has_served: false,
             settled: None,
             changes: 0,
+            differs_since: None,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -237,6 +247,49 @@ impl<M: Subject> World<M> {
         others.into_iter().any(is_whole).then_some((host, how))
     }
 
+    /// Who has replied wrongly stays as it is; who was about to does not.
+    fn draw_wrong(&mut self) -> Option<usize> {
+        let truth = &self.checks.truth;
+        let mut replicas = truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
+            return Some(host);
+        }
+        let mut replicas = truth.replicas.iter();
+        let host = replicas.position(|one| one.wrong_from.is_some())?;
+        let from = Index(u64::MAX);
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        None
+    }
+
+    /// Whether all that a replica has replied is right; `None` if it does not run.
+    fn is_right(&self, host: usize) -> Option<bool> {
+        let Process::Replica(node) = &self.hosts[host].process else {
+            return None;
+        };
+        let state = node.replica.state();
+        let outcome = self.checks.reference.outcome(state.applied());
+        Some(outcome.is_none_or(|outcome| outcome.reply_digest == state.reply_digest().0))
+    }
+
+    /// Whether a pair goes on in which one has replied wrongly.
+    fn does_pair_differ(&self) -> bool {
+        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
+            return false;
+        };
+        let backup = record.backup.as_ref().and_then(|it| self.host_of(it));
+        let pair = self.host_of(&record.primary).zip(backup);
+        let are_right = pair.and_then(|(one, other)| self.is_right(one).zip(self.is_right(other)));
+        are_right.is_some_and(|(one, other)| one != other)
+    }
+
+    /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
+    fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
+        let holders = record.holders.iter();
+        let mut able = holders.filter_map(|holder| self.is_able(holder));
+        record.primary.name == self.machines[wrong].name || able.all(|host| host == wrong)
+    }
+
     fn break_for_good(&mut self, host: usize, how: Broken) {
         let never = Instant::from_nanos(u64::MAX / 2);
         let others = (0..self.hosts.len()).filter(|other| *other != host);
@@ -247,6 +300,7 @@ impl<M: Subject> World<M> {
                 }
                 self.hosts[host].is_on = false;
             }
+            Broken::Wrong => {}
             Broken::Paused => self.pause(host, never),
             Broken::Isolated | Broken::Mute | Broken::Deaf => {
                 for other in others {
@@ -268,6 +322,11 @@ impl<M: Subject> World<M> {
         let Some(record) = &self.checks.truth.record else {
             return Demand::Serve;
         };
+        if let Some((wrong, Broken::Wrong)) = broken
+            && self.may_wrong_lead(wrong, record)
+        {
+            return Demand::Nothing;
+        }
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
         // A disk that was put back may be any that it ever was.
@@ -301,8 +360,22 @@ impl<M: Subject> World<M> {
         self.queue
             .at(self.now.plus(self.plan.term / 4), Coming::Script);
         let health = self.health(&healing);
+        self.look_at_replies(&mut healing);
         self.look_at(&mut healing, &health);
         self.healing = Some(healing);
+    }
+
+    /// Replies that differ within a pair are found at the next acknowledgement, and end it.
+    fn look_at_replies(&mut self, healing: &mut Healing) {
+        if !self.does_pair_differ() {
+            healing.differs_since = None;
+            return;
+        }
+        let since = *healing.differs_since.get_or_insert(self.now);
+        if self.now.since(since) > self.plan.term * 3 {
+            let what = "primary and backup go on together, and one has replied wrongly";
+            self.checks.fail("S10", what.to_owned());
+        }
     }
 
     fn look_at(&mut self, healing: &mut Healing, health: &Health) {
@@ -456,7 +529,11 @@ impl<M: Subject> World<M> {
             can_pair: self.fit_of_core(&is_broken) >= 2,
             are_calls_done: callers.clone().all(|caller| caller.is_done()),
             is_even: first.0 == first.1 && applied.all(|it| it == first),
-            has_broken_role: pair.iter().flatten().flatten().any(|host| is_broken(*host)),
+            has_broken_role: pair.iter().flatten().flatten().any(|host| {
+                // What it replied wrongly to may have gone with its log.
+                let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
+                is_broken(*host) && !(is_wrong && self.is_right(*host) == Some(true))
+            }),
             has_candidate: standings
                 .iter()
                 .any(|(_, standing)| standing.role == RoleName::Candidate),
@@ -494,8 +571,10 @@ impl<M: Subject> World<M> {
         let reference = self.checks.reference.state();
         for (host, node) in self.nodes() {
             let state = node.replica.state();
-            let is_tampered = self.checks.truth.replicas[host].is_tampered();
-            if is_tampered || state.applied() != reference.applied() {
+            let replica = &self.checks.truth.replicas[host];
+            let is_tampered = replica.is_tampered();
+            if is_tampered || replica.wrong_from.is_some() || state.applied() != reference.applied()
+            {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {
@@ -530,6 +609,9 @@ impl<M: Subject> World<M> {
                     format!("call {call} was {said}, and the machine differs"),
                 ));
             }
+        }
+        if self.checks.truth.is_falsified {
+            return Ok(());
         }
         let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
         if !verdict.is_linearizable() {

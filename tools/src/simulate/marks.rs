@@ -88,6 +88,10 @@ marks! {
     OutcomeUnknown: "an outcome is unknown",
     /// A candidate of a view that somebody else held before had entries to commit with its ViewStart.
     TailInherited: "a new primary commits entries of an earlier view",
+    /// Its replies differed from the primary's.
+    WrongDropped: "a backup that replies wrongly is dropped",
+    /// A client has a wrong reply: nobody can know before a follower's replies are compared.
+    WrongServes: "a primary that replies wrongly serves",
     /// The known limit of section 7, see `docs/testing.md`.
     BeyondHelp: "an older copy of a disk serves: the view service forgot that it had seen more",
     /// Nobody may serve by the rules.
@@ -103,6 +107,7 @@ pub struct Marks {
     /// When the life that is in a role ended, by role: primary and backup.
     died_at: [Option<(Member, Instant)>; 2],
     has_taken_over: bool,
+    has_falsified: bool,
 }
 
 impl Default for Marks {
@@ -112,6 +117,7 @@ impl Default for Marks {
             join_from: None,
             died_at: [None, None],
             has_taken_over: false,
+            has_falsified: false,
         }
     }
 }
@@ -147,7 +153,7 @@ impl Marks {
             Fact::Recorded {
                 before: Some(before),
                 after,
-            } => self.on_record(before, after),
+            } => self.on_record(truth, before, after),
             Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::Joined => {
                 self.join_from = Some(swap.expected.clone());
             }
@@ -176,6 +182,9 @@ impl Marks {
             }
             Fact::Answered(answered) => match answered.status {
                 ReplyStatus::Done => {
+                    if truth.is_falsified && !std::mem::replace(&mut self.has_falsified, true) {
+                        self.reach(Mark::WrongServes);
+                    }
                     let record = truth.record.as_ref();
                     let is_paired = record.is_some_and(|record| record.backup.is_some());
                     self.reach(if is_paired {
@@ -200,7 +209,7 @@ impl Marks {
         }
     }
 
-    fn on_record(&mut self, before: &ViewRecord, after: &ViewRecord) {
+    fn on_record(&mut self, truth: &Truth, before: &ViewRecord, after: &ViewRecord) {
         let is_join_open = self.join_from.as_ref() == Some(before);
         match after.reason {
             Reason::Activated if before.reason != Reason::Bootstrap => {
@@ -209,7 +218,23 @@ impl Marks {
             }
             Reason::Joined => self.reach(Mark::Join),
             Reason::Dropped if before.backup.is_none() => self.reach(Mark::JoinFenced),
-            Reason::Dropped => self.reach(Mark::Drop),
+            Reason::Dropped => {
+                self.reach(Mark::Drop);
+                let is_it = |one: &&Truly| {
+                    let identity = one.identity.as_ref();
+                    identity.is_some_and(|it| {
+                        before.backup.as_ref().is_some_and(|backup| backup.is(it))
+                    })
+                };
+                if truth
+                    .replicas
+                    .iter()
+                    .find(is_it)
+                    .is_some_and(|one| truth.has_erred(one))
+                {
+                    self.reach(Mark::WrongDropped);
+                }
+            }
             _ => {}
         }
         if !after.active && !before.active && before.reason != Reason::Bootstrap {

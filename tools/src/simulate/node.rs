@@ -31,7 +31,7 @@ use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Output, Stage, address_of, host_at};
 use super::truth::entries;
-use super::watched::{Subject, Watched};
+use super::watched::{Falsehood, Subject, Watched};
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
@@ -90,6 +90,8 @@ pub(crate) struct Machine {
     pub(crate) boot: u64,
     /// The operator says that the next process takes the name of a lost directory over.
     pub(crate) replace: bool,
+    /// What is wrong with the machine's replies.
+    pub(crate) falsehood: Falsehood,
     /// Why no process starts until an operator has done something.
     pub(crate) unfit: Option<String>,
 }
@@ -213,7 +215,7 @@ impl<M: Subject> Node<M> {
         };
         let now = stage.read_clock();
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
-        let mut replica = Replica::new(config, now);
+        let mut replica = Replica::around(Watched::with(machine.falsehood.clone()), config, now);
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
         Ok(Self {

@@ -3,7 +3,7 @@
 //! Nothing here comes from what a replica believes: logs are followed entry by entry, tokens are held
 //! against the lives that really were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
@@ -48,6 +48,8 @@ pub(crate) struct Truly {
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
+    /// From which entry on its machine replies wrongly.
+    pub(crate) wrong_from: Option<Index>,
 }
 
 impl Truly {
@@ -154,6 +156,11 @@ pub(crate) struct Truth {
     reported: BTreeMap<StoreId, (ViewId, Index)>,
     /// The highest entry that was applied anywhere: its index and hash.
     pub(crate) applied_last: Option<(Index, u64)>,
+    /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
+    pub(crate) erred: BTreeSet<StoreId>,
+    /// A primary whose replies are wrong has answered with one: nobody can keep it from that, and what
+    /// clients were told proves nothing any more.
+    pub(crate) is_falsified: bool,
 }
 
 impl Truth {
@@ -168,6 +175,8 @@ impl Truth {
             replies: BTreeMap::new(),
             reported: BTreeMap::new(),
             applied_last: None,
+            erred: BTreeSet::new(),
+            is_falsified: false,
         }
     }
 
@@ -193,6 +202,18 @@ impl Truth {
             .link(index, false)
             .is_none_or(|link| link.hash != hash);
         record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
+    }
+
+    /// Whether a replica's replies up to an entry are wrong.
+    pub(crate) fn is_wrong(&self, host: usize, through: Index) -> bool {
+        let from = self.replicas[host].wrong_from;
+        from.is_some_and(|from| from <= through)
+    }
+
+    /// Whether a replica's store is one whose replies have come to be wrong.
+    pub(crate) fn has_erred(&self, replica: &Truly) -> bool {
+        let identity = replica.identity.as_ref();
+        identity.is_some_and(|identity| self.erred.contains(&identity.store))
     }
 
     /// The replica that a holder names.
@@ -233,6 +254,7 @@ impl Truth {
             Fact::Restored { host } => {
                 self.replicas[*host].is_tampered = true;
             }
+            Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,
                 batch,
@@ -276,6 +298,9 @@ impl Truth {
                 if answered.status != ReplyStatus::Done {
                     return;
                 }
+                let is_command = matches!(answered.asked, Asked::Command { .. });
+                self.is_falsified |=
+                    is_command && self.is_wrong(answered.host, answered.seen.index);
                 if let Asked::Command { session, sequence } = answered.asked {
                     self.replies
                         .entry((session, sequence))

@@ -31,7 +31,7 @@ use super::record::Recorder;
 use super::service::Service;
 use super::stage::{Output, Stage, Watchers, observe};
 use super::trace::Trace;
-use super::watched::Subject;
+use super::watched::{Falsehood, Subject};
 
 /// Things that may happen at one moment before the run is taken to spin.
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 20_000;
@@ -182,6 +182,7 @@ impl<M: Subject> World<M> {
                 disk,
                 boot: 1,
                 replace: false,
+                falsehood: Falsehood::default(),
                 unfit: None,
             });
         }
