@@ -137,7 +137,6 @@ impl Caller {
         if let Some(frame) = self.remembered.pop_front() {
             let conn = stage.dial(to, Party::Client);
             self.stray.push((conn, frame));
-            stage.mark(Mark::SentAgain);
         }
     }
 
@@ -277,9 +276,13 @@ impl Caller {
         arrival: Arrival,
     ) {
         if let Some(at) = self.stray.iter().position(|(stray, _)| *stray == conn) {
-            if matches!(arrival, Arrival::Ready) {
-                let frame = std::mem::take(&mut self.stray[at].1);
-                stage.send(conn, |out| *out = frame);
+            match arrival {
+                Arrival::Ready => {
+                    let frame = std::mem::take(&mut self.stray[at].1);
+                    stage.send(conn, |out| *out = frame);
+                }
+                Arrival::Frame(bytes) => tell_stray(stage, &bytes),
+                _ => {}
             }
             return;
         }
@@ -341,9 +344,6 @@ impl Caller {
             }
             (Side::Replica, Some(frame)) => {
                 if let Ok(reply) = Reply::decode(&frame) {
-                    if reply.status == ReplyStatus::SessionUnknown {
-                        stage.mark(Mark::SessionExpired);
-                    }
                     return self.handle(stage, now, Event::Reply { connection, reply });
                 }
             }
@@ -364,6 +364,17 @@ impl Caller {
     fn link_of(&self, connection: ConnectionId) -> Option<Link> {
         let mut links = self.links.iter();
         links.find(|link| link.connection == connection).copied()
+    }
+}
+
+/// What came of a command that was sent again.
+fn tell_stray<M: Subject>(stage: &mut Stage<'_, M>, bytes: &[u8]) {
+    let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX).ok().flatten();
+    let reply = frame.as_ref().and_then(|frame| Reply::decode(frame).ok());
+    match reply.map(|reply| reply.status) {
+        Some(ReplyStatus::Done) => stage.mark(Mark::SentAgain),
+        Some(ReplyStatus::SessionUnknown) => stage.mark(Mark::SentAfterExpiry),
+        _ => {}
     }
 }
 

@@ -9,6 +9,7 @@ use super::clock::RATE_TRUE;
 use super::disk::Snapshot;
 use super::draw::Draw as _;
 use super::fact::Fact;
+use super::marks::Mark;
 use super::queue::Coming;
 use super::watched::{Falsehood, Subject};
 use super::world::{Process, World};
@@ -403,7 +404,8 @@ impl<M: Subject> World<M> {
     /// A disk is lost, and an operator starts the replica on a new one under its name.
     pub(crate) fn replace_disk(&mut self, host: usize, length: Duration) -> bool {
         let replica = self.checks.truth.replicas[host].clone();
-        self.marks.tampered(&self.checks.truth, &replica);
+        self.marks
+            .tampered(&self.checks.truth, &replica, Mark::HolderReplaced);
         if self.hosts[host].is_up() {
             self.kill(host, true);
         }
@@ -426,7 +428,8 @@ impl<M: Subject> World<M> {
         };
         let host = old.host;
         let replica = self.checks.truth.replicas[host].clone();
-        self.marks.tampered(&self.checks.truth, &replica);
+        self.marks
+            .tampered(&self.checks.truth, &replica, Mark::HolderRestored);
         if self.hosts[host].is_up() {
             self.kill(host, true);
         }

@@ -132,7 +132,7 @@ impl<M: Subject> World<M> {
             machines: Vec::new(),
             service_disk: SimDisk::new(),
             checks: Checks::new(&plan),
-            marks: Marks::default(),
+            marks: Marks::of(&plan),
             faults: FaultCounts::default(),
             trace: Trace::new(is_traced),
             recorder: Recorder::default(),
