@@ -133,11 +133,13 @@ impl Caller {
     }
 
     /// Somebody sends a command again that this client sent once, long after.
-    pub(crate) fn send_again<M: Subject>(&mut self, stage: &mut Stage<'_, M>, to: usize) {
-        if let Some(frame) = self.remembered.pop_front() {
-            let conn = stage.dial(to, Party::Client);
-            self.stray.push((conn, frame));
-        }
+    pub(crate) fn send_again<M: Subject>(&mut self, stage: &mut Stage<'_, M>, to: usize) -> bool {
+        let Some(frame) = self.remembered.pop_front() else {
+            return false;
+        };
+        let conn = stage.dial(to, Party::Client);
+        self.stray.push((conn, frame));
+        true
     }
 
     fn call<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant) {

@@ -63,6 +63,10 @@ pub struct DiskCounts {
     pub syncs_failed: u64,
     /// Writes, and other operations that need room, that failed.
     pub writes_failed: u64,
+    /// Of those, for lack of room.
+    pub rooms_lacked: u64,
+    /// Deaths at a point named by [`SimDisk::stop`] that came.
+    pub stops: u64,
     /// Power losses.
     pub power_losses: u64,
     /// Changes of files that a power loss took whole.

@@ -121,7 +121,7 @@ impl FaultKind {
     }
 }
 
-/// How often each kind of fault happened.
+/// How often each kind of fault took effect.
 #[derive(Clone, Debug)]
 pub struct FaultCounts {
     counts: [u64; FaultKind::ALL.len()],
@@ -136,7 +136,7 @@ impl Default for FaultCounts {
 }
 
 impl FaultCounts {
-    /// How often a kind of fault happened.
+    /// How often a kind of fault took effect.
     #[must_use]
     pub fn count(&self, kind: FaultKind) -> u64 {
         self.counts[kind as usize]
@@ -194,13 +194,16 @@ impl<M: Subject> World<M> {
         let until = self.now.plus(length);
         let service = self.plan.service();
         let any = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
-        let other = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
         // Clients are hit less often than those whose trouble is of interest.
         let party = if any > service && self.random.chance(700) {
             replica
         } else {
             any
         };
+        let others = self.random.below(self.hosts.len() as u64 - 1);
+        let other = usize::try_from(others).expect("small");
+        let other = other + usize::from(other >= party);
+        let is_up = |world: &Self, host: usize| world.hosts[host].is_up();
         match kind {
             FaultKind::Kill => return self.kill_for(&[replica], false, length),
             FaultKind::PowerLoss => return self.kill_for(&[replica], true, length),
@@ -216,11 +219,15 @@ impl<M: Subject> World<M> {
             FaultKind::CrashAtWrite => return self.crash_soon(party.min(service)),
             FaultKind::ServiceKill => return self.kill_for(&[service], false, length),
             FaultKind::ServicePowerLoss => return self.kill_for(&[service], true, length),
-            FaultKind::Pause => self.pause(party, until),
-            FaultKind::PauseFrozen => self.freeze(party.min(service), length),
+            FaultKind::Pause => {
+                self.pause(party, until);
+                return is_up(self, party);
+            }
+            FaultKind::PauseFrozen => return self.freeze(party.min(service), length),
             FaultKind::SlowProcess => {
                 let slow = self.random.between(Duration::ZERO, self.plan.term / 4);
                 self.hosts[party].slow = (until, slow);
+                return is_up(self, party);
             }
             FaultKind::Partition => {
                 self.block(party, other, until);
@@ -235,11 +242,14 @@ impl<M: Subject> World<M> {
             }
             FaultKind::CutOff => return self.cut_off(until.plus(self.plan.term)),
             FaultKind::BreakConns => {
+                let mut has_broken = false;
                 for conn in self.network.whole_conns_of(party) {
                     if self.random.chance(500) {
                         self.network.break_conn(conn, self.now, &mut self.queue);
+                        has_broken = true;
                     }
                 }
+                return has_broken;
             }
             FaultKind::SlowLinks => {
                 let by = self.random.between(Duration::ZERO, self.plan.term / 3);
@@ -247,11 +257,13 @@ impl<M: Subject> World<M> {
             }
             FaultKind::DamagedFrames => {
                 let per_mille = self.random.below(40);
-                self.network.set_damage(per_mille);
+                self.network.set_damage(until, per_mille);
+                return false; // counted message by message
             }
             FaultKind::SlowDisk => {
                 let slow = self.random.between(Duration::ZERO, self.plan.term);
                 self.hosts[party.min(service)].slow_disk = (until, slow);
+                return is_up(self, party.min(service));
             }
             FaultKind::FailedSync | FaultKind::FailedWrite | FaultKind::FullDisk => {
                 return self.spoil_disk(kind, replica);
@@ -342,15 +354,17 @@ impl<M: Subject> World<M> {
     }
 
     /// A machine stands still with its clock.
-    fn freeze(&mut self, host: usize, length: Duration) {
+    fn freeze(&mut self, host: usize, length: Duration) -> bool {
         let until = self.now.plus(length);
         let rate = self.hosts[host].clock.rate();
-        if rate > 0 && self.hosts[host].paused_until <= self.now {
+        let can_freeze = rate > 0 && self.hosts[host].paused_until <= self.now;
+        if can_freeze {
             self.set_clock_rate(host, 0);
             self.hosts[host].thaws = Some((until, rate));
             self.pause(host, until);
             self.queue.at(until, Coming::Script);
         }
+        can_freeze && self.hosts[host].is_up()
     }
 
     /// The process dies after some operations on its disk from here.
@@ -359,7 +373,7 @@ impl<M: Subject> World<M> {
         let random = self.fork();
         self.disk(host).stop(after, random);
         self.hosts[host].is_disk_spoilt = true;
-        true
+        false // counted when it takes effect
     }
 
     fn spoil_disk(&mut self, kind: FaultKind, host: usize) -> bool {
@@ -372,7 +386,27 @@ impl<M: Subject> World<M> {
             _ => disk.set_capacity(Some(disk.used())),
         }
         self.hosts[host].is_disk_spoilt = true;
-        true
+        false // counted when it takes effect
+    }
+
+    /// How often each kind of fault took effect in the whole run.
+    pub(crate) fn effects(&self) -> FaultCounts {
+        let mut effects = self.faults.clone();
+        let disks = self.machines.iter().map(|machine| &machine.disk);
+        for disk in disks.chain([&self.service_disk]) {
+            let counts = disk.counts();
+            let mut more = |kind: FaultKind, count: u64| effects.counts[kind as usize] += count;
+            more(FaultKind::CrashAtWrite, counts.stops);
+            more(FaultKind::FailedSync, counts.syncs_failed);
+            more(
+                FaultKind::FailedWrite,
+                counts.writes_failed - counts.rooms_lacked,
+            );
+            more(FaultKind::FullDisk, counts.rooms_lacked);
+        }
+        effects.counts[FaultKind::DamagedFrames as usize] = self.network.damaged;
+        effects.counts[FaultKind::WrongReplica as usize] = self.checks.truth.erred.len() as u64;
+        effects
     }
 
     /// Bits rot where nobody relies on them: never the last good copy.
@@ -398,7 +432,7 @@ impl<M: Subject> World<M> {
         let from = Index(last.0 + 1 + self.random.below(10));
         self.machine(host).falsehood.begin(from);
         self.observe(&Fact::Falsified { host, from });
-        true
+        false // counted when it takes effect
     }
 
     /// A disk is lost, and an operator starts the replica on a new one under its name.
@@ -465,12 +499,13 @@ impl<M: Subject> World<M> {
         let client = self.plan.service() + 1;
         let clients = self.plan.clients as u64;
         let host = client + usize::try_from(self.random.below(clients)).expect("small");
+        let mut is_sent = false;
         self.with_process(host, |process, stage| {
             if let Process::Client(caller) = process {
-                caller.send_again(stage, to);
+                is_sent = caller.send_again(stage, to);
             }
             Ok(())
         });
-        true
+        is_sent
     }
 }

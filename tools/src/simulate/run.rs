@@ -24,7 +24,7 @@ pub struct Outcome {
     pub nanos: u64,
     /// Situations that were reached.
     pub marks: Marks,
-    /// Faults that happened.
+    /// Faults that took effect.
     pub faults: FaultCounts,
     /// Messages that were damaged on their way.
     pub damaged: u64,
@@ -138,13 +138,14 @@ fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure
     let result = match result {
         Ok(()) => {
             let (answered, unanswered) = world.recorder.counts();
+            let faults = world.effects();
             Ok(Outcome {
                 steps: world.steps,
                 answered,
                 unanswered,
                 nanos,
                 marks: world.marks,
-                faults: world.faults,
+                faults,
                 damaged: world.network.damaged,
             })
         }

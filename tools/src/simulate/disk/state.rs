@@ -47,7 +47,10 @@ impl State {
         self.check_alive()?;
         self.counts.operations += 1;
         match &mut self.stop {
-            Some((0, _)) => self.is_stopped = true,
+            Some((0, _)) => {
+                self.is_stopped = true;
+                self.counts.stops += 1;
+            }
             Some((left, _)) => *left -= 1,
             None => {}
         }
@@ -59,6 +62,11 @@ impl State {
         let room = |capacity: u64| capacity.saturating_sub(self.used());
         self.capacity
             .map_or(u64::MAX, |capacity| length + room(capacity))
+    }
+
+    fn lack_room(&mut self) {
+        self.counts.writes_failed += 1;
+        self.counts.rooms_lacked += 1;
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -219,7 +227,7 @@ impl State {
         let length = self.length(node).unwrap_or_default();
         let room = self.length_max(length).saturating_sub(at);
         if room < offset(bytes.len()) {
-            self.counts.writes_failed += 1;
+            self.lack_room();
             return (position(room), Err(io::ErrorKind::StorageFull.into()));
         }
         (bytes.len(), Ok(()))
@@ -234,7 +242,7 @@ impl State {
     pub(super) fn allocate(&mut self, node: NodeId, length: u64) -> io::Result<()> {
         self.begin()?;
         if length > self.length_max(self.length(node)?) {
-            self.counts.writes_failed += 1;
+            self.lack_room();
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.nodes.file_mut(node)?.change(Change::Allocate(length));
