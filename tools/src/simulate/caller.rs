@@ -25,6 +25,9 @@ use super::watched::{Subject, command, split};
 /// Frames of commands that are remembered, to be sent again by somebody else.
 const REMEMBERED_MAX: usize = 8;
 
+/// Longest time that a client thinks before its next call if it is in a hurry.
+const HASTE: Duration = Duration::from_millis(2);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     ViewService,
@@ -84,7 +87,7 @@ impl Caller {
             links: Vec::new(),
             open: BTreeMap::new(),
             made: 0,
-            remaining: plan.calls,
+            remaining: plan.calls.unwrap_or(u32::MAX),
             next_at: now,
             patience: (plan.term / 2, plan.term * 8),
             calls_open: plan.calls_open,
@@ -166,7 +169,13 @@ impl Caller {
             asked,
         });
         self.open.insert(id, call);
-        self.next_at = now.plus(stage.random.between(Duration::ZERO, self.pause));
+        // Some come right after each other.
+        let pause = if stage.random.chance(300) {
+            self.pause.min(HASTE)
+        } else {
+            self.pause
+        };
+        self.next_at = now.plus(stage.random.between(Duration::ZERO, pause));
         let patience = stage.random.between(self.patience.0, self.patience.1);
         let request = Request {
             id,

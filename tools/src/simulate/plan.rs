@@ -17,6 +17,9 @@ use super::fault::FaultKind;
 /// other that a holder's term ends before its grantor's.
 const RATE_OFF_MAX: u64 = 49_900;
 
+/// More than a client makes in most runs.
+const CALLS_TO_SHRINK_FROM: u32 = 64;
+
 /// What one seed runs under.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -36,8 +39,8 @@ pub struct Plan {
     pub latency: Duration,
     /// The usual time of a sync.
     pub sync_time: Duration,
-    /// Calls of each client before the faults end.
-    pub calls: u32,
+    /// Most calls of each client before the faults end; `None`: as many as there is time for.
+    pub calls: Option<u32>,
     /// Calls that a client has open at one time, at most.
     pub calls_open: usize,
     /// Longest time a client thinks before its next call.
@@ -83,6 +86,7 @@ impl Plan {
             }
         };
         let clock_rates = (0..hosts).map(|_| rate(random)).collect();
+        let faults_for = term * *random.pick(&[4, 6, 10]);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks()))
@@ -106,10 +110,11 @@ impl Plan {
             },
             latency: Duration::from_micros(*random.pick(&[50, 200, 1000, 5000])),
             sync_time: Duration::from_micros(*random.pick(&[100, 1000, 8000])),
-            calls: *random.pick(&[10, 30, 60]),
+            calls: None,
             calls_open: *random.pick(&[1, 1, 3]),
-            pause: *random.pick(&[Duration::from_millis(2), term / 8, term / 2]),
-            faults_for: term * *random.pick(&[4, 6, 10]),
+            // Calls are spread over the whole run: whatever goes wrong meets some.
+            pause: (term * 3 + faults_for) / *random.pick(&[8, 20, 50]),
+            faults_for,
             fault_pause: *random.pick(&[term / 8, term / 2, term * 2]),
             fault_length: *random.pick(&[term / 2, term * 3 / 2, term * 3]),
             faults,
@@ -134,7 +139,7 @@ impl Plan {
             },
             latency: Duration::from_micros(200),
             sync_time: Duration::from_millis(1),
-            calls: 0,
+            calls: Some(0),
             calls_open: 1,
             pause: Duration::from_millis(2),
             faults_for: Duration::ZERO,
@@ -171,8 +176,9 @@ impl Plan {
         if self.clients > 1 {
             plans.push(with(&|plan| plan.set_clients(self.clients - 1)));
         }
-        if self.calls > 1 {
-            plans.push(with(&|plan| plan.calls /= 2));
+        let fewer = self.calls.map_or(CALLS_TO_SHRINK_FROM, |calls| calls / 2);
+        if fewer > 0 {
+            plans.push(with(&|plan| plan.calls = Some(fewer)));
         }
         if self.calls_open > 1 {
             plans.push(with(&|plan| plan.calls_open = 1));
@@ -197,8 +203,8 @@ impl Plan {
         if self.clients != drawn.clients {
             flags += &format!(" --clients {}", self.clients);
         }
-        if self.calls != drawn.calls {
-            flags += &format!(" --calls {}", self.calls);
+        if let Some(calls) = self.calls {
+            flags += &format!(" --calls {calls}");
         }
         if self.calls_open != drawn.calls_open {
             flags += &format!(" --calls-open {}", self.calls_open);
