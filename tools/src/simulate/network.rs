@@ -273,11 +273,16 @@ impl Network {
     }
 
     /// Breaks a connection: what is under way is lost from some moment on, in each direction. Each end
-    /// may hear of it, or not (half-open).
+    /// may hear of it, late (half-open), or never.
     pub(crate) fn break_conn(&mut self, conn: usize, now: Instant, queue: &mut Queue) {
+        // Something in between goes on acknowledging for the other side: no kernel ever finds out.
+        let is_never_told = self.random.chance(100);
         for end in [0, 1] {
             let grace = self.random.between(Duration::ZERO, self.latency * 2);
             self.conns[conn].ends[end].cut_at = now.plus(grace);
+            if is_never_told {
+                continue;
+            }
             // Half-open: the kernel gives the connection up only when all its probes went unheard.
             let wait = if self.random.chance(700) {
                 grace
