@@ -60,6 +60,8 @@ pub(crate) struct Caller {
     patience: (Duration, Duration),
     calls_open: usize,
     pause: Duration,
+    /// How long it falls silent now and then.
+    silence: Duration,
     /// Connections that the fault of sending again made, and what is to go over them.
     stray: Vec<(ConnId, Vec<u8>)>,
     /// The frames of commands that are open, by call, as they were sent last.
@@ -92,6 +94,7 @@ impl Caller {
             patience: (plan.term / 2, plan.term * 8),
             calls_open: plan.calls_open,
             pause: plan.pause,
+            silence: plan.silence(),
             stray: Vec::new(),
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
@@ -169,13 +172,7 @@ impl Caller {
             asked,
         });
         self.open.insert(id, call);
-        // Some come right after each other.
-        let pause = if stage.random.chance(300) {
-            self.pause.min(HASTE)
-        } else {
-            self.pause
-        };
-        self.next_at = now.plus(stage.random.between(Duration::ZERO, pause));
+        self.next_at = now.plus(self.think(stage.random));
         let patience = stage.random.between(self.patience.0, self.patience.1);
         let request = Request {
             id,
@@ -183,6 +180,15 @@ impl Caller {
             work,
         };
         self.handle(stage, now, Event::Submit(request));
+    }
+
+    /// How long it waits before its next call.
+    fn think(&self, random: &mut RandomStream) -> Duration {
+        match random.below(100) {
+            0..3 => self.silence,
+            3..30 => random.between(Duration::ZERO, self.pause.min(HASTE)),
+            _ => random.between(Duration::ZERO, self.pause),
+        }
     }
 
     fn handle<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant, event: Event<'_>) {

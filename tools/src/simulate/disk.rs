@@ -65,6 +65,8 @@ pub struct DiskCounts {
     pub writes_failed: u64,
     /// Of those, for lack of room.
     pub rooms_lacked: u64,
+    /// Times that a disk was found full after it had been given a capacity.
+    pub times_full: u64,
     /// Deaths at a point named by [`SimDisk::stop`] that came.
     pub stops: u64,
     /// Power losses.
@@ -169,7 +171,7 @@ impl SimDisk {
     /// How many bytes the disk has room for; `None`: any number. A write beyond that writes what
     /// there is room for and fails.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.state().capacity = bytes;
+        self.state().set_capacity(bytes);
     }
 
     /// The bytes that all files take, preallocated ones included.

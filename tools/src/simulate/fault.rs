@@ -402,7 +402,7 @@ impl<M: Subject> World<M> {
                 FaultKind::FailedWrite,
                 counts.writes_failed - counts.rooms_lacked,
             );
-            more(FaultKind::FullDisk, counts.rooms_lacked);
+            more(FaultKind::FullDisk, counts.times_full);
         }
         effects.counts[FaultKind::DamagedFrames as usize] = self.network.damaged;
         effects.counts[FaultKind::WrongReplica as usize] = self.checks.truth.erred.len() as u64;
@@ -496,6 +496,11 @@ impl<M: Subject> World<M> {
     }
 
     fn send_again(&mut self, to: usize) -> bool {
+        // Only a primary does more than send it away.
+        let to = match self.pair().first() {
+            Some(primary) if self.random.chance(700) => *primary,
+            _ => to,
+        };
         let client = self.plan.service() + 1;
         let clients = self.plan.clients as u64;
         let host = client + usize::try_from(self.random.below(clients)).expect("small");

@@ -212,6 +212,15 @@ impl Plan {
         flags
     }
 
+    /// How long a client falls silent now and then: until its session has expired, if any does in a run.
+    pub(crate) fn silence(&self) -> Duration {
+        if self.session_timeout < self.term * 10 {
+            self.session_timeout * 4 / 3
+        } else {
+            self.pause
+        }
+    }
+
     /// Number of hosts: replicas, the view service, clients.
     pub(crate) fn hosts(&self) -> usize {
         self.replicas + 1 + self.clients

@@ -22,6 +22,8 @@ pub(super) struct State {
     /// The directories on which the process holds a lock.
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
+    /// That there is no room has been noticed.
+    is_found_full: bool,
     pub(super) are_names_unordered: bool,
     pub(super) lie: Option<Lie>,
     /// Operations that are still carried out before the process dies, and what to draw from then.
@@ -64,9 +66,15 @@ impl State {
             .map_or(u64::MAX, |capacity| length + room(capacity))
     }
 
+    pub(super) fn set_capacity(&mut self, bytes: Option<u64>) {
+        self.capacity = bytes;
+        self.is_found_full = false;
+    }
+
     fn lack_room(&mut self) {
         self.counts.writes_failed += 1;
         self.counts.rooms_lacked += 1;
+        self.counts.times_full += u64::from(!std::mem::replace(&mut self.is_found_full, true));
     }
 
     pub(super) fn life(&self) -> u64 {
