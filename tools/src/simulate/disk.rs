@@ -25,6 +25,8 @@
 //!   showing them until the page cache lets go of them ([`SimDisk::evict`], power loss, or at once, as
 //!   drawn). Lengths and names stay pending, since file systems keep those in a journal.
 //! - **Rot** ([`SimDisk::flip_bit`]) is on the platter, and seen as soon as nothing newer covers it.
+//! - **A misdirected write** ([`SimDisk::misdirect_any`]): a sector stands where another should, and
+//!   zeros where it should stand itself.
 //!
 //! Everything is a function of what is called and drawn. A file costs memory only up to its last
 //! byte that is not preallocated, and a write or a sync costs what it touches.
@@ -81,6 +83,8 @@ pub struct DiskCounts {
     pub writes_forgotten: u64,
     /// Bits that were flipped.
     pub bits_flipped: u64,
+    /// Sectors that came to stand at another place.
+    pub writes_misdirected: u64,
 }
 
 /// What a disk can say that it synced though it did not. For tests of tests: what never fails on such a
@@ -198,6 +202,12 @@ impl SimDisk {
     /// Flips a drawn bit in a drawn file, and says where. `None` if all files are empty.
     pub fn flip_any_bit(&self, random: &mut RandomStream) -> Option<(PathBuf, u64)> {
         self.state().flip_any_bit(random)
+    }
+
+    /// Moves a drawn sector of a drawn file to another place there, as if its write had gone astray, and
+    /// says in which file. `None` if no file is long enough.
+    pub fn misdirect_any(&self, random: &mut RandomStream) -> Option<PathBuf> {
+        self.state().misdirect_any(random)
     }
 
     /// A copy of all files as a reader sees them now.

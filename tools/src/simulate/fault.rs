@@ -95,8 +95,10 @@ kinds! {
     FailedWrite: "a write fails",
     /// No room is left on a disk.
     FullDisk: "a disk is full",
-    /// Bits rot in the log of a replica that is no holder.
+    /// Bits rot on the disk of a replica: never the last good copy.
     Rot: "a log rots",
+    /// A block lands at another place of a replica's disk: never the last good copy.
+    Misdirected: "a block lands at another place",
     /// A disk is replaced by an empty one.
     DiskReplaced: "a disk is replaced",
     /// An older copy of a disk is put back.
@@ -266,9 +268,14 @@ impl<M: Subject> World<M> {
                 return is_up(self, party.min(service));
             }
             FaultKind::FailedSync | FaultKind::FailedWrite | FaultKind::FullDisk => {
-                return self.spoil_disk(kind, replica);
+                let host = if self.random.chance(200) {
+                    service
+                } else {
+                    replica
+                };
+                return self.spoil_disk(kind, host);
             }
-            FaultKind::Rot => return self.rot(replica),
+            FaultKind::Rot | FaultKind::Misdirected => return self.damage(kind, replica),
             FaultKind::DiskReplaced => return self.replace_disk(replica, length),
             FaultKind::DiskRestored => return self.restore_disk(replica, length),
             FaultKind::ClockRate => {
@@ -409,17 +416,21 @@ impl<M: Subject> World<M> {
         effects
     }
 
-    /// Bits rot where nobody relies on them: never the last good copy.
-    fn rot(&mut self, host: usize) -> bool {
-        if self.is_needed(host) {
+    /// What stands on a disk is damaged, but never the last good copy.
+    fn damage(&mut self, kind: FaultKind, host: usize) -> bool {
+        if self.is_needed(host) && !self.has_other_holder(host) {
             return false;
         }
         let mut random = self.fork();
-        let has_flipped = self.disk(host).flip_any_bit(&mut random).is_some();
-        if has_flipped {
+        let disk = self.disk(host);
+        let place = match kind {
+            FaultKind::Rot => disk.flip_any_bit(&mut random).map(|(path, _)| path),
+            _ => disk.misdirect_any(&mut random),
+        };
+        if place.is_some() {
             self.observe(&Fact::Restored { host });
         }
-        has_flipped
+        place.is_some()
     }
 
     /// One machine replies wrongly from here on; two would agree with each other.

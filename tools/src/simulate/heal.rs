@@ -117,6 +117,20 @@ impl<M: Subject> World<M> {
         holders.any(|holder| holder.token.store() == identity.store)
     }
 
+    /// Whether another holder than this replica runs, and nothing is wrong with it.
+    pub(crate) fn has_other_holder(&self, host: usize) -> bool {
+        let Some(record) = &self.checks.truth.record else {
+            return false;
+        };
+        let holders = record.holders.iter();
+        let mut others = holders.filter_map(|holder| self.is_able(holder));
+        others.any(|other| {
+            let it = &self.hosts[other];
+            let is_whole = !self.checks.truth.replicas[other].is_tampered() && !it.is_disk_spoilt;
+            other != host && it.is_up() && is_whole
+        })
+    }
+
     /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
     fn is_able(&self, holder: &Holder) -> Option<usize> {
         let (host, replica) = self.checks.truth.holder(holder)?;

@@ -13,6 +13,7 @@ use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
+use standin_core::planted::{Bug, Planted};
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Reason, ViewId};
@@ -137,6 +138,7 @@ pub(crate) struct Node<M> {
     /// What the checkers were told is applied.
     applied_told: Index,
     is_stopping: bool,
+    planted: Planted,
 }
 
 impl<M: Subject> Node<M> {
@@ -236,6 +238,7 @@ impl<M: Subject> Node<M> {
             commit_told: Index::ZERO,
             applied_told: Index::ZERO,
             is_stopping: false,
+            planted: plan.planted,
         })
     }
 
@@ -435,6 +438,7 @@ impl<M: Subject> Node<M> {
         loop {
             self.tell_commit(stage, now);
             while let Some(action) = self.replica.next_action() {
+                stage.stall();
                 // What was applied was told to others even if the process dies over what comes next.
                 self.carry_out_one(stage, action)
                     .inspect_err(|_| self.tell_applied(stage))?;
@@ -705,8 +709,12 @@ impl<M: Subject> Node<M> {
         let standing = self.replica.standing();
         let has_lease = self.has_lease(now);
         for (answer, reply) in answers.iter() {
+            stage.stall();
             // The state was read before; only now does the clock say whether the lease still held.
-            let read_at = stage.read_clock_again().boot;
+            let read_at = match stage.read_clock_again().boot {
+                _ if self.planted.has(Bug::LeaseLookedEarly) => stage.read_clock().boot,
+                read_at => read_at,
+            };
             let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
             let reply = if is_late {
                 Reply {

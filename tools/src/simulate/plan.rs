@@ -214,8 +214,8 @@ impl Plan {
 
     /// How long a client falls silent now and then: until its session has expired, if any does in a run.
     pub(crate) fn silence(&self) -> Duration {
-        if self.session_timeout < self.term * 10 {
-            self.session_timeout * 4 / 3
+        if self.session_limits.timeout < self.term * 10 {
+            self.session_limits.timeout * 4 / 3
         } else {
             self.pause
         }

@@ -46,7 +46,8 @@ impl Service {
     ) -> Result<Self, Death> {
         let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
         let store = store.map_err(|error| {
-            if disk.is_stopped() {
+            let is_disk = matches!(error, StoreError::Io { .. } | StoreError::Failed { .. });
+            if is_disk || disk.is_stopped() {
                 store_failed(&error)
             } else {
                 Death::Unfit(error.to_string())

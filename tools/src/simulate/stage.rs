@@ -30,9 +30,13 @@ pub(crate) struct Stage<'a, M> {
     pub(crate) life: u64,
     /// True time.
     pub(crate) now: Instant,
+    /// When the process looked at its clock as the turn began: earlier, if it stood still since.
+    pub(crate) looked_at: Instant,
     pub(crate) clock: Clock,
-    /// How long the turn has waited for the disk.
+    /// How long the turn has waited for the disk, or stood still.
     pub(crate) waited: Duration,
+    /// How long a process may stand still between two things that it does.
+    pub(crate) slow: Duration,
     /// How long one sync takes just now.
     pub(crate) sync_time: Duration,
     pub(crate) network: &'a mut Network,
@@ -51,12 +55,19 @@ pub(crate) struct Stage<'a, M> {
 impl<M: Subject> Stage<'_, M> {
     /// The host's clocks as the turn began.
     pub(crate) fn read_clock(&self) -> Now {
-        self.clock.read(self.now)
+        self.clock.read(self.looked_at)
     }
 
     /// The host's clocks after what the turn has waited for.
     pub(crate) fn read_clock_again(&self) -> Now {
         self.clock.read(self.now.plus(self.waited))
+    }
+
+    /// A slow process may stand still anywhere.
+    pub(crate) fn stall(&mut self) {
+        if self.slow > Duration::ZERO && self.random.chance(20) {
+            self.waited += self.random.between(Duration::ZERO, self.slow / 4);
+        }
     }
 
     /// The turn waits for a sync.
