@@ -39,6 +39,9 @@ const DATA: &str = "/data";
 const SEGMENT_BYTES: u64 = 16 << 10;
 const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
+/// Somebody who asks now and then how a replica is.
+const INSPECTOR: ConnId = ConnId(u64::MAX);
+
 /// Why a process ended or never began.
 #[derive(Debug)]
 pub(crate) enum Death {
@@ -139,6 +142,8 @@ pub(crate) struct Node<M> {
     applied_told: Index,
     is_stopping: bool,
     planted: Planted,
+    /// Connections that were closed here, and whose end is still to be reported.
+    closed: VecDeque<ConnId>,
 }
 
 impl<M: Subject> Node<M> {
@@ -239,6 +244,7 @@ impl<M: Subject> Node<M> {
             applied_told: Index::ZERO,
             is_stopping: false,
             planted: plan.planted,
+            closed: VecDeque::new(),
         })
     }
 
@@ -271,7 +277,15 @@ impl<M: Subject> Node<M> {
         if self.replica.deadline().is_some_and(|at| now.boot >= at) {
             self.handle(stage, now, Event::Deadline)?;
         }
+        if stage.random.chance(2) {
+            self.handle(stage, now, Event::Inspect(INSPECTOR))?;
+        }
         self.handle(stage, now, Event::Flush)?;
+        // The loop comes round at once to hear of what it has closed itself.
+        while let Some(conn) = self.closed.pop_front() {
+            self.on_closed(stage, now, conn, None)?;
+            self.handle(stage, now, Event::Flush)?;
+        }
         self.tell_standing(stage);
         Ok(())
     }
@@ -357,6 +371,9 @@ impl<M: Subject> Node<M> {
         conn: ConnId,
         bytes: &[u8],
     ) -> Result<(), Death> {
+        if self.closed.contains(&conn) {
+            return Ok(());
+        }
         let side = if self.link == Some(conn) {
             Side::ViewService
         } else if self.dial == Some(conn) {
@@ -467,9 +484,8 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::RedialViewService => {
-                if let Some(conn) = self.link.take() {
-                    stage.close(conn, None);
-                    self.link_retry_at = stage.read_clock().boot.plus(VIEW_SERVICE_RETRY);
+                if let Some(conn) = self.link {
+                    self.close(stage, conn, None);
                 }
             }
             Action::Adopt(view) => {
@@ -523,14 +539,8 @@ impl<M: Subject> Node<M> {
                 }
             }
             Action::Hang => self.hang(stage),
-            Action::CloseFollower(conn) => {
-                self.accepted.remove(&conn);
-                stage.close(conn, None);
-            }
-            Action::RefuseFollower(conn, refusal) => {
-                self.accepted.remove(&conn);
-                stage.close(conn, Some(refusal));
-            }
+            Action::CloseFollower(conn) => self.close(stage, conn, None),
+            Action::RefuseFollower(conn, refusal) => self.close(stage, conn, Some(refusal)),
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
             _ => unreachable!("what sends a message was sent"),
         }
@@ -549,7 +559,7 @@ impl<M: Subject> Node<M> {
         }
         let conn = match destination {
             Destination::ViewService => self.link,
-            Destination::Conn(conn) => Some(conn),
+            Destination::Conn(conn) => Some(conn).filter(|conn| *conn != INSPECTOR),
         };
         if let Some(conn) = conn {
             stage.send(conn, |out| action.encode(out));
@@ -562,6 +572,12 @@ impl<M: Subject> Node<M> {
         } else {
             self.follow_ups.push_back(FollowUp::Written(through));
         }
+    }
+
+    /// Closes a connection, whose end is reported like any other's.
+    fn close(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, why: Option<Refusal>) {
+        stage.close(conn, why);
+        self.closed.push_back(conn);
     }
 
     fn hang(&mut self, stage: &mut Stage<'_, M>) {
