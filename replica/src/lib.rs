@@ -13,6 +13,7 @@ mod answers;
 mod apply;
 mod clients;
 mod dialog;
+mod limits;
 mod recent;
 mod replica;
 mod roles;
@@ -20,5 +21,6 @@ mod views;
 mod wire;
 
 pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
+pub use limits::Limits;
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
 pub use wire::{Destination, Side, client_request};

@@ -295,6 +295,7 @@ impl<M: StateMachine> Replica<M> {
             commit: self.log.commit,
             applied: self.state.applied(),
             seed: self.config.seed,
+            limits: self.config.limits.primary,
         };
         self.timers_through = Index::ZERO;
         self.role = Role::Primary(Box::new(Primary::candidate(config, now)));

@@ -118,6 +118,7 @@ impl Node {
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
+            limits: standin_replica::Limits::default(),
         };
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
         let mut replica = Replica::new(config, now);

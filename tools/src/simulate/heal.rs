@@ -90,8 +90,6 @@ pub(crate) struct Health {
     /// A replica that is broken for good is in a role.
     pub(crate) has_broken_role: bool,
     pub(crate) has_candidate: bool,
-    /// Most entries that are ordered and not applied at any replica.
-    pub(crate) backlog: u64,
     pub(crate) steps: u64,
     pub(crate) hosts: u64,
     pub(crate) words: String,
@@ -551,11 +549,6 @@ impl<M: Subject> World<M> {
             has_candidate: standings
                 .iter()
                 .any(|(_, standing)| standing.role == RoleName::Candidate),
-            backlog: standings
-                .iter()
-                .map(|(_, standing)| standing.last.index.0 - standing.applied.0)
-                .max()
-                .unwrap_or(0),
             steps: self.steps,
             hosts: self.hosts.len() as u64,
             words: words(record.as_ref(), healing, &standings),

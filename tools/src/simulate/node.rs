@@ -24,6 +24,7 @@ use standin_replica::{
     Side, client_request,
 };
 
+use super::check::l5::Bounds;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::{Answered, Asked, Fact};
@@ -142,6 +143,7 @@ pub(crate) struct Node<M> {
     applied_told: Index,
     is_stopping: bool,
     planted: Planted,
+    bounds: Bounds,
     /// Connections that were closed here, and whose end is still to be reported.
     closed: VecDeque<ConnId>,
 }
@@ -219,6 +221,7 @@ impl<M: Subject> Node<M> {
             },
             replace: machine.replace,
             quarantine: dir.meta().quarantine.clone(),
+            limits: plan.limits,
         };
         let now = stage.read_clock();
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
@@ -244,6 +247,7 @@ impl<M: Subject> Node<M> {
             applied_told: Index::ZERO,
             is_stopping: false,
             planted: plan.planted,
+            bounds: Bounds::of(plan),
             closed: VecDeque::new(),
         })
     }
@@ -291,6 +295,12 @@ impl<M: Subject> Node<M> {
     }
 
     fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
+        let sessions = self.replica.state().session_count();
+        if let Err(what) = self.bounds.look(self.replica.queues(), sessions) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let until = self.replica.lease_until();
         let lease_until = until.map(|until| stage.clock.when(until, Instant::ZERO));
         stage.saw(&Fact::Turned {
@@ -722,6 +732,11 @@ impl<M: Subject> Node<M> {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
+        if let Err(what) = self.bounds.look_at_answers(&answers) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let standing = self.replica.standing();
         let has_lease = self.has_lease(now);
         for (answer, reply) in answers.iter() {

@@ -8,6 +8,7 @@ use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
 use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
 use standin_core::time::Duration;
+use standin_replica::Limits;
 
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub fault_length: Duration,
     /// The kinds of fault that this run has.
     pub faults: Vec<FaultKind>,
+    /// The bounds of the replicas' queues.
+    pub limits: Limits,
     /// The rates of the machines' boot clocks, in parts per million of true time.
     pub clock_rates: Vec<u64>,
     /// The rates are as close to each other as the lease asks for, and no pause is hidden.
@@ -118,6 +121,7 @@ impl Plan {
             fault_pause: *random.pick(&[term / 8, term / 2, term * 2]),
             fault_length: *random.pick(&[term / 2, term * 3 / 2, term * 3]),
             faults,
+            limits: draw_limits(random),
             clock_rates,
             are_clocks_bounded,
             planted: Planted::default(),
@@ -146,6 +150,7 @@ impl Plan {
             fault_pause: term,
             fault_length: term,
             faults: Vec::new(),
+            limits: Limits::default(),
             clock_rates: Vec::new(),
             are_clocks_bounded: true,
             planted: Planted::default(),
@@ -230,4 +235,23 @@ impl Plan {
     pub(crate) fn service(&self) -> usize {
         self.replicas
     }
+}
+
+/// Bounds as they are in earnest, or some of them so small that a run meets them.
+fn draw_limits(random: &mut RandomStream) -> Limits {
+    let mut limits = Limits::default();
+    if random.chance(500) {
+        return limits;
+    }
+    let primary = &mut limits.primary;
+    primary.pending_entries_max = *random.pick(&[1, 4, primary.pending_entries_max]);
+    primary.pending_bytes_max = *random.pick(&[1, 500, primary.pending_bytes_max]);
+    primary.reads_max = *random.pick(&[1, 2, primary.reads_max]);
+    primary.reads_bytes_max = *random.pick(&[1, 20, primary.reads_bytes_max]);
+    primary.log_read_bytes = *random.pick(&[1, 300, primary.log_read_bytes]);
+    limits.answers_bytes_max = *random.pick(&[1, 30, limits.answers_bytes_max]);
+    limits.recent_bytes_max = *random.pick(&[1, 1000, limits.recent_bytes_max]);
+    limits.apply_entries_max = *random.pick(&[1, 3, limits.apply_entries_max]);
+    limits.log_read_bytes = *random.pick(&[1, 300, limits.log_read_bytes]);
+    limits
 }
