@@ -67,9 +67,9 @@ bugs! {
     LeaseTooLong,
     /// Lease reads are answered without a look at the clock (section 5).
     LeaseUnwatched,
-    /// The clock is looked at before the state of a lease read is (section 5). Planted in the simulator's
-    /// shell.
-    LeaseLookedEarly,
+    /// The clock is looked at before the input is taken in, and not again before a lease read is answered
+    /// (section 5). Planted in the simulator's shell.
+    LooksBeforeInput,
     /// The view service deposes right after its own start (sections 3, 11).
     DeposesAtStart,
     /// A timer fires a little early (section 10).

@@ -37,7 +37,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::LeaseFromReply, 20_000, &["C1"]),
     (Bug::LeaseTooLong, 2000, &["C1"]),
     (Bug::LeaseUnwatched, 4000, &["C2"]),
-    (Bug::LeaseLookedEarly, 20_000, &["C2"]),
+    (Bug::LooksBeforeInput, 20_000, &["C2"]),
     (Bug::DeposesAtStart, 400, &["C1"]),
     (Bug::TimerEarly, 100, &["S16"]),
     (Bug::TimeFalls, 400, &["S16"]),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use standin_client::SILENCE_PATIENCE;
 use standin_core::entry::Index;
 use standin_core::time::{Duration, Instant};
 
@@ -311,13 +312,20 @@ impl<M: Subject> World<M> {
         let Some(&primary) = self.pair().first() else {
             return false;
         };
+        // Some outsleep their lease, the takeover after it, and the patience of clients, who write
+        // elsewhere by then.
+        let mut until = until;
+        if self.random.chance(400) {
+            let longest = *self
+                .random
+                .pick(&[self.plan.term, self.plan.term * 2 + SILENCE_PATIENCE]);
+            let still = self.random.between(Duration::ZERO, longest);
+            self.pause(primary, self.now.plus(still));
+            until = until.max(self.now.plus(still + self.plan.term / 2));
+        }
         for other in 0..=self.plan.service() {
             self.block(primary, other, until);
             self.block(other, primary, until);
-        }
-        if self.random.chance(300) {
-            let still = self.random.between(Duration::ZERO, self.plan.term);
-            self.pause(primary, self.now.plus(still));
         }
         true
     }

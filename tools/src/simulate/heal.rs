@@ -397,10 +397,12 @@ impl<M: Subject> World<M> {
         healing.has_served |= health.is_served;
         // One whose log has rotten may have come to be the one holder.
         let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
+        // A backup's disk that hangs likewise, if nobody has written anything since.
+        let is_idle = health.is_even && self.now.since(healing.at) > l2::WITHIN / 2;
         // A disk that hangs keeps nobody from answering reads, and is not noticed before a write.
         let is_unnoticed = matches!(healing.broken, Some((_, Broken::StalledDisk)))
             && health.are_calls_done
-            && !health.is_served;
+            && (!health.is_served || is_idle);
         if is_only_tampered || is_unnoticed || (!healing.has_served && self.is_taken_along(healing))
         {
             healing.demand = Demand::Nothing;
@@ -512,7 +514,12 @@ impl<M: Subject> World<M> {
             let primary = self.host_of(&record.primary);
             std::iter::once(primary).chain(backups).collect::<Vec<_>>()
         });
-        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_broken(host));
+        // What it replied wrongly to may have gone with its log.
+        let is_out = |host: usize| {
+            let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
+            is_broken(host) && !(is_wrong && self.is_right(host) == Some(true))
+        };
+        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_out(host));
         let primary = record
             .as_ref()
             .filter(|record| record.active)
@@ -541,11 +548,7 @@ impl<M: Subject> World<M> {
             can_pair: self.fit_of_core(&is_broken) >= 2,
             are_calls_done: callers.clone().all(|caller| caller.is_done()),
             is_even: first.0 == first.1 && applied.all(|it| it == first),
-            has_broken_role: pair.iter().flatten().flatten().any(|host| {
-                // What it replied wrongly to may have gone with its log.
-                let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
-                is_broken(*host) && !(is_wrong && self.is_right(*host) == Some(true))
-            }),
+            has_broken_role: pair.iter().flatten().flatten().any(|host| is_out(*host)),
             has_candidate: standings
                 .iter()
                 .any(|(_, standing)| standing.role == RoleName::Candidate),

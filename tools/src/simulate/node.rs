@@ -143,6 +143,8 @@ pub(crate) struct Node<M> {
     applied_told: Index,
     is_stopping: bool,
     planted: Planted,
+    /// The clock as it was when the loop came round before.
+    looked_at: Now,
     bounds: Bounds,
     /// Connections that were closed here, and whose end is still to be reported.
     closed: VecDeque<ConnId>,
@@ -247,6 +249,7 @@ impl<M: Subject> Node<M> {
             applied_told: Index::ZERO,
             is_stopping: false,
             planted: plan.planted,
+            looked_at: now,
             bounds: Bounds::of(plan),
             closed: VecDeque::new(),
         })
@@ -267,7 +270,13 @@ impl<M: Subject> Node<M> {
         stage: &mut Stage<'_, M>,
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
     ) -> Result<(), Death> {
-        let now = stage.read_clock();
+        // The clock is looked at after the input is there: what came before was still in time.
+        let now = match stage.read_clock() {
+            now if self.planted.has(Bug::LooksBeforeInput) => {
+                std::mem::replace(&mut self.looked_at, now)
+            }
+            now => now,
+        };
         if self.link.is_none() && now.boot >= self.link_retry_at {
             self.link = Some(stage.dial(self.viewservice, Party::Replica));
         }
@@ -743,7 +752,7 @@ impl<M: Subject> Node<M> {
             stage.stall();
             // The state was read before; only now does the clock say whether the lease still held.
             let read_at = match stage.read_clock_again().boot {
-                _ if self.planted.has(Bug::LeaseLookedEarly) => stage.read_clock().boot,
+                _ if self.planted.has(Bug::LooksBeforeInput) => now.boot,
                 read_at => read_at,
             };
             let is_late = answer.valid_until.is_some_and(|until| read_at >= until);

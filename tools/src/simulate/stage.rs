@@ -30,8 +30,6 @@ pub(crate) struct Stage<'a, M> {
     pub(crate) life: u64,
     /// True time.
     pub(crate) now: Instant,
-    /// When the process looked at its clock as the turn began: earlier, if it stood still since.
-    pub(crate) looked_at: Instant,
     pub(crate) clock: Clock,
     /// How long the turn has waited for the disk, or stood still.
     pub(crate) waited: Duration,
@@ -55,7 +53,7 @@ pub(crate) struct Stage<'a, M> {
 impl<M: Subject> Stage<'_, M> {
     /// The host's clocks as the turn began.
     pub(crate) fn read_clock(&self) -> Now {
-        self.clock.read(self.looked_at)
+        self.clock.read(self.now)
     }
 
     /// The host's clocks after what the turn has waited for.

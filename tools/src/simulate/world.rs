@@ -68,8 +68,6 @@ pub(crate) struct Host<M> {
     pub(crate) is_disk_spoilt: bool,
     arrivals: VecDeque<(ConnId, Arrival)>,
     turn_at: Option<Instant>,
-    /// When the process looked at its clock for the turn that is about to begin.
-    looked_at: Option<Instant>,
     busy_until: Instant,
     /// What the turn that is under way sends when it ends.
     leaving: VecDeque<Vec<Output>>,
@@ -170,7 +168,6 @@ impl<M: Subject> World<M> {
                 is_disk_spoilt: false,
                 arrivals: VecDeque::new(),
                 turn_at: None,
-                looked_at: None,
                 busy_until: Instant::ZERO,
                 leaving: VecDeque::new(),
                 start_at: None,
@@ -310,10 +307,7 @@ impl<M: Subject> World<M> {
         if it.busy_until > self.now {
             return self.wake(host, self.hosts[host].busy_until);
         }
-        if self.stalls_after_look(host) {
-            return;
-        }
-        let mut arrivals = std::mem::take(&mut self.hosts[host].arrivals);
+        let mut arrivals = std::mem::take(&mut it.arrivals);
         self.with_process(host, |process, stage| match process {
             Process::None => Ok(()),
             Process::Replica(node) => node.turn(stage, &mut arrivals),
@@ -323,23 +317,6 @@ impl<M: Subject> World<M> {
                 Ok(())
             }
         });
-        self.hosts[host].looked_at = None;
-    }
-
-    /// A slow process may look at its clock, and stand still before it takes in what has arrived: by
-    /// then it is later than it believes.
-    fn stalls_after_look(&mut self, host: usize) -> bool {
-        let it = &mut self.hosts[host];
-        let is_slow = self.now < it.slow.0 && it.looked_at.is_none();
-        if !is_slow || !it.is_up() || !self.random.chance(200) {
-            return false;
-        }
-        it.looked_at = Some(self.now);
-        let until = self
-            .now
-            .plus(self.random.between(Duration::ZERO, it.slow.1));
-        self.wake(host, until);
-        true
     }
 
     fn on_sync_done(&mut self, host: usize, life: u64) {
@@ -403,7 +380,6 @@ impl<M: Subject> World<M> {
             host,
             life: it.life,
             now: self.now,
-            looked_at: it.looked_at.unwrap_or(self.now),
             clock: it.clock,
             waited: Duration::ZERO,
             slow: if self.now < it.slow.0 {
@@ -626,7 +602,6 @@ impl<M: Subject> World<M> {
         it.arrivals.clear();
         it.leaving.clear();
         it.turn_at = None;
-        it.looked_at = None;
         it.paused_until = it.paused_until.min(self.now);
         let life = it.life;
         it.is_disk_spoilt = false;
