@@ -180,7 +180,8 @@ impl Marks {
     pub(crate) fn of(plan: &Plan) -> Self {
         let limits = &plan.session_limits;
         let can_expire = limits.timeout < LONG;
-        let is_enough = usize::try_from(limits.sessions_max).is_ok_and(|max| max >= SESSIONS_ENOUGH);
+        let is_enough =
+            usize::try_from(limits.sessions_max).is_ok_and(|max| max >= SESSIONS_ENOUGH);
         let must_give_way = !is_enough || limits.replies_bytes_max < KEPT_REPLIES_BYTES_MAX;
         let unknown = match (can_expire, must_give_way) {
             (true, false) => Unknown::Expired,
