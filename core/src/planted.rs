@@ -63,8 +63,13 @@ bugs! {
     AcknowledgedEarly,
     /// The holder counts its lease from the reply, not from sending (section 3).
     LeaseFromReply,
+    /// The holder's term is 0.92 of the grantor's, which clocks that are off by 5 % break (section 3).
+    LeaseTooLong,
     /// Lease reads are answered without a look at the clock (section 5).
     LeaseUnwatched,
+    /// The clock is looked at before the input is taken in, and not again before a lease read is answered
+    /// (section 5). Planted in the simulator's shell.
+    LooksBeforeInput,
     /// The view service deposes right after its own start (sections 3, 11).
     DeposesAtStart,
     /// A timer fires a little early (section 10).
@@ -95,6 +100,8 @@ bugs! {
     DiskFailureUnnoted,
     /// The view service does not keep that a token is dead (section 12).
     DeadTokenForgotten,
+    /// The replies of a follower are not compared with the primary's (section 12).
+    RepliesUncompared,
 }
 
 /// The bug that is planted here, if there is one.

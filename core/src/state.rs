@@ -32,8 +32,16 @@ pub struct Replicated<M> {
 
 impl<M: StateMachine> Default for Replicated<M> {
     fn default() -> Self {
+        Self::around(M::default())
+    }
+}
+
+impl<M: StateMachine> Replicated<M> {
+    /// The state at the beginning, around a machine that is at its own.
+    #[must_use]
+    pub fn around(machine: M) -> Self {
         Self {
-            machine: M::default(),
+            machine,
             sessions: SessionTable::default(),
             timers: Timers::default(),
             applied: Index::ZERO,
@@ -42,9 +50,7 @@ impl<M: StateMachine> Default for Replicated<M> {
             planted: Planted::default(),
         }
     }
-}
 
-impl<M: StateMachine> Replicated<M> {
     /// Plants a bug.
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, planted: Planted) {

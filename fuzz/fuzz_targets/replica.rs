@@ -71,6 +71,7 @@ impl World {
             recovered: Recovered::default(),
             replace: false,
             quarantine: None,
+            limits: Default::default(),
         };
         let now = Instant::from_nanos(1_000_000_000);
         let wall = WallTime(now.as_nanos());

@@ -20,12 +20,9 @@ use standin_core::view::{ViewId, ViewRecord};
 
 use crate::follower::Follower;
 use crate::gate::{Flapping, Gate, JOIN_WAIT_MAX, PendingSwap};
+use crate::limits::{Limits, Queues};
 use crate::reads::Reads;
 
-/// Entries that are ordered and not yet applied, at most; beyond it no more input is taken.
-pub const PENDING_ENTRIES_MAX: u64 = 1 << 16;
-/// Bytes of such entries, at most.
-pub const PENDING_BYTES_MAX: usize = 16 << 20;
 /// What a primary is made from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,6 +48,8 @@ pub struct Config {
     pub applied: Index,
     /// For the seeds of batches and the names of streams.
     pub seed: u64,
+    /// How much may wait at one time.
+    pub limits: Limits,
 }
 
 /// An input to be ordered.
@@ -203,6 +202,7 @@ pub struct Primary {
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,
     pub(crate) session_limits: SessionLimits,
+    pub(crate) limits: Limits,
     /// The record as last read. Invariant: its primary is this incarnation.
     pub(crate) record: ViewRecord,
     pub(crate) stage: Stage,
@@ -270,6 +270,7 @@ impl Primary {
         let mut primary = Self {
             durability: config.durability,
             session_limits: config.session_limits,
+            limits: config.limits,
             seeds: RandomStream::new(config.seed, config.record.view.0),
             identity: config.identity,
             record: config.record,
@@ -423,9 +424,22 @@ impl Primary {
     /// Whether there is room for more input.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.tip.index.0 - self.applied.0 < PENDING_ENTRIES_MAX
-            && self.pending_bytes < PENDING_BYTES_MAX
-            && !self.reads.is_full()
+        let (limits, queues) = (&self.limits, self.queues());
+        queues.entries < limits.pending_entries_max
+            && queues.entries_bytes < limits.pending_bytes_max
+            && queues.reads < limits.reads_max
+            && queues.reads_bytes < limits.reads_bytes_max
+    }
+
+    /// What waits just now.
+    #[must_use]
+    pub fn queues(&self) -> Queues {
+        Queues {
+            entries: self.tip.index.0 - self.applied.0,
+            entries_bytes: self.pending_bytes,
+            reads: self.reads.count(),
+            reads_bytes: self.reads.bytes(),
+        }
     }
 
     /// Whether an acknowledgement that came on `conn` is of the stream there.

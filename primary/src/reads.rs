@@ -12,11 +12,6 @@ use crate::follower::Phase;
 use crate::gate::Gate;
 use crate::primary::{Action, Primary, Query};
 
-/// Most reads that wait at one time.
-pub const READS_MAX: usize = 1 << 16;
-/// Most bytes of such reads (and one read more).
-pub const READS_BYTES_MAX: usize = 16 << 20;
-
 #[derive(Clone, Debug)]
 struct WaitingRead {
     query: Query,
@@ -52,8 +47,12 @@ pub(crate) enum Confirmation {
 }
 
 impl Reads {
-    pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= READS_MAX || self.bytes >= READS_BYTES_MAX
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn push(&mut self, query: Query, at: Index) {

@@ -217,7 +217,7 @@ impl Primary {
                 self.actions.push_back(Action::ReadLog {
                     conn,
                     from,
-                    bytes_max: 1 << 20,
+                    bytes_max: self.limits.log_read_bytes,
                 });
             }
         }

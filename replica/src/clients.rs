@@ -161,7 +161,7 @@ impl<M: StateMachine> Replica<M> {
         query: &[u8],
         valid_until: Option<Instant>,
     ) {
-        if self.answers.is_full() {
+        if self.is_answer_full() {
             return self.answer(waiter, ReplyStatus::Overloaded, b"");
         }
         let from = self.answers.bytes().len();

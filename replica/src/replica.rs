@@ -24,6 +24,7 @@ use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
 use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
+use crate::limits::Limits;
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub replace: bool,
     /// Why it was put out of service in an earlier life, if it was.
     pub quarantine: Option<String>,
+    /// How much is held in memory, and done at one time.
+    pub limits: Limits,
 }
 
 /// Something that happened.
@@ -265,7 +268,14 @@ impl<M: StateMachine> Replica<M> {
     /// A replica at the start of its process.
     #[must_use]
     pub fn new(config: Config, now: Now) -> Self {
+        Self::around(M::default(), config, now)
+    }
+
+    /// The same around a machine that somebody else has made, at its beginning.
+    #[must_use]
+    pub fn around(machine: M, config: Config, now: Now) -> Self {
         let recovered = config.recovered.clone();
+        let limits = config.limits;
         let log = Log {
             tip: recovered.tip,
             view_starts: recovered.view_starts,
@@ -286,13 +296,13 @@ impl<M: StateMachine> Replica<M> {
             adopted: config.adopted,
             trouble: config.quarantine.clone(),
             config,
-            state: Replicated::default(),
+            state: Replicated::around(machine),
             role,
             record: None,
             adopting: None,
             dialog: Dialog::new(),
             log,
-            recent: RecentLog::default(),
+            recent: RecentLog::new(limits.recent_bytes_max),
             digests: DigestLog::default(),
             inspected: None,
             progress,
@@ -433,6 +443,21 @@ impl<M: StateMachine> Replica<M> {
             Role::Backup(_) if is_named_backup => RoleName::Backup,
             Role::Backup(_) | Role::Between => RoleName::Spare,
         }
+    }
+
+    /// What waits here as at a primary, if it is one; and the bytes of the newest batches in memory.
+    #[must_use]
+    pub fn queues(&self) -> (primary::Queues, usize) {
+        let queues = match &self.role {
+            Role::Primary(primary) => primary.queues(),
+            Role::Backup(_) | Role::Between | Role::Quarantined => primary::Queues::default(),
+        };
+        (queues, self.recent.bytes())
+    }
+
+    /// Whether the answers of one event are as many as may be.
+    pub(crate) fn is_answer_full(&self) -> bool {
+        self.answers.bytes_count() >= self.config.limits.answers_bytes_max
     }
 
     /// The record as last read, if its view is adopted.

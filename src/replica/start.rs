@@ -12,7 +12,7 @@ use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_io::{clock, entropy};
-use standin_replica::{Config, Recovered, Replica};
+use standin_replica::{Config, Limits, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
 use super::{ReplicaConfig, ReplicaError, last_words};
@@ -117,6 +117,7 @@ pub fn run<M: StateMachine>(
             },
             replace: config.replace,
             quarantine: dir.meta().quarantine.clone(),
+            limits: Limits::default(),
         },
         clock::read(),
     );

@@ -35,7 +35,9 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::CutTooFar, 100, &["S9"]),
     (Bug::AcknowledgedEarly, 200, &["S4"]),
     (Bug::LeaseFromReply, 20_000, &["C1"]),
+    (Bug::LeaseTooLong, 2000, &["C1"]),
     (Bug::LeaseUnwatched, 4000, &["C2"]),
+    (Bug::LooksBeforeInput, 20_000, &["C2"]),
     (Bug::DeposesAtStart, 400, &["C1"]),
     (Bug::TimerEarly, 100, &["S16"]),
     (Bug::TimeFalls, 400, &["S16"]),
@@ -51,6 +53,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::OldSessionRefused, 200, &["L2"]),
     (Bug::DiskFailureUnnoted, 400, &["S4", "S5", "S10", "S14"]),
     (Bug::DeadTokenForgotten, 4000, &["S4", "S5", "S10", "S14"]),
+    (Bug::RepliesUncompared, 400, &["L3", "S10"]),
 ];
 
 /// The first seed that fails because of the bug: without it, the same seed passes.

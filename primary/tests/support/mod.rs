@@ -108,6 +108,7 @@ impl Bench {
             commit: Index::ZERO,
             applied: Index::ZERO,
             seed: 1,
+            limits: standin_primary::Limits::default(),
         };
         let mut bench = Self {
             primary: Primary::candidate(config, now),

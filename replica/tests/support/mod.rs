@@ -92,6 +92,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         recovered,
         replace: false,
         quarantine: None,
+        limits: standin_replica::Limits::default(),
     }
 }
 

@@ -118,6 +118,7 @@ impl Node {
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
+            limits: standin_replica::Limits::default(),
         };
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
         let mut replica = Replica::new(config, now);
@@ -145,6 +146,7 @@ impl Node {
             process,
             stage,
             follow_ups: VecDeque::new(),
+            closed: VecDeque::new(),
         };
         turn.come_round(arrival);
     }
@@ -157,6 +159,7 @@ impl Node {
                 process,
                 stage,
                 follow_ups: VecDeque::new(),
+                closed: VecDeque::new(),
             };
             turn.handle(Event::Stop);
             self.disk.note_clean_stop();
@@ -178,6 +181,8 @@ struct Turn<'a, 'b> {
     process: &'a mut Process,
     stage: &'a mut Stage<'b>,
     follow_ups: VecDeque<FollowUp>,
+    /// Connections that were closed here, and whose end is still to be reported.
+    closed: VecDeque<ConnId>,
 }
 
 impl Turn<'_, '_> {
@@ -202,6 +207,11 @@ impl Turn<'_, '_> {
             self.handle(Event::Deadline);
         }
         self.handle(Event::Flush);
+        // The loop comes round at once to hear of what it has closed itself.
+        while let Some(conn) = self.closed.pop_front() {
+            self.on_closed(conn);
+            self.handle(Event::Flush);
+        }
         let after = self.process.replica.standing();
         let mut journal = Vec::new();
         self.process.replica.state().query(&[], &mut journal);
@@ -311,9 +321,9 @@ impl Turn<'_, '_> {
         let host = self.stage.host;
         match action {
             Action::RedialViewService => {
-                if let Some(conn) = self.process.link.take() {
+                if let Some(conn) = self.process.link {
                     self.close(conn);
-                    self.process.link_retry_at = self.stage.now.boot.plus(VIEW_SERVICE_RETRY);
+                    self.closed.push_back(conn);
                 }
             }
             Action::Adopt(view) => {
@@ -349,8 +359,8 @@ impl Turn<'_, '_> {
             }
             Action::Hang => self.hang(),
             Action::CloseFollower(conn) | Action::RefuseFollower(conn, _) => {
-                self.process.accepted.retain(|other| *other != conn);
                 self.close(conn);
+                self.closed.push_back(conn);
             }
             Action::Log(..) => {}
             _ => unreachable!("what sends a message was sent"),

@@ -148,6 +148,14 @@ impl<M: Subject> Checks<M> {
             .look(&self.truth, fact)
             .and_then(|()| s10::look(&mut self.reference, &self.truth, fact));
         self.violation = looked.err();
+        if let Fact::Applied { host, .. } = fact
+            && s10::differs(&self.reference, fact)
+        {
+            let identity = self.truth.replicas[*host].identity.as_ref();
+            self.truth
+                .erred
+                .extend(identity.map(|identity| identity.store));
+        }
         self.truth.note(fact);
     }
 

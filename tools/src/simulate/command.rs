@@ -48,7 +48,7 @@ pub struct SimulateArgs {
     #[arg(long, env = "STANDIN_CLIENTS", value_name = "N", requires = "seed",
         value_parser = value_parser!(u8).range(1..=16))]
     pub clients: Option<u8>,
-    /// With --seed: so many calls of each client before the faults end
+    /// With --seed: at most so many calls of each client before the faults end
     #[arg(long, env = "STANDIN_CALLS", value_name = "N", requires = "seed")]
     pub calls: Option<u32>,
     /// With --seed: so many calls of each client open at one time
@@ -123,7 +123,7 @@ fn plan_of(seed: u64, args: &SimulateArgs) -> Plan {
     if let Some(clients) = args.clients {
         plan.set_clients(usize::from(clients));
     }
-    plan.calls = args.calls.unwrap_or(plan.calls);
+    plan.calls = args.calls.or(plan.calls);
     plan.calls_open = args.calls_open.map_or(plan.calls_open, usize::from);
     plan
 }

@@ -83,6 +83,8 @@ pub(crate) enum Fact<'a> {
     Restored { host: usize },
     /// Bits of a replica's disk flipped.
     Rotted { host: usize },
+    /// From here on a replica's machine replies wrongly.
+    Falsified { host: usize, from: Index },
     /// A replica appended to its log: as primary, or as a follower.
     Appended {
         host: usize,

@@ -40,6 +40,8 @@ pub(crate) enum Broken {
     StalledDisk,
     /// Nothing passes between it and the view service.
     Unseen,
+    /// Its machine has replied wrongly.
+    Wrong,
 }
 
 /// What must be done about the replica that is broken for good, while it is in a role.
@@ -62,7 +64,8 @@ pub(crate) enum Demand {
     Serve,
     /// No holder is left: it must say so.
     SayWhy,
-    /// Only holders whose disks were tampered with: whatever it does must be right.
+    /// Only holders whose disks were tampered with, or a primary whose replies are wrong: whatever it
+    /// does beyond that must be right.
     Nothing,
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct Healing {
     /// What is to be done about who is broken, in which view, at which last acknowledged entry, and
     /// since when that is so.
     pub(crate) duty: Option<(Duty, ViewId, Index, Instant)>,
+    /// Since when a pair goes on in which one has replied wrongly.
+    pub(crate) differs_since: Option<Instant>,
 }
 
 /// How many runs came to what once the faults had ended.
@@ -158,8 +163,6 @@ pub(crate) struct Health {
     /// A replica that is broken for good is in a role.
     pub(crate) has_broken_role: bool,
     pub(crate) has_candidate: bool,
-    /// Most entries that are ordered and not applied at any replica.
-    pub(crate) backlog: u64,
     pub(crate) steps: u64,
     pub(crate) hosts: u64,
     pub(crate) words: String,
@@ -185,6 +188,20 @@ impl<M: Subject> World<M> {
         holders.any(|holder| holder.token.store() == identity.store)
     }
 
+    /// Whether another holder than this replica runs, and nothing is wrong with it.
+    pub(crate) fn has_other_holder(&self, host: usize) -> bool {
+        let Some(record) = &self.checks.truth.record else {
+            return false;
+        };
+        let holders = record.holders.iter();
+        let mut others = holders.filter_map(|holder| self.is_able(holder));
+        others.any(|other| {
+            let it = &self.hosts[other];
+            let is_whole = !self.checks.truth.replicas[other].is_tampered() && !it.is_disk_spoilt;
+            other != host && it.is_up() && is_whole
+        })
+    }
+
     /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
     fn is_able(&self, holder: &Holder) -> Option<usize> {
         let (host, replica) = self.checks.truth.holder(holder)?;
@@ -199,7 +216,11 @@ impl<M: Subject> World<M> {
     pub(crate) fn on_heal(&mut self) {
         self.end_faults();
         self.operate();
-        let broken = self.draw_broken();
+        let wrong = self.draw_wrong();
+        let broken = match wrong {
+            Some(host) => Some((host, Broken::Wrong)),
+            None => self.draw_broken(),
+        };
         if let Some((host, how)) = broken {
             self.break_for_good(host, how);
         }
@@ -233,6 +254,7 @@ impl<M: Subject> World<M> {
             settled: None,
             changes: 0,
             duty: None,
+            differs_since: None,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -319,6 +341,49 @@ impl<M: Subject> World<M> {
         hosts.into_iter().find(is_spared).map(|host| (host, how))
     }
 
+    /// Who has replied wrongly stays as it is; who was about to does not.
+    fn draw_wrong(&mut self) -> Option<usize> {
+        let truth = &self.checks.truth;
+        let mut replicas = truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
+            return Some(host);
+        }
+        let mut replicas = truth.replicas.iter();
+        let host = replicas.position(|one| one.wrong_from.is_some())?;
+        let from = Index(u64::MAX);
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        None
+    }
+
+    /// Whether all that a replica has replied is right; `None` if it does not run.
+    fn is_right(&self, host: usize) -> Option<bool> {
+        let Process::Replica(node) = &self.hosts[host].process else {
+            return None;
+        };
+        let state = node.replica.state();
+        let outcome = self.checks.reference.outcome(state.applied());
+        Some(outcome.is_none_or(|outcome| outcome.reply_digest == state.reply_digest().0))
+    }
+
+    /// Whether a pair goes on in which one has replied wrongly.
+    fn does_pair_differ(&self) -> bool {
+        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
+            return false;
+        };
+        let backup = record.backup.as_ref().and_then(|it| self.host_of(it));
+        let pair = self.host_of(&record.primary).zip(backup);
+        let are_right = pair.and_then(|(one, other)| self.is_right(one).zip(self.is_right(other)));
+        are_right.is_some_and(|(one, other)| one != other)
+    }
+
+    /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
+    fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
+        let holders = record.holders.iter();
+        let mut able = holders.filter_map(|holder| self.is_able(holder));
+        record.primary.name == self.machines[wrong].name || able.all(|host| host == wrong)
+    }
+
     fn break_for_good(&mut self, host: usize, how: Broken) {
         let never = Instant::from_nanos(u64::MAX / 2);
         let others = (0..self.hosts.len()).filter(|other| *other != host);
@@ -329,6 +394,7 @@ impl<M: Subject> World<M> {
                 }
                 self.hosts[host].is_on = false;
             }
+            Broken::Wrong => {}
             Broken::Paused => self.pause(host, never),
             Broken::Isolated | Broken::Mute | Broken::Deaf => {
                 for other in others {
@@ -354,6 +420,11 @@ impl<M: Subject> World<M> {
         let Some(record) = &self.checks.truth.record else {
             return Demand::Serve;
         };
+        if let Some((wrong, Broken::Wrong)) = broken
+            && self.may_wrong_lead(wrong, record)
+        {
+            return Demand::Nothing;
+        }
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
         // A disk that was put back may be any that it ever was, until it is read; and of what failed
@@ -390,8 +461,22 @@ impl<M: Subject> World<M> {
         self.queue
             .at(self.now.plus(self.plan.term / 4), Coming::Script);
         let health = self.health(&healing);
+        self.look_at_replies(&mut healing);
         self.look_at(&mut healing, &health);
         self.healing = Some(healing);
+    }
+
+    /// Replies that differ within a pair are found at the next acknowledgement, and end it.
+    fn look_at_replies(&mut self, healing: &mut Healing) {
+        if !self.does_pair_differ() {
+            healing.differs_since = None;
+            return;
+        }
+        let since = *healing.differs_since.get_or_insert(self.now);
+        if self.now.since(since) > self.plan.term * 3 {
+            let what = "primary and backup go on together, and one has replied wrongly";
+            self.checks.fail("S10", what.to_owned());
+        }
     }
 
     fn look_at(&mut self, healing: &mut Healing, health: &Health) {
@@ -609,7 +694,12 @@ impl<M: Subject> World<M> {
             let primary = self.host_of(&record.primary);
             std::iter::once(primary).chain(backups).collect::<Vec<_>>()
         });
-        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_broken(host));
+        // What it replied wrongly to may have gone with its log.
+        let is_out = |host: usize| {
+            let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
+            is_broken(host) && !(is_wrong && self.is_right(host) == Some(true))
+        };
+        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_out(host));
         let primary = record
             .as_ref()
             .filter(|record| record.active)
@@ -639,15 +729,10 @@ impl<M: Subject> World<M> {
             can_pair: self.fit_of_core(&is_broken) >= 2,
             are_calls_done: callers.clone().all(|caller| caller.is_done()),
             is_even: first.0 == first.1 && applied.all(|it| it == first),
-            has_broken_role: pair.iter().flatten().flatten().any(|host| is_broken(*host)),
+            has_broken_role: pair.iter().flatten().flatten().any(|host| is_out(*host)),
             has_candidate: standings
                 .iter()
                 .any(|(_, standing)| standing.role == RoleName::Candidate),
-            backlog: standings
-                .iter()
-                .map(|(_, standing)| standing.last.index.0 - standing.applied.0)
-                .max()
-                .unwrap_or(0),
             steps: self.steps,
             hosts: self.hosts.len() as u64,
             words: words(record.as_ref(), healing, &standings),
@@ -682,7 +767,8 @@ impl<M: Subject> World<M> {
         let reference = self.checks.reference.state();
         for (host, node) in self.nodes() {
             let state = node.replica.state();
-            if state.applied() != reference.applied() {
+            let replica = &self.checks.truth.replicas[host];
+            if replica.wrong_from.is_some() || state.applied() != reference.applied() {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {
@@ -719,6 +805,9 @@ impl<M: Subject> World<M> {
                     format!("call {call} was {said}, and the machine differs"),
                 ));
             }
+        }
+        if self.checks.truth.is_falsified {
+            return Ok(());
         }
         let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
         if !verdict.is_linearizable() {

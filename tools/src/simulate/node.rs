@@ -13,7 +13,6 @@ use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName, TokenDead};
-#[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -25,6 +24,7 @@ use standin_replica::{
     Side, client_request,
 };
 
+use super::check::l5::Bounds;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::{Answered, Asked, Fact, Heard};
@@ -33,12 +33,15 @@ use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Output, Stage, address_of, host_at};
 use super::truth::entries;
-use super::watched::{Subject, Watched};
+use super::watched::{Falsehood, Subject, Watched};
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
 const SEGMENT_BYTES: u64 = 16 << 10;
 pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+
+/// Somebody who asks now and then how a replica is.
+const INSPECTOR: ConnId = ConnId(u64::MAX);
 
 /// Why a process ended or never began.
 #[derive(Debug)]
@@ -116,6 +119,8 @@ pub(crate) struct Machine {
     pub(crate) boot: u64,
     /// The operator says that the next process takes the name of a lost directory over.
     pub(crate) replace: bool,
+    /// What is wrong with the machine's replies.
+    pub(crate) falsehood: Falsehood,
     /// Why no process starts until an operator has done something.
     pub(crate) unfit: Option<String>,
 }
@@ -162,6 +167,11 @@ pub(crate) struct Node<M> {
     applied_told: Index,
     is_stopping: bool,
     plan: Plan,
+    /// The clock as it was when the loop came round before.
+    looked_at: Now,
+    bounds: Bounds,
+    /// Connections that were closed here, and whose end is still to be reported.
+    closed: VecDeque<ConnId>,
 }
 
 impl<M: Subject> Node<M> {
@@ -236,10 +246,11 @@ impl<M: Subject> Node<M> {
             },
             replace: machine.replace,
             quarantine: dir.meta().quarantine.clone(),
+            limits: plan.limits,
         };
         let now = stage.read_clock();
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
-        let mut replica = Replica::new(config, now);
+        let mut replica = Replica::around(Watched::with(machine.falsehood.clone()), config, now);
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
         Ok(Self {
@@ -261,6 +272,9 @@ impl<M: Subject> Node<M> {
             applied_told: Index::ZERO,
             is_stopping: false,
             plan: plan.clone(),
+            looked_at: now,
+            bounds: Bounds::of(plan),
+            closed: VecDeque::new(),
         })
     }
 
@@ -279,7 +293,13 @@ impl<M: Subject> Node<M> {
         stage: &mut Stage<'_, M>,
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
     ) -> Result<(), Death> {
-        let now = stage.read_clock();
+        // The clock is looked at after the input is there: what came before was still in time.
+        let now = match stage.read_clock() {
+            now if self.plan.planted.has(Bug::LooksBeforeInput) => {
+                std::mem::replace(&mut self.looked_at, now)
+            }
+            now => now,
+        };
         if self.link.is_none() && now.boot >= self.link_retry_at {
             self.link = Some(stage.dial(self.viewservice, Party::Replica));
         }
@@ -293,12 +313,26 @@ impl<M: Subject> Node<M> {
         if self.replica.deadline().is_some_and(|at| now.boot >= at) {
             self.handle(stage, now, Event::Deadline)?;
         }
+        if stage.random.chance(2) {
+            self.handle(stage, now, Event::Inspect(INSPECTOR))?;
+        }
         self.handle(stage, now, Event::Flush)?;
+        // The loop comes round at once to hear of what it has closed itself.
+        while let Some(conn) = self.closed.pop_front() {
+            self.on_closed(stage, now, conn, None)?;
+            self.handle(stage, now, Event::Flush)?;
+        }
         self.tell_standing(stage);
         Ok(())
     }
 
     fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
+        let sessions = self.replica.state().session_count();
+        if let Err(what) = self.bounds.look(self.replica.queues(), sessions) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let until = self.replica.lease_until();
         let lease_until = until.map(|until| stage.clock.when(until, Instant::ZERO));
         stage.saw(&Fact::Turned {
@@ -399,6 +433,9 @@ impl<M: Subject> Node<M> {
         conn: ConnId,
         bytes: &[u8],
     ) -> Result<(), Death> {
+        if self.closed.contains(&conn) {
+            return Ok(());
+        }
         let side = if self.link == Some(conn) {
             Side::ViewService
         } else if self.dial == Some(conn) {
@@ -480,6 +517,7 @@ impl<M: Subject> Node<M> {
         loop {
             self.tell_commit(stage, now);
             while let Some(action) = self.replica.next_action() {
+                stage.stall();
                 // What was applied was told to others even if the process dies over what comes next.
                 self.carry_out_one(stage, action)
                     .inspect_err(|_| self.tell_applied(stage))?;
@@ -508,9 +546,8 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::RedialViewService => {
-                if let Some(conn) = self.link.take() {
-                    stage.close(conn, None);
-                    self.link_retry_at = stage.read_clock().boot.plus(VIEW_SERVICE_RETRY);
+                if let Some(conn) = self.link {
+                    self.close(stage, conn, None);
                 }
             }
             Action::Adopt(view) => {
@@ -564,14 +601,8 @@ impl<M: Subject> Node<M> {
                 }
             }
             Action::Hang => self.hang(stage),
-            Action::CloseFollower(conn) => {
-                self.accepted.remove(&conn);
-                stage.close(conn, None);
-            }
-            Action::RefuseFollower(conn, refusal) => {
-                self.accepted.remove(&conn);
-                stage.close(conn, Some(refusal));
-            }
+            Action::CloseFollower(conn) => self.close(stage, conn, None),
+            Action::RefuseFollower(conn, refusal) => self.close(stage, conn, Some(refusal)),
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
             _ => unreachable!("what sends a message was sent"),
         }
@@ -590,7 +621,7 @@ impl<M: Subject> Node<M> {
         }
         let conn = match destination {
             Destination::ViewService => self.link,
-            Destination::Conn(conn) => Some(conn),
+            Destination::Conn(conn) => Some(conn).filter(|conn| *conn != INSPECTOR),
         };
         if let Some(conn) = conn {
             stage.send(conn, |out| action.encode(out));
@@ -603,6 +634,12 @@ impl<M: Subject> Node<M> {
         } else {
             self.follow_ups.push_back(FollowUp::Written(through));
         }
+    }
+
+    /// Closes a connection, whose end is reported like any other's.
+    fn close(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, why: Option<Refusal>) {
+        stage.close(conn, why);
+        self.closed.push_back(conn);
     }
 
     fn hang(&mut self, stage: &mut Stage<'_, M>) {
@@ -747,11 +784,20 @@ impl<M: Subject> Node<M> {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
+        if let Err(what) = self.bounds.look_at_answers(&answers) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let standing = self.replica.standing();
         let has_lease = self.has_lease(now);
         for (answer, reply) in answers.iter() {
+            stage.stall();
             // The state was read before; only now does the clock say whether the lease still held.
-            let read_at = stage.read_clock_again().boot;
+            let read_at = match stage.read_clock_again().boot {
+                _ if self.plan.planted.has(Bug::LooksBeforeInput) => now.boot,
+                read_at => read_at,
+            };
             let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
             let reply = if is_late {
                 Reply {

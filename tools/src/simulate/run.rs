@@ -26,7 +26,7 @@ pub struct Outcome {
     pub nanos: u64,
     /// Situations that were reached.
     pub marks: Marks,
-    /// Faults that happened.
+    /// Faults that took effect.
     pub faults: FaultCounts,
     /// What was demanded once they had ended.
     pub(crate) demands: Demands,
@@ -153,13 +153,14 @@ fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure
     let result = match result {
         Ok(()) => {
             let (answered, unanswered) = world.recorder.counts();
+            let faults = world.effects();
             Ok(Outcome {
                 steps: world.steps,
                 answered,
                 unanswered,
                 nanos,
                 marks: world.marks,
-                faults: world.faults,
+                faults,
                 demands: Demands::of(world.healing.as_ref()),
                 damaged: world.network.damaged,
             })

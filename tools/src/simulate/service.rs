@@ -46,7 +46,8 @@ impl Service {
     ) -> Result<Self, Death> {
         let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
         let store = store.map_err(|error| {
-            if disk.is_stopped() {
+            let is_disk = matches!(error, StoreError::Io { .. } | StoreError::Failed { .. });
+            if is_disk || disk.is_stopped() {
                 store_failed(&error)
             } else {
                 Death::Unfit(error.to_string())
@@ -134,21 +135,31 @@ impl Service {
                 standing: report.standing,
             });
         }
-        if let Some(Event::Swap { swap, .. }) = &event {
-            let record = self.store.state().record.as_ref();
-            if swap.proposed.reason == Reason::Joined
-                && record.is_some_and(|now| now.reason == Reason::Dropped && *now != swap.expected)
-            {
-                stage.mark(Mark::LateJoinRefused);
-            }
-        }
+        let fence = event.as_ref().and_then(|event| self.fence_of(event));
         match event {
-            Some(event) => self.handle(stage, now, event),
+            Some(event) => self.handle(stage, now, event)?,
             None => {
                 stage.close(conn, Some(Refusal::Protocol));
-                self.on_closed(stage, now, conn)
+                self.on_closed(stage, now, conn)?;
             }
         }
+        if fence.is_some() && fence == self.store.state().record {
+            stage.mark(Mark::LateJoinRefused);
+        }
+        Ok(())
+    }
+
+    /// The record as it is, if what happens is a Join that the last Drop has fenced.
+    fn fence_of(&self, event: &Event) -> Option<ViewRecord> {
+        let Event::Swap { swap, .. } = event else {
+            return None;
+        };
+        let record = self.store.state().record.as_ref()?;
+        let is_join = swap.proposed.reason == Reason::Joined;
+        let is_fenced = record.reason == Reason::Dropped
+            && record.id() == swap.proposed.id()
+            && record.primary == swap.proposed.primary;
+        (is_join && is_fenced).then(|| record.clone())
     }
 
     fn on_closed<M: Subject>(

@@ -3,7 +3,7 @@
 //! Nothing here comes from what a replica believes: logs are followed entry by entry, tokens are held
 //! against the lives that really were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
 use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
@@ -57,6 +57,8 @@ pub(crate) struct Truly {
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
+    /// From which entry on its machine replies wrongly.
+    pub(crate) wrong_from: Option<Index>,
 }
 
 impl Truly {
@@ -198,6 +200,11 @@ pub(crate) struct Truth {
     vouched: BTreeMap<StoreId, (Index, u64)>,
     /// The hash over the log up to each entry that was applied anywhere.
     pub(crate) applied: Vec<u64>,
+    /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
+    pub(crate) erred: BTreeSet<StoreId>,
+    /// A primary whose replies are wrong has answered with one: nobody can keep it from that, and what
+    /// clients were told proves nothing any more.
+    pub(crate) is_falsified: bool,
 }
 
 impl Truth {
@@ -215,6 +222,8 @@ impl Truth {
             heard_at: BTreeMap::new(),
             vouched: BTreeMap::new(),
             applied: Vec::new(),
+            erred: BTreeSet::new(),
+            is_falsified: false,
         }
     }
 
@@ -270,6 +279,18 @@ impl Truth {
         self.applied.get(place) == Some(&hash)
     }
 
+    /// Whether a replica's replies up to an entry are wrong.
+    pub(crate) fn is_wrong(&self, host: usize, through: Index) -> bool {
+        let from = self.replicas[host].wrong_from;
+        from.is_some_and(|from| from <= through)
+    }
+
+    /// Whether a replica's store is one whose replies have come to be wrong.
+    pub(crate) fn has_erred(&self, replica: &Truly) -> bool {
+        let identity = replica.identity.as_ref();
+        identity.is_some_and(|identity| self.erred.contains(&identity.store))
+    }
+
     /// The replica that a holder names.
     pub(crate) fn holder(&self, holder: &Holder) -> Option<(usize, &Truly)> {
         let is_it = |one: &&(usize, &Truly)| {
@@ -311,6 +332,7 @@ impl Truth {
                 replica.is_rotten = false;
             }
             Fact::Rotted { host } => self.replicas[*host].is_rotten = true,
+            Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,
                 batch,
@@ -375,6 +397,9 @@ impl Truth {
                 if answered.status != ReplyStatus::Done {
                     return;
                 }
+                let is_command = matches!(answered.asked, Asked::Command { .. });
+                self.is_falsified |=
+                    is_command && self.is_wrong(answered.host, answered.seen.index);
                 if let Asked::Command { session, sequence } = answered.asked {
                     self.replies
                         .entry((session, sequence))

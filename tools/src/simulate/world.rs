@@ -32,7 +32,7 @@ use super::record::Recorder;
 use super::service::Service;
 use super::stage::{Output, Stage, Watchers, observe};
 use super::trace::Trace;
-use super::watched::Subject;
+use super::watched::{Falsehood, Subject};
 
 /// Things that may happen at one moment before the run is taken to spin.
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 20_000;
@@ -135,7 +135,7 @@ impl<M: Subject> World<M> {
             machines: Vec::new(),
             service_disk: SimDisk::new(),
             checks: Checks::new(&plan),
-            marks: Marks::default(),
+            marks: Marks::of(&plan),
             faults: FaultCounts::default(),
             trace: Trace::new(is_traced),
             recorder: Recorder::default(),
@@ -176,6 +176,8 @@ impl<M: Subject> World<M> {
                 start_at: None,
             });
         }
+        self.service_disk
+            .set_names_unordered(self.random.chance(500));
         for host in 0..self.plan.replicas {
             let disk = SimDisk::new();
             disk.set_names_unordered(self.random.chance(500));
@@ -185,6 +187,7 @@ impl<M: Subject> World<M> {
                 disk,
                 boot: 1,
                 replace: false,
+                falsehood: Falsehood::default(),
                 unfit: None,
             });
         }
@@ -397,6 +400,11 @@ impl<M: Subject> World<M> {
             now: self.now,
             clock: it.clock,
             waited: Duration::ZERO,
+            slow: if self.now < it.slow.0 {
+                it.slow.1
+            } else {
+                Duration::ZERO
+            },
             sync_time: self.plan.sync_time + slow,
             network: &mut self.network,
             random: &mut self.random,
