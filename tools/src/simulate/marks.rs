@@ -243,10 +243,10 @@ impl Marks {
             Fact::Ended { host, lost_power } if *host < truth.replicas.len() => {
                 self.on_end(now, truth, *host, *lost_power);
             }
-            Fact::Unstartable { host, why } if why.contains("damaged") => {
-                if is_holder(truth, &truth.replicas[*host]) {
-                    self.reach(Mark::HolderDamaged);
-                }
+            Fact::Unstartable { host, why }
+                if why.contains("damaged") && is_holder(truth, &truth.replicas[*host]) =>
+            {
+                self.reach(Mark::HolderDamaged);
             }
             Fact::Appended {
                 host,
