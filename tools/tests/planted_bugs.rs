@@ -45,8 +45,8 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::DeafDrops, 4000, &["L1"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
-    (Bug::DiskFailureUnnoted, 400, &["S4", "S5", "S10", "S14"]),
-    (Bug::DeadTokenForgotten, 4000, &["S4", "S5", "S10", "S14"]),
+    (Bug::DiskFailureUnnoted, 100, &["S4", "S5", "S10", "S14"]),
+    (Bug::DeadTokenForgotten, 1000, &["S4", "S5", "S10", "S14"]),
 ];
 
 /// The first seed that fails because of the bug: without it, the same seed passes.
