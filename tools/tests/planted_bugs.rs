@@ -51,8 +51,8 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::SilentKept, 200, &["L3"]),
     (Bug::UnseenKept, 400, &["L3"]),
     (Bug::OldSessionRefused, 200, &["L2"]),
-    (Bug::DiskFailureUnnoted, 400, &["S4", "S5", "S10", "S14"]),
-    (Bug::DeadTokenForgotten, 4000, &["S4", "S5", "S10", "S14"]),
+    (Bug::DiskFailureUnnoted, 100, &["S4", "S5", "S10", "S14"]),
+    (Bug::DeadTokenForgotten, 1000, &["S4", "S5", "S10", "S14"]),
     (Bug::RepliesUncompared, 400, &["L3", "S10"]),
 ];
 

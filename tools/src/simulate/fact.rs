@@ -1,7 +1,7 @@
 //! What happens in a run, as the checkers see it.
 
 use standin_core::entry::{Batch, Index};
-use standin_core::identity::Identity;
+use standin_core::identity::{Identity, StoreId};
 use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap, TokenDead};
 use standin_core::time::Instant;
 use standin_core::view::{ViewId, ViewRecord};
@@ -73,8 +73,12 @@ pub(crate) enum Fact<'a> {
         /// Its whole log.
         log: &'a [u8],
     },
-    /// A process ended, with its machine's power or without.
-    Ended { host: usize, lost_power: bool },
+    /// A process ended, with its machine's power or without: it was killed, or ended by itself.
+    Ended {
+        host: usize,
+        lost_power: bool,
+        is_killed: bool,
+    },
     /// A replica that is about to stop has its whole log on the platter, and writes no more to it.
     AllSynced { host: usize },
     /// A replica's disk was replaced by an empty one.
@@ -95,6 +99,8 @@ pub(crate) enum Fact<'a> {
     Synced { host: usize, through: Index },
     /// A replica's disk failed, and may have forgotten what the page cache had.
     DiskFailed { host: usize, heard: Heard },
+    /// The view service knows a data directory, durably. Nobody counts on one that it does not know.
+    Known { store: StoreId },
     /// The view service keeps durably that a token died with its disk.
     TokenKept { dead: TokenDead },
     /// A replica cut its log.

@@ -835,15 +835,17 @@ fn note_failure<M: Subject>(
     plan: &Plan,
     stage: &mut Stage<'_, M>,
 ) -> Death {
-    if !death.may_have_lost_writes() || disk.is_stopped() || forgets_failures(plan) {
+    if !death.may_have_lost_writes() || disk.is_stopped() {
         return death;
     }
-    let is_noted = dir.note_disk_failure().is_ok();
+    let forgets = forgets_failures(plan);
+    let is_noted = !forgets && dir.note_disk_failure().is_ok();
     if disk.is_stopped() {
         return death;
     }
     if let Death::Disk { unnoted, .. } = &mut death
         && !is_noted
+        && !forgets
     {
         let store = dir.meta().store;
         *unnoted = Some(TokenDead { store, boot });

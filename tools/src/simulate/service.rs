@@ -7,11 +7,11 @@ use std::path::Path;
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::ClusterId;
-use standin_core::message::{Party, Refusal, StatusReply, TokenDead};
+use standin_core::message::{Party, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
-use standin_viewservice::{Action, Answer, Event, LeaseTerm, ViewService};
+use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
 
 use super::disk::SimDisk;
 use super::fact::Fact;
@@ -56,8 +56,7 @@ impl Service {
         stage.saw(&Fact::ServiceStarted);
         // What the life before wrote last may be on disk though it did not live to hear so.
         let known = stage.checks.truth.record.clone();
-        let known_dead = stage.checks.truth.dead_tokens.clone();
-        tell_dead_tokens(stage, &known_dead, &store.state().dead_tokens);
+        tell_stores(stage, store.state());
         tell_record(stage, known.as_ref(), store.state().record.as_ref());
         let term = LeaseTerm::new(plan.term).expect("a plan's term is within the limits");
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
@@ -197,12 +196,12 @@ impl Service {
                         stage.close(conn, Some(refusal));
                     }
                     Action::Store { state } => {
-                        let before = self.store.state().clone();
+                        let before = self.store.state().record.clone();
                         let stored = self.store.store(&state);
                         stored.map_err(|error| store_failed(&error))?;
                         stage.wait_for_disk();
-                        tell_dead_tokens(stage, &before.dead_tokens, &state.dead_tokens);
-                        tell_record(stage, before.record.as_ref(), state.record.as_ref());
+                        tell_stores(stage, &state);
+                        tell_record(stage, before.as_ref(), state.record.as_ref());
                         // The disk took its time: what is granted now counts from now.
                         next = Some((stage.read_clock_again(), Event::Stored));
                     }
@@ -218,13 +217,18 @@ fn store_failed(error: &StoreError) -> Death {
     Death::disk(error.to_string(), false)
 }
 
-fn tell_dead_tokens<M: Subject>(
-    stage: &mut Stage<'_, M>,
-    before: &[TokenDead],
-    after: &[TokenDead],
-) {
-    for dead in after.iter().filter(|dead| !before.contains(dead)) {
-        stage.saw(&Fact::TokenKept { dead: *dead });
+/// Tells what is new of the stores that it knows and of the tokens that it knows to be dead.
+fn tell_stores<M: Subject>(stage: &mut Stage<'_, M>, state: &StoredState) {
+    for replica in &state.replicas {
+        let store = replica.store;
+        if !stage.checks.truth.known_stores.contains(&store) {
+            stage.saw(&Fact::Known { store });
+        }
+    }
+    for dead in &state.dead_tokens {
+        if !stage.checks.truth.dead_tokens.contains(dead) {
+            stage.saw(&Fact::TokenKept { dead: *dead });
+        }
     }
 }
 

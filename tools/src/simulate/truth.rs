@@ -54,6 +54,8 @@ pub(crate) struct Truly {
     /// The boot in which its disk failed, as long as neither its data directory nor the view service
     /// knows of it: a life that begins in that boot passes for having what was lost.
     untold: Option<BootId>,
+    /// The process that ran last has heard that its disk failed.
+    has_heard: bool,
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
@@ -125,7 +127,11 @@ impl Truly {
 }
 
 impl Truly {
-    fn end(&mut self, lost_power: bool) {
+    fn end(&mut self, lost_power: bool, is_killed: bool) {
+        if std::mem::take(&mut self.has_heard) && !is_killed {
+            // It knew, and had all the time it needed to say so: nothing is excused.
+            self.untold = None;
+        }
         self.is_running = false;
         self.has_lost_cache |= self.is_cache_unsure;
         if lost_power {
@@ -138,11 +144,13 @@ impl Truly {
         }
     }
 
-    /// What is not synced may be gone, as after a power loss, and the token with it.
-    fn fail(&mut self, heard: Heard) {
+    /// What is not synced may be gone, as after a power loss, and the token with it. A store that the view
+    /// service does not know has none that counts.
+    fn fail(&mut self, heard: Heard, known_stores: &[StoreId]) {
         self.is_cache_unsure = true;
-        if std::mem::take(&mut self.is_boot_dirty)
-            && let Some(identity) = &self.identity
+        if let Some(identity) = &self.identity
+            && known_stores.contains(&identity.store)
+            && std::mem::take(&mut self.is_boot_dirty)
         {
             self.dead_boots.push(identity.life.boot);
             self.untold = Some(identity.life.boot);
@@ -151,6 +159,7 @@ impl Truly {
             self.untold = None;
         }
         if heard != Heard::Not {
+            self.has_heard = true;
             // That was the last thing that the process did.
             self.is_running = false;
             self.has_lost_cache = true;
@@ -179,6 +188,8 @@ pub(crate) struct Truth {
     pub(crate) now: Instant,
     /// The record that is durable at the view service.
     pub(crate) record: Option<ViewRecord>,
+    /// The stores that the view service ever knew durably.
+    pub(crate) known_stores: Vec<StoreId>,
     /// The dead tokens that were ever durable at the view service.
     pub(crate) dead_tokens: Vec<TokenDead>,
     pub(crate) replicas: Vec<Truly>,
@@ -212,6 +223,7 @@ impl Truth {
         Self {
             now: Instant::ZERO,
             record: None,
+            known_stores: Vec::new(),
             dead_tokens: Vec::new(),
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
@@ -319,11 +331,15 @@ impl Truth {
                 replica.is_told_apart |= most.is_some_and(|most| *adopted < most.0 || has < most.1);
             }
             Fact::AllSynced { host } => self.replicas[*host].end_cleanly(),
-            Fact::Ended { host, lost_power } => {
+            Fact::Ended {
+                host,
+                lost_power,
+                is_killed,
+            } => {
                 let Some(replica) = self.replicas.get_mut(*host) else {
                     return;
                 };
-                replica.end(*lost_power);
+                replica.end(*lost_power, *is_killed);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
@@ -353,7 +369,10 @@ impl Truth {
                 let through = usize::try_from(through.0).expect("a log in memory");
                 replica.synced = replica.synced.max(through.min(replica.log.len()));
             }
-            Fact::DiskFailed { host, heard } => self.replicas[*host].fail(*heard),
+            Fact::Known { store } => self.known_stores.push(*store),
+            Fact::DiskFailed { host, heard } => {
+                self.replicas[*host].fail(*heard, &self.known_stores);
+            }
             Fact::TokenKept { dead } => {
                 self.dead_tokens.push(*dead);
                 for replica in &mut self.replicas {

@@ -570,9 +570,9 @@ impl<M: Subject> World<M> {
         self.send_all(outputs);
         let was_stopped = self.disk(host).is_stopped();
         match death {
-            Death::Stopped => self.end(host, false),
+            Death::Stopped => self.end(host, false, was_stopped),
             Death::Unfit(why) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 if host < self.plan.replicas {
                     self.observe(&Fact::Unstartable { host, why: &why });
                     self.machines[host].unfit = Some(why);
@@ -583,7 +583,7 @@ impl<M: Subject> World<M> {
             }
             Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);
-                self.end(host, lose_power);
+                self.end(host, lose_power, was_stopped);
                 let within = if self.is_healed() {
                     self.plan.term / 8
                 } else {
@@ -593,12 +593,12 @@ impl<M: Subject> World<M> {
                 self.start_at(host, self.now.plus(wait));
             }
             Death::Refused(Refusal::NameTaken { store }) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 let why = format!("its name belongs to store {store}");
                 self.machines[host].unfit = Some(why);
             }
             Death::Refused(_) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 let wait = self.random.between(self.plan.term / 8, self.plan.term);
                 self.start_at(host, self.now.plus(wait));
             }
@@ -638,7 +638,7 @@ impl<M: Subject> World<M> {
             }
             .to_owned()
         });
-        self.end(host, lose_power);
+        self.end(host, lose_power, true);
     }
 
     /// Tells a replica to stop.
@@ -650,7 +650,7 @@ impl<M: Subject> World<M> {
         });
     }
 
-    fn end(&mut self, host: usize, lose_power: bool) {
+    fn end(&mut self, host: usize, lose_power: bool, is_killed: bool) {
         self.clear(host);
         let it = &mut self.hosts[host];
         it.paused_until = it.paused_until.min(self.now);
@@ -678,6 +678,7 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Ended {
             host,
             lost_power: lose_power,
+            is_killed,
         });
     }
 
