@@ -44,15 +44,15 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::ActivateUnsynced, 200, &["S4"]),
     (Bug::DropUnsynced, 400, &["S4"]),
     (Bug::LoneCopyUnsynced, 200, &["S4"]),
-    (Bug::DeafDrops, 2000, &["L1", "L3"]),
+    (Bug::DeafDrops, 8000, &["L1", "L3"]),
     (Bug::JoinUnleased, 400, &["S13"]),
     (Bug::OldCopyPromoted, 4000, &["S5", "S10"]),
     (Bug::AppliedEarly, 100, &["S8"]),
     (Bug::SilentKept, 200, &["L3"]),
     (Bug::UnseenKept, 400, &["L3"]),
     (Bug::OldSessionRefused, 200, &["L2"]),
-    (Bug::DiskFailureUnnoted, 100, &["S4", "S5", "S10", "S14"]),
-    (Bug::DeadTokenForgotten, 1000, &["S4", "S5", "S10", "S14"]),
+    (Bug::DiskFailureUnnoted, 2000, &["S4", "S5", "S10", "S14"]),
+    (Bug::DeadTokenForgotten, 4000, &["S4", "S5", "S10", "S14"]),
     (Bug::RepliesUncompared, 400, &["L3", "S10"]),
 ];
 

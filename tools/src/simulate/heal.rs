@@ -453,6 +453,16 @@ impl<M: Subject> World<M> {
         }
     }
 
+    /// Whether bits of the disk of a holder in the record may be wrong.
+    fn is_holder_rotten(&self) -> bool {
+        let truth = &self.checks.truth;
+        let mut holders = truth.record.iter().flat_map(|record| &record.holders);
+        holders.any(|holder| {
+            let replica = truth.holder(holder);
+            replica.is_some_and(|(_, replica)| replica.is_rotten())
+        })
+    }
+
     /// Looks how far things are, again and again, and ends the run.
     pub(crate) fn look_after_healing(&mut self) {
         let Some(mut healing) = self.healing.take() else {
@@ -484,8 +494,13 @@ impl<M: Subject> World<M> {
             return self.look_at_lost(healing, health);
         }
         healing.has_served |= health.is_served;
-        // One whose log has rotten may have come to be the one holder.
-        let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
+        // One whose log has rotten may have come to be the one holder, and may have found out since.
+        let demand = self.demand(healing.broken);
+        if demand == Demand::SayWhy && self.is_holder_rotten() {
+            healing.demand = demand;
+            return;
+        }
+        let is_only_tampered = demand == Demand::Nothing;
         if is_only_tampered || (!healing.has_served && self.is_taken_along(healing)) {
             healing.demand = Demand::Nothing;
             return;

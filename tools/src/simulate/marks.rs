@@ -240,7 +240,9 @@ impl Marks {
                 };
                 self.join.take_if(is_told);
             }
-            Fact::Ended { host, lost_power, .. } if *host < truth.replicas.len() => {
+            Fact::Ended {
+                host, lost_power, ..
+            } if *host < truth.replicas.len() => {
                 self.on_end(now, truth, *host, *lost_power);
             }
             Fact::Unstartable { host, why }
