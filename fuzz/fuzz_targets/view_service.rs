@@ -152,9 +152,17 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             let report = Box::new(report);
             Event::Report { conn, report }
         }
-        5..=8 => {
+        5..=7 => {
             let swap = Box::new(swap(input, world)?);
             Event::Swap { conn, swap }
+        }
+        8 => {
+            let identity = parties::identity(input)?;
+            let dead = TokenDead {
+                store: identity.store,
+                boot: identity.life.boot,
+            };
+            Event::TokenDead { conn, dead }
         }
         9 => {
             let record = world.service.state().record.as_ref();
@@ -168,14 +176,6 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         10 => Event::Lookup { conn },
         11 => Event::StatusRequest { conn },
         12 => Event::Closed { conn },
-        14 => {
-            let identity = parties::identity(input)?;
-            let dead = TokenDead {
-                store: identity.store,
-                boot: identity.life.boot,
-            };
-            Event::TokenDead { conn, dead }
-        }
         13 => {
             if let Some(at) = world.service.deadline() {
                 world.boot = world.boot.max(at);
