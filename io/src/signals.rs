@@ -49,8 +49,11 @@ impl Signals {
     }
 }
 
-/// Whether this process ignores a signal. To ask the system call would be unsafe code.
-fn is_ignored(signal: Signal) -> io::Result<bool> {
+/// Whether this process ignores a signal, as the processes that it starts do then.
+///
+/// # Errors
+/// Those of reading `/proc/self/status`. To ask the system call would be unsafe code.
+pub fn is_ignored(signal: Signal) -> io::Result<bool> {
     let status = fs::read_to_string("/proc/self/status")?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
