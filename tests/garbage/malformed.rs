@@ -7,7 +7,7 @@ use standin_core::frame::{
 };
 use standin_core::identity::ClusterId;
 use standin_core::machine::MachineId;
-use standin_core::message::{Hello, Lookup, Party, Refusal, StatusRequest};
+use standin_core::message::{Hello, Lookup, PROTOCOL_VERSION, Party, Refusal, StatusRequest};
 
 use crate::arena::Arena;
 use crate::samples::frame_of;
@@ -93,7 +93,9 @@ fn garbage_closes_its_own_connection_with_one_line_each() {
                 "a hello of another version" | "a hello with other content" => {
                     assert_eq!(
                         refusal,
-                        Some(Refusal::Version { ours: 1 }),
+                        Some(Refusal::Version {
+                            ours: PROTOCOL_VERSION
+                        }),
                         "{what} to {name}"
                     );
                 }
