@@ -379,7 +379,7 @@ fn row_unknown_format_version_is_never_dropped() {
     let (root, all) = sample_log();
     let path = segment_path(root.path(), all.last().next());
     let mut header = header_after(all.tip());
-    header[8] = 2;
+    header[8] = 0xff;
     fs::write(&path, header).unwrap();
     let error = refused(root.path());
     assert!(matches!(error, LogError::Header { .. }), "{error}");
@@ -566,7 +566,7 @@ fn row_bad_header_is_torn_after_a_loss_unless_it_is_the_first_or_unknown() {
     for file in &files {
         let good = fs::read(file).unwrap();
         // A version that is not known is not ours to remove.
-        change(file, |bytes| bytes[8] = 2);
+        change(file, |bytes| bytes[8] = 0xff);
         let error = refused_after_loss(root.path());
         assert!(matches!(error, LogError::Header { .. }), "{error}");
         fs::write(file, &good).unwrap();
