@@ -1,6 +1,8 @@
 //! Scenarios in virtual time: each row of section 7 of the protocol, and each bug that the simulator
 //! found. All properties are watched at every step.
 
+use std::ops::RangeInclusive;
+
 use standin_core::identity::Durability::{Disk, Memory, Os};
 use standin_tools::simulate::{Ledger, Scene};
 
@@ -227,8 +229,10 @@ fn an_older_copy_of_a_disk_does_not_become_primary() {
     scene.end();
 }
 
-/// What the failing sync draws from, so that it leaves no gap in the log: that would be for people.
-const DRAWS: [u64; 6] = [1, 2, 6, 9, 10, 11];
+/// What the failing sync draws from. Some draws leave a gap in the log, and that is for people.
+const DRAWS: RangeInclusive<u64> = 1..=40;
+/// So many draws, at least, leave none.
+const WHOLE_MIN: usize = 6;
 
 /// A pair at `os`; a's backup dies, and when a syncs before it drops it, its disk forgets what it had been
 /// given and has no room for a note of that. Its process has to tell the view service, if that hears it.
@@ -244,14 +248,17 @@ fn fail_without_a_note(draw: u64) -> Cluster {
 /// Seed 516788: the process ended, the next one in the same boot passed for a holder, and it became
 /// primary without entries that were answered. Sections 2 and 12.
 #[test]
-#[ignore = "its draws have moved since two lines of work met"]
 fn a_disk_failure_that_cannot_be_noted_is_kept_by_the_view_service() {
+    let mut whole = 0;
     for draw in DRAWS {
         let mut scene = fail_without_a_note(draw);
         scene.until("a's last words", |scene| scene.is_failed("a"));
         scene.until("a heard", |scene| !scene.is_failed("a"));
         scene.mend_disk("a");
-        scene.start("a");
+        if !scene.start_or_be_refused("a") {
+            continue;
+        }
+        whole += 1;
         scene.until_unavailable("start b (the disk of a failed");
         scene.start("b");
         scene.until_primary("b");
@@ -260,12 +267,13 @@ fn a_disk_failure_that_cannot_be_noted_is_kept_by_the_view_service() {
         scene.call();
         scene.end();
     }
+    assert!(whole >= WHOLE_MIN, "{whole} draws left no gap");
 }
 
 /// Seed 516788, with the view service out of reach.
 #[test]
-#[ignore = "its draws have moved since two lines of work met"]
 fn a_disk_failure_that_cannot_be_noted_keeps_its_process_until_the_view_service_hears_of_it() {
+    let mut whole = 0;
     for draw in DRAWS {
         let mut scene = fail_without_a_note(draw);
         scene.cut_off("a", true, true);
@@ -277,7 +285,10 @@ fn a_disk_failure_that_cannot_be_noted_keeps_its_process_until_the_view_service_
         scene.until("a heard", |scene| !scene.is_failed("a"));
         scene.restart_view_service();
         scene.mend_disk("a");
-        scene.start("a");
+        if !scene.start_or_be_refused("a") {
+            continue;
+        }
+        whole += 1;
         scene.until_unavailable("start b (");
         scene.start("b");
         scene.until_primary("b");
@@ -285,6 +296,7 @@ fn a_disk_failure_that_cannot_be_noted_keeps_its_process_until_the_view_service_
         scene.until_backup("a");
         scene.end();
     }
+    assert!(whole >= WHOLE_MIN, "{whole} draws left no gap");
 }
 
 #[test]

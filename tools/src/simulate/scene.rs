@@ -220,6 +220,21 @@ impl<M: Subject> Scene<M> {
         });
     }
 
+    /// Starts a replica whose log may have a gap that it must take for damage. Whether it came up.
+    pub fn start_or_be_refused(&mut self, name: &str) -> bool {
+        let host = self.host(name);
+        self.world.start_at(host, self.world.now);
+        self.until(&format!("{name} up, or refused"), |scene| {
+            scene.world.hosts[host].is_up() || scene.world.machines[host].unfit.is_some()
+        });
+        let why = self.world.machines[host].unfit.as_deref();
+        assert!(
+            why.is_none_or(|why| why.contains("damaged")),
+            "{name} does not start: {why:?}"
+        );
+        why.is_none()
+    }
+
     /// Kills the view service and starts it again.
     pub fn restart_view_service(&mut self) {
         let service = self.world.plan.service();
