@@ -447,7 +447,9 @@ impl<M: Subject> World<M> {
     /// One machine replies wrongly from here on; two would agree with each other.
     fn falsify(&mut self, host: usize) -> bool {
         let truth = &self.checks.truth;
-        let is_first = truth.replicas.iter().all(|one| one.wrong_from.is_none());
+        // A store that has replied wrongly may come back though its disk was replaced.
+        let is_first =
+            truth.replicas.iter().all(|one| one.wrong_from.is_none()) && truth.erred.is_empty();
         if truth.applied.is_empty() || !is_first {
             return false;
         }

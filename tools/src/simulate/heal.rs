@@ -552,7 +552,8 @@ impl<M: Subject> World<M> {
         healing: &Healing,
         record: Option<&ViewRecord>,
     ) -> Option<(Duty, ViewId, Index, Instant)> {
-        let (host, how) = healing.broken?;
+        // One that replies wrongly is neither silent nor unseen: `look_at_replies` is about it.
+        let (host, how) = healing.broken.filter(|(_, how)| *how != Broken::Wrong)?;
         let record = record.filter(|record| record.active)?;
         let is_hanging = how == Broken::StalledDisk;
         let duty = match self.role_of(host, record)? {
@@ -562,7 +563,14 @@ impl<M: Subject> World<M> {
             _ => Duty::DropSilent,
         };
         let is_drop = matches!(duty, Duty::DropSilent | Duty::DropUnseen);
-        if is_drop && !self.is_heard(&record.primary, healing.at) {
+        let may_begin = if is_drop {
+            self.is_heard(&record.primary, healing.at) && self.leads(record)
+        } else {
+            // Before it has heard anybody, the view service must take itself to be cut off.
+            let heard = &self.checks.truth.heard_at;
+            heard.values().any(|at| *at > healing.at)
+        };
+        if !may_begin {
             return None;
         }
         if is_hanging && !self.is_outstanding(host, record) {
@@ -589,6 +597,13 @@ impl<M: Subject> World<M> {
         let identity = host.and_then(|host| truth.replicas[host].identity.as_ref());
         let heard = identity.and_then(|identity| truth.heard_at.get(&identity.store));
         heard.is_some_and(|at| *at > since)
+    }
+
+    /// Whether the primary of a record knows that it leads in that view, and whom it has as backup.
+    fn leads(&self, record: &ViewRecord) -> bool {
+        let host = self.host_of(&record.primary);
+        let standing = host.and_then(|host| self.checks.truth.replicas[host].standing.as_ref());
+        standing.is_some_and(|standing| standing.view == record.id())
     }
 
     /// Whether a replica is the primary of a record, or its backup.

@@ -840,7 +840,10 @@ fn note_failure<M: Subject>(
     }
     let forgets = forgets_failures(plan);
     let is_noted = !forgets && dir.note_disk_failure().is_ok();
+    let host = stage.host;
     if disk.is_stopped() {
+        let heard = Heard::Not;
+        stage.saw(&Fact::DiskFailed { host, heard });
         return death;
     }
     if let Death::Disk { unnoted, .. } = &mut death
@@ -850,14 +853,12 @@ fn note_failure<M: Subject>(
         let store = dir.meta().store;
         *unnoted = Some(TokenDead { store, boot });
     }
-    stage.saw(&Fact::DiskFailed {
-        host: stage.host,
-        heard: if is_noted {
-            Heard::Noted
-        } else {
-            Heard::Unnoted
-        },
-    });
+    let heard = if is_noted {
+        Heard::Noted
+    } else {
+        Heard::Unnoted
+    };
+    stage.saw(&Fact::DiskFailed { host, heard });
     death
 }
 

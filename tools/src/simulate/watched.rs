@@ -37,7 +37,7 @@ pub type RegisterCall = (RegisterInput<u64, u64>, Option<RegisterOutput<u64>>);
 /// Bytes before the machine's own in every command: the number of the call.
 const CALL_BYTES: usize = 8;
 
-/// What a reply ends with that is wrong.
+/// What is wrong with the last byte of a wrong reply.
 const WRONG: u8 = 0xBA;
 
 /// The machine under test, and the numbers of all calls that it has executed.
@@ -129,9 +129,14 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         if !self.executed.insert(call) {
             self.twice.get_or_insert(call);
         }
+        let reply_at = reply.len();
         self.machine.apply(ctx, bytes, reply);
         if self.fault.holds(ctx.index()) {
-            reply.push(WRONG);
+            // As long as the right one where it can be: only the reply is wrong, not what a session keeps.
+            match reply.get_mut(reply_at..).and_then(<[u8]>::last_mut) {
+                Some(last) => *last ^= WRONG,
+                None => reply.push(WRONG),
+            }
         }
     }
 
