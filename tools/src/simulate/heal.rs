@@ -655,7 +655,7 @@ impl<M: Subject> World<M> {
     /// Whether what was under way when the faults ended has made the replica that is broken for good
     /// the one holder.
     fn is_taken_along(&self, healing: &Healing) -> bool {
-        let is_early = self.now <= healing.at.plus(self.plan.term / 2);
+        let is_early = self.now <= healing.at.plus(self.plan.term);
         // A primary whose disk hangs may not know yet when it drops a backup that was restarted.
         let is_unaware = matches!(healing.broken, Some((_, Broken::StalledDisk)));
         (is_early || is_unaware) && self.demand(healing.broken) != Demand::Serve

@@ -54,6 +54,8 @@ pub(crate) struct Truly {
     /// The boot in which its disk failed, as long as neither its data directory nor the view service
     /// knows of it: a life that begins in that boot passes for having what was lost.
     untold: Option<BootId>,
+    /// Its disk failed and its data directory does not say so: its next life takes a gap for damage.
+    pub(crate) is_failure_unnoted: bool,
     /// The process that ran last has heard that its disk failed.
     has_heard: bool,
     /// The view service had heard that it had more than its process began with.
@@ -148,6 +150,7 @@ impl Truly {
     /// service does not know has none that counts.
     fn fail(&mut self, heard: Heard, known_stores: &[StoreId]) {
         self.is_cache_unsure = true;
+        self.is_failure_unnoted = heard != Heard::Noted;
         if let Some(identity) = &self.identity
             && known_stores.contains(&identity.store)
             && std::mem::take(&mut self.is_boot_dirty)
@@ -478,6 +481,7 @@ impl Truth {
         replica.is_boot_dirty = true;
         replica.is_end_unsure = false;
         replica.has_lost_cache = false;
+        replica.is_failure_unnoted = false;
         replica.is_cache_unsure = false;
         replica.standing = None;
         for (entry, bytes) in entries(log) {

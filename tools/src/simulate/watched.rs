@@ -132,10 +132,9 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         let reply_at = reply.len();
         self.machine.apply(ctx, bytes, reply);
         if self.fault.holds(ctx.index()) {
-            // As long as the right one where it can be: only the reply is wrong, not what a session keeps.
-            match reply.get_mut(reply_at..).and_then(<[u8]>::last_mut) {
-                Some(last) => *last ^= WRONG,
-                None => reply.push(WRONG),
+            // As long as the right one: only the reply is wrong, not what a session keeps.
+            if let Some(last) = reply[reply_at..].last_mut() {
+                *last ^= WRONG;
             }
         }
     }

@@ -57,8 +57,8 @@ impl Check for Quarantines {
                         found.is_some_and(|(at, it)| at == *host && it.satisfies(holder.token))
                     })
                 });
-                // And of a disk failure that nobody could note or hear of, recovery does not know.
-                let is_left = (replica.has_lost_cache && !is_holder) || replica.is_failure_untold();
+                // And of a disk failure that was not noted recovery does not know: the known limit.
+                let is_left = (replica.has_lost_cache && !is_holder) || replica.is_failure_unnoted;
                 let has_cause =
                     replica.is_tampered() || (is_left && matches!(fact, Fact::Unstartable { .. }));
                 if has_cause {
