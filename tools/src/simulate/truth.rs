@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
-use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
+use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing, TokenDead};
 use standin_core::time::Instant;
 use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
@@ -175,9 +175,6 @@ impl Truly {
         let Some(identity) = &self.identity else {
             return;
         };
-        if self.clean_lives.len() == CLEAN_LIVES_MAX {
-            self.clean_lives.remove(0);
-        }
         self.clean_lives.push(identity.life);
         self.synced = self.log.len();
         self.is_boot_dirty = false;
