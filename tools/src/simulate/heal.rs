@@ -5,7 +5,7 @@ use standin_core::entry::Index;
 use standin_core::identity::Durability;
 use standin_core::message::{RoleName, Standing, StatusReply};
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Holder, Member, Reason, ViewId, ViewRecord};
+use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 use standin_io::net::NetLimits;
 
 use super::check::{l1, l2, l3, l4, l5, s18};
@@ -606,15 +606,6 @@ impl<M: Subject> World<M> {
         standing.is_some_and(|standing| standing.view == record.id())
     }
 
-    /// Whether a member of a record is a life that still runs.
-    fn is_current(&self, member: &Member) -> bool {
-        let mut replicas = self.checks.truth.replicas.iter();
-        replicas.any(|one| {
-            let identity = one.identity.as_ref();
-            one.is_running && identity.is_some_and(|identity| member.is(identity))
-        })
-    }
-
     /// Whether a replica is the primary of a record, or its backup.
     fn role_of(&self, host: usize, record: &ViewRecord) -> Option<RoleName> {
         let identity = self.checks.truth.replicas[host].identity.as_ref()?;
@@ -664,14 +655,12 @@ impl<M: Subject> World<M> {
     /// Whether what was under way when the faults ended has made the replica that is broken for good
     /// the one holder.
     fn is_taken_along(&self, healing: &Healing) -> bool {
-        let is_early = self.now <= healing.at.plus(self.plan.term);
+        let is_early = self.now <= healing.at.plus(self.plan.term / 2);
         // A primary whose disk hangs may not know yet when it drops a backup that was restarted.
         let is_unaware = matches!(healing.broken, Some((_, Broken::StalledDisk)));
         // The Join of a life that has ended may land at any time later.
-        let record = self.checks.truth.record.as_ref();
-        let is_late_join = record.is_some_and(|record| {
-            record.reason == Reason::Joined && !self.is_current(&record.primary)
-        });
+        let late_join = self.checks.truth.late_join_at;
+        let is_late_join = late_join.is_some_and(|at| at >= healing.at);
         (is_early || is_unaware || is_late_join) && self.demand(healing.broken) != Demand::Serve
     }
 

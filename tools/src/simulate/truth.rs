@@ -9,7 +9,7 @@ use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, Index};
 use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, Standing, TokenDead};
 use standin_core::time::Instant;
-use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
+use standin_core::view::{Holder, Member, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fact::{Asked, Fact, Heard};
@@ -211,6 +211,8 @@ pub(crate) struct Truth {
     vouched: BTreeMap<StoreId, (Index, u64)>,
     /// The hash over the log up to each entry that was applied anywhere.
     pub(crate) applied: Vec<u64>,
+    /// When a Join last landed whose life had ended.
+    pub(crate) late_join_at: Option<Instant>,
     /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
     pub(crate) erred: BTreeSet<StoreId>,
     /// A primary whose replies are wrong has answered with one: nobody can keep it from that, and what
@@ -234,6 +236,7 @@ impl Truth {
             heard_at: BTreeMap::new(),
             vouched: BTreeMap::new(),
             applied: Vec::new(),
+            late_join_at: None,
             erred: BTreeSet::new(),
             is_falsified: false,
         }
@@ -289,6 +292,14 @@ impl Truth {
     pub(crate) fn is_applied(&self, index: Index, hash: u64) -> bool {
         let place = usize::try_from(index.0 - 1).expect("a log in memory");
         self.applied.get(place) == Some(&hash)
+    }
+
+    /// Whether a member of a record is a life that still runs.
+    fn is_current(&self, member: &Member) -> bool {
+        self.replicas.iter().any(|one| {
+            let identity = one.identity.as_ref();
+            one.is_running && identity.is_some_and(|identity| member.is(identity))
+        })
     }
 
     /// Whether a replica's replies up to an entry are wrong.
@@ -409,6 +420,9 @@ impl Truth {
                 *most = (most.0.max(standing.view), most.1.max(has));
             }
             Fact::Recorded { after, .. } => {
+                if after.reason == Reason::Joined && !self.is_current(&after.primary) {
+                    self.late_join_at = Some(self.now);
+                }
                 self.on_joined(after);
                 self.record = Some((*after).clone());
             }
