@@ -1,6 +1,9 @@
 //! After the faults: a core of the cluster is healed, the rest stays broken for good, and then
 //! everything must come right again within limits (`protocol.md` sections 13 and 14).
 
+mod duty;
+mod last_look;
+
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
 use standin_core::message::{RoleName, Standing, StatusReply};
@@ -17,6 +20,8 @@ use super::queue::Coming;
 use super::truth::Truly;
 use super::watched::Subject;
 use super::world::{Host, Process, World};
+
+pub(crate) use duty::Duty;
 
 /// Calls that each client makes once the faults have ended.
 const CALLS: u32 = 3;
@@ -42,19 +47,6 @@ pub(crate) enum Broken {
     Unseen,
     /// Its machine has replied wrongly.
     Wrong,
-}
-
-/// What must be done about the replica that is broken for good, while it is in a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Duty {
-    /// It is the backup and acknowledges nothing: it is to be dropped.
-    DropSilent,
-    /// It is the backup and the view service does not see it: it is to be dropped.
-    DropUnseen,
-    /// It is the primary and does not renew its lease: it is to be deposed.
-    DeposeSilent,
-    /// It is the primary and gets on with nothing: it is to be deposed.
-    DeposeStalled,
 }
 
 /// What is demanded of a healed cluster.
@@ -546,112 +538,6 @@ impl<M: Subject> World<M> {
         }
     }
 
-    /// What is to be done about who is broken for good, if it is in a role, and since when.
-    fn duty(
-        &self,
-        healing: &Healing,
-        record: Option<&ViewRecord>,
-    ) -> Option<(Duty, ViewId, Index, Instant)> {
-        // One that replies wrongly is neither silent nor unseen: `look_at_replies` is about it.
-        let (host, how) = healing.broken.filter(|(_, how)| *how != Broken::Wrong)?;
-        let record = record.filter(|record| record.active)?;
-        let is_hanging = how == Broken::StalledDisk;
-        let duty = match self.role_of(host, record)? {
-            RoleName::Primary if is_hanging => Duty::DeposeStalled,
-            RoleName::Primary => Duty::DeposeSilent,
-            _ if how == Broken::Unseen => Duty::DropUnseen,
-            _ => Duty::DropSilent,
-        };
-        let is_drop = matches!(duty, Duty::DropSilent | Duty::DropUnseen);
-        let may_begin = if is_drop {
-            self.is_heard(&record.primary, healing.at) && self.leads(record)
-        } else {
-            // Before it has heard anybody, the view service must take itself to be cut off.
-            let heard = &self.checks.truth.heard_at;
-            heard.values().any(|at| *at > healing.at)
-        };
-        if !may_begin {
-            return None;
-        }
-        if is_hanging && !self.is_outstanding(host, record) {
-            return None;
-        }
-        // What one that cannot be heard acknowledges is no progress.
-        let vouched = if is_hanging {
-            self.vouched(host)
-        } else {
-            Index::ZERO
-        };
-        let is_same = |it: &(Duty, ViewId, Index, Instant)| {
-            (it.0, it.1, it.2) == (duty, record.id(), vouched)
-        };
-        let since = healing.duty.filter(is_same).map_or(self.now, |it| it.3);
-        Some((duty, record.id(), vouched, since))
-    }
-
-    /// Whether the view service has heard from a member since: one whose connection to it hung with the
-    /// faults can have no swap done before it has a new one.
-    fn is_heard(&self, member: &Member, since: Instant) -> bool {
-        let truth = &self.checks.truth;
-        let host = self.host_of(member);
-        let identity = host.and_then(|host| truth.replicas[host].identity.as_ref());
-        let heard = identity.and_then(|identity| truth.heard_at.get(&identity.store));
-        heard.is_some_and(|at| *at > since)
-    }
-
-    /// Whether the primary of a record knows that it leads in that view, and whom it has as backup.
-    fn leads(&self, record: &ViewRecord) -> bool {
-        let host = self.host_of(&record.primary);
-        let standing = host.and_then(|host| self.checks.truth.replicas[host].standing.as_ref());
-        standing.is_some_and(|standing| standing.view == record.id())
-    }
-
-    /// Whether a replica is the primary of a record, or its backup.
-    fn role_of(&self, host: usize, record: &ViewRecord) -> Option<RoleName> {
-        let identity = self.checks.truth.replicas[host].identity.as_ref()?;
-        let mut others = record
-            .holders
-            .iter()
-            .filter(|holder| holder.name != record.primary.name);
-        if record.primary.is(identity) {
-            Some(RoleName::Primary)
-        } else if others.any(|holder| holder.token.store() == identity.store) {
-            Some(RoleName::Backup)
-        } else {
-            None
-        }
-    }
-
-    /// How far a replica's store has acknowledged, or applied.
-    fn vouched(&self, host: usize) -> Index {
-        let truth = &self.checks.truth;
-        let vouched = truth.vouched(&truth.replicas[host]);
-        vouched.map_or(Index::ZERO, |(index, _)| index)
-    }
-
-    /// Whether a replica that is in a role has something to do on its disk.
-    fn is_outstanding(&self, host: usize, record: &ViewRecord) -> bool {
-        let replicas = &self.checks.truth.replicas;
-        let ordered = self
-            .host_of(&record.primary)
-            .map_or(0, |primary| replicas[primary].log.len());
-        let done = match self.role_of(host, record) {
-            Some(RoleName::Primary) => replicas[host].synced,
-            _ => usize::try_from(self.vouched(host).0).expect("a log in memory"),
-        };
-        done < ordered
-    }
-
-    /// Whether somebody's disk hangs and nobody can know: there is nothing to be put on it.
-    fn is_unnoticed(&self, healing: &Healing, record: Option<&ViewRecord>) -> bool {
-        let Some((host, Broken::StalledDisk)) = healing.broken else {
-            return false;
-        };
-        record.filter(|record| record.active).is_some_and(|record| {
-            self.role_of(host, record).is_some() && !self.is_outstanding(host, record)
-        })
-    }
-
     /// Whether what was under way when the faults ended has made the replica that is broken for good
     /// the one holder.
     fn is_taken_along(&self, healing: &Healing) -> bool {
@@ -781,72 +667,6 @@ impl<M: Subject> World<M> {
             !is_broken(*host) && !is_quarantined && self.machines[*host].unfit.is_none()
         });
         fit.count()
-    }
-
-    /// The last look: states, replays, and every call ever made. Whether all calls that were made
-    /// after the faults must have been answered.
-    pub(crate) fn finish(&mut self, are_answers_demanded: bool) {
-        self.is_over = true;
-        if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
-            self.checks.fail(property, what);
-        }
-        if let Some(error) = self.failed_call().filter(|_| are_answers_demanded) {
-            let what = format!("a call failed after the faults: {error}");
-            self.checks.fail("L2", what);
-        }
-    }
-
-    fn compare_states(&self) -> Result<(), (&'static str, String)> {
-        let reference = self.checks.reference.state();
-        for (host, node) in self.nodes() {
-            let state = node.replica.state();
-            let replica = &self.checks.truth.replicas[host];
-            if replica.wrong_from.is_some() || state.applied() != reference.applied() {
-                continue;
-            }
-            if state.state_digest() != reference.state_digest() {
-                let what = format!("the state of host {host} differs from the reference's");
-                return Err(("S10", what));
-            }
-            let replay = node.replay();
-            if !self.checks.truth.replicas[host].is_rotten() {
-                replay.map_err(|what| ("S10", format!("host {host}: {what}")))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How a call failed that was made after the faults had ended.
-    pub(crate) fn failed_call(&self) -> Option<String> {
-        self.hosts.iter().find_map(|host| match &host.process {
-            Process::Client(caller) => caller.failed_since_healing.clone(),
-            _ => None,
-        })
-    }
-
-    fn compare_calls(&self) -> Result<(), (&'static str, String)> {
-        let machine = self.checks.reference.state().machine();
-        for (call, was_answered) in self.recorder.commands() {
-            if machine.has_executed(call) != was_answered {
-                let said = if was_answered {
-                    "answered"
-                } else {
-                    "said not to be executed"
-                };
-                return Err((
-                    "S11",
-                    format!("call {call} was {said}, and the machine differs"),
-                ));
-            }
-        }
-        if self.checks.truth.is_falsified {
-            return Ok(());
-        }
-        let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
-        if !verdict.is_linearizable() {
-            return Err(("S12", verdict.to_string()));
-        }
-        Ok(())
     }
 }
 

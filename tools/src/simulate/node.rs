@@ -2,9 +2,10 @@
 //! another shell around them. What `src/replica/host.rs` does with sockets, this does with the
 //! simulated network.
 
+mod death;
+mod syncing;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::io;
 use std::path::Path;
 
 use standin_core::conn::ConnId;
@@ -12,13 +13,13 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName, TokenDead};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
-use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
+use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_replica::{
     Action, Answers, Config, Destination, Event, ReadFor, Recovered, Replica, Request, RequestBody,
     Side, client_request,
@@ -27,13 +28,18 @@ use standin_replica::{
 use super::check::l5::Bounds;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
-use super::fact::{Answered, Asked, Fact, Heard};
+use super::fact::{Answered, Asked, Fact};
 use super::marks::Mark;
 use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Output, Stage, address_of, host_at};
 use super::truth::entries;
 use super::watched::{Falsehood, Subject, Watched};
+
+use death::{dir_failed, log_failed, note_failure};
+use syncing::Syncing;
+
+pub(crate) use death::Death;
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
@@ -42,73 +48,6 @@ pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
 /// Somebody who asks now and then how a replica is.
 const INSPECTOR: ConnId = ConnId(u64::MAX);
-
-/// Why a process ended or never began.
-#[derive(Debug)]
-pub(crate) enum Death {
-    /// The disk failed, or the process was killed while it worked on it.
-    Disk {
-        why: String,
-        /// What was written before may be gone, though nothing else has happened.
-        may_have_lost_writes: bool,
-        /// The token that died with it, if that could not be noted: the process stays until the view
-        /// service has been told.
-        unnoted: Option<TokenDead>,
-    },
-    /// It found its own disk unfit.
-    Unfit(String),
-    /// The view service does not want it.
-    Refused(Refusal),
-    /// It was told to stop, and did so cleanly.
-    Stopped,
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::Stopped => f.write_str("stopped"),
-        }
-    }
-}
-
-impl Death {
-    /// The disk failed or is full, or the process was killed while it worked on it.
-    pub(crate) fn disk(why: String, may_have_lost_writes: bool) -> Self {
-        Self::Disk {
-            why,
-            may_have_lost_writes,
-            unnoted: None,
-        }
-    }
-
-    /// Whether what was written before, and not synced, may be gone.
-    fn may_have_lost_writes(&self) -> bool {
-        match self {
-            Self::Disk {
-                may_have_lost_writes,
-                ..
-            } => *may_have_lost_writes,
-            // The disk failed under an earlier process, which could not note it.
-            Self::Refused(refusal) => *refusal == Refusal::TokenDead,
-            Self::Unfit(_) | Self::Stopped => false,
-        }
-    }
-}
-
-/// The data directory cannot be written.
-fn dir_failed(error: io::Error) -> Death {
-    Death::disk(
-        error.to_string(),
-        error.kind() != io::ErrorKind::StorageFull,
-    )
-}
-
-/// The log cannot be written or read.
-fn log_failed(error: LogError) -> Death {
-    Death::disk(error.to_string(), error.may_have_lost_writes())
-}
 
 /// What a replica's machine keeps while no process runs.
 #[derive(Debug)]
@@ -132,15 +71,6 @@ enum FollowUp {
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
-}
-
-/// What the log thread is at.
-#[derive(Debug, Default)]
-struct Syncing {
-    running: Option<SyncRequest<SimDisk>>,
-    /// The running one has put its bytes on the platter already, or failed to.
-    outcome: Option<Result<(), LogError>>,
-    waiting: Option<SyncRequest<SimDisk>>,
 }
 
 /// A replica's process.
@@ -628,14 +558,6 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    fn written(&mut self, through: Index) {
-        if let Some(FollowUp::Written(last)) = self.follow_ups.back_mut() {
-            *last = through;
-        } else {
-            self.follow_ups.push_back(FollowUp::Written(through));
-        }
-    }
-
     /// Closes a connection, whose end is reported like any other's.
     fn close(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, why: Option<Refusal>) {
         stage.close(conn, why);
@@ -646,81 +568,6 @@ impl<M: Subject> Node<M> {
         if let Some(conn) = self.dial.take() {
             stage.close(conn, None);
         }
-    }
-
-    /// What the log needs at every durability level.
-    fn keep_up(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
-        if let Some(request) = self.log.sync_upkeep() {
-            self.ask_for_sync(stage, request);
-        }
-        if let Some(request) = self.log.prepare_request()
-            && let Ok(segment) = request.run()
-        {
-            self.log.take_prepared(segment);
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self, stage: &mut Stage<'_, M>) {
-        match self.log.sync_request() {
-            Some(request) => self.ask_for_sync(stage, request),
-            None => {
-                let durable = self.log.durable();
-                self.follow_ups.push_back(FollowUp::Synced(durable));
-            }
-        }
-    }
-
-    fn ask_for_sync(&mut self, stage: &mut Stage<'_, M>, request: SyncRequest<SimDisk>) {
-        match &mut self.syncing.waiting {
-            Some(waiting) => waiting.merge(request),
-            None => self.syncing.waiting = Some(request),
-        }
-        self.begin_sync(stage);
-    }
-
-    /// The log thread takes up what waits, if it is idle. Whether the bytes are on the platter at the
-    /// beginning or only at the end of a sync is drawn: both are possible, and a crash in between
-    /// tells them apart.
-    fn begin_sync(&mut self, stage: &mut Stage<'_, M>) {
-        if self.syncing.running.is_some() {
-            return;
-        }
-        let Some(request) = self.syncing.waiting.take() else {
-            return;
-        };
-        if stage.random.chance(500) {
-            let outcome = request.run();
-            if outcome.is_err() && !self.disk.is_stopped() {
-                // It will be noted as soon as the process hears of it, if it lives to do so.
-                let (host, heard) = (stage.host, Heard::Not);
-                stage.saw(&Fact::DiskFailed { host, heard });
-            }
-            self.syncing.outcome = Some(outcome);
-        }
-        self.syncing.running = Some(request);
-        stage.sync_started = true;
-    }
-
-    /// The log thread is done with a sync.
-    fn on_sync_done(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
-        let Some(request) = self.syncing.running.take() else {
-            return Ok(());
-        };
-        let outcome = match self.syncing.outcome.take() {
-            Some(outcome) => outcome,
-            None => request.run(),
-        };
-        outcome.map_err(log_failed)?;
-        if let Some(through) = request.complete() {
-            stage.saw(&Fact::Synced {
-                host: stage.host,
-                through,
-            });
-            self.handle(stage, now, Event::Synced(through))?;
-        }
-        self.begin_sync(stage);
-        Ok(())
     }
 
     /// Replays the log up to where the replica has applied it, and compares.
@@ -823,52 +670,6 @@ impl<M: Subject> Node<M> {
             stage.send(answer.conn, |out| reply.encode(out));
         }
     }
-}
-
-/// What the process does when its disk fails, before it ends: it takes note, so that the tokens of what
-/// it acknowledged out of the page cache die. A process that is killed at the disk notes nothing.
-fn note_failure<M: Subject>(
-    disk: &SimDisk,
-    dir: &mut DataDir<SimDisk>,
-    boot: BootId,
-    mut death: Death,
-    plan: &Plan,
-    stage: &mut Stage<'_, M>,
-) -> Death {
-    if !death.may_have_lost_writes() || disk.is_stopped() {
-        return death;
-    }
-    let forgets = forgets_failures(plan);
-    let is_noted = !forgets && dir.note_disk_failure().is_ok();
-    let host = stage.host;
-    if disk.is_stopped() {
-        let heard = Heard::Not;
-        stage.saw(&Fact::DiskFailed { host, heard });
-        return death;
-    }
-    if let Death::Disk { unnoted, .. } = &mut death
-        && !is_noted
-        && !forgets
-    {
-        let store = dir.meta().store;
-        *unnoted = Some(TokenDead { store, boot });
-    }
-    let heard = if is_noted {
-        Heard::Noted
-    } else {
-        Heard::Unnoted
-    };
-    stage.saw(&Fact::DiskFailed { host, heard });
-    death
-}
-
-/// Whether a disk failure is neither noted nor told to anybody.
-#[cfg_attr(not(feature = "planted-bugs"), expect(unused_variables))]
-fn forgets_failures(plan: &Plan) -> bool {
-    #[cfg(feature = "planted-bugs")]
-    return plan.planted.has(Bug::DiskFailureUnnoted);
-    #[cfg(not(feature = "planted-bugs"))]
-    false
 }
 
 /// The whole log, which hands out a segment at a time.
