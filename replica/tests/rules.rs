@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
-use standin_core::identity::{ClusterId, Durability};
+use standin_core::identity::{BootId, ClusterId, Durability, Incarnation, Life};
 use standin_core::message::{
     Ack, Consistency, Entries, Follow, HigherView, InspectReply, Peer, QueryRequest, Refusal,
     ReplyStatus, ReportReply, Resume, RoleName, Seen,
@@ -401,6 +401,12 @@ fn backup() -> Bench {
 
 const PRIMARY: ConnId = ConnId(1);
 
+/// A life that the view service has not heard of.
+const UNKNOWN: Life = Life {
+    boot: BootId(0),
+    incarnation: Incarnation { start: 0, nonce: 0 },
+};
+
 /// The view service, which knows only these replicas, tells the record.
 fn tell_with(bench: &mut Bench, record: &ViewRecord, peers: Vec<Peer>) {
     let reply = ReportReply {
@@ -434,7 +440,10 @@ fn a_restarted_view_service_that_does_not_know_the_primary_yet_ends_no_stream() 
     bench.event(Event::ViewServiceUp);
     for _ in 0..3 {
         let own = peer("b", "address of b", Duration::ZERO);
-        tell_with(&mut bench, &pair(), vec![own]);
+        // Who has not reported to it is told of by name alone.
+        let mut unreported = peer("a", "", Duration::from_secs(1));
+        unreported.identity.life = UNKNOWN;
+        tell_with(&mut bench, &pair(), vec![unreported, own]);
         assert!(!hung_up(&mut bench), "the primary is where it was");
     }
     // The connection breaks all the same: it is dialled again where the primary was last.

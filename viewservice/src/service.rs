@@ -410,9 +410,7 @@ impl ViewService {
             return self.wait(now, conn, Request::TokenDead(dead));
         }
         let mut state = self.state.clone();
-        if !state.is_dead(dead.token()) {
-            state.add_dead(dead);
-        }
+        state.add_dead(dead);
         #[cfg(feature = "planted-bugs")]
         if self.planted.has(Bug::DeadTokenForgotten) {
             state = self.state.clone();

@@ -218,8 +218,14 @@ fn read_all(
     for (first, path) in files {
         let bytes = read(storage, path)?;
         let header = read_header(path, &bytes, *first, ids)?;
-        if found.flaw.is_none() {
-            found.flaw = check_header(path, header, *first, &found)?;
+        let goes_on = header
+            .as_ref()
+            .is_ok_and(|header| header.before == found.recovered.tip);
+        match &found.flaw {
+            None => found.flaw = check_header(path, header, *first, &found)?,
+            // Nothing is missing before this segment, so what stands there is no lost write's.
+            Some(flaw) if goes_on => return Err(flaw.damage.clone()),
+            Some(_) => {}
         }
         let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
         match &mut found.flaw {

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use mio::Waker;
 use standin_core::time::{Duration, Instant};
 
 use crate::clock;
+use crate::desk::Desk;
 
 /// Most names that wait to be resolved; the one that has waited the longest gives way.
 pub(super) const NAMES_WAITING_MAX: usize = 16;
@@ -32,7 +33,7 @@ pub(super) struct Answer {
 
 /// What the loop and the thread tell each other. Every list here is bounded.
 #[derive(Debug, Default)]
-struct Desk {
+struct Tasks {
     waiting: VecDeque<String>,
     /// The name that is being resolved.
     current: Option<String>,
@@ -40,24 +41,11 @@ struct Desk {
     is_stopping: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    desk: Mutex<Desk>,
-    work: Condvar,
-}
-
-impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        // Nobody panics while holding it; were it so, the desk would still be whole.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Resolves names, one after the other, on one thread, which begins with the first name.
 pub(super) struct Resolver {
     resolve: Arc<Resolve>,
     waker: Arc<Waker>,
-    shared: Arc<Shared>,
+    desk: Arc<Desk<Tasks>>,
     has_begun: bool,
 }
 
@@ -73,7 +61,7 @@ impl Resolver {
         Self {
             resolve: Arc::new(|name| name.to_socket_addrs().map(Iterator::collect)),
             waker,
-            shared: Arc::default(),
+            desk: Arc::default(),
             has_begun: false,
         }
     }
@@ -97,17 +85,17 @@ impl Resolver {
         if !self.has_begun {
             self.begin()?;
         }
-        let mut desk = self.shared.desk();
-        let is_asked = desk.current.as_deref() == Some(name)
-            || desk.waiting.iter().any(|waiting| waiting == name);
+        let mut tasks = self.desk.lock();
+        let is_asked = tasks.current.as_deref() == Some(name)
+            || tasks.waiting.iter().any(|waiting| waiting == name);
         if is_asked {
             return Ok(());
         }
-        if desk.waiting.len() == NAMES_WAITING_MAX {
-            desk.waiting.pop_front();
+        if tasks.waiting.len() == NAMES_WAITING_MAX {
+            tasks.waiting.pop_front();
         }
-        desk.waiting.push_back(name.to_owned());
-        self.shared.work.notify_one();
+        tasks.waiting.push_back(name.to_owned());
+        self.desk.call();
         Ok(())
     }
 
@@ -117,8 +105,8 @@ impl Resolver {
         now: Instant,
         mut is_wanted: impl FnMut(&str) -> bool,
     ) -> Option<Answer> {
-        let mut desk = self.shared.desk();
-        let answers = &mut desk.answers;
+        let mut tasks = self.desk.lock();
+        let answers = &mut tasks.answers;
         answers.retain(|answer| now < answer.at.plus(ANSWER_AGE_MAX));
         let at = answers.iter().position(|answer| is_wanted(&answer.name))?;
         answers.remove(at)
@@ -127,15 +115,15 @@ impl Resolver {
     /// The names that wait for the thread.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> Vec<String> {
-        self.shared.desk().waiting.iter().cloned().collect()
+        self.desk.lock().waiting.iter().cloned().collect()
     }
 
     fn begin(&mut self) -> io::Result<()> {
         let (resolve, waker) = (Arc::clone(&self.resolve), Arc::clone(&self.waker));
-        let shared = Arc::clone(&self.shared);
+        let desk = Arc::clone(&self.desk);
         std::thread::Builder::new()
             .name("resolver".to_owned())
-            .spawn(move || run(&shared, &*resolve, &waker))?;
+            .spawn(move || run(&desk, &*resolve, &waker))?;
         self.has_begun = true;
         Ok(())
     }
@@ -144,42 +132,39 @@ impl Resolver {
 impl Drop for Resolver {
     /// Does not wait for the thread: the operating system may take long. It ends with what it does.
     fn drop(&mut self) {
-        self.shared.desk().is_stopping = true;
-        self.shared.work.notify_one();
+        self.desk.lock().is_stopping = true;
+        self.desk.call();
     }
 }
 
-fn run(shared: &Shared, resolve: &Resolve, waker: &Waker) {
-    while let Some(name) = next_name(shared) {
+fn run(desk: &Desk<Tasks>, resolve: &Resolve, waker: &Waker) {
+    while let Some(name) = next_name(desk) {
         let addrs = resolve(&name);
         let at = clock::boot();
-        let mut desk = shared.desk();
-        desk.current = None;
-        desk.answers.retain(|answer| answer.name != name);
-        if desk.answers.len() == ANSWERS_KEPT_MAX {
-            desk.answers.pop_front();
+        let mut tasks = desk.lock();
+        tasks.current = None;
+        tasks.answers.retain(|answer| answer.name != name);
+        if tasks.answers.len() == ANSWERS_KEPT_MAX {
+            tasks.answers.pop_front();
         }
-        desk.answers.push_back(Answer { name, addrs, at });
-        drop(desk);
+        tasks.answers.push_back(Answer { name, addrs, at });
+        drop(tasks);
         // It fails only if the loop is gone, and then nobody needs to be woken.
         let _ = waker.wake();
     }
 }
 
 /// Waits for the next name. `None`: stop.
-fn next_name(shared: &Shared) -> Option<String> {
-    let mut desk = shared.desk();
+fn next_name(desk: &Desk<Tasks>) -> Option<String> {
+    let mut tasks = desk.lock();
     loop {
-        if desk.is_stopping {
+        if tasks.is_stopping {
             return None;
         }
-        if let Some(name) = desk.waiting.pop_front() {
-            desk.current = Some(name.clone());
+        if let Some(name) = tasks.waiting.pop_front() {
+            tasks.current = Some(name.clone());
             return Some(name);
         }
-        desk = shared
-            .work
-            .wait(desk)
-            .unwrap_or_else(PoisonError::into_inner);
+        tasks = desk.wait(tasks);
     }
 }
