@@ -256,6 +256,7 @@ fn a_silent_primary_is_connected_to_anew_though_every_request_is_given_less_time
     // Each request waits for 500 ms, in vain, and the view service knows of nobody else.
     let said = loop {
         id += 1;
+        assert!(client.now <= begun.plus(SILENCE_PATIENCE), "it stays");
         let deadline = client.now.plus(500 * MS);
         let mut said = client.submit_until(id, query(b"q"), deadline);
         while !said.contains(&Said::Close(2)) && client.now < deadline {
