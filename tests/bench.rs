@@ -1,8 +1,26 @@
 //! `standin bench`, with real processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::process::{Command, Output};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use standin_io::signals::is_ignored;
+
+/// Far longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn bench(arguments: &[&str]) -> Output {
+    command(arguments)
+        .output()
+        .expect("the binary was built for this test")
+}
+
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
     command.arg("bench").args(arguments);
     // Flags may also be given as environment variables, and these tests mean their own.
@@ -12,8 +30,87 @@ fn bench(arguments: &[&str]) -> Output {
         }
     }
     command
+}
+
+/// A child of the process `parent` that was started with the word `verb`.
+fn child_of(parent: u32, verb: &str) -> Option<Pid> {
+    let is_it = |directory: &Path| {
+        let status = fs::read_to_string(directory.join("status")).unwrap_or_default();
+        let line = fs::read_to_string(directory.join("cmdline")).unwrap_or_default();
+        let is_child = status.contains(&format!("\nPPid:\t{parent}\n"));
+        is_child && line.split('\0').nth(1) == Some(verb)
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let found = processes.map(|entry| entry.path()).find(|path| is_it(path));
+    Some(Pid::from_raw(
+        found?.file_name()?.to_str()?.parse().unwrap(),
+    ))
+}
+
+/// Looks again and again until there is something to see; kills the benchmark if there never is.
+fn until<T>(bench: &mut Child, what: &str, mut look: impl FnMut(&mut Child) -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look(bench) {
+            return seen;
+        }
+        if Instant::now() >= end {
+            bench.kill().unwrap();
+            panic!("waited in vain for {what}");
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn an_interrupt_ends_it_whatever_it_waits_for_and_leaves_nothing_behind() {
+    for (hangs, signal) in [
+        ("relay-echo", Signal::SIGINT),
+        ("viewservice", Signal::SIGTERM),
+        ("viewservice", Signal::SIGHUP),
+    ] {
+        // As where `nohup` started the tests: what they start ignores it, too.
+        if is_ignored(signal).unwrap() {
+            continue;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut bench = command(&["--against", "relay"])
+            .env("TMPDIR", directory.path())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.path().join("err")).unwrap())
+            .spawn()
+            .unwrap();
+        let id = bench.id();
+        let service = until(&mut bench, hangs, |_| child_of(id, hangs));
+        // Frozen as it starts, or a little later: it is waited for either way.
+        kill(service, Signal::SIGSTOP).unwrap();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+        let status = until(&mut bench, "the end", |bench| bench.try_wait().unwrap());
+        let error = fs::read_to_string(directory.path().join("err")).unwrap();
+        assert_eq!(
+            status.code(),
+            Some(1),
+            "{hangs}, {signal}: {status} {error}"
+        );
+        assert!(error.contains("interrupted"), "{hangs}, {signal}: {error}");
+        let left = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 1, "{hangs}, {signal}: files were left behind");
+        assert!(kill(service, None).is_err(), "{hangs} was left behind");
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_written_are_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let short = ["--connections", "1", "--seconds", "1", "--rounds", "1"];
+    let output = command(&short)
+        .stdout(full.unwrap())
+        .stderr(Stdio::piped())
         .output()
-        .expect("the binary was built for this test")
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("No space left"), "{error}");
 }
 
 #[test]

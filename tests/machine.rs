@@ -14,12 +14,13 @@ use standin::state::Replicated;
 use standin::view::{DataEpoch, ViewNumber};
 use standin_core::identity::{Durability, Incarnation, ReplicaName};
 use standin_core::message::{ReplyStatus, encode_payload};
-use standin_core::time::WallTime;
+use standin_core::session::SessionLimits;
+use standin_core::time::{Duration, WallTime};
 
 /// One entry to be ordered. Sessions are named by the order in which they were opened.
 #[derive(Clone, Debug)]
 enum Step {
-    ViewStart { timeout_ms: u64, sessions_max: u32 },
+    ViewStart(SessionLimits),
     Open,
     Close(usize),
     Command(usize, u64, u64, Vec<u8>),
@@ -32,10 +33,15 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => vec(any::<u8>(), 0..20),
     ];
     prop_oneof![
-        1 => (0..5000_u64, 0..5_u32).prop_map(|(timeout_ms, sessions_max)| Step::ViewStart {
-            timeout_ms,
-            sessions_max,
-        }),
+        1 => (0..5000_u64, 0..5_u32, 0..100_u64, 0..2000_u64).prop_map(
+            |(timeout_ms, sessions_max, replies_bytes_max, idle_min_ms)| {
+                Step::ViewStart(SessionLimits {
+                    timeout: Duration::from_millis(timeout_ms),
+                    sessions_max,
+                    replies_bytes_max,
+                    idle_min: Duration::from_millis(idle_min_ms),
+                })
+            }),
         2 => Just(Step::Open),
         1 => (0..6_usize).prop_map(Step::Close),
         12 => (0..6_usize, 0..20_u64, 0..20_u64, command)
@@ -45,14 +51,17 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn view_start(timeout_ms: u64, sessions_max: u32) -> ViewStart {
+fn view_start(limits: &SessionLimits) -> ViewStart {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
     ViewStart {
         data_epoch: DataEpoch(0),
         primary: ReplicaName::new("a").unwrap(),
         incarnation: Incarnation { start: 1, nonce: 1 },
         durability: Durability::Os,
-        session_timeout_ms: timeout_ms,
-        sessions_max,
+        session_timeout_ms: millis(limits.timeout),
+        sessions_max: limits.sessions_max,
+        replies_bytes_max: limits.replies_bytes_max,
+        session_idle_min_ms: millis(limits.idle_min),
     }
 }
 
@@ -61,11 +70,8 @@ fn entry(before: LogTip, later_ms: u64, step: &Step, sessions: &[u64]) -> Batch 
     let session = |number: usize| sessions.get(number).copied().unwrap_or(999_999);
     let mut payload = Vec::new();
     let kind = match step {
-        Step::ViewStart {
-            timeout_ms,
-            sessions_max,
-        } => {
-            encode_payload(&view_start(*timeout_ms, *sessions_max), &mut payload);
+        Step::ViewStart(limits) => {
+            encode_payload(&view_start(limits), &mut payload);
             EntryKind::ViewStart
         }
         Step::Open => EntryKind::OpenSession,
@@ -108,7 +114,7 @@ proptest! {
     fn two_replicas_agree_and_each_request_takes_effect_once(
         steps in vec((0..2000_u64, any_step()), 1..80),
     ) {
-        let start = Step::ViewStart { timeout_ms: 600_000, sessions_max: 100 };
+        let start = Step::ViewStart(SessionLimits::default());
         let steps = [(0, start), (0, Step::Open)].into_iter().chain(steps);
         let mut one = Replicated::<Counter>::default();
         let mut other = Replicated::<Counter>::default();
@@ -126,7 +132,7 @@ proptest! {
             prop_assert_eq!(&behind[6..], &reply);
             prop_assert_eq!(one.reply_digest(), other.reply_digest());
             prop_assert_eq!(one.state_digest(), other.state_digest());
-            if entry.header.kind == EntryKind::OpenSession {
+            if entry.header.kind == EntryKind::OpenSession && status == ReplyStatus::Done {
                 sessions.push(tip.index.0);
             }
             if entry.header.kind == EntryKind::Command && status == ReplyStatus::Done {

@@ -39,6 +39,8 @@ fn view_start() -> ViewStart {
         durability: Durability::Os,
         session_timeout_ms: 1000,
         sessions_max: 10,
+        replies_bytes_max: 1000,
+        session_idle_min_ms: 0,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use standin_core::conn::ConnId;
 use standin_core::message::{
-    Force, ForceReply, Inspect, InspectReply, Message, Refusal, StatusReply, StatusRequest,
+    Force, ForceReply, Inspect, InspectReply, Message, Party, Refusal, StatusReply, StatusRequest,
 };
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -43,6 +43,16 @@ pub enum AskError {
         /// Its reason.
         refusal: Refusal,
     },
+    /// Somebody else is there.
+    #[error("asked {address}, which is a {}, not a {}; check the address", is.words(), wanted.words())]
+    OtherParty {
+        /// Whom.
+        address: String,
+        /// What it is.
+        is: Party,
+        /// What was asked.
+        wanted: Party,
+    },
     /// What came back is no answer to this question.
     #[error("asked {address}, but what it answered is not understood; check the address")]
     Protocol {
@@ -63,7 +73,8 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`], when none answers in time.
 pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusReply, AskError> {
-    ask(view_services.as_slice(), &StatusRequest, timeout)
+    let addresses = view_services.as_slice();
+    ask(addresses, Party::ViewService, &StatusRequest, timeout)
 }
 
 /// An operator's word to the view service: make this replica primary, though it may lack what was answered.
@@ -77,7 +88,7 @@ pub fn force(
     force: &Force,
     timeout: Duration,
 ) -> Result<ForceReply, AskError> {
-    ask(view_services.as_slice(), force, timeout)
+    ask(view_services.as_slice(), Party::ViewService, force, timeout)
 }
 
 /// A replica's own account of itself, with the digest of its whole state, which takes it time in
@@ -87,11 +98,12 @@ pub fn force(
 /// [`AskError`], when it does not answer in time.
 pub fn inspect(address: &str, timeout: Duration) -> Result<InspectReply, AskError> {
     check_address(address)?;
-    ask(&[address.to_owned()], &Inspect, timeout)
+    ask(&[address.to_owned()], Party::Replica, &Inspect, timeout)
 }
 
 fn ask<Q: Message, A: Message>(
     addresses: &[String],
+    wanted: Party,
     question: &Q,
     timeout: Duration,
 ) -> Result<A, AskError> {
@@ -106,7 +118,7 @@ fn ask<Q: Message, A: Message>(
             } else {
                 end.min(now.plus(ANSWER_PATIENCE))
             };
-            match ask_one(&mut net, address, question, patience)? {
+            match ask_one(&mut net, address, wanted, question, patience)? {
                 Ok(answer) => return Ok(answer),
                 Err(reason) => last_failure = Some((address, reason)),
             }
@@ -128,6 +140,7 @@ fn ask<Q: Message, A: Message>(
 fn ask_one<Q: Message, A: Message>(
     net: &mut Net,
     address: &str,
+    wanted: Party,
     question: &Q,
     end: Instant,
 ) -> Result<Result<A, String>, AskError> {
@@ -138,7 +151,16 @@ fn ask_one<Q: Message, A: Message>(
         let now = net.poll(Some(end), &mut events)?.boot;
         for event in events.drain(..) {
             match event {
-                NetEvent::Ready { conn: ready, .. } if ready == conn => {
+                NetEvent::Ready {
+                    conn: ready, hello, ..
+                } if ready == conn => {
+                    if hello.party != wanted {
+                        return Err(AskError::OtherParty {
+                            address: address.to_owned(),
+                            is: hello.party,
+                            wanted,
+                        });
+                    }
                     net.send(conn, |out| question.encode(out));
                 }
                 NetEvent::Input { conn: from } if from == conn => {

@@ -250,6 +250,16 @@ impl Client {
                 };
                 let connection = link.connection;
                 match link.side {
+                    Side::ViewService if hello.party != Party::ViewService => {
+                        log::debug!("no view service, but a {}", hello.party.words());
+                        self.close_link(connection);
+                        let refusal = Some(Refusal::Protocol);
+                        let closed = Event::ViewServiceClosed {
+                            connection,
+                            refusal,
+                        };
+                        self.handle(now, closed);
+                    }
                     Side::ViewService => {
                         // From here on a replica of another cluster is told apart at its hello.
                         if let Some(cluster) = hello.cluster {

@@ -25,6 +25,10 @@ pub const ATTEMPT_PATIENCE: Duration = Duration::from_millis(100);
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 /// A replica that is not connected after this long is given up.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// A replica that has not answered for this long is connected to anew: what is in between may have
+/// lost the connection and tell nobody, and a new one may get through. Counted across requests, since
+/// each of them may be given less time.
+pub const SILENCE_PATIENCE: Duration = Duration::from_secs(2);
 /// Most hints from replicas that are followed before the view service is asked again: two replicas
 /// may each take the other for the primary.
 pub const HINTS_MAX: u32 = 3;
@@ -49,6 +53,8 @@ struct Link {
     is_ready: bool,
     /// When something was last heard of it, or when it was begun to be connected.
     heard: Instant,
+    /// Since when it owes an answer and has given none, also if what it was asked has ended since.
+    owed_since: Option<Instant>,
 }
 
 /// A client without its sockets. Handle one event, take actions until there is none, then read the
@@ -245,6 +251,7 @@ impl ClientCore {
             view,
             is_ready: false,
             heard: now,
+            owed_since: None,
         });
     }
 
@@ -332,7 +339,7 @@ impl ClientCore {
         let waited = now.min(pending.request.deadline).since(pending.begun);
         let is_unknown = pending.is_possibly_executed();
         let trouble = match &self.link {
-            Some(link) if link.is_ready && pending.is_sent() => Trouble::Silent {
+            Some(link) if link.owed_since.is_some() => Trouble::Silent {
                 address: link.address.clone(),
             },
             _ => self.trouble.clone(),
@@ -381,6 +388,7 @@ impl ClientCore {
             self.view_service_failed(now, address, None);
         }
         self.drop_a_link_that_does_not_connect(now);
+        self.drop_a_silent_link(now);
         self.send(now);
         let lookup_wanted = self.lookup_wanted();
         if lookup_wanted.is_some_and(|moment| moment <= now) {
@@ -395,7 +403,9 @@ impl ClientCore {
         let connect = self.link.as_ref().filter(|link| !link.is_ready);
         let connect = connect.map(|link| link.heard.plus(CONNECT_PATIENCE));
         let resend = self.requests.put_off_until(now);
-        self.wake = [self.requests.deadline(), lookup, connect, resend]
+        let silent = self.link.as_ref().and_then(|link| link.owed_since);
+        let silent = silent.map(|since| since.plus(SILENCE_PATIENCE));
+        self.wake = [self.requests.deadline(), lookup, connect, silent, resend]
             .into_iter()
             .fold(None, earliest);
         debug_assert!(self.wake > Some(now), "a client never spins");
@@ -412,12 +422,23 @@ impl ClientCore {
         }
     }
 
+    fn drop_a_silent_link(&mut self, now: Instant) {
+        let owed_since = self.link.as_ref().and_then(|link| link.owed_since);
+        if owed_since.is_some_and(|since| since.plus(SILENCE_PATIENCE) <= now) {
+            self.abandon(|address| Trouble::Silent { address });
+            self.finder.put_off(now, &mut self.random);
+        }
+    }
+
     fn send(&mut self, now: Instant) {
-        let Some(link) = self.link.as_ref().filter(|link| link.is_ready) else {
+        let Some(link) = self.link.as_mut().filter(|link| link.is_ready) else {
             return;
         };
         let mut bytes = Vec::new();
         self.requests.send(now, self.seen, &mut bytes);
+        if self.requests.waiting_since().is_some() {
+            link.owed_since.get_or_insert(now);
+        }
         if !bytes.is_empty() {
             let connection = link.connection;
             self.actions.push_back(Action::Send { connection, bytes });

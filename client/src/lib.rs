@@ -35,7 +35,7 @@ pub use crate::backoff::{BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MIN};
 pub use crate::blocking::{Client, ClientConfig};
 pub use crate::core::{
     ATTEMPT_PATIENCE, Action, Answer, CONNECT_PATIENCE, ClientCore, ConnectionId, CoreConfig,
-    Event, HINTS_MAX, PROBE_INTERVAL,
+    Event, HINTS_MAX, PROBE_INTERVAL, SILENCE_PATIENCE,
 };
 pub use crate::error::{ClientError, Trouble};
 pub use crate::finder::LOOKUP_PATIENCE;

@@ -27,6 +27,8 @@ use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 
 const CLUSTER: ClusterId = ClusterId(77);
+/// How long anything may take that should come about at all.
+const PATIENCE: Duration = Duration::from_secs(60);
 const SESSION: u64 = 5;
 
 fn seen(index: u64) -> Seen {
@@ -314,13 +316,43 @@ fn a_replica_is_inspected() {
     let (replica, _told) = primary(0);
     let reply = inspect(&replica.address, Duration::from_secs(10)).expect("an answer");
     assert_eq!(reply, inspect_reply());
-    // A view service does not understand the question; that is no reason to wait.
-    let wrong = Someone::start(Party::ViewService, CLUSTER, |_| {
+    // Somebody else is not asked, and one that answers something else is not understood; neither is
+    // a reason to wait.
+    let other = Someone::view_service(replica.address.clone());
+    let asked = inspect(&other.address, PATIENCE);
+    let text = asked.expect_err("it is no replica").to_string();
+    assert!(text.contains("is a view service, not a replica"), "{text}");
+    let asked = status(
+        &ViewServices::parse(&replica.address).expect("one"),
+        PATIENCE,
+    );
+    let text = asked.expect_err("it is no view service").to_string();
+    assert!(text.contains("is a replica, not a view service"), "{text}");
+    let wrong = Someone::start(Party::Replica, CLUSTER, |_| {
         let mut out = Vec::new();
         let view = seen(0).view;
         standin_core::message::HigherView { view }.encode(&mut out);
         Turn::Answer(out)
     });
-    let asked = inspect(&wrong.address, Duration::from_secs(10));
+    let asked = inspect(&wrong.address, PATIENCE);
     assert!(matches!(asked, Err(AskError::Protocol { .. })), "{asked:?}");
+}
+
+#[test]
+fn a_client_does_not_learn_its_cluster_from_a_replica_given_as_view_service() {
+    let (replica, _told) = primary(0);
+    let stray = Someone::start(Party::Replica, ClusterId(1), |_| {
+        panic!("it is asked nothing")
+    });
+    let view_service = Someone::view_service(replica.address.clone());
+    let addresses = format!("{},{}", stray.address, view_service.address);
+    let mut client = client(&addresses, 60_000);
+    let ended = client.query(b"q", Consistency::Confirmed);
+    let Err(ClientError::Protocol { address, .. }) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(address, stray.address);
+    // The next address is the right one.
+    let answer = client.query(b"q", Consistency::Confirmed);
+    assert!(answer.is_ok(), "{answer:?}");
 }

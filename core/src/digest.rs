@@ -1,12 +1,45 @@
 //! Digests of state and of replies: xxh3, 128 bits. They find divergence, not an adversary: the
 //! function is not cryptographic.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 /// The digest of some bytes.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> u128 {
     xxh3_128(bytes)
+}
+
+/// A shorter digest of some bytes.
+pub(crate) fn digest_64(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
+/// Digests bytes as they come, in pieces, without a copy of all of them.
+#[derive(Clone, Default)]
+pub struct Digester(Xxh3);
+
+impl Digester {
+    /// Takes in some bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Takes in a number.
+    pub fn u64(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    /// The digest of all bytes so far.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+impl std::fmt::Debug for Digester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Digester").field(&self.finish()).finish()
+    }
 }
 
 /// A running digest: each step takes in the one before it, so equal ends mean equal ways.
@@ -41,6 +74,19 @@ impl DigestChain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_in_pieces_is_that_of_the_whole() {
+        let whole: Vec<u8> = (0..2000_u32).flat_map(u32::to_le_bytes).collect();
+        for piece in [1, 7, 300, 5000] {
+            let mut digester = Digester::default();
+            whole.chunks(piece).for_each(|piece| digester.bytes(piece));
+            assert_eq!(digester.finish(), digest(&whole));
+        }
+        let mut digester = Digester::default();
+        digester.u64(7);
+        assert_eq!(digester.finish(), digest(&7_u64.to_le_bytes()));
+    }
 
     #[test]
     fn a_chain_depends_on_every_step_and_on_nothing_else() {

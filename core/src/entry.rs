@@ -8,9 +8,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{put_u32, put_u64, u32_at, u64_at};
+use crate::digest::digest;
 use crate::identity::{Durability, Incarnation, ReplicaName};
 use crate::message::decode_payload;
-use crate::time::WallTime;
+use crate::session::SessionLimits;
+use crate::time::{Duration, WallTime};
 use crate::view::{DataEpoch, ViewNumber};
 
 /// Position of an entry in the log. The first entry has 1; 0 stands before it.
@@ -138,6 +140,54 @@ pub struct ViewStart {
     pub session_timeout_ms: u64,
     /// Most sessions that are kept; the least recently active goes first.
     pub sessions_max: u32,
+    /// Bytes of the replies that all sessions together keep. Since log format 2.
+    pub replies_bytes_max: u64,
+    /// A session that was active within this time is not pushed out by one that is opened, in
+    /// milliseconds. Since log format 2.
+    pub session_idle_min_ms: u64,
+}
+
+/// The payload of log format 1.
+#[derive(Deserialize)]
+struct ViewStart1 {
+    data_epoch: DataEpoch,
+    primary: ReplicaName,
+    incarnation: Incarnation,
+    durability: Durability,
+    session_timeout_ms: u64,
+    sessions_max: u32,
+}
+
+impl ViewStart {
+    /// Reads the encoded form, also that of log format 1, which knew no limits but the first two: it
+    /// is applied as it was then.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        decode_payload(payload).or_else(|| {
+            let start: ViewStart1 = decode_payload(payload)?;
+            Some(Self {
+                data_epoch: start.data_epoch,
+                primary: start.primary,
+                incarnation: start.incarnation,
+                durability: start.durability,
+                session_timeout_ms: start.session_timeout_ms,
+                sessions_max: start.sessions_max,
+                replies_bytes_max: u64::MAX,
+                session_idle_min_ms: 0,
+            })
+        })
+    }
+
+    /// Its limits for sessions.
+    #[must_use]
+    pub fn session_limits(&self) -> SessionLimits {
+        SessionLimits {
+            timeout: Duration::from_millis(self.session_timeout_ms),
+            sessions_max: self.sessions_max,
+            replies_bytes_max: self.replies_bytes_max,
+            idle_min: Duration::from_millis(self.session_idle_min_ms),
+        }
+    }
 }
 
 /// Payload of a [`EntryKind::CloseSession`].
@@ -249,7 +299,7 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn has_sound_payload(&self) -> bool {
         match self.header.kind {
-            EntryKind::ViewStart => decode_payload::<ViewStart>(self.payload).is_some(),
+            EntryKind::ViewStart => ViewStart::decode(self.payload).is_some(),
             EntryKind::OpenSession => self.payload.is_empty(),
             EntryKind::CloseSession => decode_payload::<CloseSession>(self.payload).is_some(),
             EntryKind::Command => self.payload.len() >= COMMAND_HEADER_BYTES,
@@ -356,14 +406,18 @@ pub struct Batch {
     bytes: Vec<u8>,
 }
 
+/// Two batches look the same only if they are: the exploration tells states apart by this form.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Batch({}..={}, {} bytes)",
+            "Batch({}..={} of view {}, chain {:08x}, {} bytes with digest {:032x})",
             self.first,
             self.tip.index,
-            self.bytes.len()
+            self.tip.view,
+            self.tip.chain,
+            self.bytes.len(),
+            digest(&self.bytes)
         )
     }
 }

@@ -60,10 +60,14 @@ frame_kinds! {
     StatusRequest = 17,
     /// View service to anyone.
     StatusReply = 18,
+    /// Replica to view service: my disk failed, and with it this token.
+    TokenDead = 19,
+    /// View service to replica: that is kept durably.
+    TokenDeadReply = 20,
     /// Operator to view service: make this replica primary, whatever is lost by it.
-    Force = 19,
+    Force = 21,
     /// View service to operator.
-    ForceReply = 20,
+    ForceReply = 22,
     /// Follower to primary: let me follow; this is my log.
     Follow = 30,
     /// Primary to follower: continue after this entry.

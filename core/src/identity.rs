@@ -196,7 +196,7 @@ pub struct Life {
 }
 
 /// What makes a store a holder, and ends when what it acknowledged may be gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Token {
     /// Holds as long as the process lives.
     Memory {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Index, LogTip};
 use crate::frame::{Frame, FrameKind, encode_frame};
 use crate::identity::{
-    CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId,
+    Token,
 };
 use crate::machine::MachineId;
 use crate::time::WallTime;
@@ -101,7 +102,8 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply Force ForceReply Follow Resume HigherView OpenSession CloseSession Inspect InspectReply
+    StatusReply TokenDead TokenDeadReply Force ForceReply Follow Resume HigherView OpenSession CloseSession
+    Inspect InspectReply
 }
 
 /// What kind of party opens a connection.
@@ -113,6 +115,18 @@ pub enum Party {
     Replica,
     /// The view service.
     ViewService,
+}
+
+impl Party {
+    /// The words for it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Replica => "replica",
+            Self::ViewService => "view service",
+        }
+    }
 }
 
 /// The first frame in each direction.
@@ -209,6 +223,29 @@ pub enum Refusal {
     /// Another life of the same data directory has reported, and this one is not a later one.
     #[error("another process has been started on this data directory, or on a copy of it, since")]
     Superseded,
+    /// The view service knows as many replicas as a cluster may have, and none of them can be forgotten.
+    #[error(
+        "the cluster has {REPLICAS_MAX} replicas already ({}), and none that nothing rests on has \
+         been away for long enough to give its name up",
+        listed(names)
+    )]
+    NamesTaken {
+        /// Their names.
+        names: Vec<ReplicaName>,
+    },
+    /// The primary does not stream to this replica: its replies, or those of too many others, differed.
+    #[error("replies to the same entries differed, so the copy of one of the two is wrong")]
+    RepliesDiffer,
+    /// In this boot of its machine the replica's disk failed, as an earlier process has said.
+    #[error(
+        "its disk failed in this boot of its machine, and its data directory does not say so yet"
+    )]
+    TokenDead,
+}
+
+fn listed(names: &[ReplicaName]) -> String {
+    let names: Vec<&str> = names.iter().map(ReplicaName::as_str).collect();
+    names[..names.len().min(REPLICAS_MAX)].join(", ")
 }
 
 /// What a replica is at the moment.
@@ -336,6 +373,34 @@ pub struct Release {
     pub identity: Identity,
     /// The view it was for.
     pub view: ViewId,
+}
+
+/// Replica to view service: the disk failed, so the token (store, boot) is dead, and I could not write
+/// that down myself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDead {
+    /// The data directory.
+    pub store: StoreId,
+    /// The boot of its machine in which it failed.
+    pub boot: BootId,
+}
+
+impl TokenDead {
+    /// The token.
+    #[must_use]
+    pub fn token(self) -> Token {
+        Token::Os {
+            store: self.store,
+            boot: self.boot,
+        }
+    }
+}
+
+/// View service to replica: it is kept durably that this token is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDeadReply {
+    /// The token, as it was told.
+    pub dead: TokenDead,
 }
 
 /// Client to view service: who is primary?
@@ -532,11 +597,12 @@ pub struct InspectReply {
     pub name: ReplicaName,
     /// Its life.
     pub incarnation: Incarnation,
-    /// Where it stands.
+    /// Where it stands. What it has applied, and the chain over its replies, may be as of a moment ago:
+    /// when the digest was made.
     pub standing: Standing,
     /// The digest of its whole state at `standing.applied`.
     pub state_digest: u128,
-    /// Open sessions.
+    /// Open sessions at `standing.applied`.
     pub sessions: u64,
 }
 

@@ -63,8 +63,13 @@ bugs! {
     AcknowledgedEarly,
     /// The holder counts its lease from the reply, not from sending (section 3).
     LeaseFromReply,
+    /// The holder's term is 0.92 of the grantor's, which clocks that are off by 5 % break (section 3).
+    LeaseTooLong,
     /// Lease reads are answered without a look at the clock (section 5).
     LeaseUnwatched,
+    /// The clock is looked at before the input is taken in, and not again before a lease read is answered
+    /// (section 5). Planted in the simulator's shell.
+    LooksBeforeInput,
     /// The view service deposes right after its own start (sections 3, 11).
     DeposesAtStart,
     /// A timer fires a little early (section 10).
@@ -79,6 +84,8 @@ bugs! {
     LoneCopyUnsynced,
     /// A primary that hears nothing, not even from the view service, drops its backup (L1).
     DeafDrops,
+    /// While a Join is under way a lone primary goes on without its lease (section 3).
+    JoinUnleased,
     /// A store that came back with less than it had counts as fit (section 7).
     OldCopyPromoted,
     /// A follower applies what it has, before the primary does (section 4.5).
@@ -86,6 +93,18 @@ bugs! {
     /// The data epoch is forgotten: a replica goes on with a log that a forced takeover has put an end to
     /// (section 7).
     EpochForgotten,
+    /// A backup that acknowledges nothing is dropped only after ten terms (section 6).
+    SilentKept,
+    /// A backup that the view service does not see is not dropped (section 6).
+    UnseenKept,
+    /// Commands of sessions that were opened in an earlier view are refused (L2).
+    OldSessionRefused,
+    /// A disk failure is neither noted nor told to the view service (section 12).
+    DiskFailureUnnoted,
+    /// The view service does not keep that a token is dead (section 12).
+    DeadTokenForgotten,
+    /// The replies of a follower are not compared with the primary's (section 12).
+    RepliesUncompared,
 }
 
 /// The bug that is planted here, if there is one.
@@ -93,6 +112,14 @@ bugs! {
 pub struct Planted {
     #[cfg(feature = "planted-bugs")]
     bug: Option<Bug>,
+}
+
+impl Planted {
+    /// No bug.
+    pub const NONE: Self = Self {
+        #[cfg(feature = "planted-bugs")]
+        bug: None,
+    };
 }
 
 #[cfg(feature = "planted-bugs")]

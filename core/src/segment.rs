@@ -12,7 +12,7 @@ use crate::view::ViewNumber;
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 160;
 /// Version of the log's format: segments, headers and entries.
-pub const LOG_FORMAT_VERSION: u32 = 1;
+pub const LOG_FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"STANDLOG";
 const AT_VERSION: usize = 8;
@@ -54,7 +54,7 @@ pub enum SegmentError {
     #[error("this is no Standin log segment")]
     Magic,
     /// Written by a version that this one does not read.
-    #[error("log format {0} is unknown; this version reads format {LOG_FORMAT_VERSION}")]
+    #[error("log format {0} is unknown; this version reads formats 1 to {LOG_FORMAT_VERSION}")]
     Version(u32),
     /// The header is damaged.
     #[error("the header's checksum does not match")]
@@ -103,7 +103,7 @@ impl SegmentHeader {
             return Err(SegmentError::Magic);
         }
         let version = u32_at(bytes, AT_VERSION);
-        if version != LOG_FORMAT_VERSION {
+        if !(1..=LOG_FORMAT_VERSION).contains(&version) {
             return Err(SegmentError::Version(version));
         }
         if crc32fast::hash(&bytes[AT_CLUSTER..]) != u32_at(bytes, AT_CHECKSUM) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::bytes::{put_u32, put_u64};
+use crate::digest::{Digester, digest_64};
 use crate::time::{Duration, WallTime, nanos};
 
 /// Requests of one session that may be without an acknowledged reply at one time.
@@ -15,6 +15,45 @@ pub const SESSION_WINDOW: u64 = 16;
 pub const SESSIONS_MAX: u32 = 100_000;
 /// A session without a request for so long expires, unless a ViewStart says otherwise.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Bytes of the replies that all sessions together keep, unless a ViewStart says otherwise.
+pub const KEPT_REPLIES_BYTES_MAX: u64 = 256 << 20;
+/// A session that was active within this time is not pushed out by one that is opened, unless a
+/// ViewStart says otherwise.
+pub const SESSION_IDLE_MIN: Duration = Duration::from_secs(10);
+
+/// The limits of a view. They stand in its ViewStart, so that they are the same everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// A session without a request for so long expires.
+    pub timeout: Duration,
+    /// Most sessions that are kept; the least recently active goes first.
+    pub sessions_max: u32,
+    /// Bytes of the replies that all sessions together keep. Beyond it, of the sessions that keep more
+    /// than an equal share the least recently active goes first. That of the command that was just
+    /// executed stays, so the last of them may go beyond it by what one session's window holds.
+    pub replies_bytes_max: u64,
+    /// A session that was active within this time is not pushed out by one that is opened: the open
+    /// is refused instead. So whoever opens sessions without end takes them from nobody who works.
+    pub idle_min: Duration,
+}
+
+impl SessionLimits {
+    /// What a session's replies may take without it being pushed out for their sake.
+    fn replies_bytes_share(&self) -> u64 {
+        self.replies_bytes_max / u64::from(self.sessions_max.max(1))
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            timeout: SESSION_TIMEOUT,
+            sessions_max: SESSIONS_MAX,
+            replies_bytes_max: KEPT_REPLIES_BYTES_MAX,
+            idle_min: SESSION_IDLE_MIN,
+        }
+    }
+}
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +88,16 @@ struct Session {
     ///
     /// Invariant: `replies.len() <= SESSION_WINDOW` and `< next`.
     replies: VecDeque<KeptReply>,
+    /// Bytes of those replies.
+    replies_bytes: u64,
     /// Logged time of the last request.
     last_active: WallTime,
     /// Rank in the order of activity; key in `SessionTable::by_activity`.
     rank: u64,
 }
+
+/// Session ids by the rank of their last activity.
+type Order = BTreeMap<u64, u64>;
 
 /// Longest reply that is kept in its place, in bytes. It makes a kept reply 32 bytes long.
 const SHORT_REPLY_BYTES_MAX: usize = 30;
@@ -65,7 +109,9 @@ enum KeptReply {
         length: u8,
         bytes: [u8; SHORT_REPLY_BYTES_MAX],
     },
-    Long(Box<[u8]>),
+    /// With its own digest, so that the whole table is digested without a look at each long reply: they
+    /// lie all over the memory.
+    Long { digest: u64, bytes: Box<[u8]> },
 }
 
 impl KeptReply {
@@ -76,59 +122,71 @@ impl KeptReply {
                 place.copy_from_slice(reply);
                 Self::Short { length, bytes }
             }
-            _ => Self::Long(reply.into()),
+            _ => Self::Long {
+                digest: digest_64(reply),
+                bytes: reply.into(),
+            },
         }
     }
 
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Long(bytes) => bytes,
+            Self::Long { bytes, .. } => bytes,
+        }
+    }
+
+    fn digest(&self, digester: &mut Digester) {
+        digester.u64(self.bytes().len() as u64);
+        match self {
+            Self::Short { length, bytes } => digester.bytes(&bytes[..usize::from(*length)]),
+            Self::Long { digest, .. } => digester.u64(*digest),
         }
     }
 }
 
 /// All open sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SessionTable {
     sessions: BTreeMap<u64, Session>,
-    /// Session ids in order of last activity: the first one expires or is pushed out first.
+    /// All sessions in order of last activity: the first one expires or is pushed out first.
     ///
     /// Invariant: exactly one element for each session, under its rank. Since logged time never
     /// falls, `last_active` does not fall along it either.
-    by_activity: BTreeMap<u64, u64>,
+    by_activity: Order,
+    /// Those of them that keep more bytes of replies than their share: the first one is pushed out
+    /// first if all replies together are too many. Sessions that keep little are in nobody's way.
+    greedy: Order,
+    /// Bytes of all replies that are kept.
+    ///
+    /// Invariant: within `limits.replies_bytes_max`, but for a single greedy session.
+    replies_bytes: u64,
     rank_next: u64,
     /// No session expires up to this moment, so that most entries need not look. Says nothing that
     /// the other fields do not.
     none_expires_through: WallTime,
     /// A ViewStart counts as activity for all: nobody could send requests during a takeover.
     active_since: WallTime,
-    timeout: Duration,
-    sessions_max: u32,
-}
-
-impl Default for SessionTable {
-    fn default() -> Self {
-        Self {
-            sessions: BTreeMap::new(),
-            by_activity: BTreeMap::new(),
-            rank_next: 0,
-            none_expires_through: WallTime::default(),
-            active_since: WallTime::default(),
-            timeout: SESSION_TIMEOUT,
-            sessions_max: SESSIONS_MAX,
-        }
-    }
+    limits: SessionLimits,
 }
 
 impl SessionTable {
     /// A view starts at `now` with these limits.
-    pub fn start_view(&mut self, now: WallTime, timeout: Duration, sessions_max: u32) {
+    pub fn start_view(&mut self, now: WallTime, limits: SessionLimits) {
         self.active_since = now;
-        self.timeout = timeout;
         self.none_expires_through = WallTime::default();
-        self.sessions_max = sessions_max.max(1);
-        self.make_room(self.sessions_max);
+        self.limits = SessionLimits {
+            sessions_max: limits.sessions_max.max(1),
+            ..limits
+        };
+        self.make_room(self.limits.sessions_max);
+        let share = self.limits.replies_bytes_share();
+        let greedy = self.sessions.iter();
+        self.greedy = greedy
+            .filter(|(_, session)| session.replies_bytes > share)
+            .map(|(id, session)| (session.rank, *id))
+            .collect();
+        self.shed_replies();
     }
 
     /// Forgets the sessions that have expired by `now`. To be called for every entry, first.
@@ -136,32 +194,40 @@ impl SessionTable {
         if now <= self.none_expires_through {
             return;
         }
-        while let Some((&rank, &id)) = self.by_activity.first_key_value() {
-            let last_active = self.sessions[&id].last_active.max(self.active_since);
-            if now.since(last_active) <= self.timeout {
+        while let Some((id, last_active)) = self.least_recently_active() {
+            if now.since(last_active) <= self.limits.timeout {
                 // Those behind it, and those to come, were and will be active later.
-                self.none_expires_through = last_active.plus(self.timeout);
+                self.none_expires_through = last_active.plus(self.limits.timeout);
                 return;
             }
-            self.by_activity.remove(&rank);
-            self.sessions.remove(&id);
+            self.close(id);
         }
     }
 
-    /// Opens session `id`, the index of the entry that opens it.
-    pub fn open(&mut self, id: u64, now: WallTime) {
-        self.make_room(self.sessions_max - 1);
+    /// Opens session `id`, the index of the entry that opens it. `false`: there is no room, since all
+    /// others were active a short time ago.
+    pub fn open(&mut self, id: u64, now: WallTime) -> bool {
+        let is_full = self.sessions.len() as u64 >= u64::from(self.limits.sessions_max);
+        if is_full
+            && let Some((_, last_active)) = self.least_recently_active()
+            && now.since(last_active) < self.limits.idle_min
+        {
+            return false;
+        }
+        self.make_room(self.limits.sessions_max - 1);
         let rank = self.rank_next;
         self.rank_next += 1;
         let session = Session {
             next: 1,
             replies: VecDeque::new(),
+            replies_bytes: 0,
             last_active: now,
             rank,
         };
         let replaced = self.sessions.insert(id, session);
         assert!(replaced.is_none(), "session {id} opened twice");
         self.by_activity.insert(rank, id);
+        true
     }
 
     /// Closes session `id`; says whether it was open.
@@ -169,6 +235,8 @@ impl SessionTable {
         let closed = self.sessions.remove(&id);
         if let Some(session) = &closed {
             self.by_activity.remove(&session.rank);
+            self.greedy.remove(&session.rank);
+            self.replies_bytes -= session.replies_bytes;
         }
         closed.is_some()
     }
@@ -189,15 +257,23 @@ impl SessionTable {
         // The most recently active one is in its place already: requests often come in runs.
         if session.rank + 1 != self.rank_next {
             self.by_activity.remove(&session.rank);
+            self.greedy.remove(&session.rank);
             session.rank = self.rank_next;
             self.by_activity.insert(session.rank, id);
             self.rank_next += 1;
         }
-        session.forget(acknowledged);
+        self.replies_bytes -= session.forget(acknowledged);
+        if session.replies_bytes > self.limits.replies_bytes_share() {
+            self.greedy.insert(session.rank, id);
+        } else {
+            self.greedy.remove(&session.rank);
+        }
         session.judge(sequence)
     }
 
-    /// Keeps the reply of the request that was just executed.
+    /// Keeps the reply of the request that was just executed. If all replies together are too many
+    /// then, other sessions are given up: a session without a reply that its client may still ask for
+    /// would be worse than none.
     pub fn remember(&mut self, id: u64, sequence: u64, reply: &[u8]) {
         let session = self
             .sessions
@@ -208,8 +284,15 @@ impl SessionTable {
             (session.replies.len() as u64) < SESSION_WINDOW,
             "judged to be in the window"
         );
+        assert_eq!(session.rank + 1, self.rank_next, "it was just admitted");
         session.next += 1;
         session.replies.push_back(KeptReply::new(reply));
+        session.replies_bytes += reply.len() as u64;
+        self.replies_bytes += reply.len() as u64;
+        if session.replies_bytes > self.limits.replies_bytes_share() {
+            self.greedy.insert(session.rank, id);
+        }
+        self.shed_replies();
     }
 
     /// Whether session `id` is open.
@@ -239,41 +322,62 @@ impl SessionTable {
         self.sessions.is_empty()
     }
 
-    /// Appends everything that the state digest covers, in order of activity.
-    pub fn encode_for_digest(&self, out: &mut Vec<u8>) {
+    /// Takes in everything that the state digest covers, in order of activity.
+    pub fn digest(&self, digester: &mut Digester) {
         for id in self.by_activity.values() {
             let session = &self.sessions[id];
-            put_u64(out, *id);
-            put_u64(out, session.next);
-            put_u64(out, session.last_active.0);
-            put_u64(out, session.replies.len() as u64);
+            digester.u64(*id);
+            digester.u64(session.next);
+            digester.u64(session.last_active.0);
+            digester.u64(session.replies.len() as u64);
             for reply in &session.replies {
-                let reply = reply.bytes();
-                put_u64(out, reply.len() as u64);
-                out.extend_from_slice(reply);
+                reply.digest(digester);
             }
         }
-        put_u64(out, self.active_since.0);
-        put_u64(out, nanos(self.timeout));
-        put_u32(out, self.sessions_max);
+        digester.u64(self.active_since.0);
+        digester.u64(nanos(self.limits.timeout));
+        digester.u64(self.limits.sessions_max.into());
+        digester.u64(self.limits.replies_bytes_max);
+        digester.u64(nanos(self.limits.idle_min));
+    }
+
+    /// The session that expires or is pushed out first, and when it was last active.
+    fn least_recently_active(&self) -> Option<(u64, WallTime)> {
+        let (_, id) = self.by_activity.first_key_value()?;
+        Some((*id, self.sessions[id].last_active.max(self.active_since)))
     }
 
     /// Pushes out the least recently active sessions until at most `most` are left.
     fn make_room(&mut self, most: u32) {
-        while self.sessions.len() as u64 > u64::from(most) {
-            let (_, id) = self
-                .by_activity
-                .pop_first()
-                .expect("one element for each session");
-            self.sessions.remove(&id);
+        while self.sessions.len() as u64 > u64::from(most)
+            && let Some((id, _)) = self.least_recently_active()
+        {
+            self.close(id);
+        }
+    }
+
+    /// Pushes out greedy sessions until the replies that are kept are few enough, or one is left.
+    fn shed_replies(&mut self) {
+        while self.replies_bytes > self.limits.replies_bytes_max
+            && self.greedy.len() > 1
+            && let Some((_, id)) = self.greedy.pop_first()
+        {
+            self.close(id);
         }
     }
 }
 
 impl Session {
-    /// Drops the replies that the client says it has.
-    fn forget(&mut self, acknowledged: u64) {
-        while self.first_kept() <= acknowledged && self.replies.pop_front().is_some() {}
+    /// Drops the replies that the client says it has; how many bytes that frees.
+    fn forget(&mut self, acknowledged: u64) -> u64 {
+        let mut freed = 0;
+        while self.first_kept() <= acknowledged
+            && let Some(reply) = self.replies.pop_front()
+        {
+            freed += reply.bytes().len() as u64;
+        }
+        self.replies_bytes -= freed;
+        freed
     }
 
     fn first_kept(&self) -> u64 {
@@ -305,6 +409,15 @@ mod tests {
 
     fn at(seconds: u64) -> WallTime {
         WallTime(seconds * SECOND)
+    }
+
+    fn limits(timeout: Duration, sessions_max: u32) -> SessionLimits {
+        SessionLimits {
+            timeout,
+            sessions_max,
+            idle_min: Duration::ZERO,
+            ..SessionLimits::default()
+        }
     }
 
     fn execute(table: &mut SessionTable, id: u64, sequence: u64, acknowledged: u64) {
@@ -371,7 +484,7 @@ mod tests {
     #[test]
     fn expiry_goes_by_logged_time_and_a_view_start_counts_as_activity() {
         let mut table = SessionTable::default();
-        table.start_view(at(0), Duration::from_secs(10), 100);
+        table.start_view(at(0), limits(Duration::from_secs(10), 100));
         table.open(5, at(0));
         table.open(6, at(5));
         table.expire(at(10));
@@ -382,7 +495,7 @@ mod tests {
             1,
             "only the first has been silent for over ten seconds"
         );
-        table.start_view(at(15), Duration::from_secs(10), 100);
+        table.start_view(at(15), limits(Duration::from_secs(10), 100));
         table.expire(at(25));
         assert_eq!(table.len(), 1);
         table.expire(at(26));
@@ -392,7 +505,7 @@ mod tests {
     #[test]
     fn a_session_that_was_active_does_not_expire_with_the_one_that_was_the_oldest() {
         let mut table = SessionTable::default();
-        table.start_view(at(0), Duration::from_secs(10), 100);
+        table.start_view(at(0), limits(Duration::from_secs(10), 100));
         table.open(5, at(0));
         table.open(6, at(0));
         table.expire(at(1));
@@ -407,7 +520,7 @@ mod tests {
         assert!(table.is_empty());
         table.open(8, at(23));
         table.expire(at(23));
-        table.start_view(at(24), Duration::from_secs(1), 100);
+        table.start_view(at(24), limits(Duration::from_secs(1), 100));
         table.expire(at(26));
         assert!(table.is_empty(), "a shorter timeout counts at once");
     }
@@ -415,7 +528,7 @@ mod tests {
     #[test]
     fn the_least_recently_active_goes_first() {
         let mut table = SessionTable::default();
-        table.start_view(at(0), Duration::from_secs(10), 2);
+        table.start_view(at(0), limits(Duration::from_secs(10), 2));
         table.open(1, at(1));
         table.open(2, at(2));
         execute(&mut table, 1, 1, 0);
@@ -423,5 +536,128 @@ mod tests {
         let refused = table.admit(2, 1, 0, at(3));
         assert_eq!(refused, Verdict::Refuse(SessionError::Unknown));
         execute(&mut table, 1, 2, 1);
+    }
+
+    /// Executes the next request of a session, with a reply of so many bytes.
+    fn reply_with(table: &mut SessionTable, id: u64, sequence: u64, bytes: usize) {
+        let verdict = table.admit(id, sequence, 0, at(1));
+        assert_eq!(verdict, Verdict::Execute, "request {sequence} of {id}");
+        table.remember(id, sequence, &vec![7; bytes]);
+        table.check();
+    }
+
+    fn table_with_replies_of(replies_bytes_max: u64) -> SessionTable {
+        let mut table = SessionTable::default();
+        let limits = SessionLimits {
+            replies_bytes_max,
+            ..limits(Duration::from_secs(600), 10)
+        };
+        table.start_view(at(0), limits);
+        for id in 1..=10 {
+            assert!(table.open(id, at(0)));
+        }
+        table
+    }
+
+    impl SessionTable {
+        /// What is kept along the way is what one comes to by looking at everything.
+        fn check(&self) {
+            let bytes_of = |session: &Session| -> u64 {
+                let replies = session.replies.iter();
+                replies.map(|reply| reply.bytes().len() as u64).sum()
+            };
+            let sessions = self.sessions.values();
+            assert_eq!(sessions.map(bytes_of).sum::<u64>(), self.replies_bytes);
+            let share = self.limits.replies_bytes_share();
+            let greedy = self.sessions.iter();
+            let greedy: Order = greedy
+                .filter(|(_, session)| bytes_of(session) > share)
+                .map(|(id, session)| (session.rank, *id))
+                .collect();
+            assert_eq!(greedy, self.greedy);
+            assert!(self.replies_bytes <= self.limits.replies_bytes_max || greedy.len() == 1);
+        }
+    }
+
+    #[test]
+    fn replies_that_are_too_many_cost_the_least_recently_active_of_the_greedy_its_session() {
+        let mut table = table_with_replies_of(1000);
+        reply_with(&mut table, 1, 1, 100); // an equal share
+        reply_with(&mut table, 2, 1, 101);
+        reply_with(&mut table, 3, 1, 400);
+        reply_with(&mut table, 4, 1, 390);
+        assert_eq!(table.len(), 10);
+        reply_with(&mut table, 5, 1, 10);
+        assert!(!table.is_open(2), "it kept more than its share");
+        assert_eq!(table.len(), 9);
+        let unknown = table.admit(2, 1, 0, at(1));
+        assert_eq!(
+            unknown,
+            Verdict::Refuse(SessionError::Unknown),
+            "nor is it executed again"
+        );
+        assert_eq!(table.kept_reply(1, 1), Some(&[7; 100][..]));
+    }
+
+    #[test]
+    fn replies_that_were_acknowledged_do_not_count() {
+        let mut table = table_with_replies_of(1000);
+        reply_with(&mut table, 1, 1, 600);
+        assert_eq!(table.admit(1, 2, 1, at(1)), Verdict::Execute);
+        table.remember(1, 2, &[]);
+        table.check();
+        reply_with(&mut table, 2, 1, 600);
+        assert_eq!(table.len(), 10);
+        assert!(table.close(2));
+        table.check();
+        reply_with(&mut table, 3, 1, 1000);
+        assert_eq!(table.len(), 9);
+    }
+
+    #[test]
+    fn the_session_that_is_being_answered_keeps_its_reply() {
+        let mut table = table_with_replies_of(1000);
+        for sequence in 1..=SESSION_WINDOW {
+            reply_with(&mut table, 7, sequence, 500);
+        }
+        assert_eq!(table.kept_reply(7, 1), Some(&[7; 500][..]));
+        assert_eq!(table.len(), 10, "nobody else has anything to give");
+        reply_with(&mut table, 8, 1, 101);
+        assert!(!table.is_open(7));
+    }
+
+    #[test]
+    fn a_view_that_allows_fewer_replies_begins_by_giving_some_up() {
+        let mut table = table_with_replies_of(1000);
+        reply_with(&mut table, 1, 1, 90);
+        reply_with(&mut table, 2, 1, 90);
+        let limits = SessionLimits {
+            replies_bytes_max: 100,
+            ..table.limits
+        };
+        table.start_view(at(2), limits);
+        table.check();
+        assert!(!table.is_open(1) && table.is_open(2));
+    }
+
+    #[test]
+    fn an_open_pushes_nobody_out_who_was_active_a_short_time_ago() {
+        let mut table = SessionTable::default();
+        let limits = SessionLimits {
+            idle_min: Duration::from_secs(10),
+            ..limits(Duration::from_secs(600), 2)
+        };
+        table.start_view(at(0), limits);
+        assert!(table.open(1, at(0)) && table.open(2, at(5)));
+        assert!(!table.open(3, at(9)), "the other two are at work");
+        assert_eq!(table.len(), 2);
+        assert!(table.open(4, at(10)));
+        assert!(!table.is_open(1) && table.is_open(2));
+        table.start_view(at(20), limits);
+        assert!(
+            !table.open(5, at(29)),
+            "a view that starts counts as activity"
+        );
+        assert!(table.open(6, at(30)));
     }
 }

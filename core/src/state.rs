@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::put_u64;
-use crate::digest::{DigestChain, digest};
+use crate::digest::{DigestChain, Digester};
 use crate::entry::{
     COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, ViewStart,
 };
@@ -15,7 +15,7 @@ use crate::message::{ReplyStatus, decode_payload};
 use crate::planted::{Bug, Planted};
 use crate::random::RandomStream;
 use crate::session::{SessionError, SessionTable, Verdict};
-use crate::time::{Duration, WallTime};
+use crate::time::WallTime;
 
 /// A machine with everything around it that must be the same on every replica.
 #[derive(Clone, Debug)]
@@ -32,8 +32,16 @@ pub struct Replicated<M> {
 
 impl<M: StateMachine> Default for Replicated<M> {
     fn default() -> Self {
+        Self::around(M::default())
+    }
+}
+
+impl<M: StateMachine> Replicated<M> {
+    /// The state at the beginning, around a machine that is at its own.
+    #[must_use]
+    pub fn around(machine: M) -> Self {
         Self {
-            machine: M::default(),
+            machine,
             sessions: SessionTable::default(),
             timers: Timers::default(),
             applied: Index::ZERO,
@@ -42,9 +50,7 @@ impl<M: StateMachine> Default for Replicated<M> {
             planted: Planted::default(),
         }
     }
-}
 
-impl<M: StateMachine> Replicated<M> {
     /// Plants a bug.
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, planted: Planted) {
@@ -81,14 +87,16 @@ impl<M: StateMachine> Replicated<M> {
         let time = entry.header.time;
         match entry.header.kind {
             EntryKind::ViewStart => {
-                let start: ViewStart = payload_of(entry);
-                let timeout = Duration::from_millis(start.session_timeout_ms);
-                self.sessions.start_view(time, timeout, start.sessions_max);
+                let start = ViewStart::decode(entry.payload).expect(SOUND_PAYLOAD);
+                self.sessions.start_view(time, start.session_limits());
                 ReplyStatus::Done
             }
             EntryKind::OpenSession => {
-                self.sessions.open(entry.header.index.0, time);
-                put_u64(reply, entry.header.index.0);
+                let id = entry.header.index.0;
+                if !self.sessions.open(id, time) {
+                    return ReplyStatus::Overloaded;
+                }
+                put_u64(reply, id);
                 ReplyStatus::Done
             }
             EntryKind::CloseSession => {
@@ -202,11 +210,11 @@ impl<M: StateMachine> Replicated<M> {
     /// The digest of the whole state. Costs time in proportion to the state.
     #[must_use]
     pub fn state_digest(&self) -> u128 {
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(&self.machine.digest().to_le_bytes());
-        self.sessions.encode_for_digest(&mut bytes);
-        self.timers.encode_for_digest(&mut bytes);
-        digest(&bytes)
+        let mut digester = Digester::default();
+        digester.bytes(&self.machine.digest().to_le_bytes());
+        self.sessions.digest(&mut digester);
+        self.timers.digest(&mut digester);
+        digester.finish()
     }
 
     /// The timers that are due at `now`, in order, at most `most`.
@@ -255,9 +263,11 @@ impl<M: StateMachine> Replicated<M> {
     }
 }
 
-/// A payload that the primary encoded and the checksum vouches for.
+/// The primary encoded it, and the checksum vouches for it.
+const SOUND_PAYLOAD: &str = "an entry with a good checksum has a good payload";
+
 fn payload_of<T: serde::de::DeserializeOwned>(entry: &Entry<'_>) -> T {
-    decode_payload(entry.payload).expect("an entry with a good checksum has a good payload")
+    decode_payload(entry.payload).expect(SOUND_PAYLOAD)
 }
 
 fn refusal(error: SessionError) -> ReplyStatus {
@@ -300,10 +310,10 @@ impl Timers {
         self.by_id.len()
     }
 
-    fn encode_for_digest(&self, out: &mut Vec<u8>) {
+    fn digest(&self, digester: &mut Digester) {
         for (deadline, id) in &self.by_deadline {
-            put_u64(out, deadline.0);
-            put_u64(out, *id);
+            digester.u64(deadline.0);
+            digester.u64(*id);
         }
     }
 }

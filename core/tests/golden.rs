@@ -1,5 +1,6 @@
-//! The formats of all versions, held still: fixed contents must encode to the stored bytes, and the
-//! stored bytes decode to those contents, for ever.
+//! The formats held still: fixed contents must encode to the stored bytes, and the stored bytes decode
+//! to those contents, for ever. What version 2 changed is in a directory of its own, and what stands
+//! in that of version 1 is read as well.
 //!
 //! A format that is meant to change gets a new version and a directory of its own. To write the files
 //! of a new version, run this once with `STANDIN_REGENERATE_GOLDEN=1` and look at the difference.
@@ -11,8 +12,8 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use standin_core::entry::{
-    Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, EntryKind, Index,
-    LogTip, TimerFired, ViewStart,
+    Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
+    Index, LogTip, TimerFired, ViewStart,
 };
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameKind};
 use standin_core::identity::{
@@ -24,24 +25,30 @@ use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
-/// What is new or otherwise since version 2 of the protocol; all else is as it was in version 1.
-const OF_VERSION_2: [FrameKind; 4] = [
-    FrameKind::Hello,
-    FrameKind::Force,
-    FrameKind::ForceReply,
-    FrameKind::Reply,
+/// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
+const CHANGED_IN_2: [&str; 9] = [
+    "frames/Hello",
+    "frames/Refusal",
+    "frames/Entries",
+    "frames/Reply",
+    "frames/TokenDead",
+    "frames/TokenDeadReply",
+    "frames/Force",
+    "frames/ForceReply",
+    "segment",
 ];
 
 fn path(name: &str) -> PathBuf {
-    let of_version_2 = OF_VERSION_2.map(|kind| format!("frames/{kind:?}"));
-    let version = if of_version_2.iter().any(|it| it == name) {
+    let version = if CHANGED_IN_2.contains(&name) {
         "v2"
     } else {
         "v1"
     };
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"))
-        .join(version)
-        .join(name)
+    path_in(version).join(name)
+}
+
+fn path_in(version: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")).join(version)
 }
 
 /// The stored bytes, after comparing them with what the fixed contents encode to now.
@@ -242,6 +249,11 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Protocol,
         Refusal::Busy,
         Refusal::Superseded,
+        Refusal::NamesTaken {
+            names: vec![name("a"), name("b-2")],
+        },
+        Refusal::RepliesDiffer,
+        Refusal::TokenDead,
     ]
 }
 
@@ -257,7 +269,10 @@ fn check_handshake(frames: &mut Frames) {
             | Refusal::TooManyReplicas
             | Refusal::Protocol
             | Refusal::Busy
-            | Refusal::Superseded => {}
+            | Refusal::Superseded
+            | Refusal::NamesTaken { .. }
+            | Refusal::RepliesDiffer
+            | Refusal::TokenDead => {}
         }
     }
     frames.messages(&refusals());
@@ -306,6 +321,12 @@ fn check_view_service(frames: &mut Frames) {
         identity: identity("a"),
         view: view(),
     }]);
+    let dead = TokenDead {
+        store: identity("a").store,
+        boot: life(5).boot,
+    };
+    frames.messages(&[dead]);
+    frames.messages(&[TokenDeadReply { dead }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {
         view: is_known.then(view),
@@ -523,6 +544,8 @@ fn view_start(durability: Durability) -> ViewStart {
         durability,
         session_timeout_ms: 3_600_000,
         sessions_max: 100_000,
+        replies_bytes_max: 268_435_456,
+        session_idle_min_ms: 10_000,
     }
 }
 
@@ -575,7 +598,7 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
         assert_eq!(entry.header.commit, Index(79_999));
         match entry.header.kind {
             EntryKind::ViewStart => {
-                let start = decode_payload(entry.payload);
+                let start = ViewStart::decode(entry.payload);
                 assert_eq!(start, Some(view_start(Durability::Os)));
             }
             EntryKind::OpenSession => assert!(entry.payload.is_empty()),
@@ -587,6 +610,42 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
     assert_eq!(kinds.len(), 5);
     assert_eq!((found.tip, found.end), (batch().tip(), ScanEnd::Clean));
     assert_eq!(found.bytes, batch().bytes().len());
+}
+
+/// The ViewStart of log format 1 had no limits but the first two, and is applied without others.
+fn is_view_start_of_version_1(entry: &Entry<'_>) -> bool {
+    let unlimited = ViewStart {
+        replies_bytes_max: u64::MAX,
+        session_idle_min_ms: 0,
+        ..view_start(Durability::Os)
+    };
+    entry.has_sound_payload() && ViewStart::decode(entry.payload) == Some(unlimited)
+}
+
+#[test]
+fn what_version_1_wrote_is_still_read() {
+    let read = |name: &str| std::fs::read(path_in("v1").join(name)).unwrap();
+    let stored = read("segment");
+    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+    let mut starts = 0;
+    let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
+        if entry.header.kind == EntryKind::ViewStart {
+            assert!(is_view_start_of_version_1(entry));
+            starts += 1;
+        }
+    });
+    assert_eq!((found.end, starts), (ScanEnd::Clean, 1));
+
+    // Another protocol is refused, but in words that both sides understand.
+    let stored = read("frames/Hello");
+    for frame in frames(&stored) {
+        let hello = Hello::decode(&frame).unwrap();
+        assert_eq!(hello.check(None, None), Err(Refusal::Version { ours: 2 }));
+    }
+    let stored = read("frames/Refusal");
+    let old = frames(&stored);
+    let old = old.iter().map(|frame| Refusal::decode(frame).unwrap());
+    assert_eq!(old.collect::<Vec<_>>(), refusals()[..8]);
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<Swap>(frame)
         + one::<SwapReply>(frame)
         + one::<Release>(frame)
+        + one::<TokenDead>(frame)
+        + one::<TokenDeadReply>(frame)
         + one::<Lookup>(frame)
         + one::<LookupReply>(frame)
         + one::<StatusRequest>(frame)
@@ -54,7 +56,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 25] = [
+const KINDS: [FrameKind; 27] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -62,6 +64,8 @@ const KINDS: [FrameKind; 25] = [
     FrameKind::Swap,
     FrameKind::SwapReply,
     FrameKind::Release,
+    FrameKind::TokenDead,
+    FrameKind::TokenDeadReply,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -225,9 +229,19 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
             store: StoreId(store)
         }),
         Just(Refusal::TooManyReplicas),
+        vec("[a-z][a-z0-9]{0,31}", 0..17).prop_map(|names| {
+            let names = names
+                .into_iter()
+                .map(|name| ReplicaName::new(name).unwrap());
+            Refusal::NamesTaken {
+                names: names.collect(),
+            }
+        }),
+        Just(Refusal::RepliesDiffer),
         Just(Refusal::Protocol),
         Just(Refusal::Busy),
         Just(Refusal::Superseded),
+        Just(Refusal::TokenDead),
     ]
 }
 
@@ -487,6 +501,9 @@ proptest! {
         let trouble = replace.then(|| address.clone());
         check_whole(&Swap { number, identity: identity.clone(), expected, proposed })?;
         check_whole(&Release { identity: identity.clone(), view })?;
+        let dead = TokenDead { store: identity.store, boot: identity.life.boot };
+        check_whole(&dead)?;
+        check_whole(&TokenDeadReply { dead })?;
         check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
     }
 

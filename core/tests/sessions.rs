@@ -51,6 +51,8 @@ fn a_session_outlives_an_outage_that_is_longer_than_its_timeout() {
         durability: Durability::Os,
         session_timeout_ms: 10_000,
         sessions_max: 10,
+        replies_bytes_max: 1000,
+        session_idle_min_ms: 0,
     };
     let mut payload = Vec::new();
     encode_payload(&start, &mut payload);

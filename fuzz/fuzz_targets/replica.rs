@@ -12,8 +12,9 @@ use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
-    OpenSession, Peer, QueryRequest, Reply, ReportReply, Resume, Seen, SwapReply,
+    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply,
 };
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
 use standin_fuzz::{any_batch, parties, seal_entries};
@@ -61,14 +62,17 @@ impl World {
             identity: identity.clone(),
             address: "h:1".to_owned(),
             durability: Default::default(),
-            session_timeout: Duration::from_secs(600),
-            sessions_max: 10,
+            session_limits: SessionLimits {
+                sessions_max: 10,
+                ..SessionLimits::default()
+            },
             seed: 1,
             adopted: ViewId::default(),
             holds: None,
             recovered: Recovered::default(),
             replace: false,
             quarantine: None,
+            limits: Default::default(),
         };
         let now = Instant::from_nanos(1_000_000_000);
         let wall = WallTime(now.as_nanos());
@@ -212,6 +216,7 @@ impl World {
             | Action::Quarantine(_)
             | Action::HigherView(..)
             | Action::CloseFollower(_)
+            | Action::RefuseFollower(..)
             | Action::Log(..) => {}
         }
     }
@@ -498,7 +503,10 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         }
         25 => world.handle(Event::Closed(conn)),
         26 => world.handle(Event::Inspect(conn)),
-        27 if world.dial.take().is_some() => world.handle(Event::DialClosed),
+        27 if world.dial.take().is_some() => match input.arbitrary::<bool>()? {
+            true => world.handle(Event::DialClosed),
+            false => world.handle(Event::DialRefused(&Refusal::RepliesDiffer)),
+        },
         28 | 29 => {
             if let Some(at) = world.replica.deadline() {
                 world.now = world.now.max(at);

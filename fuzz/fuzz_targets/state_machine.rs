@@ -149,6 +149,8 @@ fn view_start(input: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
             false => input.arbitrary::<u16>()?.into(),
         },
         sessions_max: input.arbitrary::<u8>()?.into(),
+        replies_bytes_max: input.arbitrary::<u8>()?.into(),
+        session_idle_min_ms: input.arbitrary::<u16>()?.into(),
     };
     encode_payload(&start, out);
     Ok(())

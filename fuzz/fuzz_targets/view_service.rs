@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Force, ForceOutcome, Message, Release, Report, Swap};
+use standin_core::message::{Force, ForceOutcome, Message, Release, Report, Swap, TokenDead};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::ViewRecord;
 use standin_fuzz::parties;
@@ -71,6 +71,7 @@ impl World {
                 }
             }
             Answer::Swap(reply) => reply.encode(&mut out),
+            Answer::TokenDead(reply) => reply.encode(&mut out),
             Answer::Lookup(reply) => {
                 reply.encode(&mut out);
                 check_words(reply.primary.as_deref());
@@ -158,9 +159,17 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             let report = Box::new(report);
             Event::Report { conn, report }
         }
-        5..=8 => {
+        5..=7 => {
             let swap = Box::new(swap(input, world)?);
             Event::Swap { conn, swap }
+        }
+        8 => {
+            let identity = parties::identity(input)?;
+            let dead = TokenDead {
+                store: identity.store,
+                boot: identity.life.boot,
+            };
+            Event::TokenDead { conn, dead }
         }
         9 => {
             let record = world.service.state().record.as_ref();

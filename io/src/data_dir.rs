@@ -275,14 +275,14 @@ impl<S: Storage> DataDir<S> {
         }
         // Until it is known to be done it counts as failed.
         self.is_failed = true;
-        self.replace(meta)?;
+        let has_log = meta.has_log || has_segments(&self.storage, &self.path);
+        self.replace(ReplicaMeta { has_log, ..meta })?;
         self.is_failed = false;
         Ok(())
     }
 
     fn replace(&mut self, mut meta: ReplicaMeta) -> io::Result<()> {
         meta.bound_quarantine();
-        meta.has_log = meta.has_log || has_segments(&self.storage, &self.path);
         replace_file(&self.storage, &self.path.join(META_FILE), &meta.encode())?;
         self.meta = meta;
         Ok(())
@@ -309,7 +309,8 @@ impl<S: Storage> DataDir<S> {
     /// of the earlier ones die. The process must end now: [`DataDir::store`] fails from here on.
     ///
     /// It is tried also after a failed write of the meta file. That write is not repeated: another file
-    /// is written, of what was known to be stored before and this note.
+    /// is written, of what was known to be stored before and this note. Whether there is a log by now is
+    /// not noted with it: one whose making failed may be gone as well.
     ///
     /// # Errors
     /// Those of the file system: the note may then not be on disk.

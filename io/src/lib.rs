@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod data_dir;
+mod desk;
 pub mod entropy;
 pub mod log;
 pub mod log_limit;

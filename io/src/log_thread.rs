@@ -1,11 +1,12 @@
 //! The log thread: does for the log what waits for the disk.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use standin_core::entry::Index;
 
+use crate::desk::Desk;
 use crate::log::{LogError, PrepareRequest, PreparedSegment, SegmentLog, SyncRequest};
 
 /// Something that the log thread has done.
@@ -33,7 +34,7 @@ pub enum LogDone {
 /// What waits for the thread, and what waits to be polled. Requests merge and there is one of each
 /// kind at most, so nothing here grows.
 #[derive(Debug, Default)]
-struct Desk {
+struct Tasks {
     sync: Option<SyncRequest>,
     prepare: Option<PrepareRequest>,
     synced: Option<SyncRequest>,
@@ -44,23 +45,10 @@ struct Desk {
     is_stopping: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    desk: Mutex<Desk>,
-    work: Condvar,
-}
-
-impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        // Nobody panics while holding it; were it so, the desk would still be whole.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The thread that syncs segment files and prepares new ones. Dropping this waits for the sync that
 /// is under way and lets go of what has not begun.
 pub struct LogThread {
-    shared: Arc<Shared>,
+    desk: Arc<Desk<Tasks>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,14 +65,14 @@ impl LogThread {
     /// If the system cannot start a thread.
     #[must_use]
     pub fn start(waker: impl Fn() + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
+        let desk = Arc::new(Desk::default());
+        let theirs = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || run(&theirs, &waker))
             .expect("a thread can be started when the process begins");
         Self {
-            shared,
+            desk,
             thread: Some(thread),
         }
     }
@@ -92,15 +80,15 @@ impl LogThread {
     /// Asks for a sync. Requests that come while one is under way are served together by the next.
     /// After a failure nothing more is done.
     pub fn sync(&self, request: SyncRequest) {
-        let mut desk = self.shared.desk();
-        if desk.has_failed {
+        let mut tasks = self.desk.lock();
+        if tasks.has_failed {
             return;
         }
-        match &mut desk.sync {
+        match &mut tasks.sync {
             Some(waiting) => waiting.merge(request),
-            None => desk.sync = Some(request),
+            None => tasks.sync = Some(request),
         }
-        self.shared.work.notify_one();
+        self.desk.call();
     }
 
     /// Asks for what the log needs at every durability level: the next segment file ahead of time, and
@@ -115,22 +103,22 @@ impl LogThread {
     }
 
     pub(crate) fn prepare(&self, request: PrepareRequest) {
-        self.shared.desk().prepare = Some(request);
-        self.shared.work.notify_one();
+        self.desk.lock().prepare = Some(request);
+        self.desk.call();
     }
 
     /// The next thing that is done. To be called on the thread that the log lives on, until there is
     /// nothing more. An error is final and comes once: from then on the log refuses every append.
     pub fn poll(&self) -> Option<Result<LogDone, LogError>> {
-        let mut desk = self.shared.desk();
-        let synced = desk.synced.take().and_then(SyncRequest::complete);
+        let mut tasks = self.desk.lock();
+        let synced = tasks.synced.take().and_then(SyncRequest::complete);
         if let Some(through) = synced {
             return Some(Ok(LogDone::Synced { through }));
         }
-        if let Some(error) = desk.failure.take() {
+        if let Some(error) = tasks.failure.take() {
             return Some(Err(error));
         }
-        desk.prepared.take().map(|result| {
+        tasks.prepared.take().map(|result| {
             Ok(match result {
                 Ok(segment) => LogDone::Prepared { segment },
                 Err(error) => LogDone::NoRoom { error },
@@ -141,8 +129,8 @@ impl LogThread {
 
 impl Drop for LogThread {
     fn drop(&mut self) {
-        self.shared.desk().is_stopping = true;
-        self.shared.work.notify_one();
+        self.desk.lock().is_stopping = true;
+        self.desk.call();
         if let Some(thread) = self.thread.take() {
             // It does not panic, and if it did there would be nothing left to do about it here.
             let _ = thread.join();
@@ -156,26 +144,26 @@ enum Job {
     Prepare(PrepareRequest),
 }
 
-fn run(shared: &Shared, waker: &impl Fn()) {
-    while let Some(job) = next_job(shared) {
+fn run(desk: &Desk<Tasks>, waker: &impl Fn()) {
+    while let Some(job) = next_job(desk) {
         match job {
             Job::Sync(request) => {
                 let result = request.run();
-                let mut desk = shared.desk();
+                let mut tasks = desk.lock();
                 match result {
                     // A later sync covers an earlier one that was not polled yet.
-                    Ok(()) => desk.synced = Some(request),
+                    Ok(()) => tasks.synced = Some(request),
                     Err(error) => {
                         // Final: what the kernel threw away it will not write when asked again.
-                        desk.has_failed = true;
-                        desk.sync = None;
-                        desk.failure = Some(error);
+                        tasks.has_failed = true;
+                        tasks.sync = None;
+                        tasks.failure = Some(error);
                     }
                 }
             }
             Job::Prepare(request) => {
                 let result = request.run();
-                shared.desk().prepared = Some(result);
+                desk.lock().prepared = Some(result);
             }
         }
         waker();
@@ -183,21 +171,18 @@ fn run(shared: &Shared, waker: &impl Fn()) {
 }
 
 /// Waits for the next thing to do. `None`: stop. A sync goes first, since clients wait for it.
-fn next_job(shared: &Shared) -> Option<Job> {
-    let mut desk = shared.desk();
+fn next_job(desk: &Desk<Tasks>) -> Option<Job> {
+    let mut tasks = desk.lock();
     loop {
-        if desk.is_stopping {
+        if tasks.is_stopping {
             return None;
         }
-        if let Some(request) = desk.sync.take() {
+        if let Some(request) = tasks.sync.take() {
             return Some(Job::Sync(request));
         }
-        if let Some(request) = desk.prepare.take() {
+        if let Some(request) = tasks.prepare.take() {
             return Some(Job::Prepare(request));
         }
-        desk = shared
-            .work
-            .wait(desk)
-            .unwrap_or_else(PoisonError::into_inner);
+        tasks = desk.wait(tasks);
     }
 }

@@ -16,6 +16,7 @@ mod input;
 mod limits;
 mod open;
 mod output;
+mod resolve;
 mod share;
 mod socket;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::signals::Signals;
 use buffer::Pool;
 use conn::{Conn, Stage, Table};
 use open::Listener;
+use resolve::Resolver;
 use share::Share;
 use warnings::Warnings;
 
@@ -72,6 +74,7 @@ pub struct Net {
     /// What the kernel said last; kept for its memory.
     readiness: Events,
     waker: Arc<Waker>,
+    resolver: Resolver,
     signals: Option<Signals>,
     listeners: Vec<Listener>,
     /// No connection is accepted before this moment: the process is out of file descriptors.
@@ -104,6 +107,8 @@ pub struct Net {
     /// Where every socket is read into; what came is then copied to its connection.
     scratch: Vec<u8>,
     warnings: Warnings,
+    /// How often [`Net::poll`] was called.
+    wake_ups: u64,
     /// The boot clock after the last sleep.
     now: Instant,
 }
@@ -134,6 +139,7 @@ impl Net {
         let waker = Arc::new(Waker::new(poll.registry(), wait::WAKER)?);
         Ok(Self {
             poll,
+            resolver: Resolver::new(Arc::clone(&waker)),
             waker,
             readiness: Events::with_capacity(READINESS_EVENTS_MAX),
             signals: None,
@@ -154,6 +160,7 @@ impl Net {
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
             warnings: Warnings::new(),
+            wake_ups: 0,
             now: clock::boot(),
             config,
         })
@@ -175,10 +182,11 @@ impl Net {
         Ok(bound)
     }
 
-    /// Begins to connect to `HOST:PORT`. Resolving a name may block; a numeric address does not.
+    /// Begins to connect to `HOST:PORT`. Does not block: a name is looked up by the operating system on
+    /// a thread of its own, and several connections to the same name wait for the same answer.
     ///
-    /// The handshake must be done within `timeout`. Success shows as [`NetEvent::Ready`], failure as
-    /// [`NetEvent::Closed`]. What is sent before that follows the hello.
+    /// The handshake must be done within `timeout`, looking up the name included. Success shows as
+    /// [`NetEvent::Ready`], failure as [`NetEvent::Closed`]. What is sent before that follows the hello.
     pub fn connect(&mut self, addr: &str, now: Instant, timeout: Duration) -> ConnId {
         self.open(addr, now, timeout)
     }
@@ -245,6 +253,7 @@ impl Net {
         }
         assert!(bytes <= found.whole, "{bytes} bytes of {}", found.whole);
         found.whole -= bytes;
+        found.waits_since = self.wake_ups + 1;
         found.input.consume(bytes, &mut self.pool);
         self.recount(conn);
         self.queue_read(conn);
@@ -273,9 +282,8 @@ impl Net {
 
     /// Says why to the other side, and closes the connection once that is sent.
     pub fn refuse(&mut self, conn: ConnId, refusal: Refusal) {
-        let is_connected =
-            |found: &&mut Conn| found.is_open() && !matches!(found.stage, Stage::Connecting(_));
-        let Some(found) = self.conns.get_mut(conn).filter(is_connected) else {
+        let may_be_told = |found: &&mut Conn| found.is_open() && found.is_connected();
+        let Some(found) = self.conns.get_mut(conn).filter(may_be_told) else {
             return self.close(conn);
         };
         if found.output.len() >= self.config.limits.output_bytes_high {
@@ -298,7 +306,7 @@ impl Net {
         match found.stage {
             // Gone for the owner already, who may still hold its id: leave it to be told why.
             Stage::Lingering => {}
-            Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready => {
+            Stage::Resolving(_) | Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready => {
                 self.drop_conn(conn, CloseReason::Here);
             }
         }
@@ -374,10 +382,13 @@ impl Net {
     }
 
     fn may_read(&self, conn: &Conn) -> bool {
-        let is_connected = !matches!(conn.stage, Stage::Connecting(_));
         // The owner is behind; what it has not consumed is bounded by this.
         let has_room = conn.whole < self.config.limits.read_bytes_per_conn;
-        conn.is_readable && is_connected && has_room && conn.stream.is_some() && !self.is_held(conn)
+        conn.is_readable
+            && conn.is_connected()
+            && has_room
+            && conn.stream.is_some()
+            && !self.is_held(conn)
     }
 
     fn may_report(&self, conn: &Conn) -> bool {

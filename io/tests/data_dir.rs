@@ -189,6 +189,19 @@ fn a_disk_failure_is_noted_even_if_it_was_the_meta_file_that_failed() {
 }
 
 #[test]
+fn a_log_whose_making_failed_is_not_missed_when_it_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let log = root.path().join("log");
+    fs::create_dir(&log).unwrap();
+    fs::write(log.join("00000000000000000001.log"), "cut short").unwrap();
+    dir.note_disk_failure().unwrap();
+    drop(dir);
+    fs::remove_dir_all(&log).unwrap();
+    open(root.path());
+}
+
+#[test]
 fn no_more_clean_lives_than_the_bound_are_kept() {
     let root = tempfile::tempdir().unwrap();
     let lives = u64::try_from(CLEAN_LIVES_MAX).unwrap() + 3;

@@ -379,7 +379,7 @@ fn row_unknown_format_version_is_never_dropped() {
     let (root, all) = sample_log();
     let path = segment_path(root.path(), all.last().next());
     let mut header = header_after(all.tip());
-    header[8] = 2;
+    header[8] = 0xff;
     fs::write(&path, header).unwrap();
     let error = refused(root.path());
     assert!(matches!(error, LogError::Header { .. }), "{error}");
@@ -580,6 +580,29 @@ fn row_torn_end_before_a_later_segment_is_torn_after_a_loss() {
 }
 
 #[test]
+fn row_bytes_behind_a_segment_that_the_next_one_follows_are_damage_also_after_a_loss() {
+    for number in [0, 1] {
+        let root = sample::root();
+        let (mut log, _) = open(root.path());
+        // Nothing tells that anything was committed.
+        for _ in 0..45 {
+            let next = batch_knowing(Index::ZERO, log.tip(), 1, 1, 400);
+            log.append(&next).unwrap();
+        }
+        drop(log);
+        let files = segments(root.path());
+        assert!(files.len() > number + 1);
+        change(&files[number], |bytes| {
+            let end = used(bytes);
+            bytes[end + 1] = 0xee;
+        });
+        let error = refused_after_loss(root.path());
+        assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+        refused(root.path());
+    }
+}
+
+#[test]
 fn row_missing_segment_is_torn_after_a_loss_unless_it_was_committed() {
     for number in [0, 1, 2] {
         let (root, all, places) = sample_of_a_lone_primary();
@@ -610,7 +633,7 @@ fn row_bad_header_is_torn_after_a_loss_unless_it_is_the_first_or_unknown() {
     for file in &files {
         let good = fs::read(file).unwrap();
         // A version that is not known is not ours to remove.
-        change(file, |bytes| bytes[8] = 2);
+        change(file, |bytes| bytes[8] = 0xff);
         let error = refused_after_loss(root.path());
         assert!(matches!(error, LogError::Header { .. }), "{error}");
         fs::write(file, &good).unwrap();

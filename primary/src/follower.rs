@@ -18,15 +18,18 @@ pub const FOLLOWER_WINDOW_BYTES_MAX: usize = 32 << 20;
 /// Entries of one view are created by one replica in one order (S2, S3), so two logs that both have
 /// entries of a view agree up to the end of the shorter one's. The largest view in both is the one
 /// to look at: going on in the one log to a higher view, and in the other to another, they part
-/// (`protocol.md` section 8; the idea of cutting by epoch is Kafka's KIP-101). `None`: the logs
-/// disagree about where a view begins, so one of them is wrong and neither may be cut.
+/// (`protocol.md` section 8; the idea of cutting by epoch is Kafka's KIP-101).
+///
+/// If the logs disagree about where that view begins, one of them is wrong and neither may be cut. It is
+/// then the place where it begins first: there the one log has an entry of that view and the other one
+/// of a lower view, so the follower finds the two entries different, says so and quarantines itself.
 #[must_use]
 pub fn common_entry(
     ours: &[(ViewNumber, Index)],
     our_last: Index,
     theirs: &[(ViewNumber, Index)],
     their_last: Index,
-) -> Option<Index> {
+) -> Index {
     let end_of = |starts: &[(ViewNumber, Index)], at: usize, last: Index| {
         starts
             .get(at + 1)
@@ -35,10 +38,15 @@ pub fn common_entry(
     for (at, (view, first)) in theirs.iter().enumerate().rev() {
         if let Ok(ours_at) = ours.binary_search_by_key(view, |(view, _)| *view) {
             let end = end_of(ours, ours_at, our_last).min(end_of(theirs, at, their_last));
-            return (ours[ours_at].1 == *first).then_some(end);
+            let our_first = ours[ours_at].1;
+            return if our_first == *first {
+                end
+            } else {
+                our_first.min(*first)
+            };
         }
     }
-    Some(Index::ZERO)
+    Index::ZERO
 }
 
 /// Whether a list of views is one that a log can have: both rise, and all lie in the log.
@@ -250,14 +258,14 @@ mod tests {
             &starts(theirs),
             Index(their_last),
         )
-        .unwrap()
         .0
     }
 
     #[test]
-    fn logs_that_disagree_about_where_a_view_begins_have_nothing_to_go_on_from() {
-        let (ours, theirs) = (starts(&[(1, 1), (2, 5)]), starts(&[(1, 1), (2, 6)]));
-        assert_eq!(common_entry(&ours, Index(9), &theirs, Index(9)), None);
+    fn logs_that_disagree_about_where_a_view_begins_are_compared_where_it_begins_first() {
+        assert_eq!(common(&[(1, 1), (2, 5)], 9, &[(1, 1), (2, 6)], 9), 5);
+        assert_eq!(common(&[(1, 1), (2, 6)], 9, &[(1, 1), (2, 5)], 5), 5);
+        assert_eq!(common(&[(1, 1), (2, 5), (3, 8)], 9, &[(2, 7)], 20), 5);
     }
 
     #[test]

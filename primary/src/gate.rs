@@ -45,7 +45,7 @@ pub(crate) enum Gate {
         backup: Holder,
     },
     /// A spare is being made the backup. The record may already name it or may still not, so both
-    /// what a solo view asks for and what a pair asks for must hold.
+    /// what a solo view asks for, the lease included, and what a pair asks for must hold.
     Joining(Joining),
 }
 
@@ -210,6 +210,9 @@ impl Primary {
 
     /// A backup that gets on with nothing for this long is dropped (section 6).
     pub(crate) fn silence_max(&self) -> Duration {
+        if self.planted.has(Bug::SilentKept) {
+            return self.term() * 10;
+        }
         self.term() / 2
     }
 
@@ -282,7 +285,7 @@ impl Primary {
     }
 
     pub(crate) fn on_backup_unseen(&mut self, unseen: Duration, now: Instant) {
-        let is_dropping = self.swap.is_some();
+        let is_dropping = self.swap.is_some() || self.planted.has(Bug::UnseenKept);
         if matches!(self.gate, Gate::Paired { .. }) && !is_dropping && unseen > self.term() * 5 {
             self.drop_backup(now);
         }
@@ -303,9 +306,27 @@ impl Primary {
         })
     }
 
-    /// First half of a Join: answers begin to wait for the spare before anything is asked (R1).
+    /// Whether the record as it was last read leaves this primary alone and its lease has lapsed:
+    /// then nothing is committed and no read confirmed until it is granted again (section 3).
+    ///
+    /// The acknowledgements of a spare whose Join is under way do not stand for it: they vouch for
+    /// those of a holder, which the spare is only once that has landed.
+    pub(crate) fn is_alone_without_lease(&self, now: Instant) -> bool {
+        match &self.gate {
+            Gate::Solo => !self.is_lease_held(now),
+            Gate::Joining(_) => !self.is_lease_held(now) && !self.planted.has(Bug::JoinUnleased),
+            Gate::Paired { .. } => false,
+        }
+    }
+
+    /// First half of a Join: answers begin to wait for the spare before anything is asked (R1). Not
+    /// without the lease: the view service that would have to agree is not heard either.
     pub(crate) fn consider_join(&mut self, now: Instant) {
-        if self.swap.is_some() || !self.is_serving() || now < self.join_at {
+        if self.swap.is_some()
+            || !self.is_serving()
+            || now < self.join_at
+            || self.lease_until.is_none()
+        {
             return;
         }
         let spare = self

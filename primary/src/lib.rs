@@ -9,14 +9,15 @@
 
 mod follower;
 mod gate;
+mod limits;
 mod primary;
 mod reads;
 mod streams;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};
-pub use primary::{
-    Action, Config, Event, Input, PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, Payload, Primary, Query,
-    Waiter,
+pub use limits::{
+    LOG_READ_BYTES, Limits, PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, Queues, READS_BYTES_MAX,
+    READS_MAX,
 };
-pub use reads::{READS_BYTES_MAX, READS_MAX};
+pub use primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
 pub use streams::EXCLUDED_STORES_MAX;

@@ -11,20 +11,18 @@ use standin_core::entry::{
     ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, StoreId};
-use standin_core::message::{Ack, Consistency, Follow, Resume, encode_payload};
+use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, encode_payload};
 use standin_core::planted::{Bug, Planted};
 use standin_core::random::RandomStream;
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime, earliest};
 use standin_core::view::{ViewId, ViewRecord};
 
 use crate::follower::Follower;
 use crate::gate::{Flapping, Gate, JOIN_WAIT_MAX, PendingSwap};
+use crate::limits::{Limits, Queues};
 use crate::reads::Reads;
 
-/// Entries that are ordered and not yet applied, at most; beyond it no more input is taken.
-pub const PENDING_ENTRIES_MAX: u64 = 1 << 16;
-/// Bytes of such entries, at most.
-pub const PENDING_BYTES_MAX: usize = 16 << 20;
 /// What a primary is made from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,10 +32,8 @@ pub struct Config {
     pub record: ViewRecord,
     /// The durability level of the pair.
     pub durability: Durability,
-    /// Limits to write into each ViewStart: a session's timeout.
-    pub session_timeout: Duration,
-    /// Limits to write into each ViewStart: most sessions.
-    pub sessions_max: u32,
+    /// Limits to write into each ViewStart.
+    pub session_limits: SessionLimits,
     /// The end of the log.
     pub tip: LogTip,
     /// Where views begin in the log.
@@ -52,6 +48,8 @@ pub struct Config {
     pub applied: Index,
     /// For the seeds of batches and the names of streams.
     pub seed: u64,
+    /// How much may wait at one time.
+    pub limits: Limits,
 }
 
 /// An input to be ordered.
@@ -120,7 +118,7 @@ pub enum Event<'a> {
     SwapRefused,
     /// Until when the lease is held; `None`: it is not.
     Lease(Option<Instant>),
-    /// How long the backup has not been seen by the view service.
+    /// How long the backup has not been seen by a view service that this primary was heard by.
     BackupUnseen(Duration),
 }
 
@@ -163,6 +161,8 @@ pub enum Action {
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
     CloseFollower(ConnId),
+    /// Say why, then close a follower's connection.
+    RefuseFollower(ConnId, Refusal),
     /// Read entries from this index on, at most about so many bytes; [`Event::LogRead`] answers.
     ReadLog {
         /// For whom.
@@ -201,8 +201,8 @@ pub(crate) enum Stage {
 pub struct Primary {
     pub(crate) identity: Identity,
     pub(crate) durability: Durability,
-    pub(crate) session_timeout: Duration,
-    pub(crate) sessions_max: u32,
+    pub(crate) session_limits: SessionLimits,
+    pub(crate) limits: Limits,
     /// The record as last read. Invariant: its primary is this incarnation.
     pub(crate) record: ViewRecord,
     pub(crate) stage: Stage,
@@ -248,6 +248,7 @@ pub struct Primary {
     pub(crate) early: BTreeMap<ConnId, Follow>,
     pub(crate) clock: Option<LoggedClock>,
     pub(crate) wall_of_viewservice: WallTime,
+    /// Until when the lease is held. Invariant: after each event it is not past.
     pub(crate) lease_until: Option<Instant>,
     pub(crate) seeds: RandomStream,
     pub(crate) planted: Planted,
@@ -268,8 +269,8 @@ impl Primary {
         );
         let mut primary = Self {
             durability: config.durability,
-            session_timeout: config.session_timeout,
-            sessions_max: config.sessions_max,
+            session_limits: config.session_limits,
+            limits: config.limits,
             seeds: RandomStream::new(config.seed, config.record.view.0),
             identity: config.identity,
             record: config.record,
@@ -342,6 +343,7 @@ impl Primary {
             Event::Lease(until) => self.lease_until = until,
             Event::BackupUnseen(unseen) => self.on_backup_unseen(unseen, now.boot),
         }
+        self.lease_until = self.lease_until.filter(|until| now.boot < *until);
         self.watch_gate(now.boot);
         self.advance(now.boot);
         self.feed_followers(now.boot);
@@ -376,7 +378,9 @@ impl Primary {
             Gate::Joining(joining) if !joining.is_asked => {
                 deadline = earliest(deadline, Some(joining.since.plus(JOIN_WAIT_MAX)));
             }
-            Gate::Solo if self.is_serving() && self.swap.is_none() => {
+            Gate::Solo
+                if self.is_serving() && self.swap.is_none() && self.lease_until.is_some() =>
+            {
                 deadline = earliest(deadline, self.join_tried_at());
             }
             Gate::Solo | Gate::Paired { .. } | Gate::Joining(_) => {}
@@ -420,9 +424,22 @@ impl Primary {
     /// Whether there is room for more input.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.tip.index.0 - self.applied.0 < PENDING_ENTRIES_MAX
-            && self.pending_bytes < PENDING_BYTES_MAX
-            && !self.reads.is_full()
+        let (limits, queues) = (&self.limits, self.queues());
+        queues.entries < limits.pending_entries_max
+            && queues.entries_bytes < limits.pending_bytes_max
+            && queues.reads < limits.reads_max
+            && queues.reads_bytes < limits.reads_bytes_max
+    }
+
+    /// What waits just now.
+    #[must_use]
+    pub fn queues(&self) -> Queues {
+        Queues {
+            entries: self.tip.index.0 - self.applied.0,
+            entries_bytes: self.pending_bytes,
+            reads: self.reads.count(),
+            reads_bytes: self.reads.bytes(),
+        }
     }
 
     /// Whether an acknowledgement that came on `conn` is of the stream there.
@@ -539,13 +556,17 @@ impl Primary {
 
     /// Begins the record's view in the log. Every view does, also by Join and Drop (rule R3).
     pub(crate) fn start_view(&mut self, now: Now) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let limits = self.session_limits;
         let start = ViewStart {
             data_epoch: self.record.data_epoch,
             primary: self.identity.name.clone(),
             incarnation: self.identity.life.incarnation,
             durability: self.durability,
-            session_timeout_ms: u64::try_from(self.session_timeout.as_millis()).unwrap_or(u64::MAX),
-            sessions_max: self.sessions_max,
+            session_timeout_ms: millis(limits.timeout),
+            sessions_max: limits.sessions_max,
+            replies_bytes_max: limits.replies_bytes_max,
+            session_idle_min_ms: millis(limits.idle_min),
         };
         let mut builder = self.builder(now);
         self.view_start = builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
@@ -580,7 +601,7 @@ impl Primary {
         }
         let is_asked = matches!(&self.gate, Gate::Joining(joining) if joining.is_asked);
         let through = match &self.gate {
-            Gate::Solo if !self.is_lease_held(now) => Index::ZERO,
+            _ if self.is_alone_without_lease(now) => Index::ZERO,
             Gate::Solo if self.planted.has(Bug::LoneCopyUnsynced) => self.durable(),
             Gate::Solo => self.synced,
             Gate::Paired { .. } if self.planted.has(Bug::AnswersUngated) => self.durable(),

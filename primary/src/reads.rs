@@ -12,11 +12,6 @@ use crate::follower::Phase;
 use crate::gate::Gate;
 use crate::primary::{Action, Primary, Query};
 
-/// Most reads that wait at one time.
-pub const READS_MAX: usize = 1 << 16;
-/// Most bytes of such reads (and one read more).
-pub const READS_BYTES_MAX: usize = 16 << 20;
-
 #[derive(Clone, Debug)]
 struct WaitingRead {
     query: Query,
@@ -52,8 +47,12 @@ pub(crate) enum Confirmation {
 }
 
 impl Reads {
-    pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= READS_MAX || self.bytes >= READS_BYTES_MAX
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn push(&mut self, query: Query, at: Index) {
@@ -108,8 +107,15 @@ impl Reads {
             is_confirmed && read.at <= applied
         };
         while self.waiting.front().is_some_and(is_ready) {
-            let read = self.waiting.pop_front().expect("the front was looked at");
+            let mut read = self.waiting.pop_front().expect("the front was looked at");
             self.bytes -= read.query.bytes.len();
+            if let (Confirmation::Round { acked, .. }, Some(round)) = (confirmation, read.round)
+                && round <= acked
+            {
+                // Nothing rests on the lease, which may have lapsed long ago in a pair that the view
+                // service cannot reach.
+                read.query.consistency = Consistency::Confirmed;
+            }
             ready.push(read.query);
         }
     }
@@ -139,9 +145,9 @@ impl Primary {
         }
         let lease_is_held = self.is_lease_held(now) || self.planted.has(Bug::LeaseUnwatched);
         let confirmation = match &self.gate {
+            _ if self.is_alone_without_lease(now) => Confirmation::None,
             _ if self.planted.has(Bug::ReadsUnconfirmed) => Confirmation::Solo,
-            Gate::Solo if lease_is_held => Confirmation::Solo,
-            Gate::Solo => Confirmation::None,
+            Gate::Solo => Confirmation::Solo,
             Gate::Paired { .. } | Gate::Joining(_) => {
                 let acked = self
                     .gate_follower()
@@ -156,5 +162,43 @@ impl Primary {
         self.reads
             .take_ready(confirmation, self.applied, &mut ready);
         self.actions.extend(ready.into_iter().map(Action::Answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standin_core::conn::ConnId;
+
+    use super::*;
+    use crate::primary::Waiter;
+
+    fn taken(acked: u64, lease_is_held: bool) -> Vec<Consistency> {
+        let mut reads = Reads::default();
+        let waiter = Waiter {
+            conn: ConnId(1),
+            id: 1,
+        };
+        let query = Query {
+            waiter,
+            consistency: Consistency::Lease,
+            bytes: Vec::new(),
+        };
+        reads.push(query, Index::ZERO);
+        reads.assign_round(1);
+        let confirmation = Confirmation::Round {
+            acked,
+            lease_is_held,
+        };
+        let mut ready = Vec::new();
+        reads.take_ready(confirmation, Index::ZERO, &mut ready);
+        ready.into_iter().map(|query| query.consistency).collect()
+    }
+
+    #[test]
+    fn a_lease_read_that_the_backup_has_confirmed_does_not_rest_on_the_lease() {
+        assert_eq!(taken(0, false), []);
+        assert_eq!(taken(0, true), [Consistency::Lease]);
+        assert_eq!(taken(1, false), [Consistency::Confirmed]);
+        assert_eq!(taken(1, true), [Consistency::Confirmed]);
     }
 }

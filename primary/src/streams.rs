@@ -2,7 +2,7 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
-use standin_core::message::{Ack, Follow, REPLICAS_MAX, Resume};
+use standin_core::message::{Ack, Follow, REPLICAS_MAX, Refusal, Resume};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
 
@@ -39,18 +39,19 @@ impl Primary {
         let theirs = (&follow.view_starts, follow.last.index);
         let common = is_sound(theirs.0, theirs.1)
             .then(|| common_entry(&self.view_starts, self.tip.index, theirs.0, theirs.1))
-            .flatten()
             .map(|common| match common {
                 _ if self.planted.has(Bug::CutTooFar) => Index(common.0.saturating_sub(3)),
                 common => common,
             });
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
-        // A copy of this replica's own data directory is no second replica, one of its own name can
-        // never be its backup, and one whose replies differed must be looked at by people.
+        // One whose replies differed must be looked at by people.
+        if self.excluded.contains(&follow.identity.store) || !self.takes_followers() {
+            return self.refuse_follower(conn);
+        }
+        // A copy of this replica's own data directory is no second replica, and one of its own name can
+        // never be its backup.
         let is_other = follow.identity.store != self.identity.store
-            && follow.identity.name != self.identity.name
-            && self.takes_followers()
-            && !self.excluded.contains(&follow.identity.store);
+            && follow.identity.name != self.identity.name;
         let (Some(common), true) = (common, is_new && is_other) else {
             self.actions.push_back(Action::CloseFollower(conn));
             return;
@@ -153,7 +154,7 @@ impl Primary {
             self.excluded.insert(store);
         }
         // Beyond the bound it need not be remembered: nobody comes back.
-        self.close_follower(conn);
+        self.refuse_follower(conn);
         if is_gate {
             self.drop_backup(now);
         }
@@ -168,6 +169,14 @@ impl Primary {
     pub(crate) fn close_follower(&mut self, conn: ConnId) {
         self.followers.remove(&conn);
         self.actions.push_back(Action::CloseFollower(conn));
+    }
+
+    /// Tells a follower that its replies, or those of too many others, differed from this primary's.
+    fn refuse_follower(&mut self, conn: ConnId) {
+        self.followers.remove(&conn);
+        let refusal = Refusal::RepliesDiffer;
+        self.actions
+            .push_back(Action::RefuseFollower(conn, refusal));
     }
 
     pub(crate) fn on_closed(&mut self, conn: ConnId, now: Instant) {
@@ -208,7 +217,7 @@ impl Primary {
                 self.actions.push_back(Action::ReadLog {
                     conn,
                     from,
-                    bytes_max: 1 << 20,
+                    bytes_max: self.limits.log_read_bytes,
                 });
             }
         }

@@ -3,7 +3,7 @@
 mod support;
 
 use standin_core::conn::ConnId;
-use standin_core::entry::Index;
+use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, Durability, Identity, StoreId};
 use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
@@ -121,9 +121,9 @@ fn after_so_many_stores_that_differed_no_follower_is_taken_in() {
     }
     assert!(!bench.primary.takes_followers());
     for identity in identities.iter().chain([&honest]) {
-        bench.asked.closed.clear();
+        bench.asked.refused.clear();
         bench.follow(ConnId(500), identity);
-        assert_eq!(bench.asked.closed, [ConnId(500)]);
+        assert_eq!(bench.asked.refused, [ConnId(500)]);
     }
     assert!(
         bench.asked.resumes.is_empty(),
@@ -330,4 +330,39 @@ fn of_two_spares_the_one_that_has_acknowledged_more_is_joined() {
 #[test]
 fn of_two_spares_that_have_acknowledged_the_same_the_first_by_name_is_joined() {
     assert_eq!(joined_first(&[B, ConnId(2)]).as_deref(), Some("b"));
+}
+
+#[test]
+fn a_follower_whose_replies_differed_is_told_so_each_time_it_asks() {
+    let mut bench = Bench::paired(Durability::Os);
+    bench.event(Event::Diverged(B));
+    assert_eq!(bench.asked.refused, [B]);
+    let b = identity("b", 1);
+    bench.follow(ConnId(7), &b);
+    assert_eq!(bench.asked.refused, [B, ConnId(7)]);
+    assert_eq!(bench.asked.resumes, []);
+}
+
+/// Section 8: equal (index, view) and unequal chain is found by the follower, which then quarantines
+/// itself. Where the logs disagree about the beginning of a view, two entries differ that it can compare.
+#[test]
+fn a_follower_whose_views_begin_elsewhere_is_shown_an_entry_that_it_has_otherwise() {
+    let mut bench = Bench::solo(Durability::Os);
+    let ours = bench.primary.tip();
+    assert_eq!(bench.primary.view_starts()[..], [(ours.view, ours.index)]);
+    let follow = Follow {
+        identity: identity("b", 1),
+        view: bench.primary.record().id(),
+        last: LogTip {
+            index: Index(9),
+            ..ours
+        },
+        view_starts: vec![(ours.view, ours.index.next())],
+    };
+    bench.event(Event::Follow(B, &follow));
+    let resumes: Vec<_> = bench.asked.resumes.iter().collect();
+    let [(conn, resume)] = resumes[..] else {
+        panic!("{resumes:?}");
+    };
+    assert_eq!((*conn, resume.common), (B, ours));
 }

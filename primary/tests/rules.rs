@@ -434,6 +434,45 @@ fn a_lapsed_lone_primary_answers_nothing_until_the_lease_is_granted_again() {
     assert_eq!(bench.asked.answers.len(), 1);
 }
 
+/// Nobody is gone: the spare acknowledges all that it is sent. But the view service answers nothing, so
+/// the record may still be what it was.
+#[test]
+fn a_lapsed_lone_primary_answers_nothing_either_while_a_join_is_under_way() {
+    for lapses_after in [JUST, TERM / 2] {
+        let mut bench = Bench::solo(Durability::Os);
+        bench.hold_lease(lapses_after);
+        bench.spare_in_sync("b", B);
+        bench.pass(JUST / 2);
+        bench.ack_all(B);
+        assert_eq!(bench.asked.swaps.len(), 1, "a Join is asked");
+        bench.pass(lapses_after);
+        let index = bench.command();
+        bench.sync_all();
+        bench.read();
+        bench.ack_all(B);
+        assert!(!bench.is_committed(index), "alone, and without a lease");
+        assert!(bench.asked.answers.is_empty());
+        bench.hold_lease(TERM);
+        assert!(bench.is_committed(index));
+        assert_eq!(bench.asked.answers.len(), 1);
+    }
+}
+
+#[test]
+fn a_lapsed_lone_primary_begins_no_join_until_the_lease_is_granted_again() {
+    let mut bench = Bench::solo(Durability::Os);
+    bench.hold_lease(JUST);
+    bench.pass(JUST);
+    bench.spare_in_sync("b", B);
+    bench.pass(TERM);
+    bench.ack_all(B);
+    assert!(bench.asked.swaps.is_empty());
+    bench.hold_lease(TERM);
+    bench.ack_all(B);
+    let (_, proposed) = bench.asked.swaps.pop().expect("a Join is asked");
+    assert_eq!(proposed.reason, Reason::Joined);
+}
+
 #[test]
 fn a_lapsed_paired_primary_goes_on_since_its_backup_vouches_for_it() {
     let mut bench = Bench::paired(Durability::Os);

@@ -101,9 +101,10 @@ impl Answers {
         self.bytes.clear();
     }
 
-    /// Whether [`ANSWERS_BYTES_MAX`] is reached.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= ANSWERS_BYTES_MAX
+    /// The bytes of all answers.
+    #[must_use]
+    pub fn bytes_count(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Where the bytes of the next answer go.

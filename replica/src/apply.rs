@@ -19,7 +19,7 @@ use crate::replica::{Action, Level, ReadFor, Replica, Role};
 /// Timers that become entries of one batch, at most.
 const TIMERS_PER_BATCH: usize = 1024;
 /// Bytes of log that are read at a time.
-const READ_BYTES: usize = 1 << 20;
+pub(crate) const READ_BYTES: usize = 1 << 20;
 /// Bytes that are appended before they are synced though no answer waits for it, so that what a lone
 /// primary must sync before it goes on alone stays small.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
@@ -114,7 +114,7 @@ impl<M: StateMachine> Replica<M> {
         #[cfg(feature = "planted-bugs")]
         self.state.plant(self.planted);
         self.digests = DigestLog::default();
-        self.state_digest = None;
+        self.inspected = None;
         self.log.commit = Index::ZERO;
         self.log.data_epoch = self.adopted.data_epoch;
     }
@@ -143,19 +143,26 @@ impl<M: StateMachine> Replica<M> {
             && !self.is_log_outdated()
     }
 
-    /// Applies what is committed, in order, at most [`APPLY_ENTRIES_MAX`] entries at a time.
+    /// Applies what is committed, in order and in pieces.
     pub(crate) fn apply_committed(&mut self, now: Now) {
         if !self.wants_to_apply() {
             return;
         }
         let before = self.state.applied();
-        let stop = Index(before.0.saturating_add(APPLY_ENTRIES_MAX));
-        while self.wants_to_apply() && self.state.applied() < stop && !self.answers.is_full() {
+        let stop = Index(
+            before
+                .0
+                .saturating_add(self.config.limits.apply_entries_max),
+        );
+        while self.wants_to_apply() && self.state.applied() < stop && !self.is_answer_full() {
             let next = self.state.applied().next();
             let Some(batch) = self.recent.find(next).map(Arc::clone) else {
                 self.is_reading = true;
-                self.actions
-                    .push_back(Action::ReadLog(ReadFor::Apply, next, READ_BYTES));
+                self.actions.push_back(Action::ReadLog(
+                    ReadFor::Apply,
+                    next,
+                    self.config.limits.log_read_bytes,
+                ));
                 break;
             };
             self.apply_batch(&batch);
@@ -167,7 +174,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn apply_batch(&mut self, batch: &Batch) {
         for entry in batch.entries() {
-            if entry.header.index > self.log.commit || self.answers.is_full() {
+            if entry.header.index > self.log.commit || self.is_answer_full() {
                 return;
             }
             self.apply_entry(&entry);
@@ -177,8 +184,7 @@ impl<M: StateMachine> Replica<M> {
     /// Applies entries that were read back from the log.
     pub(crate) fn apply_bytes(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.state.applied() < self.log.commit && !self.answers.is_full()
-        {
+        while !rest.is_empty() && self.state.applied() < self.log.commit && !self.is_answer_full() {
             let Ok(entry) = Entry::decode(rest) else {
                 return self.quarantine("an entry of its log can no longer be read");
             };

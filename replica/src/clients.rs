@@ -4,14 +4,31 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Command, Index};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen,
+    CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen, Standing,
 };
-use standin_core::time::{Instant, Now};
+use standin_core::planted::Bug;
+use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
 
 use crate::answers::{AnswerHead, Request, RequestBody};
 use crate::replica::{Action, Replica, Role};
+
+/// How long after the state was digested that is done again at the earliest. Clients wait meanwhile,
+/// and anybody may ask.
+const DIGEST_PAUSE: Duration = Duration::from_millis(50);
+/// So much longer for each session: the more there are, the longer clients wait.
+const DIGEST_PAUSE_PER_SESSION: Duration = Duration::from_micros(50);
+
+/// The state at one moment, in a few numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inspected {
+    at: Instant,
+    applied: Index,
+    reply_digest: u128,
+    state_digest: u128,
+    sessions: u64,
+}
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn on_requests(&mut self, now: Now, requests: &[Request<'_>]) {
@@ -50,6 +67,9 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
+                }
+                RequestBody::Command(request) if self.is_refused(request.session) => {
+                    self.answer(waiter, ReplyStatus::Refused, b"a bug was planted");
                 }
                 RequestBody::Command(request) if self.is_decided(waiter, &request) => {}
                 RequestBody::Command(request) => {
@@ -125,6 +145,12 @@ impl<M: StateMachine> Replica<M> {
         true
     }
 
+    /// Never, unless a test has planted that bug.
+    fn is_refused(&self, session: u64) -> bool {
+        let begun = self.log.view_starts.last();
+        self.planted.has(Bug::OldSessionRefused) && begun.is_some_and(|(_, at)| session < at.0)
+    }
+
     pub(crate) fn is_serving(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.is_serving())
     }
@@ -165,7 +191,7 @@ impl<M: StateMachine> Replica<M> {
         query: &[u8],
         valid_until: Option<Instant>,
     ) {
-        if self.answers.is_full() {
+        if self.is_answer_full() {
             return self.answer(waiter, ReplyStatus::Overloaded, b"");
         }
         let from = self.answers.bytes().len();
@@ -216,22 +242,42 @@ impl<M: StateMachine> Replica<M> {
         self.answers.push(head, from);
     }
 
-    pub(crate) fn on_inspect(&mut self, conn: ConnId) {
-        let applied = self.state.applied();
-        // Only entries change the state.
-        let state_digest = match self.state_digest {
-            Some((index, digest)) if index == applied => digest,
-            _ => self.state.state_digest(),
+    /// Tells of the state as it was at one moment: now, or when its digest was last made.
+    pub(crate) fn on_inspect(&mut self, now: Instant, conn: ConnId) {
+        let snapshot = match self.inspected {
+            Some(snapshot) if self.is_recent(&snapshot, now) => snapshot,
+            _ => self.look(now),
         };
-        self.state_digest = Some((applied, state_digest));
+        self.inspected = Some(snapshot);
         let reply = InspectReply {
             name: self.config.identity.name.clone(),
             incarnation: self.config.identity.life.incarnation,
-            standing: self.standing(),
-            state_digest,
-            sessions: self.state.session_count() as u64,
+            standing: Standing {
+                applied: snapshot.applied,
+                reply_digest: snapshot.reply_digest,
+                ..self.standing()
+            },
+            state_digest: snapshot.state_digest,
+            sessions: snapshot.sessions,
         };
         self.actions
             .push_back(Action::Inspected(conn, Box::new(reply)));
+    }
+
+    /// Whether the state has not changed since, or may not be digested again yet. Only entries change it.
+    fn is_recent(&self, snapshot: &Inspected, now: Instant) -> bool {
+        let sessions = u32::try_from(self.state.session_count()).unwrap_or(u32::MAX);
+        let pause = DIGEST_PAUSE + DIGEST_PAUSE_PER_SESSION * sessions;
+        snapshot.applied == self.state.applied() || now < snapshot.at.plus(pause)
+    }
+
+    fn look(&self, now: Instant) -> Inspected {
+        Inspected {
+            at: now,
+            applied: self.state.applied(),
+            reply_digest: self.state.reply_digest().0,
+            state_digest: self.state.state_digest(),
+            sessions: self.state.session_count() as u64,
+        }
     }
 }

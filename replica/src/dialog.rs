@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use standin_core::lease::LeaseHolder;
 use standin_core::message::Peer;
 use standin_core::time::{Duration, Instant, WallTime};
-use standin_core::view::{Reason, ViewId, ViewRecord};
+use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 /// The term that is assumed before the record has told the real one.
 const TERM_ASSUMED: Duration = Duration::from_secs(1);
@@ -21,6 +21,8 @@ pub(crate) struct Dialog {
     unanswered: VecDeque<(u64, Instant)>,
     /// When it was last heard of.
     heard_at: Instant,
+    /// Since when it has been heard without a gap of a term.
+    heard_since: Instant,
     report_at: Instant,
     /// For when a report was last wanted because of somebody's word.
     hurried_at: Option<Instant>,
@@ -38,6 +40,7 @@ impl Dialog {
             number: 0,
             unanswered: VecDeque::new(),
             heard_at: Instant::ZERO,
+            heard_since: Instant::ZERO,
             report_at: Instant::ZERO,
             hurried_at: None,
             swap: None,
@@ -47,9 +50,9 @@ impl Dialog {
         }
     }
 
-    pub(crate) fn up(&mut self, now: Instant) {
+    pub(crate) fn up(&mut self, now: Instant, term: Duration) {
         self.is_up = true;
-        self.heard_at = now;
+        self.heard(now, term);
         self.report_at = now;
     }
 
@@ -108,9 +111,33 @@ impl Dialog {
     }
 
     /// An answer came; all before it were answered too, for they are answered in order.
-    pub(crate) fn answered(&mut self, number: u64, now: Instant) {
-        self.heard_at = now;
+    pub(crate) fn answered(&mut self, number: u64, now: Instant, term: Duration) {
+        self.heard(now, term);
         self.unanswered.retain(|(sent, _)| *sent > number);
+    }
+
+    fn heard(&mut self, now: Instant, term: Duration) {
+        if now > self.heard_at.plus(term) {
+            self.heard_since = now;
+        }
+        self.heard_at = now;
+    }
+
+    /// How long the view service has not seen another replica, as far as that tells of that replica:
+    /// while it was not heard here either, it may be the view service that was cut off.
+    pub(crate) fn unseen(&self, told: Duration, now: Instant) -> Duration {
+        told.min(now.since(self.heard_since))
+    }
+
+    /// Takes over who there is. A view service that was just started knows only who has reported since:
+    /// where `primary`, a life of a replica, was last reached is still true.
+    pub(crate) fn note_peers(&mut self, peers: &[Peer], primary: Option<&Member>) {
+        let is_primary = |peer: &Peer| primary.is_some_and(|it| it.is(&peer.identity));
+        let known = self.peers.iter().find(|peer| is_primary(peer)).cloned();
+        self.peers = peers.to_vec();
+        if !self.peers.iter().any(is_primary) {
+            self.peers.extend(known);
+        }
     }
 
     /// Whether this is the number of the swap that was sent last and is not answered yet.
@@ -119,8 +146,8 @@ impl Dialog {
     }
 
     /// A swap was answered; whether it was an Activate.
-    pub(crate) fn swap_answered(&mut self, number: u64, now: Instant) -> bool {
-        self.answered(number, now);
+    pub(crate) fn swap_answered(&mut self, number: u64, now: Instant, term: Duration) -> bool {
+        self.answered(number, now, term);
         match self.swap {
             Some((sent, is_activate)) if sent == number => {
                 self.swap = None;

@@ -13,6 +13,8 @@ mod answers;
 mod apply;
 mod clients;
 mod dialog;
+mod last_words;
+mod limits;
 mod recent;
 mod replica;
 mod roles;
@@ -20,5 +22,7 @@ mod views;
 mod wire;
 
 pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
+pub use last_words::{LastAction, LastWords};
+pub use limits::Limits;
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
 pub use wire::{Destination, Side, client_request};

@@ -11,13 +11,27 @@ use standin_core::entry::{Batch, Index};
 pub(crate) const RECENT_BYTES_MAX: usize = 32 << 20;
 
 /// A window over the end of the log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct RecentLog {
+    bytes_max: usize,
     batches: VecDeque<Arc<Batch>>,
     bytes: usize,
 }
 
 impl RecentLog {
+    /// Keeps at most so many bytes, and one batch more.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            batches: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds the batch that follows all others.
     pub(crate) fn push(&mut self, batch: Arc<Batch>) {
         if let Some(last) = self.batches.back() {
@@ -29,7 +43,7 @@ impl RecentLog {
         }
         self.bytes += batch.bytes().len();
         self.batches.push_back(batch);
-        while self.bytes > RECENT_BYTES_MAX && self.batches.len() > 1 {
+        while self.bytes > self.bytes_max && self.batches.len() > 1 {
             if let Some(oldest) = self.batches.pop_front() {
                 self.bytes -= oldest.bytes().len();
             }

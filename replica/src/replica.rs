@@ -10,10 +10,11 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, Follow, HigherView, InspectReply, Release, Report, ReportReply, Resume, RoleName,
-    Standing, Swap, SwapReply,
+    Ack, Entries, Follow, HigherView, InspectReply, Refusal, Release, Report, ReportReply, Resume,
+    RoleName, Standing, Swap, SwapReply,
 };
 use standin_core::planted::{Bug, Planted};
+use standin_core::session::SessionLimits;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, ViewId, ViewRecord};
@@ -22,7 +23,9 @@ use standin_primary::{Payload, Primary};
 
 use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
+use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
+use crate::limits::Limits;
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
 
@@ -53,10 +56,8 @@ pub struct Config {
     pub address: String,
     /// The durability level when it is primary.
     pub durability: Durability,
-    /// A session's timeout when it is primary.
-    pub session_timeout: Duration,
-    /// Most sessions when it is primary.
-    pub sessions_max: u32,
+    /// The limits of sessions when it is primary.
+    pub session_limits: SessionLimits,
     /// Random, for the seeds of batches and the names of streams.
     pub seed: u64,
     /// The view that it adopted durably in an earlier life.
@@ -69,6 +70,8 @@ pub struct Config {
     pub replace: bool,
     /// Why it was put out of service in an earlier life, if it was.
     pub quarantine: Option<String>,
+    /// How much is held in memory, and done at one time.
+    pub limits: Limits,
 }
 
 /// Something that happened.
@@ -92,6 +95,8 @@ pub enum Event<'a> {
     Dialled(ConnId),
     /// That connection is gone, or never came about.
     DialClosed,
+    /// The same, and the replica there has said why.
+    DialRefused(&'a Refusal),
     /// The primary that this replica follows says where the logs part.
     Resume(ConnId, &'a Resume),
     /// The primary that this replica follows sends entries.
@@ -196,6 +201,8 @@ pub enum Action {
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
     CloseFollower(ConnId),
+    /// Say why, then close a follower's connection.
+    RefuseFollower(ConnId, Refusal),
     /// Send to whoever asked.
     Inspected(ConnId, Box<InspectReply>),
     /// Tell people.
@@ -253,8 +260,8 @@ pub struct Replica<M> {
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
     pub(crate) digests: DigestLog,
-    /// The digest of the whole state as of an entry: it takes time, and is often asked for again.
-    pub(crate) state_digest: Option<(Index, u128)>,
+    /// What was last told of the state: to digest all of it takes time, and is often asked for again.
+    pub(crate) inspected: Option<Inspected>,
     pub(crate) progress: Progress,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
@@ -265,6 +272,8 @@ pub struct Replica<M> {
     /// Bytes appended since a sync was last asked for.
     pub(crate) unsynced_bytes: usize,
     pub(crate) trouble: Option<String>,
+    /// The trouble that the primary does not want it as a follower, until it does.
+    pub(crate) refused: Option<String>,
     pub(crate) planted: Planted,
     pub(crate) answers: Answers,
     pub(crate) actions: VecDeque<Action>,
@@ -274,7 +283,14 @@ impl<M: StateMachine> Replica<M> {
     /// A replica at the start of its process.
     #[must_use]
     pub fn new(config: Config, now: Now) -> Self {
+        Self::around(M::default(), config, now)
+    }
+
+    /// The same around a machine that somebody else has made, at its beginning.
+    #[must_use]
+    pub fn around(machine: M, config: Config, now: Now) -> Self {
         let recovered = config.recovered.clone();
+        let limits = config.limits;
         let log = Log {
             tip: recovered.tip,
             view_starts: recovered.view_starts,
@@ -297,21 +313,22 @@ impl<M: StateMachine> Replica<M> {
             holds: config.holds,
             trouble: config.quarantine.clone(),
             config,
-            state: Replicated::default(),
+            state: Replicated::around(machine),
             role,
             record: None,
             adopting: None,
             dialog: Dialog::new(),
             log,
-            recent: RecentLog::default(),
+            recent: RecentLog::new(limits.recent_bytes_max),
             digests: DigestLog::default(),
-            state_digest: None,
+            inspected: None,
             progress,
             is_reading: false,
             timers_through: Index::ZERO,
             timer_at: None,
             is_stopping: false,
             unsynced_bytes: 0,
+            refused: None,
             planted: Planted::default(),
             answers: Answers::default(),
             actions: VecDeque::new(),
@@ -337,14 +354,16 @@ impl<M: StateMachine> Replica<M> {
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
-            Event::ViewServiceUp => self.dialog.up(now.boot),
+            Event::ViewServiceUp => self.dialog.up(now.boot, self.term()),
             Event::ViewServiceDown => self.dialog.down(),
             Event::ReportReply(reply) => self.on_report_reply(now, reply),
             Event::SwapReply(reply) => self.on_swap_reply(now, reply),
             Event::Requests(requests) => self.on_requests(now, requests),
             Event::Dialled(conn) => self.tell_backup(now, backup::Event::Connected(conn)),
             Event::DialClosed => self.tell_backup(now, backup::Event::Closed),
+            Event::DialRefused(refusal) => self.on_dial_refused(now, refusal),
             Event::Resume(conn, resume) => {
+                self.on_accepted();
                 self.tell_backup(now, backup::Event::Resume(conn, resume));
             }
             Event::Entries(conn, entries) => {
@@ -354,7 +373,7 @@ impl<M: StateMachine> Replica<M> {
             Event::Ack(conn, ack) => self.on_ack(now, conn, ack),
             Event::HigherView(higher) => self.on_higher_view(now, higher.view),
             Event::Closed(conn) => self.tell_primary(now, primary::Event::Closed(conn)),
-            Event::Inspect(conn) => self.on_inspect(conn),
+            Event::Inspect(conn) => self.on_inspect(now.boot, conn),
             Event::Written(through) => {
                 self.log.written = self.log.written.max(through);
                 self.tell_role(now, RoleEvent::Written(through));
@@ -459,6 +478,21 @@ impl<M: StateMachine> Replica<M> {
             Role::Backup(_) if is_named_backup => RoleName::Backup,
             Role::Backup(_) | Role::Between => RoleName::Spare,
         }
+    }
+
+    /// What waits here as at a primary, if it is one; and the bytes of the newest batches in memory.
+    #[must_use]
+    pub fn queues(&self) -> (primary::Queues, usize) {
+        let queues = match &self.role {
+            Role::Primary(primary) => primary.queues(),
+            Role::Backup(_) | Role::Between | Role::Quarantined => primary::Queues::default(),
+        };
+        (queues, self.recent.bytes())
+    }
+
+    /// Whether the answers of one event are as many as may be.
+    pub(crate) fn is_answer_full(&self) -> bool {
+        self.answers.bytes_count() >= self.config.limits.answers_bytes_max
     }
 
     /// The record as last read, if its view is adopted.

@@ -32,7 +32,9 @@ impl<M: StateMachine> Replica<M> {
         if !is_of_stream {
             return; // of an earlier stream, or of nobody
         }
-        if self.digests.contradicts(ack.applied, ack.reply_digest) {
+        if self.digests.contradicts(ack.applied, ack.reply_digest)
+            && !self.planted.has(Bug::RepliesUncompared)
+        {
             let text = format!(
                 "a follower's replies up to entry {} differ from this replica's: one of the two is \
                  wrong; it is dropped and both logs are kept for comparison",
@@ -46,7 +48,7 @@ impl<M: StateMachine> Replica<M> {
         self.tell_primary(now, primary::Event::Ack(conn, ack));
     }
 
-    fn warn_if_followers_are_not_taken(&mut self) {
+    pub(crate) fn warn_if_followers_are_not_taken(&mut self) {
         if let Role::Primary(primary) = &self.role
             && !primary.takes_followers()
         {
@@ -55,7 +57,7 @@ impl<M: StateMachine> Replica<M> {
                  takes no more followers; find out whether it is the one that is wrong, and stop it \
                  if so"
             );
-            self.actions.push_back(Action::Log(Level::Error, text));
+            self.set_trouble(Level::Error, text);
         }
     }
 
@@ -112,6 +114,10 @@ impl<M: StateMachine> Replica<M> {
             }
             primary::Action::CloseFollower(conn) => {
                 self.actions.push_back(Action::CloseFollower(conn));
+            }
+            primary::Action::RefuseFollower(conn, refusal) => {
+                self.actions
+                    .push_back(Action::RefuseFollower(conn, refusal));
             }
             primary::Action::ReadLog {
                 conn,

@@ -3,7 +3,7 @@
 use standin_backup as backup;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Peer, Release, ReplyStatus, Report, ReportReply, SwapReply};
+use standin_core::message::{Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Now};
 use standin_core::view::{ViewId, ViewRecord};
@@ -11,6 +11,10 @@ use standin_primary as primary;
 use standin_primary::Primary;
 
 use crate::replica::{Action, Level, Replica, Role};
+
+/// How a quarantine ends. It stands behind the reason, wherever that is told.
+const QUARANTINE_ADVICE: &str = "look at both logs, then set the data directory aside and start with \
+    an empty --data and --replace";
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn report_if_due(&mut self, now: Now) {
@@ -62,17 +66,18 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_report_reply(&mut self, now: Now, reply: &ReportReply) {
-        self.dialog.answered(reply.number, now.boot);
+        let term = self.term();
+        self.dialog.answered(reply.number, now.boot, term);
         #[cfg(feature = "planted-bugs")]
         if self.planted.has(Bug::LeaseFromReply) {
             self.dialog.lease.forget_sending(now.boot);
         }
         self.dialog.wall = reply.wall;
-        self.dialog.peers.clone_from(&reply.peers);
+        let primary = reply.record.as_ref().map(|record| &record.primary);
+        self.dialog.note_peers(&reply.peers, primary);
         let Some(record) = &reply.record else { return };
         if reply.granted {
-            let term = Duration::from_millis(u64::from(record.term_ms));
-            self.dialog.lease.granted(reply.number, term);
+            self.granted(reply.number, record);
         }
         self.on_record(now, record);
         self.tell_lease(now);
@@ -81,12 +86,12 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
         let is_newest = self.dialog.is_newest_swap(reply.number);
-        let is_activate = self.dialog.swap_answered(reply.number, now.boot);
+        let term = self.term();
+        let is_activate = self.dialog.swap_answered(reply.number, now.boot, term);
         self.dialog.wall = reply.wall;
         let Some(record) = &reply.record else { return };
         if is_activate && reply.accepted {
-            let term = Duration::from_millis(u64::from(record.term_ms));
-            self.dialog.lease.granted(reply.number, term);
+            self.granted(reply.number, record);
         }
         let is_unchanged = self.record.as_ref() == Some(record);
         self.on_record(now, record);
@@ -94,6 +99,14 @@ impl<M: StateMachine> Replica<M> {
         if is_newest && !reply.accepted && is_unchanged {
             self.tell_primary(now, primary::Event::SwapRefused);
         }
+    }
+
+    fn granted(&mut self, number: u64, record: &ViewRecord) {
+        let term = match Duration::from_millis(u64::from(record.term_ms)) {
+            term if self.planted.has(Bug::LeaseTooLong) => term * 92 / 90,
+            term => term,
+        };
+        self.dialog.lease.granted(number, term);
     }
 
     pub(crate) fn tell_lease(&mut self, now: Now) {
@@ -117,7 +130,8 @@ impl<M: StateMachine> Replica<M> {
             Role::Primary(_) => {
                 let backup = record.backup.as_ref().map(|member| member.name.clone());
                 if let Some(peer) = backup.and_then(|name| find(name, &self.dialog.peers)) {
-                    let unseen = Duration::from_millis(peer.unseen_ms);
+                    let told = Duration::from_millis(peer.unseen_ms);
+                    let unseen = self.dialog.unseen(told, now.boot);
                     self.tell_primary(now, primary::Event::BackupUnseen(unseen));
                 }
             }
@@ -153,15 +167,16 @@ impl<M: StateMachine> Replica<M> {
                  adopted; its record is not the cluster's newest",
                 self.adopted
             );
-            self.set_trouble(words);
+            self.set_trouble(Level::Warn, words);
             return;
         }
         let has_activated = self.record.as_ref().is_some_and(|known| known.active);
         if view == self.adopted && has_activated && !record.active {
-            self.set_trouble(format!(
+            let words = format!(
                 "the view service says that view {view} is not active, and this replica knows that \
                  it is; its record is not the cluster's newest"
-            ));
+            );
+            self.set_trouble(Level::Warn, words);
             return;
         }
         if let Some(adopting) = &mut self.adopting {
@@ -275,6 +290,7 @@ impl<M: StateMachine> Replica<M> {
                 self.follow(now);
             }
         }
+        self.warn_if_followers_are_not_taken();
         self.dialog.hurry(now.boot);
         let (is, view) = (self.role_name(), self.adopted);
         if was != is {
@@ -299,8 +315,7 @@ impl<M: StateMachine> Replica<M> {
             identity: self.config.identity.clone(),
             record,
             durability: self.config.durability,
-            session_timeout: self.config.session_timeout,
-            sessions_max: self.config.sessions_max,
+            session_limits: self.config.session_limits,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
             written: self.log.written,
@@ -308,6 +323,7 @@ impl<M: StateMachine> Replica<M> {
             commit: self.log.commit,
             applied: self.state.applied(),
             seed: self.config.seed,
+            limits: self.config.limits.primary,
         };
         self.timers_through = Index::ZERO;
         // Whoever is named goes on with the log that it has, also into a new data epoch.
@@ -387,7 +403,7 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn quarantine(&mut self, why: &str) {
         self.end_role();
-        let words = format!("quarantined: {why}");
+        let words = format!("quarantined: {why}; {QUARANTINE_ADVICE}");
         self.actions.push_back(Action::Quarantine(words.clone()));
         self.actions
             .push_back(Action::Log(Level::Error, words.clone()));
@@ -395,10 +411,35 @@ impl<M: StateMachine> Replica<M> {
         self.role = Role::Quarantined;
     }
 
-    pub(crate) fn set_trouble(&mut self, words: String) {
+    /// The replica that this one wants to follow turns it down. It asks again; people are told once.
+    pub(crate) fn on_dial_refused(&mut self, now: Now, refusal: &Refusal) {
+        let advice = match refusal {
+            Refusal::RepliesDiffer => {
+                "; look at both logs, then set the data directory of the wrong one aside and start it \
+                 with an empty --data and --replace"
+            }
+            _ => "",
+        };
+        let words = format!("the primary does not let it follow: {refusal}{advice}");
+        if !matches!(self.role, Role::Quarantined) {
+            self.set_trouble(Level::Warn, words.clone());
+            self.refused = Some(words);
+        }
+        self.tell_backup(now, backup::Event::Closed);
+    }
+
+    /// The primary lets it follow.
+    pub(crate) fn on_accepted(&mut self) {
+        if let Some(words) = self.refused.take()
+            && self.trouble.as_ref() == Some(&words)
+        {
+            self.trouble = None;
+        }
+    }
+
+    pub(crate) fn set_trouble(&mut self, level: Level, words: String) {
         if self.trouble.as_ref() != Some(&words) {
-            self.actions
-                .push_back(Action::Log(Level::Warn, words.clone()));
+            self.actions.push_back(Action::Log(level, words.clone()));
             self.trouble = Some(words);
         }
     }

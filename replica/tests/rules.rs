@@ -6,13 +6,16 @@ use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
-use standin_core::identity::{ClusterId, Durability};
+use standin_core::identity::{BootId, ClusterId, Durability, Incarnation, Life};
 use standin_core::message::{
-    Consistency, Entries, Follow, HigherView, QueryRequest, ReplyStatus, Resume, RoleName, Seen,
+    Ack, Consistency, Entries, Follow, HigherView, InspectReply, Peer, QueryRequest, Refusal,
+    ReplyStatus, ReportReply, Resume, RoleName, Seen,
 };
 use standin_core::time::Duration;
 use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
-use standin_replica::{Action, Config, Event, Recovered, Replica, Request, RequestBody};
+use standin_replica::{
+    Action, Config, Event, Level, ReadFor, Recovered, Replica, Request, RequestBody,
+};
 
 use support::*;
 
@@ -364,4 +367,327 @@ fn a_quarantined_replica_answers_no_stale_reads() {
     let body = RequestBody::Query(query);
     bench.event(Event::Requests(&[Request { conn: CLIENT, body }]));
     assert_eq!(bench.answers[0].1, ReplyStatus::Refused);
+}
+
+/// The record of a pair: `a` is primary of view 2 and `b` its backup.
+fn pair() -> ViewRecord {
+    let (a, b) = (identity("a", 1), identity("b", 1));
+    let own = Holder {
+        name: a.name.clone(),
+        token: a.token(Durability::Os),
+    };
+    ViewRecord::bootstrap(ClusterId(1), &a, 1000)
+        .activate(&a)
+        .join(own, (&b, b.token(Durability::Os)))
+}
+
+/// The backup of a pair; entries flow to it.
+fn backup() -> Bench {
+    let mut bench = Bench::fresh("b");
+    bench.tell(&pair());
+    bench.adopted(2);
+    bench.event(Event::Dialled(PRIMARY));
+    let resume = Resume {
+        view: view(2),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    bench.event(Event::Resume(PRIMARY, &resume));
+    bench.actions.clear();
+    bench
+}
+
+const PRIMARY: ConnId = ConnId(1);
+
+/// A life that the view service has not heard of.
+const UNKNOWN: Life = Life {
+    boot: BootId(0),
+    incarnation: Incarnation { start: 0, nonce: 0 },
+};
+
+/// The view service, which knows only these replicas, tells the record.
+fn tell_with(bench: &mut Bench, record: &ViewRecord, peers: Vec<Peer>) {
+    let reply = ReportReply {
+        number: bench.reports,
+        record: Some(record.clone()),
+        granted: false,
+        wall: bench.now.wall,
+        peers,
+    };
+    bench.event(Event::ReportReply(&reply));
+}
+
+fn peer(name: &str, address: &str, unseen: Duration) -> Peer {
+    Peer {
+        identity: identity(name, 1),
+        address: address.to_owned(),
+        unseen_ms: u64::try_from(unseen.as_millis()).expect("a short time"),
+    }
+}
+
+fn hung_up(bench: &mut Bench) -> bool {
+    !bench
+        .take(|action| matches!(action, Action::Hang))
+        .is_empty()
+}
+
+#[test]
+fn a_restarted_view_service_that_does_not_know_the_primary_yet_ends_no_stream() {
+    let mut bench = backup();
+    bench.event(Event::ViewServiceDown);
+    bench.event(Event::ViewServiceUp);
+    for _ in 0..3 {
+        let own = peer("b", "address of b", Duration::ZERO);
+        // Who has not reported to it is told of by name alone.
+        let mut unreported = peer("a", "", Duration::from_secs(1));
+        unreported.identity.life = UNKNOWN;
+        tell_with(&mut bench, &pair(), vec![unreported, own]);
+        assert!(!hung_up(&mut bench), "the primary is where it was");
+    }
+    // The connection breaks all the same: it is dialled again where the primary was last.
+    bench.event(Event::DialClosed);
+    bench.now.boot = bench.now.boot.plus(Duration::from_secs(1));
+    bench.event(Event::Deadline);
+    let dials = bench.take(|action| matches!(action, Action::Dial(_)));
+    assert_eq!(dials, [Action::Dial("address of a".to_owned())]);
+}
+
+#[test]
+fn a_stream_ends_when_the_primary_is_elsewhere_or_another() {
+    let mut bench = backup();
+    let moved = peer("a", "elsewhere", Duration::ZERO);
+    tell_with(&mut bench, &pair(), vec![moved]);
+    assert!(hung_up(&mut bench), "another address");
+
+    let mut bench = backup();
+    let next = pair().depose(&identity("b", 1), Reason::LeaseExpired);
+    tell_with(&mut bench, &next, Vec::new());
+    assert!(hung_up(&mut bench), "another record");
+}
+
+/// The primary of a pair whose backup `b` follows.
+fn with_a_following_backup() -> Bench {
+    let mut bench = with_a_silent_backup();
+    let standing = bench.replica.standing();
+    let follow = Follow {
+        identity: identity("b", 1),
+        view: view(2),
+        last: standing.last,
+        view_starts: vec![
+            (ViewNumber(1), Index(1)),
+            (ViewNumber(2), standing.last.index),
+        ],
+    };
+    bench.event(Event::Follow(BACKUP, &follow));
+    acknowledge_all(&mut bench);
+    bench
+}
+
+const BACKUP: ConnId = ConnId(2);
+
+/// `b` acknowledges whatever it was sent.
+fn acknowledge_all(bench: &mut Bench) {
+    let sent = bench.take(|action| matches!(action, Action::Resume(..) | Action::Entries { .. }));
+    for action in sent {
+        let (nonce, round) = match action {
+            Action::Resume(_, resume) => (resume.nonce, 0),
+            Action::Entries { nonce, round, .. } => (nonce, round),
+            other => panic!("{other:?}"),
+        };
+        let ack = Ack {
+            nonce,
+            view: view(2),
+            round,
+            durable: bench.replica.standing().last.index,
+            applied: Index::ZERO,
+            reply_digest: 0,
+        };
+        bench.event(Event::Ack(BACKUP, &ack));
+    }
+}
+
+/// Time passes, a fifth of a term at a time. A view service that is heard says how long it has not seen
+/// `b`, which has been so for `unseen` when time begins to pass. How long until a Drop is asked.
+fn dropped_after(bench: &mut Bench, unseen: Duration) -> Option<Duration> {
+    let start = bench.now.boot;
+    for step in 1..50 {
+        let passed = Duration::from_millis(200) * step;
+        bench.now.boot = start.plus(passed);
+        bench.event(Event::Deadline);
+        bench.reports = bench.last_report().number;
+        acknowledge_all(bench);
+        let b = peer("b", "address of b", unseen + passed);
+        tell_with(bench, &pair(), vec![b]);
+        bench.sync();
+        let swaps = bench.swaps();
+        if (swaps.iter()).any(|swap| swap.proposed.reason == Reason::Dropped) {
+            return Some(passed);
+        }
+    }
+    None
+}
+
+/// Section 6: a backup that the view service has not seen for five terms is replaced.
+#[test]
+fn a_backup_counts_as_unseen_only_while_the_view_service_is_heard() {
+    let term = Duration::from_secs(1);
+    let mut bench = with_a_following_backup();
+    let after = dropped_after(&mut bench, Duration::ZERO).expect("a Drop");
+    assert!((term * 5..term * 6).contains(&after), "{after:?}");
+
+    // The view service is cut off from both for seven terms.
+    let mut bench = with_a_following_backup();
+    bench.event(Event::ViewServiceDown);
+    for _ in 0..35 {
+        bench.now.boot = bench.now.boot.plus(term / 5);
+        bench.event(Event::Deadline);
+        acknowledge_all(&mut bench);
+    }
+    bench.event(Event::ViewServiceUp);
+    let after = dropped_after(&mut bench, term * 7).expect("a Drop");
+    assert!((term * 5..term * 6).contains(&after), "{after:?}");
+}
+
+#[test]
+fn a_quarantine_says_how_it_ends() {
+    let recovered = Recovered {
+        tip: LogTip {
+            index: Index(1),
+            ..LogTip::default()
+        },
+        commit: Index(1),
+        ..Recovered::default()
+    };
+    let mut bench = Bench::new(identity("a", 1), view(1), recovered);
+    bench.event(Event::Deadline);
+    bench.event(Event::LogRead(ReadFor::Apply, b"no entry".to_vec()));
+    assert_eq!(bench.replica.role_name(), RoleName::Quarantined);
+    let kept = bench.take(|action| matches!(action, Action::Quarantine(_)));
+    let [Action::Quarantine(words)] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    assert!(
+        words.ends_with("start with an empty --data and --replace"),
+        "{words}"
+    );
+    assert_eq!(bench.replica.trouble(), Some(words.as_str()));
+}
+
+/// A follower of `a`, on its way to dial it.
+fn follower() -> Bench {
+    let mut bench = Bench::fresh("b");
+    let a = identity("a", 1);
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
+    bench.adopted(1);
+    bench.event(Event::Flush);
+    bench.actions.clear();
+    bench
+}
+
+/// What it tells the view service a little later.
+fn trouble_reported(bench: &mut Bench) -> Option<String> {
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(200));
+    bench.event(Event::Deadline);
+    bench.last_report().trouble
+}
+
+#[test]
+fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
+    let mut bench = follower();
+    for _ in 0..3 {
+        bench.event(Event::DialRefused(&Refusal::RepliesDiffer));
+    }
+    let told = bench.take(|action| matches!(action, Action::Log(Level::Warn, _)));
+    assert_eq!(told.len(), 1, "people are told once: {told:?}");
+    let trouble = trouble_reported(&mut bench).expect("status shows it");
+    assert!(
+        trouble.contains("replies to the same entries differed"),
+        "{trouble}"
+    );
+    assert!(trouble.contains("--replace"), "{trouble}");
+    let resume = Resume {
+        view: view(1),
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+    };
+    bench.event(Event::Dialled(ConnId(9)));
+    bench.event(Event::Resume(ConnId(9), &resume));
+    assert_eq!(trouble_reported(&mut bench), None);
+}
+
+#[test]
+fn a_primary_that_takes_no_followers_any_more_says_so_in_every_view_of_its_own() {
+    let mut bench = Bench::primary();
+    for number in 0..16 {
+        let conn = ConnId(100 + number);
+        let mut other = identity("x", 1);
+        other.store.0 = 1000 + u128::from(number);
+        let follow = Follow {
+            identity: other,
+            view: view(1),
+            last: LogTip::default(),
+            view_starts: Vec::new(),
+        };
+        bench.event(Event::Follow(conn, &follow));
+        let resumes = bench.take(|action| matches!(action, Action::Resume(..)));
+        let [Action::Resume(_, resume)] = &resumes[..] else {
+            panic!("{resumes:?}");
+        };
+        let ack = Ack {
+            nonce: resume.nonce,
+            view: view(1),
+            round: 0,
+            durable: Index::ZERO,
+            applied: Index(1),
+            reply_digest: 4711,
+        };
+        assert_eq!(bench.replica.trouble(), None);
+        bench.event(Event::Ack(conn, &ack));
+    }
+    let trouble = trouble_reported(&mut bench).expect("status shows it");
+    assert!(trouble.contains("takes no more followers"), "{trouble}");
+    let record = bench.replica.record().expect("a record").clone();
+    bench.tell(&record.drop_backup(&identity("a", 1)));
+    bench.adopted(2);
+    assert_eq!(bench.replica.trouble(), Some(trouble.as_str()));
+}
+
+fn inspect(bench: &mut Bench) -> InspectReply {
+    bench.event(Event::Inspect(CLIENT));
+    let told = bench.take(|action| matches!(action, Action::Inspected(..)));
+    match &told[..] {
+        [Action::Inspected(_, reply)] => (**reply).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_state_is_not_digested_for_everybody_who_asks_and_digest_and_index_belong_together() {
+    let mut bench = Bench::primary();
+    let first = inspect(&mut bench);
+    bench.open(1);
+    bench.sync();
+    let standing = bench.replica.standing();
+    assert!(standing.applied > first.standing.applied);
+    let again = inspect(&mut bench);
+    assert_eq!(again.standing.applied, first.standing.applied);
+    assert_eq!(again.standing.reply_digest, first.standing.reply_digest);
+    assert_eq!(
+        (again.state_digest, again.sessions),
+        (first.state_digest, 0)
+    );
+    assert_eq!(
+        again.standing.commit, standing.commit,
+        "which tells that there is more"
+    );
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(100));
+    let later = inspect(&mut bench);
+    assert_eq!(later.standing, bench.replica.standing());
+    assert_eq!(later.state_digest, bench.replica.state().state_digest());
+    assert_eq!(later.sessions, 1);
+    assert_ne!(later.state_digest, first.state_digest);
 }

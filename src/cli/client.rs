@@ -71,12 +71,12 @@ pub(crate) fn run(args: ClientArgs) -> u8 {
     };
     match result {
         Ok(value) => {
-            output::line(format_args!("{value}"));
+            let status = output::line(format_args!("{value}"));
             let mut client = counter.into_client();
             client.set_timeout(CLOSE_TIMEOUT);
             // A session that stays open expires by itself.
             let _ = client.close();
-            0
+            status
         }
         Err(error) => failed(&error),
     }

@@ -2,7 +2,6 @@
 
 mod client;
 pub mod duration;
-mod output;
 mod recover;
 mod serve;
 mod status;
@@ -13,7 +12,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use standin_core::machine::StateMachine as _;
-use standin_tools::{bench, cluster, demo, relay, simulate};
+use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
 use crate::machines::counter::{self, Counter};
 
@@ -115,8 +114,7 @@ fn bench_workload() -> bench::Workload {
 fn misused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let text = error.render().to_string();
-        output::line(format_args!("{}", text.trim_end()));
-        return ExitCode::SUCCESS;
+        return ExitCode::from(output::line(format_args!("{}", text.trim_end())));
     }
     output::error(format_args!("{}", misuse_words(error)));
     ExitCode::from(EXIT_MISUSED)
@@ -176,4 +174,72 @@ fn misused_command(text: &str) -> (String, String) {
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
     (path, names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction};
+
+    use super::*;
+
+    /// Every command that is shown, with its own flags.
+    fn commands(root: &clap::Command) -> Vec<clap::Command> {
+        let mut all = vec![root.clone()];
+        for command in root.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            all.extend(commands(command));
+        }
+        all
+    }
+
+    fn flags(command: &clap::Command) -> impl Iterator<Item = (&Arg, &str)> {
+        let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        flags.filter_map(|arg| Some((arg, arg.get_long()?)))
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        let mut seen = 0;
+        for command in commands(&Cli::command()) {
+            for (flag, long) in flags(&command) {
+                let name = format!("STANDIN_{}", long.to_uppercase().replace('-', "_"));
+                let variable = flag.get_env().and_then(|variable| variable.to_str());
+                let verb = command.get_name();
+                assert_eq!(variable, Some(name.as_str()), "{verb} --{long}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 30, "only {seen} flags were looked at");
+    }
+
+    #[test]
+    fn the_variable_of_a_flag_without_a_value_says_yes_or_no_and_nothing_else() {
+        let mut seen = 0;
+        for command in commands(&Cli::command()) {
+            for (flag, long) in flags(&command) {
+                if !matches!(flag.get_action(), ArgAction::SetTrue) {
+                    continue;
+                }
+                // A value from the environment is read as one behind the flag would be.
+                let id = flag.get_id().as_str().to_owned();
+                let taker = command
+                    .clone()
+                    .mut_arg(id, |arg| arg.action(ArgAction::Set).default_value(None));
+                let is_refused = |value: &str| {
+                    let line = [taker.get_name(), &format!("--{long}={value}")].map(str::to_owned);
+                    let error = taker.clone().try_get_matches_from(line).err();
+                    let kinds = [ErrorKind::InvalidValue, ErrorKind::ValueValidation];
+                    error.is_some_and(|error| kinds.contains(&error.kind()))
+                };
+                let verb = command.get_name();
+                for word in ["1", "true", "yes", "on", "0", "false", "no", "off"] {
+                    assert!(!is_refused(word), "{verb} --{long}: {word}");
+                }
+                for word in ["", "2", "nonsense"] {
+                    assert!(is_refused(word), "{verb} --{long}: '{word}'");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen >= 7, "only {seen} flags were looked at");
+    }
 }

@@ -1,7 +1,7 @@
 //! `standin recover`: the operator's Force, for when nobody may serve without loss.
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use standin_client::{AskError, ViewServices};
 use standin_core::identity::ReplicaName;
 use standin_core::message::{Force, ForceOutcome};
@@ -26,7 +26,7 @@ pub(crate) struct RecoverArgs {
     #[arg(long, env = "STANDIN_PRIMARY", value_name = "NAME")]
     primary: ReplicaName,
     /// Do it, and lose what that replica lacks
-    #[arg(long, env = "STANDIN_ACCEPT_LOSS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "STANDIN_ACCEPT_LOSS", value_parser = BoolishValueParser::new())]
     accept_loss: bool,
     /// How long to try
     #[arg(long, env = "STANDIN_TIMEOUT", default_value = "5s", value_parser = duration::parse)]
@@ -49,13 +49,11 @@ pub(crate) fn run(args: RecoverArgs) -> u8 {
             let view = reply.record.map(|record| record.id());
             let view = view.map_or_else(String::new, |view| format!(" in view {view}"));
             output::line(format_args!(
-                "{name} is to be primary{view}; 'standin status' shows when it serves"
-            ));
-            output::line(format_args!("{loss}"));
-            0
+                "{name} is to be primary{view}; 'standin status' shows when it serves\n{loss}"
+            ))
         }
         ForceOutcome::WouldLose { loss } => {
-            output::line(format_args!("{loss}"));
+            let _ = output::line(format_args!("{loss}"));
             output::error(format_args!(
                 "asked to make {name} primary, and nothing was done: say --accept-loss to lose that"
             ));

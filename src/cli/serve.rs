@@ -1,20 +1,22 @@
 //! `standin viewservice` and `standin replica`: what runs in the foreground.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
-use standin_core::session::{SESSION_TIMEOUT, SESSIONS_MAX};
+use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
 use standin_io::log::SEGMENT_BYTES;
 use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
-use super::{EXIT_NO, duration, output};
+use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::machines::counter::Counter;
-use crate::replica::{self, ReplicaConfig};
+use crate::replica::{self, ReplicaConfig, ReplicaError};
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
@@ -60,7 +62,7 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
     /// Take over the name of a replica whose data directory is lost
-    #[arg(long, env = "STANDIN_REPLACE")]
+    #[arg(long, env = "STANDIN_REPLACE", value_parser = BoolishValueParser::new())]
     replace: bool,
 }
 
@@ -103,9 +105,9 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
         listen: args.listen,
         data: args.data,
         lease: args.lease,
-        on_ready: Box::new(|address| output::line(format_args!("ready viewservice {address}"))),
+        on_ready: Box::new(|address| ready(&format!("ready viewservice {address}"))),
     };
-    ended(daemon::run(config).map_err(|error| error.to_string()))
+    ended(daemon::run(config).map_err(|error| (EXIT_NO, error.to_string())))
 }
 
 /// Runs a replica until it is told to stop.
@@ -117,26 +119,43 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
         viewservice: args.viewservice.as_slice().to_vec(),
         data: args.data,
         durability: args.durability,
-        session_timeout: SESSION_TIMEOUT,
-        sessions_max: SESSIONS_MAX,
+        session_limits: SessionLimits::default(),
         segment_bytes: SEGMENT_BYTES,
         replace: args.replace,
     };
     let name = config.name.clone();
-    let ready =
-        move |address: SocketAddr| output::line(format_args!("ready replica {name} {address}"));
+    let on_ready = move |address: SocketAddr| ready(&format!("ready replica {name} {address}"));
     let result = match args.machine {
-        MachineName::Counter => replica::run::<Counter>(&config, ready),
+        MachineName::Counter => replica::run::<Counter>(&config, on_ready),
     };
-    ended(result.map_err(|error| error.to_string()))
+    ended(result.map_err(|error| (exit_status(&error), error.to_string())))
 }
 
-fn ended(result: Result<(), String>) -> u8 {
+/// Says that it serves. That is so whether or not the line can be written.
+fn ready(line: &str) {
+    if let Err(error) = output::write(&format!("{line}\n"))
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        output::error(format_args!(
+            "ready, but '{line}' cannot be written to standard output: {error}; check where the \
+             output goes"
+        ));
+    }
+}
+
+fn exit_status(error: &ReplicaError) -> u8 {
+    match error {
+        ReplicaError::Unreachable { .. } => EXIT_MISUSED,
+        _ => EXIT_NO,
+    }
+}
+
+fn ended(result: Result<(), (u8, String)>) -> u8 {
     match result {
         Ok(()) => 0,
-        Err(error) => {
+        Err((status, error)) => {
             output::error(format_args!("{error}"));
-            EXIT_NO
+            status
         }
     }
 }

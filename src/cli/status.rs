@@ -1,9 +1,9 @@
 //! `standin status`: the view, the lease and every replica.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use standin_client::{AskError, ViewServices};
@@ -34,16 +34,16 @@ pub(crate) struct StatusArgs {
     #[arg(long, env = "STANDIN_TIMEOUT", default_value = "2s", value_parser = duration::parse)]
     timeout: Duration,
     /// Print JSON, on one line
-    #[arg(long, env = "STANDIN_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
     /// Look again every half second, until Ctrl-C
-    #[arg(long, env = "STANDIN_WATCH", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "STANDIN_WATCH", value_parser = BoolishValueParser::new())]
     watch: bool,
     /// The replica that --expect asks about
     #[arg(long, env = "STANDIN_NAME")]
     name: Option<ReplicaName>,
     /// Print nothing; answer by exit status whether the replica is this
-    #[arg(long, env = "STANDIN_EXPECT", requires = "name", conflicts_with_all = ["json", "watch"])]
+    #[arg(long, env = "STANDIN_EXPECT", requires = "name")]
     expect: Option<Expected>,
 }
 
@@ -119,6 +119,15 @@ struct ReplicaAccount {
 
 /// Shows the status, once or again and again, or answers what is expected.
 pub(crate) fn run(args: StatusArgs) -> u8 {
+    // Not left to clap, for which a variable that says no is a flag that is given.
+    for (is_given, flag) in [(args.json, "--json"), (args.watch, "--watch")] {
+        if is_given && args.expect.is_some() {
+            output::error(format_args!(
+                "the argument '--expect' cannot be used with '{flag}'; see 'standin status --help'"
+            ));
+            return EXIT_MISUSED;
+        }
+    }
     if args.watch {
         return watch(&args);
     }
@@ -135,17 +144,16 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
             }
         };
     }
-    let text = render(&Account::of(&reply), args.json);
-    // A reader that has gone away is no error of ours.
-    let _ = write_out(&text);
-    0
+    output::written(output::write(&render(&Account::of(&reply), args.json)))
 }
 
 fn failed(error: &AskError) -> u8 {
     output::error(format_args!("{error}"));
     match error {
         AskError::Address(_) => EXIT_MISUSED,
-        AskError::Refused { .. } | AskError::Protocol { .. } => EXIT_NO,
+        AskError::Refused { .. } | AskError::OtherParty { .. } | AskError::Protocol { .. } => {
+            EXIT_NO
+        }
         _ => EXIT_UNREACHED,
     }
 }
@@ -187,12 +195,12 @@ fn watch(args: &StatusArgs) -> u8 {
                 Ok(account) => render(account, false),
                 Err(error) => format!("{error}\n"),
             };
-            write_out(&format!("{CLEAR_SCREEN}{text}"))
+            output::write(&format!("{CLEAR_SCREEN}{text}"))
         } else {
             show_news(news, &mut shown, args.json)
         };
         if written.is_err() {
-            return 0;
+            return output::written(written);
         }
         std::thread::sleep(WATCH_INTERVAL);
     }
@@ -212,18 +220,12 @@ fn show_news(
     }
     *shown = steady;
     match text {
-        Ok(text) => write_out(&text),
+        Ok(text) => output::write(&text),
         Err(error) => {
             output::error(format_args!("{error}"));
             Ok(())
         }
     }
-}
-
-fn write_out(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 fn render(account: &Account, is_json: bool) -> String {

@@ -1,12 +1,14 @@
 //! The event loop: events in, actions out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
+use standin_core::frame::FrameKind;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, TokenDead};
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_io::clock;
@@ -14,14 +16,13 @@ use standin_io::data_dir::DataDir;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
-use standin_replica::{
-    Action, Answers, Destination, Event, Level, ReadFor, Replica, Request, Side, client_request,
-};
+use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
 
-use super::ReplicaError;
+use super::intake::{FRAMES_PER_PEER, Intake};
+use super::{ReplicaError, last_words};
 
 /// How long a connection to the view service or to a primary may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long after a connection to the view service was lost the next is tried.
 const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 /// How long a clean stop waits for its last messages to leave.
@@ -34,8 +35,10 @@ pub(super) struct ViewServiceLink {
     next: usize,
     conn: Option<ConnId>,
     retry_at: Instant,
-    /// The loss was reported in the log; said once until it is back.
+    /// The loss was reported in the log; said once until a view service answers again.
     is_loss_told: bool,
+    /// A view service has answered a report of this life.
+    is_accepted: bool,
 }
 
 impl ViewServiceLink {
@@ -50,6 +53,7 @@ impl ViewServiceLink {
             conn: None,
             retry_at: Instant::ZERO,
             is_loss_told: false,
+            is_accepted: false,
         }
     }
 
@@ -73,7 +77,7 @@ impl ViewServiceLink {
         self.retry_at = now;
     }
 
-    pub(super) fn lost(&mut self, reason: &CloseReason, now: Instant) {
+    pub(super) fn lost(&mut self, reason: &impl Display, now: Instant) {
         if !std::mem::replace(&mut self.is_loss_told, true) {
             log::warn!(
                 "no view service at {}: {reason}; trying again",
@@ -85,7 +89,35 @@ impl ViewServiceLink {
         self.next = (self.next + 1) % self.addresses.len();
     }
 
-    fn ready(&mut self) {
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        self.conn
+    }
+
+    /// Deals with somebody at the other end who is no view service. The address may be a mistake, and
+    /// then no waiting mends it. Once a view service has accepted this replica, it is not: whoever
+    /// has come to listen there since must not end what serves.
+    pub(super) fn misled(
+        &mut self,
+        net: &mut Net,
+        party: Party,
+        now: Instant,
+    ) -> Result<(), ReplicaError> {
+        if !self.is_accepted {
+            return Err(ReplicaError::NoViewService {
+                address: self.address().to_owned(),
+                party,
+            });
+        }
+        if let Some(conn) = self.conn.take() {
+            net.close(conn);
+        }
+        self.lost(&format_args!("it is a {}", party.words()), now);
+        Ok(())
+    }
+
+    /// A report was answered. A connection alone proves nothing: it may end with a refusal.
+    pub(super) fn answered(&mut self) {
+        self.is_accepted = true;
         if std::mem::replace(&mut self.is_loss_told, false) {
             log::info!("the view service at {} is there", self.address());
         }
@@ -101,7 +133,15 @@ impl ViewServiceLink {
             return Ok(());
         };
         let advice = match refusal {
-            Refusal::Busy | Refusal::Protocol => return Ok(()),
+            Refusal::Busy | Refusal::Protocol | Refusal::RepliesDiffer => return Ok(()),
+            // The answer to a hello of whoever listens there, as in `misled`.
+            Refusal::Version { .. }
+            | Refusal::OtherCluster { .. }
+            | Refusal::OtherMachine { .. }
+                if self.is_accepted =>
+            {
+                return Ok(());
+            }
             Refusal::Version { .. } => "run the same version of standin everywhere",
             Refusal::OtherCluster { .. } => {
                 "its data directory belongs to another cluster: name that cluster's view service \
@@ -112,9 +152,14 @@ impl ViewServiceLink {
                 "choose another --name, or, if that directory is lost for good, add --replace"
             }
             Refusal::TooManyReplicas => "run fewer replicas",
+            Refusal::NamesTaken { .. } => {
+                "if one of them is gone for good, take its place: start with its --name, on an empty \
+                 --data, with --replace"
+            }
             Refusal::Superseded => {
                 "a newer process runs on the same data directory: let that one run"
             }
+            Refusal::TokenDead => "its data directory says so from now on: start it again",
         };
         let address = self.address().to_owned();
         Err(ReplicaError::Refused {
@@ -181,16 +226,19 @@ impl<M: StateMachine> Host<M> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<(), ReplicaError> {
-        let result = self.serve();
+    /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has
+    /// accepted this replica.
+    pub(super) fn run(mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let result = self.serve(on_ready);
         result.map_err(|error| self.give_up(error))
     }
 
     /// The last words of a replica that cannot go on. If its disk failed, that is on disk before it
-    /// ends, and the view service need not wait for its lease to run out.
+    /// ends, or else the view service keeps it, which in any case need not wait for its lease to run out.
     fn give_up(mut self, error: ReplicaError) -> ReplicaError {
         if !matches!(error, ReplicaError::Log(_) | ReplicaError::Meta { .. }) {
-            return error;
+            // A process before this one may have had to leave it to the view service.
+            return error.noted(&mut self.dir);
         }
         let error = error.noted(&mut self.dir);
         // What it was about to do and to say rests on a disk that failed.
@@ -206,10 +254,25 @@ impl<M: StateMachine> Host<M> {
             let conn = host.viewservice.conn;
             conn.is_some_and(|conn| host.net.output_bytes(conn) > 0)
         });
-        error
+        let others = self.accepted.keys().chain(&self.dial);
+        for conn in others.chain(&self.viewservice.conn) {
+            self.net.close(*conn);
+        }
+        self.viewservice.closed(clock::boot());
+        match self.dir.meta().life {
+            Some(life) => {
+                let dead = TokenDead {
+                    store: self.dir.meta().store,
+                    boot: life.boot,
+                };
+                last_words::told(error, dead, &mut self.net, &mut self.viewservice)
+            }
+            None => error,
+        }
     }
 
-    fn serve(&mut self) -> Result<(), ReplicaError> {
+    fn serve(&mut self, on_ready: impl FnOnce()) -> Result<(), ReplicaError> {
+        let mut on_ready = Some(on_ready);
         let mut events = Vec::new();
         let mut clients = Vec::new();
         while !self.is_stopping {
@@ -228,6 +291,11 @@ impl<M: StateMachine> Host<M> {
                 self.handle(now, Event::Deadline)?;
             }
             self.handle(now, Event::Flush)?;
+            if self.viewservice.is_accepted
+                && let Some(on_ready) = on_ready.take()
+            {
+                on_ready();
+            }
         }
         self.stop(events)
     }
@@ -278,8 +346,11 @@ impl<M: StateMachine> Host<M> {
         clients: &mut Vec<ConnId>,
     ) -> Result<(), ReplicaError> {
         match event {
-            NetEvent::Ready { conn, .. } if self.viewservice.is(conn) => {
-                self.viewservice.ready();
+            NetEvent::Ready { conn, hello, .. } if self.viewservice.is(conn) => {
+                if hello.party != Party::ViewService {
+                    let link = &mut self.viewservice;
+                    return link.misled(&mut self.net, hello.party, now.boot);
+                }
                 self.handle(now, Event::ViewServiceUp)
             }
             NetEvent::Ready { conn, .. } if self.dial == Some(conn) => {
@@ -323,7 +394,12 @@ impl<M: StateMachine> Host<M> {
         }
         if self.dial == Some(conn) {
             self.dial = None;
-            return self.handle(now, Event::DialClosed);
+            return match reason {
+                CloseReason::RefusedByPeer(refusal) => {
+                    self.handle(now, Event::DialRefused(refusal))
+                }
+                _ => self.handle(now, Event::DialClosed),
+            };
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
             return self.handle(now, Event::Closed(conn));
@@ -343,33 +419,19 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Hands over the whole input of all clients at once: it becomes one batch.
+    /// Hands over the input of all clients at once, within bounds: it becomes one batch.
     fn serve_clients(&mut self, now: Now, conns: &mut Vec<ConnId>) -> Result<(), ReplicaError> {
         if conns.is_empty() {
             return Ok(());
         }
-        let mut requests = Vec::new();
-        let mut taken = Vec::with_capacity(conns.len());
-        let mut asked = Vec::new();
-        for conn in conns.drain(..) {
-            let mut bytes = 0;
-            let mut is_good = true;
-            for frame in self.net.frames(conn) {
-                bytes += frame.len();
-                match client_request(&frame) {
-                    Ok(Some(body)) => requests.push(Request { conn, body }),
-                    Ok(None) => asked.push(conn),
-                    Err(_) => is_good = false,
-                }
-            }
-            taken.push((conn, bytes, is_good));
-        }
-        self.replica.handle(now, Event::Requests(&requests));
-        drop(requests);
-        for (conn, bytes, is_good) in taken {
-            self.net.consume(conn, bytes);
-            if !is_good {
-                self.net.refuse(conn, Refusal::Protocol);
+        let intake = Intake::of(&self.net, conns);
+        conns.clear();
+        self.replica.handle(now, Event::Requests(&intake.requests));
+        let Intake { asked, taken, .. } = intake;
+        for part in taken {
+            self.net.consume(part.conn, part.bytes);
+            if !part.is_good {
+                self.net.refuse(part.conn, Refusal::Protocol);
             }
         }
         self.carry_out(now)?;
@@ -379,9 +441,9 @@ impl<M: StateMachine> Host<M> {
         Ok(())
     }
 
-    /// Takes the frames of the view service or another replica one by one.
+    /// Takes the frames of the view service or another replica one by one, up to a bound.
     fn on_peer_input(&mut self, now: Now, conn: ConnId) -> Result<(), ReplicaError> {
-        loop {
+        for _ in 0..FRAMES_PER_PEER {
             let Some(frame) = self.net.frames(conn).next() else {
                 return Ok(());
             };
@@ -393,13 +455,20 @@ impl<M: StateMachine> Host<M> {
             } else {
                 Side::Follower
             };
+            let is_answer = side == Side::ViewService && frame.kind == FrameKind::ReportReply;
             let is_good = self.replica.handle_frame(now, side, conn, &frame);
             self.net.consume(conn, bytes);
             match is_good {
-                Ok(()) => self.carry_out(now)?,
+                Ok(()) => {
+                    if is_answer {
+                        self.viewservice.answered();
+                    }
+                    self.carry_out(now)?;
+                }
                 Err(_) => self.net.refuse(conn, Refusal::Protocol),
             }
         }
+        Ok(())
     }
 
     // Actions.
@@ -458,6 +527,7 @@ impl<M: StateMachine> Host<M> {
             }
             Action::Hang => self.hang(),
             Action::CloseFollower(conn) => self.net.close(conn),
+            Action::RefuseFollower(conn, refusal) => self.net.refuse(conn, refusal),
             Action::Log(level, text) => log::log!(level_of(level), "{text}"),
             _ => unreachable!("what sends a message was sent"),
         }

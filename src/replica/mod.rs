@@ -4,13 +4,15 @@
 //! carries out actions, and decides nothing about the protocol itself.
 
 mod host;
+mod intake;
+mod last_words;
 mod start;
 
 use std::path::PathBuf;
 
 use standin_core::identity::{Durability, ReplicaName};
-use standin_core::message::Refusal;
-use standin_core::time::Duration;
+use standin_core::message::{Party, Refusal};
+use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::LogError;
 
@@ -31,10 +33,8 @@ pub struct ReplicaConfig {
     pub data: PathBuf,
     /// The durability level when it is primary.
     pub durability: Durability,
-    /// A session without a request for so long expires.
-    pub session_timeout: Duration,
-    /// Most sessions that are kept.
-    pub sessions_max: u32,
+    /// The limits of sessions.
+    pub session_limits: SessionLimits,
     /// Length to which log segments are preallocated, in bytes.
     pub segment_bytes: u64,
     /// Take over the name of a replica whose data directory is lost.
@@ -53,13 +53,13 @@ pub enum ReplicaError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// Others could not reach an address that means all of a machine's.
+    /// Others could not reach an address that means all of a machine's. Nothing was touched.
     #[error(
         "cannot tell others to reach this replica at {address}: name a reachable address with \
          --advertise HOST:PORT"
     )]
     Unreachable {
-        /// The address that is listened on.
+        /// The address that they would be told.
         address: String,
     },
     /// The data directory cannot be used.
@@ -82,6 +82,29 @@ pub enum ReplicaError {
          the machine before this replica is started again, or it may pass for having what the disk lost"
     )]
     Unnoted {
+        /// The failure.
+        failure: Box<ReplicaError>,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// What is said to be the view service is not.
+    #[error(
+        "cannot join a cluster: {address} is a {}, not a view service; give --viewservice the view \
+         service's address",
+        party.words()
+    )]
+    NoViewService {
+        /// The address.
+        address: String,
+        /// What it is.
+        party: Party,
+    },
+    /// The disk failed, which could not be written down, so the view service keeps it.
+    #[error(
+        "{failure}; that the disk failed could not be noted in the data directory: {source}; the view \
+         service keeps it, so this replica can be started again"
+    )]
+    Told {
         /// The failure.
         failure: Box<ReplicaError>,
         /// What the operating system said.
@@ -127,6 +150,8 @@ impl ReplicaError {
         match self {
             Self::Log(error) => error.may_have_lost_writes(),
             Self::Meta { source, .. } => source.kind() != std::io::ErrorKind::StorageFull,
+            // The disk failed under an earlier process, which could not note it.
+            Self::Refused { refusal, .. } => *refusal == Refusal::TokenDead,
             _ => false,
         }
     }

@@ -1,24 +1,27 @@
 //! From a data directory to a running replica.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use standin_core::entry::Index;
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
-use standin_core::message::Party;
+use standin_core::message::{Party, TokenDead};
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
 use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_io::{clock, entropy};
-use standin_replica::{Config, Recovered, Replica};
+use standin_replica::{Config, Limits, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
-use super::{ReplicaConfig, ReplicaError};
+use super::{ReplicaConfig, ReplicaError, last_words};
 
-/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT) or cannot go on.
-/// `on_ready` is told the address that it listens on.
+/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
+/// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
+/// replica: from then on its name is its own, and it takes part. It listens before, and as long as the
+/// view service is away it waits.
 ///
 /// # Errors
 /// [`ReplicaError`] if it cannot start, or its disk fails.
@@ -26,6 +29,9 @@ pub fn run<M: StateMachine>(
     config: &ReplicaConfig,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ReplicaError> {
+    // Before anything is touched, and while signals still end the process: names take their time.
+    let listen = resolve(&config.listen)?;
+    check_reachable(config, listen)?;
     let signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
     let machine = MachineId::of::<M>();
     let store = StoreId(entropy::u128());
@@ -49,8 +55,10 @@ pub fn run<M: StateMachine>(
     .map_err(ReplicaError::io("making an event loop"))?;
     net.watch_signals(signals)
         .map_err(ReplicaError::io("waiting for signals"))?;
-    let listens_on = listen(&mut net, &config.listen)?;
-    let address = advertised(config, listens_on)?;
+    let listened = net.listen(listen);
+    let listens_on = listened.map_err(cannot_listen(&config.listen))?;
+    let address = config.advertise.clone();
+    let address = address.unwrap_or_else(|| listens_on.to_string());
 
     let mut link = ViewServiceLink::new(config.viewservice.clone());
     let Some(cluster) = find_cluster(&mut net, &mut link, &mut dir)? else {
@@ -61,6 +69,9 @@ pub fn run<M: StateMachine>(
         store: dir.meta().store,
         machine,
     };
+    if let Some(why) = &dir.meta().quarantine {
+        log::warn!("this replica is out of service: {why}");
+    }
     let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
@@ -68,7 +79,14 @@ pub fn run<M: StateMachine>(
         may_be_holder: dir.may_be_holder(boot),
     };
     let opened = SegmentLog::open(&config.data, ids, log_config);
-    let (log, recovered) = opened.map_err(|error| ReplicaError::from(error).noted(&mut dir))?;
+    let (log, recovered) = opened.map_err(|error| {
+        let dead = TokenDead {
+            store: dir.meta().store,
+            boot: dir.meta().boot(boot),
+        };
+        let error = ReplicaError::from(error).noted(&mut dir);
+        last_words::told(error, dead, &mut net, &mut link)
+    })?;
     if let Some(torn) = &recovered.torn {
         log::warn!(
             "cut off a torn end of {} at byte {}: {}; {} bytes went, with {} whole entries that \
@@ -99,8 +117,7 @@ pub fn run<M: StateMachine>(
             identity,
             address,
             durability: config.durability,
-            session_timeout: config.session_timeout,
-            sessions_max: config.sessions_max,
+            session_limits: config.session_limits,
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
@@ -117,30 +134,40 @@ pub fn run<M: StateMachine>(
             },
             replace: config.replace,
             quarantine: dir.meta().quarantine.clone(),
+            limits: Limits::default(),
         },
         clock::read(),
     );
-    on_ready(listens_on);
-    Host::new(replica, net, link, dir, log).run()
+    Host::new(replica, net, link, dir, log).run(|| on_ready(listens_on))
 }
 
-fn listen(net: &mut Net, address: &str) -> Result<SocketAddr, ReplicaError> {
-    let failed = |source| ReplicaError::Listen {
-        address: address.to_owned(),
-        source,
+fn resolve(address: &str) -> Result<SocketAddr, ReplicaError> {
+    let first = address.to_socket_addrs().map(|mut all| all.next());
+    let none = io::ErrorKind::AddrNotAvailable;
+    first
+        .and_then(|first| first.ok_or_else(|| none.into()))
+        .map_err(cannot_listen(address))
+}
+
+fn cannot_listen(address: &str) -> impl FnOnce(io::Error) -> ReplicaError {
+    let address = address.to_owned();
+    move |source| ReplicaError::Listen { address, source }
+}
+
+/// Checks that what others will be told of is not the address that means all of a machine's.
+fn check_reachable(config: &ReplicaConfig, listen: SocketAddr) -> Result<(), ReplicaError> {
+    let told = match &config.advertise {
+        // A name stands for whatever it stands for where it is used.
+        Some(address) => address.parse().ok(),
+        None => Some(listen),
     };
-    let resolved = address.to_socket_addrs().map_err(failed)?.next();
-    let resolved = resolved.ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
-    net.listen(resolved).map_err(failed)
-}
-
-fn advertised(config: &ReplicaConfig, listens_on: SocketAddr) -> Result<String, ReplicaError> {
-    match &config.advertise {
-        Some(address) => Ok(address.clone()),
-        None if listens_on.ip().is_unspecified() => Err(ReplicaError::Unreachable {
-            address: listens_on.to_string(),
-        }),
-        None => Ok(listens_on.to_string()),
+    match told {
+        Some(address) if address.ip().to_canonical().is_unspecified() => {
+            Err(ReplicaError::Unreachable {
+                address: address.to_string(),
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -163,6 +190,10 @@ fn find_cluster(
             match event {
                 NetEvent::Signal(_) => return Ok(None),
                 NetEvent::Ready { conn, hello, .. } if link.is(conn) => {
+                    if hello.party != Party::ViewService {
+                        link.misled(net, hello.party, clock::boot())?;
+                        continue;
+                    }
                     let Some(cluster) = hello.cluster else {
                         continue;
                     };

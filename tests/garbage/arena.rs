@@ -197,7 +197,10 @@ impl Arena {
             let inspect = |name: &&str| self.cluster.inspect(name).ok();
             let copies: Vec<InspectReply> = REPLICAS.iter().filter_map(inspect).collect();
             let first = copies.first()?;
-            let is_level = |copy: &InspectReply| copy.standing.applied == first.standing.applied;
+            let is_level = |copy: &InspectReply| {
+                copy.standing.applied == first.standing.applied
+                    && copy.standing.applied == copy.standing.commit
+            };
             if copies.len() < REPLICAS.len() || !copies.iter().all(is_level) {
                 return None;
             }

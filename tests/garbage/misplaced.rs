@@ -87,6 +87,7 @@ fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
             FrameKind::Report,
             FrameKind::Swap,
             FrameKind::Release,
+            FrameKind::TokenDead,
             FrameKind::Lookup,
             FrameKind::StatusRequest,
         ],

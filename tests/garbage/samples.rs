@@ -10,7 +10,7 @@ use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, Force, ForceOutcome,
     ForceReply, HigherView, Inspect, InspectReply, Lookup, LookupReply, Message, OpenSession,
     QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume, RoleName, Seen,
-    Standing, StatusReply, StatusRequest, Swap, SwapReply,
+    Standing, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
@@ -126,6 +126,10 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         view: ViewNumber(u64::MAX),
         ..record.clone()
     };
+    let dead = TokenDead {
+        store: identity.store,
+        boot: identity.life.boot,
+    };
     let release = Release {
         identity: identity.clone(),
         view,
@@ -214,6 +218,11 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         (FrameKind::Swap, frame_of(&swap)),
         (FrameKind::SwapReply, frame_of(&swap_reply)),
         (FrameKind::Release, frame_of(&release)),
+        (FrameKind::TokenDead, frame_of(&dead)),
+        (
+            FrameKind::TokenDeadReply,
+            frame_of(&TokenDeadReply { dead }),
+        ),
         (FrameKind::Lookup, frame_of(&Lookup)),
         (FrameKind::LookupReply, frame_of(&lookup_reply)),
         (FrameKind::StatusRequest, frame_of(&StatusRequest)),

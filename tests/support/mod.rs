@@ -20,7 +20,8 @@ use standin_core::time::Duration;
 /// one that would wait for ever, also on a machine that is very busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// What a wait may last beyond the lease terms that it is made of. Far more than it should be, since
-/// the machine may be busy with other tests; the figures that count are printed.
+/// the machine may be busy with other tests; the figures that count are printed, and `.ci/takeovers`
+/// judges those of a release build.
 pub(crate) const SLACK: Duration = Duration::from_secs(20);
 
 /// The value, or the end of the test with the error's own words.

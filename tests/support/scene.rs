@@ -298,7 +298,8 @@ impl Scene {
             let copies = scene.inspect_running()?;
             let is_level =
                 |two: &[InspectReply]| two[0].standing.applied == two[1].standing.applied;
-            copies.windows(2).all(is_level).then_some(copies)
+            let is_at_rest = |copy: &InspectReply| copy.standing.applied == copy.standing.commit;
+            (copies.windows(2).all(is_level) && copies.iter().all(is_at_rest)).then_some(copies)
         });
         for two in level.windows(2) {
             let digests = |copy: &InspectReply| {

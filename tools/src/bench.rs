@@ -10,6 +10,7 @@ mod report;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use standin_core::identity::Durability;
 use standin_core::time::Duration;
@@ -17,6 +18,7 @@ use standin_io::signals::Signals;
 
 use crate::cluster::ClusterError;
 use crate::load::{self, CONNECTIONS_MAX, DEPTH_MAX, LoadConfig, LoadError, LoadResult};
+use crate::output;
 use peer::Peer;
 use report::{Report, Shape};
 
@@ -75,7 +77,7 @@ pub struct BenchArgs {
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
     /// Print one line of JSON
-    #[arg(long)]
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -109,10 +111,12 @@ enum BenchError {
         program: PathBuf,
         source: io::Error,
     },
-    #[error("{0} ended before it was ready; RUST_LOG=debug may tell why")]
+    #[error("{0} ended or hung before it was ready; RUST_LOG=debug may tell why")]
     NotReady(&'static str),
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(ClusterError),
+    #[error("cannot look for signals: {0}")]
+    Signals(#[source] io::Error),
     #[error("{service} could not be measured: {source}")]
     Load {
         service: &'static str,
@@ -134,8 +138,15 @@ enum BenchError {
     ViewChanged { before: String, after: String },
     #[error("interrupted; nothing was measured to the end")]
     Interrupted,
-    #[error("cannot write the figures: {0}")]
-    Output(#[source] io::Error),
+}
+
+impl From<ClusterError> for BenchError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Interrupted => Self::Interrupted,
+            error => Self::Cluster(error),
+        }
+    }
 }
 
 impl BenchError {
@@ -155,21 +166,11 @@ impl BenchError {
 /// Measures, prints the figures and returns the exit status.
 #[must_use]
 pub fn run(args: &BenchArgs, workload: &Workload) -> u8 {
-    let result = measure(args, workload).and_then(|report| {
-        let text = if args.json {
-            report.json()
-        } else {
-            report.table()
-        };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{text}")
-            .and_then(|()| out.flush())
-            .map_err(BenchError::Output)
-    });
-    match result {
-        Ok(()) => 0,
+    match measure(args, workload) {
+        Ok(report) if args.json => output::line(format_args!("{}", report.json())),
+        Ok(report) => output::line(format_args!("{}", report.table())),
         Err(error) => {
-            let _ = writeln!(io::stderr().lock(), "standin: {error}");
+            output::error(format_args!("{error}"));
             error.exit_status()
         }
     }
@@ -183,16 +184,13 @@ fn measure(args: &BenchArgs, workload: &Workload) -> Result<Report, BenchError> 
             Against::RedisWait => return Err(BenchError::NotYet("redis-wait")),
         }
     }
-    // From now on an interrupt is noticed by the load generator, and what was started is ended and
-    // removed on the way out instead of being left behind.
-    let _signals = Signals::block().map_err(|error| BenchError::Load {
-        service: "the load generator",
-        source: error.into(),
-    })?;
+    // From now on an interrupt ends every wait, and what was started is ended and removed on the way
+    // out instead of being left behind.
+    let signals = Signals::block().map_err(BenchError::Signals)?;
     let program = std::env::current_exe().map_err(BenchError::Program)?;
     let mut peers = Vec::new();
     if args.against.contains(&Against::Relay) {
-        peers.push(Peer::relay(&program, workload)?);
+        peers.push(Peer::relay(&program, workload, &signals)?);
     }
     peers.push(Peer::standin(program, args.durability, workload)?);
     let shapes = shapes(args);

@@ -24,12 +24,14 @@ use standin_core::identity::Durability;
 use standin_core::message::{InspectReply, StatusReply};
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
+use standin_io::signals::Signals;
 
 use directory::Directory;
 pub use error::ClusterError;
 pub use outline::Outline;
 pub use parent::{PARENT_VARIABLE, die_with_parent_if_asked};
 pub use placement::Placement;
+pub(crate) use process::ready_address;
 use process::{Process, ProcessConfig};
 
 /// The name under which a cluster knows its view service; no replica may have it.
@@ -57,6 +59,10 @@ pub struct ClusterConfig {
     pub keep: Option<PathBuf>,
     /// Where processes stand, by name; those that are not named, plainly on loopback.
     pub placements: BTreeMap<String, Placement>,
+    /// Let the signals that ask a process to stop end every wait with [`ClusterError::Interrupted`]. They
+    /// are then blocked in the calling thread for good, and it is the owner's part to heed them between
+    /// waits.
+    pub heeds_signals: bool,
 }
 
 impl ClusterConfig {
@@ -71,6 +77,7 @@ impl ClusterConfig {
             machine: "counter".to_owned(),
             keep: None,
             placements: BTreeMap::new(),
+            heeds_signals: false,
         }
     }
 }
@@ -82,14 +89,18 @@ pub struct Cluster {
     /// All that were ever started, by name. Declared before the directory: they end before it goes.
     processes: BTreeMap<String, Process>,
     directory: Directory,
+    /// What interrupts waits, if anything does.
+    signals: Option<Signals>,
 }
 
 impl Cluster {
     /// A cluster in which nothing runs yet.
     ///
     /// # Errors
-    /// [`ClusterError::NotEmpty`] and [`ClusterError::File`].
+    /// [`ClusterError::NotEmpty`], [`ClusterError::File`] and [`ClusterError::Signals`].
     pub fn new(config: ClusterConfig) -> Result<Self, ClusterError> {
+        let signals = config.heeds_signals.then(Signals::block).transpose();
+        let signals = signals.map_err(ClusterError::Signals)?;
         let directory = match &config.keep {
             Some(path) => Directory::kept(path)?,
             None => Directory::temporary()?,
@@ -98,6 +109,7 @@ impl Cluster {
             config,
             processes: BTreeMap::new(),
             directory,
+            signals,
         })
     }
 
@@ -152,7 +164,7 @@ impl Cluster {
                     seen: self.process(name)?.last_words(),
                 });
             }
-            pause();
+            self.wait_a_little()?;
         }
         Ok(())
     }
@@ -239,7 +251,7 @@ impl Cluster {
                     seen: self.process(name)?.last_words(),
                 });
             }
-            pause();
+            self.wait_a_little()?;
         }
     }
 
@@ -332,7 +344,7 @@ impl Cluster {
                     },
                 });
             }
-            pause();
+            self.wait_a_little()?;
         }
     }
 
@@ -371,6 +383,17 @@ impl Cluster {
             .get(name)
             .map(Process::last_words)
             .unwrap_or_default()
+    }
+
+    /// Lets a little time pass before a condition is looked at again.
+    fn wait_a_little(&self) -> Result<(), ClusterError> {
+        pause();
+        let signals = self.signals.as_ref();
+        match signals.map_or(Ok(None), Signals::next) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(ClusterError::Interrupted),
+            Err(source) => Err(ClusterError::Signals(source)),
+        }
     }
 
     fn process(&mut self, name: &str) -> Result<&mut Process, ClusterError> {

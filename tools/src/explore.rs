@@ -33,6 +33,7 @@ mod words;
 use std::fmt;
 
 use standin_core::identity::Durability;
+use standin_core::planted::Planted;
 use standin_core::time::Duration;
 
 pub use search::explore;
@@ -58,6 +59,8 @@ pub struct Bounds {
     /// A machine that lost its power seems not to have been booted since, so its replica still counts
     /// as a holder of what was in the page cache. No rule survives that: the search must find it.
     pub boots_look_alike: bool,
+    /// A bug in the cores, which the search must find.
+    pub planted: Planted,
 }
 
 /// What an exploration came to.

@@ -1,5 +1,6 @@
 //! What is run on Standin rather than in it: the demo, and the cluster harness under it; the benchmark
-//! and its relay floor; the checker of histories; the simulator; the exhaustive look.
+//! and its relay floor; the checker of histories; the simulator; the exhaustive look. They write what
+//! came out of it as the command line does.
 
 pub mod bench;
 pub mod cluster;
@@ -7,5 +8,6 @@ pub mod demo;
 pub mod explore;
 pub mod history;
 pub mod load;
+pub mod output;
 pub mod relay;
 pub mod simulate;

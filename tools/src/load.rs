@@ -49,7 +49,8 @@ pub struct LoadConfig {
     pub measured: Duration,
     /// The command, in the machine's own encoding: the same each time.
     pub command: Vec<u8>,
-    /// End early on SIGTERM and SIGINT, which are then blocked in the calling thread for good.
+    /// End early on the signals that ask a process to stop, which are then blocked in the calling
+    /// thread for good.
     pub heeds_signals: bool,
 }
 

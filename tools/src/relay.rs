@@ -7,7 +7,7 @@
 //! and wake-up.
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 
 use clap::Args;
@@ -25,6 +25,7 @@ use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 
 use crate::cluster::die_with_parent_if_asked;
+use crate::output;
 
 /// How long the connection to the echo may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,14 +82,14 @@ pub enum RelayError {
     Local(#[from] io::Error),
 }
 
-/// Runs the front until it is told to stop (SIGTERM, SIGINT) or the echo goes; returns the exit
+/// Runs the front until it is told to stop by a signal or the echo goes; returns the exit
 /// status.
 #[must_use]
 pub fn run_front(args: &FrontArgs) -> u8 {
     ended(Front::start(args).and_then(Front::run))
 }
 
-/// Runs the echo until it is told to stop (SIGTERM, SIGINT); returns the exit status.
+/// Runs the echo until it is told to stop by a signal; returns the exit status.
 #[must_use]
 pub fn run_echo(args: &EchoArgs) -> u8 {
     ended(Echo::start(args).and_then(Echo::run))
@@ -98,16 +99,14 @@ fn ended(result: Result<(), RelayError>) -> u8 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            let _ = writeln!(io::stderr().lock(), "standin: {error}");
+            output::error(format_args!("{error}"));
             1
         }
     }
 }
 
 fn ready(what: &str, address: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "ready {what} {address}")?;
-    out.flush()
+    output::write(&format!("ready {what} {address}\n"))
 }
 
 fn new_net(party: Party) -> io::Result<Net> {

@@ -15,6 +15,7 @@ mod command;
 pub mod disk;
 mod draw;
 mod fact;
+mod failed;
 mod fault;
 mod heal;
 mod ledger;

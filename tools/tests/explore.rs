@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use standin_core::identity::Durability;
+use standin_core::planted::{Bug, Planted};
 use standin_tools::explore::{Bounds, Outcome, explore};
 
 const PAIR: Bounds = Bounds {
@@ -19,6 +20,14 @@ const PAIR: Bounds = Bounds {
     horizon: 16,
     from_nothing: false,
     boots_look_alike: false,
+    planted: Planted::NONE,
+};
+
+const FROM_NOTHING: Bounds = Bounds {
+    window: 8,
+    horizon: 18,
+    from_nothing: true,
+    ..PAIR
 };
 
 const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Os, Durability::Disk];
@@ -66,10 +75,7 @@ fn one_deviation_before_any_step_from_empty_disks_on_breaks_no_rule() {
     for durability in LEVELS {
         hold(Bounds {
             durability,
-            window: 8,
-            horizon: 18,
-            from_nothing: true,
-            ..PAIR
+            ..FROM_NOTHING
         });
     }
 }
@@ -105,4 +111,54 @@ fn a_power_loss_that_nobody_notices_is_found_and_its_story_is_told() {
     assert_eq!(counterexample.deviations, 1, "one power loss is enough");
     let is_told = |line: &String| line.contains("loses its power");
     assert!(counterexample.lines.iter().any(is_told));
+}
+
+/// Bugs that so small a cluster and so few deviations can show: what each is found by, and how few
+/// deviations it takes.
+#[test]
+fn planted_bugs_are_found_with_as_few_deviations_as_they_take() {
+    let memory = Bounds {
+        durability: Durability::Memory,
+        ..PAIR
+    };
+    let disk = Bounds {
+        durability: Durability::Disk,
+        ..PAIR
+    };
+    let twice = Bounds {
+        deviations: 2,
+        window: 1,
+        ..PAIR
+    };
+    let cases = [
+        (Bug::AnswersUngated, PAIR, "S15", 0),
+        (Bug::AcknowledgedEarly, disk, "S4", 0),
+        (Bug::AppliedEarly, PAIR, "S8", 0),
+        (Bug::ViewUnsynced, PAIR, "S7", 0),
+        (Bug::DropUngated, PAIR, "S15", 1),
+        (Bug::JoinUnfenced, FROM_NOTHING, "S15", 1),
+        (Bug::SpareUnsynced, PAIR, "S4", 1),
+        (Bug::NonHolderPromoted, memory, "S14", 1),
+        (Bug::ViewResumed, PAIR, "an assertion", 1),
+        (Bug::ViewForgotten, PAIR, "S7", 1),
+        (Bug::ReadsUnconfirmed, PAIR, "S12", 1),
+        (Bug::RestartedPromoted, memory, "S14", 1),
+        (Bug::RepeatExecuted, PAIR, "S11", 1),
+        (Bug::ActivateUnsynced, PAIR, "S4", 1),
+        (Bug::DropUnsynced, PAIR, "S4", 1),
+        (Bug::LoneCopyUnsynced, PAIR, "S4", 1),
+        (Bug::ServesEarly, twice, "S13", 2),
+    ];
+    for (bug, bounds, rule, deviations) in cases {
+        let planted = Planted::new(bug);
+        let began = Instant::now();
+        let outcome = explore(Bounds { planted, ..bounds }, threads());
+        let found = outcome.counterexample.map(|it| (it.rule, it.deviations));
+        println!(
+            "{bug:?}: {found:?}, {} states, {:.1?}",
+            outcome.states,
+            began.elapsed()
+        );
+        assert_eq!(found, Some((rule, deviations)), "{bug:?}");
+    }
 }

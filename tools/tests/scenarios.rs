@@ -1,6 +1,8 @@
 //! Scenarios in virtual time: each row of section 7 of the protocol, and each bug that the simulator
 //! found. All properties are watched at every step.
 
+use std::ops::RangeInclusive;
+
 use standin_core::identity::Durability::{Disk, Memory, Os};
 use standin_tools::simulate::{Ledger, Scene};
 
@@ -378,6 +380,76 @@ fn an_older_copy_of_a_disk_does_not_become_primary() {
     scene.end();
 }
 
+/// What the failing sync draws from. Some draws leave a gap in the log, and that is for people.
+const DRAWS: RangeInclusive<u64> = 1..=40;
+/// So many draws, at least, leave none.
+const WHOLE_MIN: usize = 6;
+
+/// A pair at `os`; a's backup dies, and when a syncs before it drops it, its disk forgets what it had been
+/// given and has no room for a note of that. Its process has to tell the view service, if that hears it.
+fn fail_without_a_note(draw: u64) -> Cluster {
+    let mut scene = Cluster::new(2, Os);
+    scene.call();
+    scene.call();
+    scene.fail_sync_without_a_note("a", draw);
+    scene.kill("b");
+    scene
+}
+
+/// Seed 516788: the process ended, the next one in the same boot passed for a holder, and it became
+/// primary without entries that were answered. Sections 2 and 12.
+#[test]
+fn a_disk_failure_that_cannot_be_noted_is_kept_by_the_view_service() {
+    let mut whole = 0;
+    for draw in DRAWS {
+        let mut scene = fail_without_a_note(draw);
+        scene.until("a's last words", |scene| scene.is_failed("a"));
+        scene.until("a heard", |scene| !scene.is_failed("a"));
+        scene.mend_disk("a");
+        if !scene.start_or_be_refused("a") {
+            continue;
+        }
+        whole += 1;
+        scene.until_unavailable("start b (the disk of a failed");
+        scene.start("b");
+        scene.until_primary("b");
+        scene.call();
+        scene.until_backup("a");
+        scene.call();
+        scene.end();
+    }
+    assert!(whole >= WHOLE_MIN, "{whole} draws left no gap");
+}
+
+/// Seed 516788, with the view service out of reach.
+#[test]
+fn a_disk_failure_that_cannot_be_noted_keeps_its_process_until_the_view_service_hears_of_it() {
+    let mut whole = 0;
+    for draw in DRAWS {
+        let mut scene = fail_without_a_note(draw);
+        scene.cut_off("a", true, true);
+        scene.until("a's last words", |scene| scene.is_failed("a"));
+        scene.run_for(scene.term() * 8);
+        assert!(scene.is_failed("a"), "nobody has heard it");
+        scene.restart_view_service();
+        scene.mend_links();
+        scene.until("a heard", |scene| !scene.is_failed("a"));
+        scene.restart_view_service();
+        scene.mend_disk("a");
+        if !scene.start_or_be_refused("a") {
+            continue;
+        }
+        whole += 1;
+        scene.until_unavailable("start b (");
+        scene.start("b");
+        scene.until_primary("b");
+        scene.call();
+        scene.until_backup("a");
+        scene.end();
+    }
+    assert!(whole >= WHOLE_MIN, "{whole} draws left no gap");
+}
+
 #[test]
 fn a_paused_primary_answers_nothing_that_it_should_not_when_it_wakes_up() {
     let mut scene = Cluster::new(3, Os);
@@ -400,4 +472,55 @@ fn a_restarted_view_service_deposes_nobody_who_is_well() {
     assert_eq!(scene.backup().as_deref(), Some("b"));
     scene.call();
     scene.end();
+}
+
+/// The pair goes on without it. When it is heard again, neither is the backup taken for lost nor the
+/// primary's lapsed lease for its death, whoever of the two comes first (sections 3, 6).
+#[test]
+fn a_view_service_that_was_cut_off_breaks_no_healthy_pair_when_it_is_heard_again() {
+    for terms in [2, 7] {
+        for shift in 0..20 {
+            let mut scene = Cluster::new(2, Os);
+            scene.call();
+            scene.run_for(scene.term() * shift / 40);
+            let view = scene.view();
+            scene.cut_from_service("a");
+            scene.cut_from_service("b");
+            scene.run_for(scene.term() * terms);
+            scene.call();
+            scene.mend_links();
+            scene.run_for(scene.term() * 8);
+            assert_eq!(scene.view(), view, "{terms} terms, shift {shift}");
+            scene.call();
+            scene.end();
+        }
+    }
+}
+
+/// Section 6: it acknowledges, but could not take over.
+#[test]
+fn a_backup_that_only_the_view_service_does_not_see_is_replaced() {
+    let mut scene = Cluster::new(3, Os);
+    scene.call();
+    scene.cut_from_service("b");
+    scene.until_backup("c");
+    assert_eq!(scene.primary().as_deref(), Some("a"));
+    scene.call();
+    scene.end();
+}
+
+/// Section 3: nobody waits longer for a takeover because of what a view service that hears nobody
+/// must do.
+#[test]
+fn a_primary_that_dies_is_replaced_as_soon_as_its_lease_has_run_out() {
+    for shift in 0..10 {
+        let mut scene = Cluster::new(2, Os);
+        scene.call();
+        scene.run_for(scene.term() * shift / 40);
+        scene.kill("a");
+        scene.run_for(scene.term() * 11 / 10);
+        assert_eq!(scene.primary().as_deref(), Some("b"), "shift {shift}");
+        scene.call();
+        scene.end();
+    }
 }

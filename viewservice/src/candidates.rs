@@ -6,6 +6,7 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewRecord};
 
 use crate::roster::{Replica, Roster};
+use crate::stored::StoredState;
 
 /// What has become of a holder that the record names.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +28,17 @@ pub(crate) enum Unfit {
     Restarted,
     /// Its machine was rebooted, and entries were acknowledged in the page cache.
     Rebooted,
+    /// Its disk failed, and entries were acknowledged in the page cache.
+    DiskFailed,
     /// It comes back with less than it had, or as a copy of an earlier state.
     OldCopy,
     /// It is out of service until an operator has looked at it.
     Quarantined,
 }
 
-/// What has become of a holder.
+/// What has become of a holder that the record in `state` names.
 pub(crate) fn holder_state<'a>(
+    state: &StoredState,
     record: &ViewRecord,
     holder: &Holder,
     roster: &'a Roster,
@@ -51,6 +55,8 @@ pub(crate) fn holder_state<'a>(
     let token_is_dead = !holder.is(&replica.identity) && !counts_restarted;
     let unfit = if replica.identity.store != holder.token.store() {
         Some(Unfit::OtherStore)
+    } else if state.is_dead(holder.token) {
+        Some(Unfit::DiskFailed)
     } else if token_is_dead {
         Some(match holder.token {
             Token::Memory { .. } => Unfit::Restarted,
@@ -87,6 +93,7 @@ fn is_copy(record: &ViewRecord, replica: &Replica) -> bool {
 /// Of several: the longest log; then not a later life of the present primary. In an inactive view the
 /// latter comes first, so that a candidate that dies again and again cannot keep a healthy one out.
 pub(crate) fn best_candidate<'a>(
+    state: &StoredState,
     record: &ViewRecord,
     roster: &'a Roster,
     at: (Instant, Duration),
@@ -95,10 +102,12 @@ pub(crate) fn best_candidate<'a>(
     record
         .holders
         .iter()
-        .filter_map(|holder| match holder_state(record, holder, roster, at) {
-            HolderState::Ready(replica) => Some(replica),
-            HolderState::Silent | HolderState::Unfit(..) => None,
-        })
+        .filter_map(
+            |holder| match holder_state(state, record, holder, roster, at) {
+                HolderState::Ready(replica) => Some(replica),
+                HolderState::Silent | HolderState::Unfit(..) => None,
+            },
+        )
         .chain(roster.iter().filter(|replica| {
             roster.planted.has(Bug::NonHolderPromoted) && replica.is_alive(at.0, at.1)
         }))

@@ -87,7 +87,7 @@ pub enum DaemonError {
     Loop(#[source] io::Error),
 }
 
-/// Runs a view service until it is sent SIGTERM or SIGINT.
+/// Runs a view service until it is sent SIGTERM, SIGINT or SIGHUP.
 ///
 /// Must be called while the process has no other threads that do not block these signals.
 ///
@@ -96,6 +96,8 @@ pub enum DaemonError {
 /// disk has failed says nothing more: what is on it is unknown.
 pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     let term = LeaseTerm::new(config.lease)?;
+    // While signals still end the process: a name may take its time.
+    let addrs = resolve(&config.listen)?;
     let signals = Signals::block().map_err(DaemonError::Loop)?;
     let store = FileStore::open(&config.data, ClusterId(entropy::u128()))?;
     let defaults = NetLimits::default();
@@ -122,7 +124,7 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     })
     .map_err(DaemonError::Loop)?;
     net.watch_signals(signals).map_err(DaemonError::Loop)?;
-    let addr = listen(&mut net, &config.listen)?;
+    let addr = listen(&mut net, &config.listen, addrs)?;
     log_start(&store, addr);
     let service = ViewService::new(store.state().clone(), term, clock::boot());
     (config.on_ready)(addr);
@@ -135,20 +137,26 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     .run()
 }
 
+fn resolve(addr: &str) -> Result<Vec<SocketAddr>, DaemonError> {
+    let resolved = addr.to_socket_addrs().map_err(cannot_listen(addr))?;
+    Ok(resolved.collect())
+}
+
 /// Listens on the first of a name's addresses that allows it.
-fn listen(net: &mut Net, addr: &str) -> Result<SocketAddr, DaemonError> {
-    let error = |source| DaemonError::Listen {
-        addr: addr.to_owned(),
-        source,
-    };
+fn listen(net: &mut Net, addr: &str, addrs: Vec<SocketAddr>) -> Result<SocketAddr, DaemonError> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for resolved in addr.to_socket_addrs().map_err(error)? {
+    for resolved in addrs {
         match net.listen(resolved) {
             Ok(bound) => return Ok(bound),
             Err(source) => last = source,
         }
     }
-    Err(error(last))
+    Err(cannot_listen(addr)(last))
+}
+
+fn cannot_listen(addr: &str) -> impl FnOnce(io::Error) -> DaemonError {
+    let addr = addr.to_owned();
+    move |source| DaemonError::Listen { addr, source }
 }
 
 /// The loop and all that it owns.
@@ -202,21 +210,20 @@ impl Daemon {
     /// wake-up.
     fn on_input(&mut self, now: Now, conn: ConnId) -> Result<(), DaemonError> {
         let is_replica = self.replicas.contains(&conn);
-        let mut bytes = 0;
-        let mut events = Vec::new();
-        for frame in self.net.frames(conn).take(FRAMES_PER_WAKE_UP) {
-            bytes += frame.len();
-            events.push(Event::from_frame(conn, is_replica, &frame));
-        }
-        self.net.consume(conn, bytes);
-        for event in events {
+        for _ in 0..FRAMES_PER_WAKE_UP {
+            // One by one: of a connection that is refused meanwhile there is no more.
+            let Some(frame) = self.net.frames(conn).next() else {
+                break;
+            };
+            let bytes = frame.len();
+            let event = Event::from_frame(conn, is_replica, &frame);
+            self.net.consume(conn, bytes);
             match event {
                 Ok(event) => self.handle(now, event)?,
                 Err(error) => {
                     // The event loop warns of every refusal, within bounds.
                     log::debug!("{conn} ({}): {error}", self.peer(conn));
                     self.net.refuse(conn, Refusal::Protocol);
-                    break;
                 }
             }
         }

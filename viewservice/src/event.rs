@@ -4,7 +4,7 @@ use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
     DecodeError, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal, Release, Report,
-    ReportReply, StatusReply, StatusRequest, Swap, SwapReply,
+    ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 
 use crate::stored::StoredState;
@@ -35,6 +35,13 @@ pub enum Event {
         conn: ConnId,
         /// The message.
         release: Box<Release>,
+    },
+    /// A replica's disk failed, and a token with it.
+    TokenDead {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        dead: TokenDead,
     },
     /// Somebody asks who is primary.
     Lookup {
@@ -87,7 +94,12 @@ impl Event {
         frame: &Frame<'_>,
     ) -> Result<Self, InputError> {
         Ok(match frame.kind {
-            kind @ (FrameKind::Report | FrameKind::Swap | FrameKind::Release) if !is_replica => {
+            kind @ (FrameKind::Report
+            | FrameKind::Swap
+            | FrameKind::Release
+            | FrameKind::TokenDead)
+                if !is_replica =>
+            {
                 return Err(InputError::Kind(kind));
             }
             FrameKind::Report => Self::Report {
@@ -101,6 +113,10 @@ impl Event {
             FrameKind::Release => Self::Release {
                 conn,
                 release: Box::new(Release::decode(frame)?),
+            },
+            FrameKind::TokenDead => Self::TokenDead {
+                conn,
+                dead: TokenDead::decode(frame)?,
             },
             FrameKind::Lookup => {
                 Lookup::decode(frame)?;
@@ -127,6 +143,8 @@ pub enum Answer {
     Report(ReportReply),
     /// To a swap.
     Swap(SwapReply),
+    /// To the word that a token is dead.
+    TokenDead(TokenDeadReply),
     /// To a lookup.
     Lookup(LookupReply),
     /// To a status request.
@@ -141,6 +159,7 @@ impl Answer {
         match self {
             Self::Report(reply) => reply.encode(out),
             Self::Swap(reply) => reply.encode(out),
+            Self::TokenDead(reply) => reply.encode(out),
             Self::Lookup(reply) => reply.encode(out),
             Self::Status(reply) => reply.encode(out),
             Self::Force(reply) => reply.encode(out),

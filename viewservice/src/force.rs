@@ -65,7 +65,7 @@ fn is_whole(record: &ViewRecord, replica: &Replica, facts: &Facts<'_>) -> bool {
     record.holders.iter().any(|holder| {
         holder.token.store() == replica.identity.store
             && matches!(
-                holder_state(record, holder, facts.roster, at),
+                holder_state(facts.state, record, holder, facts.roster, at),
                 HolderState::Ready(_)
             )
     })

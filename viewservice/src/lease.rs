@@ -11,6 +11,9 @@ pub const LEASE_TERM_MAX: Duration = Duration::from_secs(60);
 const TICKS_IN_TERM: u32 = 8;
 /// A loop that comes round later than this part of a term was away.
 const LATE_PART_OF_TERM: u32 = 4;
+/// Replicas report five times in a term. A view service that has heard none at all for this part of a
+/// term is cut off itself, as far as it can tell.
+const DEAF_PART_OF_TERM: u32 = 2;
 
 /// A lease term: whole milliseconds from [`LEASE_TERM_MIN`] to [`LEASE_TERM_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +68,9 @@ pub(crate) struct Grantor {
     /// Before this, silence proves nothing: the grantor was itself away, and what was sent to it
     /// meanwhile, or granted by the process before it, may not be known yet.
     hold_until: Instant,
+    /// Since when no replica at all has been heard, as far as that tells of them: not while the loop
+    /// was away, and not before this process started.
+    silent_since: Instant,
     /// When the loop is to come round next; `None` while there is no view to watch over.
     tick_due: Option<Instant>,
 }
@@ -75,6 +81,7 @@ impl Grantor {
         Self {
             until: None,
             hold_until: now.plus(longest),
+            silent_since: now,
             tick_due: None,
         }
     }
@@ -84,9 +91,30 @@ impl Grantor {
         let Some(due) = self.tick_due else { return };
         if now > due.plus(term / LATE_PART_OF_TERM) {
             // Renewals may lie in socket buffers, unread. A full term lets them all come in.
-            self.hold_until = self.hold_until.max(now.plus(term));
+            self.hold(now, term);
+            self.silent_since = now;
             self.watch(now, term);
         }
+    }
+
+    /// A replica is heard. If none was for long, it was the view service that was cut off, and the
+    /// others are given a term to be heard again, as after a start: a pair may have gone on without
+    /// it, and that its backup is the first to come through says nothing against its primary.
+    pub(crate) fn heard(&mut self, now: Instant, term: Duration) {
+        if self.is_deaf(now, term) {
+            self.hold(now, term);
+        }
+        self.silent_since = now;
+    }
+
+    /// Whether so little is heard that nobody's silence says anything.
+    fn is_deaf(&self, now: Instant, term: Duration) -> bool {
+        now > self.silent_since.plus(term / DEAF_PART_OF_TERM)
+    }
+
+    /// Silence proves nothing for a term.
+    fn hold(&mut self, now: Instant, term: Duration) {
+        self.hold_until = self.hold_until.max(now.plus(term));
     }
 
     /// The loop came round; it is to do so again soon.
@@ -117,9 +145,12 @@ impl Grantor {
         (now < self.hold_until).then(|| self.hold_until.since(now))
     }
 
-    /// Whether nobody can hold a lease any more, as far as clocks can tell.
-    pub(crate) fn is_out(&self, now: Instant) -> bool {
-        self.remaining(now).is_none() && self.hold_remaining(now).is_none()
+    /// Whether nobody can hold a lease any more, as far as clocks can tell, and the silence of who
+    /// held it says something.
+    pub(crate) fn is_out(&self, now: Instant, term: Duration) -> bool {
+        self.remaining(now).is_none()
+            && self.hold_remaining(now).is_none()
+            && !self.is_deaf(now, term)
     }
 
     /// When to look again, after `now`.

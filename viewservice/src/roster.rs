@@ -223,6 +223,13 @@ impl Roster {
         }
     }
 
+    /// A name was given up, and with it all that was known of its store. That it had come back with less
+    /// than it had makes no difference any more: it is no holder, and becomes one only by a Join, which
+    /// vouches for it.
+    pub(crate) fn forget(&mut self, name: &ReplicaName) {
+        self.replicas.remove(name);
+    }
+
     /// A connection is gone.
     pub(crate) fn disconnect(&mut self, conn: ConnId) {
         for replica in self.replicas.values_mut() {
@@ -264,9 +271,5 @@ impl Roster {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.values()
-    }
-
-    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
-        self.iter().map(|replica| replica.peer(now)).collect()
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::identity::{CLEAN_LIVES_MAX, Identity, ReplicaName, StoreId};
+use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, LookupReply, REPLICAS_MAX, Refusal,
-    Release, Report, ReportReply, RoleName, Swap, SwapReply,
+    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, LookupReply, Peer, REPLICAS_MAX, Refusal,
+    Release, Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -26,6 +26,9 @@ use crate::waiting::{Request, WaitingLine};
 /// The view of an inactive record is moved on after this many lease terms.
 const INACTIVE_TERMS_MAX: u32 = 2;
 
+/// A name is given up to a new one only if its replica was not heard of for this many lease terms.
+const FORGET_TERMS_MIN: u32 = 10;
+
 /// A state on its way to the disk, and what to answer when it is there.
 #[derive(Clone, Debug)]
 struct Storing {
@@ -39,6 +42,8 @@ enum StoreCause {
     Report(Option<(ConnId, Box<Report>)>),
     /// A swap was accepted. `None`: its connection is gone.
     Swap(Option<(ConnId, u64)>),
+    /// A token is dead. `None`: its connection is gone.
+    TokenDead(Option<(ConnId, TokenDead)>),
     /// The view service deposes.
     Depose,
     /// An operator forces a takeover, by which this is lost. `None`: its connection is gone.
@@ -134,6 +139,7 @@ impl ViewService {
             Event::Report { conn, report } => self.on_report(now, conn, report),
             Event::Swap { conn, swap } => self.on_swap(now, conn, swap),
             Event::Release { release, .. } => self.on_release(&release),
+            Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
             Event::Force { conn, force } => self.on_force(now, conn, force),
@@ -178,7 +184,8 @@ impl ViewService {
             Admission::NotYet => return,
             Admission::Refused(refusal) => return self.refuse(conn, refusal),
         }
-        match self.state_with(&report) {
+        self.grantor.heard(now.boot, self.view_term());
+        match self.state_with(now, &report) {
             None => self.answer_report(now, conn, *report),
             Some(_) if self.storing.is_some() => self.wait(now, conn, Request::Report(report)),
             Some(state) => self.store(state, StoreCause::Report(Some((conn, report)))),
@@ -197,16 +204,67 @@ impl ViewService {
         if replicas.any(|other| other.store == identity.store && other.name != identity.name) {
             return Admission::Refused(Refusal::Protocol);
         }
+        if self.is_of_dead_boot(identity) {
+            return Admission::Refused(Refusal::TokenDead);
+        }
         match self.state.store_of(&identity.name) {
             Some(store) if store != identity.store => self.admit_other_store(now, store, report),
             Some(_) => Admission::Welcome,
-            None if self.state.replicas.len() >= REPLICAS_MAX
-                || self.roster.is_full_for(&identity.name) =>
-            {
+            None if self.is_full() && self.forgettable(now.boot).is_none() => {
+                let names = self.state.replicas.iter();
+                let names = names.map(|replica| replica.name.clone()).collect();
+                Admission::Refused(Refusal::NamesTaken { names })
+            }
+            // It has lost its record, and registers nobody.
+            None if self.state.record.is_none() && self.roster.is_full_for(&identity.name) => {
                 Admission::Refused(Refusal::TooManyReplicas)
             }
             None => Admission::Welcome,
         }
+    }
+
+    /// Whether a new name has room only if another one gives way.
+    fn is_full(&self) -> bool {
+        self.state.replicas.len() >= REPLICAS_MAX
+    }
+
+    /// The name that gives way to a new one: of those that the record does not name, the one that was
+    /// not heard of for the longest time, and for a long time at least. None as long as silence proves
+    /// nothing, and none while this service may be the one that is wrong: who says so must be
+    /// remembered.
+    ///
+    /// Nothing rests on such a name. Its store is no holder, so no copy of it may become primary
+    /// (section 7); to be one it has to report, and be registered, again.
+    fn forgettable(&self, now: Instant) -> Option<&ReplicaName> {
+        let record = self.state.record.as_ref()?;
+        if self.is_behind() || self.grantor.hold_remaining(now).is_some() {
+            return None;
+        }
+        let is_named = |replica: &Registered| {
+            let mut members = std::iter::once(&record.primary).chain(&record.backup);
+            let mut holders = record.holders.iter();
+            members.any(|member| member.name == replica.name)
+                || holders.any(|holder| {
+                    holder.name == replica.name || holder.token.store() == replica.store
+                })
+        };
+        let seen_at = |name: &ReplicaName| {
+            let replica = self.roster.by_name(name);
+            replica.map_or(self.started_at, |replica| replica.seen_at)
+        };
+        let replicas = self.state.replicas.iter();
+        replicas
+            .filter(|replica| !is_named(replica))
+            .map(|replica| (seen_at(&replica.name), &replica.name))
+            .filter(|(seen_at, _)| now.since(*seen_at) >= self.view_term() * FORGET_TERMS_MIN)
+            .min()
+            .map(|(_, name)| name)
+    }
+
+    /// Whether what a replica acknowledges out of its page cache would count under a token that is dead.
+    /// It must begin a life in another boot, as it does once it has noted itself that its disk failed.
+    fn is_of_dead_boot(&self, identity: &Identity) -> bool {
+        self.state.is_dead(identity.token(Durability::Os))
     }
 
     /// A known name on another data directory: only if the operator says so, and never while the
@@ -227,8 +285,9 @@ impl ViewService {
         }
     }
 
-    /// The state that a report brings about, if it is another: a new name or store, the first view.
-    fn state_with(&self, report: &Report) -> Option<StoredState> {
+    /// The state that an admitted report brings about, if it is another: a new name or store, the first
+    /// view.
+    fn state_with(&self, now: Now, report: &Report) -> Option<StoredState> {
         let identity = &report.identity;
         let mut histories = self.roster.iter().map(|replica| replica.has_history());
         if self.state.record.is_none()
@@ -238,6 +297,11 @@ impl ViewService {
             return None;
         }
         let mut state = self.state.clone();
+        if self.is_full() && state.store_of(&identity.name).is_none() {
+            let forgotten = self.forgettable(now.boot);
+            let forgotten = forgotten.expect("it was admitted since one gives way");
+            state.replicas.retain(|replica| replica.name != *forgotten);
+        }
         register(&mut state.replicas, &identity.name, identity.store);
         if state.record.is_none() && report.standing.role != RoleName::Quarantined {
             let term_ms = self.term.millis();
@@ -312,7 +376,16 @@ impl ViewService {
         };
         swap.expected == *current
             && current.check_move(&swap.proposed, &swap.identity).is_ok()
+            && self.knows_joining(&swap.proposed)
             && !self.is_behind()
+    }
+
+    /// Whether a Join names a replica that the cluster knows. One whose name was given up while it
+    /// followed, and could not report, is not known any more: as a holder it would have to be.
+    fn knows_joining(&self, proposed: &ViewRecord) -> bool {
+        proposed.reason != Reason::Joined
+            || (proposed.holders.iter())
+                .all(|holder| self.state.store_of(&holder.name) == Some(holder.token.store()))
     }
 
     fn answer_swap(&mut self, now: Now, conn: ConnId, number: u64, accepted: bool) {
@@ -331,6 +404,25 @@ impl ViewService {
         };
         if record.id() == release.view && record.primary.is(&release.identity) {
             self.released = Some((record.id(), record.primary.clone()));
+        }
+    }
+
+    /// A replica's disk failed, and it could not even write that down. What it says is kept here, so that
+    /// no later life counts as the holder that it was.
+    fn on_token_dead(&mut self, now: Now, conn: ConnId, dead: TokenDead) {
+        if self.storing.is_some() {
+            return self.wait(now, conn, Request::TokenDead(dead));
+        }
+        let mut state = self.state.clone();
+        state.add_dead(dead);
+        #[cfg(feature = "planted-bugs")]
+        if self.planted.has(Bug::DeadTokenForgotten) {
+            state = self.state.clone();
+        }
+        if state == self.state {
+            self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
+        } else {
+            self.store(state, StoreCause::TokenDead(Some((conn, dead))));
         }
     }
 
@@ -409,10 +501,12 @@ impl ViewService {
         match self.storing.as_mut().map(|storing| &mut storing.cause) {
             Some(StoreCause::Report(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::Swap(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(StoreCause::TokenDead(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::Force(asker)) if is_conn(asker, conn) => *asker = None,
             Some(
                 StoreCause::Report(_)
                 | StoreCause::Swap(_)
+                | StoreCause::TokenDead(_)
                 | StoreCause::Depose
                 | StoreCause::Force(_),
             )
@@ -423,6 +517,11 @@ impl ViewService {
     fn on_stored(&mut self, now: Now) {
         let storing = self.storing.take().expect("something was being stored");
         let before = std::mem::replace(&mut self.state, storing.state);
+        for replica in &before.replicas {
+            if self.state.store_of(&replica.name).is_none() {
+                self.roster.forget(&replica.name);
+            }
+        }
         let has_changed = before.record != self.state.record;
         if has_changed {
             self.on_record_changed(now, before.record.as_ref());
@@ -430,11 +529,15 @@ impl ViewService {
         match storing.cause {
             StoreCause::Report(Some((conn, report))) => self.answer_report(now, conn, *report),
             StoreCause::Swap(Some((conn, number))) => self.answer_swap(now, conn, number, true),
+            StoreCause::TokenDead(Some((conn, dead))) => {
+                self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
+            }
             StoreCause::Force(Some((conn, loss))) => {
                 self.answer_force(conn, ForceOutcome::Done { loss });
             }
             StoreCause::Report(None)
             | StoreCause::Swap(None)
+            | StoreCause::TokenDead(None)
             | StoreCause::Depose
             | StoreCause::Force(None) => {}
         }
@@ -447,6 +550,7 @@ impl ViewService {
             match request {
                 Request::Report(report) => self.on_report(now, conn, report),
                 Request::Swap(swap) => self.on_swap(now, conn, swap),
+                Request::TokenDead(dead) => self.on_token_dead(now, conn, dead),
                 Request::Force(force) => self.on_force(now, conn, force),
             }
         }
@@ -492,7 +596,7 @@ impl ViewService {
             return;
         };
         let at = (now.boot, self.view_term());
-        let Some(candidate) = best_candidate(record, &self.roster, at) else {
+        let Some(candidate) = best_candidate(&self.state, record, &self.roster, at) else {
             return;
         };
         let next = ViewRecord {
@@ -522,7 +626,7 @@ impl ViewService {
             Some(Reason::PrimaryRestarted)
         } else if self.is_released(record) {
             Some(Reason::Released)
-        } else if !self.grantor.is_out(now) {
+        } else if !self.grantor.is_out(now, self.view_term()) {
             None
         } else if record.active {
             Some(Reason::LeaseExpired)
@@ -569,8 +673,17 @@ impl ViewService {
             record: self.state.record.clone(),
             granted,
             wall: now.wall,
-            peers: self.roster.peers(now.boot),
+            peers: self.peers(now.boot),
         }
+    }
+
+    /// All replicas. Who has not reported to this process is unseen since it began: a primary whose
+    /// backup is cut off from here must hear of it though this process never saw that backup.
+    fn peers(&self, now: Instant) -> Vec<Peer> {
+        let unseen = now.since(self.started_at);
+        let unreported = status::unreported(&self.state, &self.roster, unseen);
+        let reported = self.roster.iter().map(|replica| replica.peer(now));
+        reported.chain(unreported).collect()
     }
 
     /// Tells every connected replica what the record is now.
@@ -599,7 +712,7 @@ impl ViewService {
     }
 
     /// Keeps a request until the store in progress is done. A swap that is turned away is answered:
-    /// it will never take effect. A report is simply made again.
+    /// it will never take effect. The rest is simply said again.
     fn wait(&mut self, now: Now, conn: ConnId, request: Request) {
         match self.waiting.push(conn, request) {
             Some(Request::Swap(swap)) => self.answer_swap(now, conn, swap.number, false),
@@ -607,7 +720,7 @@ impl ViewService {
                 let reason = "the view service has too much to do; try again".to_owned();
                 self.answer_force(conn, ForceOutcome::Refused { reason });
             }
-            Some(Request::Report(_)) | None => {}
+            Some(Request::Report(_) | Request::TokenDead(_)) | None => {}
         }
     }
 

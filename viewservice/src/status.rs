@@ -8,7 +8,7 @@ use standin_core::view::ViewRecord;
 use crate::candidates::{HolderState, Unfit, best_candidate, holder_state, primary_restarted};
 use crate::lease::Grantor;
 use crate::roster::{Replica, Roster, millis};
-use crate::stored::{Registered, StoredState};
+use crate::stored::StoredState;
 
 /// All that a status is made of.
 #[derive(Debug)]
@@ -45,9 +45,12 @@ pub(crate) fn reply(facts: &Facts<'_>) -> StatusReply {
 
 /// Those that reported, and those that are only known by name, in the order of their names.
 fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
-    let unreported = facts.state.replicas.iter().filter_map(|registered| {
-        let is_known = facts.roster.by_name(&registered.name).is_some();
-        (!is_known).then(|| never_reported(registered, facts))
+    let unseen = facts.now.since(facts.started_at);
+    let unreported = unreported(facts.state, facts.roster, unseen).map(|peer| ReplicaStatus {
+        peer,
+        standing: None,
+        is_alive: false,
+        trouble: None,
     });
     let reported = facts.roster.iter().map(|replica| ReplicaStatus {
         peer: replica.peer(facts.now),
@@ -60,28 +63,28 @@ fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
     all
 }
 
-/// What there is to say of a replica that has not reported since the start: its name and its store.
-/// Life and address are empty.
-fn never_reported(registered: &Registered, facts: &Facts<'_>) -> ReplicaStatus {
-    let identity = Identity {
-        name: registered.name.clone(),
-        store: registered.store,
-        life: Life {
-            boot: BootId(0),
-            incarnation: Incarnation { start: 0, nonce: 0 },
+/// Those that are known by name and have not reported since this process began, for so long: their
+/// names and their stores. Lives and addresses are empty.
+pub(crate) fn unreported<'a>(
+    state: &'a StoredState,
+    roster: &'a Roster,
+    unseen: Duration,
+) -> impl Iterator<Item = Peer> + 'a {
+    let registered = state.replicas.iter();
+    let silent = registered.filter(|registered| roster.by_name(&registered.name).is_none());
+    silent.map(move |registered| Peer {
+        identity: Identity {
+            name: registered.name.clone(),
+            store: registered.store,
+            life: Life {
+                boot: BootId(0),
+                incarnation: Incarnation { start: 0, nonce: 0 },
+            },
+            clean_lives: Vec::new(),
         },
-        clean_lives: Vec::new(),
-    };
-    ReplicaStatus {
-        peer: Peer {
-            identity,
-            address: String::new(),
-            unseen_ms: millis(facts.now.since(facts.started_at)),
-        },
-        standing: None,
-        is_alive: false,
-        trouble: None,
-    }
+        address: String::new(),
+        unseen_ms: millis(unseen),
+    })
 }
 
 /// Why nobody serves, and the way out; `None` if somebody does.
@@ -171,7 +174,7 @@ fn in_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
 
 /// Who will be primary next, and when.
 fn next_view(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> {
-    let next = best_candidate(record, facts.roster, (facts.now, facts.term()))?;
+    let next = best_candidate(facts.state, record, facts.roster, (facts.now, facts.term()))?;
     let name = &next.identity.name;
     Some(match facts.grantor.hold_remaining(facts.now) {
         Some(hold) => format!(
@@ -188,7 +191,13 @@ fn no_holder(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let mut silent = Vec::new();
     let mut unfit = Vec::new();
     for holder in &record.holders {
-        match holder_state(record, holder, facts.roster, (facts.now, facts.term())) {
+        let at = (facts.now, facts.term());
+        match holder_state(facts.state, record, holder, facts.roster, at) {
+            // Its next process is not let in before its data directory says so, so it may be away.
+            HolderState::Silent if facts.state.is_dead(holder.token) => unfit.push(format!(
+                "the disk of {} failed, and entries were acknowledged in its page cache only",
+                holder.name
+            )),
             HolderState::Silent => silent.push(holder.name.as_str()),
             HolderState::Unfit(replica, reason) => unfit.push(unfit_words(replica, reason)),
             HolderState::Ready(replica) => unfit.push(stalled_words(replica)),
@@ -228,6 +237,11 @@ fn unfit_words(replica: &Replica, reason: Unfit) -> String {
         Unfit::Rebooted => format!(
             "the machine of {name} was rebooted, and entries were acknowledged in its page cache only"
         ),
+        Unfit::DiskFailed => {
+            format!(
+                "the disk of {name} failed, and entries were acknowledged in its page cache only"
+            )
+        }
         Unfit::OldCopy => format!("the data directory of {name} is an old copy"),
         Unfit::Quarantined => match &replica.trouble {
             Some(trouble) => format!("{name} is out of service: {trouble}"),

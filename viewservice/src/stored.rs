@@ -1,14 +1,16 @@
 //! What the view service keeps durably, and its form in a file. `docs/format.md` has the drawing.
 
 use serde::{Deserialize, Serialize};
-use standin_core::identity::{ClusterId, ReplicaName, StoreId};
-use standin_core::message::{REPLICAS_MAX, decode_payload, encode_payload};
+use standin_core::identity::{ClusterId, ReplicaName, StoreId, Token};
+use standin_core::message::{REPLICAS_MAX, TokenDead, decode_payload, encode_payload};
 use standin_core::view::ViewRecord;
 
 use crate::lease::LEASE_TERM_MAX;
 
-/// Version of the file's format.
-pub const STATE_FORMAT_VERSION: u32 = 1;
+/// Version of the file's format. Older ones are read, too.
+pub const STATE_FORMAT_VERSION: u32 = 2;
+/// Most dead tokens that are kept: the newest of each replica, and those that the record names.
+pub(crate) const DEAD_TOKENS_MAX: usize = REPLICAS_MAX + 2;
 /// Longest file, header included, in bytes.
 pub const STATE_BYTES_MAX: usize = 64 << 10;
 
@@ -30,6 +32,10 @@ pub struct StoredState {
     pub replicas: Vec<Registered>,
     /// Longest lease term that was ever granted, in milliseconds.
     pub term_max_ms: u32,
+    /// Tokens (store, boot) that died with a disk whose replica could not write that down itself. No
+    /// life in such a boot counts, as long as it is that boot for it. At most one of each replica, and two more. Since
+    /// version 2; none before.
+    pub dead_tokens: Vec<TokenDead>,
 }
 
 /// A replica's name and the data directory that it belongs to.
@@ -52,7 +58,7 @@ pub enum StateError {
     #[error("it is no view service's file")]
     Magic,
     /// Written by a version that this one does not read.
-    #[error("its format {0} is unknown; this version reads format {STATE_FORMAT_VERSION}")]
+    #[error("its format {0} is unknown; this version reads formats 1 to {STATE_FORMAT_VERSION}")]
     Version(u32),
     /// The bytes are not those that were written.
     #[error("its checksum does not match")]
@@ -71,6 +77,33 @@ impl StoredState {
             record: None,
             replicas: Vec::new(),
             term_max_ms: 0,
+            dead_tokens: Vec::new(),
+        }
+    }
+
+    /// Whether its replica has said of a token that it is dead.
+    #[must_use]
+    pub fn is_dead(&self, token: Token) -> bool {
+        let mut dead = self.dead_tokens.iter();
+        dead.any(|dead| dead.token() == token)
+    }
+
+    /// Takes note that a token is dead.
+    ///
+    /// Of the other dead tokens of its store only those are kept that the record names: a machine is never
+    /// in an earlier boot again, so no other can be named any more. One of a store that has no name and
+    /// is no holder counts for nothing anyway.
+    pub(crate) fn add_dead(&mut self, dead: TokenDead) {
+        let (record, replicas) = (self.record.as_ref(), &self.replicas);
+        let is_named = |it: &TokenDead| {
+            let mut holders = record.iter().flat_map(|record| &record.holders);
+            holders.any(|holder| holder.token == it.token())
+        };
+        let is_known = |it: &TokenDead| replicas.iter().any(|replica| replica.store == it.store);
+        self.dead_tokens
+            .retain(|it| is_named(it) || (is_known(it) && it.store != dead.store));
+        if (is_named(&dead) || is_known(&dead)) && !self.dead_tokens.contains(&dead) {
+            self.dead_tokens.push(dead);
         }
     }
 
@@ -111,7 +144,7 @@ impl StoredState {
             return Err(StateError::Magic);
         }
         let version = u32_at(bytes, AT_VERSION);
-        if version != STATE_FORMAT_VERSION {
+        if !(1..=STATE_FORMAT_VERSION).contains(&version) {
             return Err(StateError::Version(version));
         }
         if usize::try_from(u32_at(bytes, AT_LENGTH)) != Ok(bytes.len() - HEADER_BYTES) {
@@ -120,9 +153,13 @@ impl StoredState {
         if checksum(bytes) != u32_at(bytes, AT_CHECKSUM) {
             return Err(StateError::Checksum);
         }
-        decode_payload::<Self>(&bytes[HEADER_BYTES..])
-            .filter(Self::is_valid)
-            .ok_or(StateError::Field)
+        let payload = &bytes[HEADER_BYTES..];
+        let state = match version {
+            // What was appended since, as it is when nothing happened: no dead tokens.
+            1 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            _ => decode_payload::<Self>(payload),
+        };
+        state.filter(Self::is_valid).ok_or(StateError::Field)
     }
 
     fn is_valid(&self) -> bool {
@@ -138,6 +175,7 @@ impl StoredState {
                 && record.term_ms <= self.term_max_ms
         });
         self.replicas.len() <= REPLICAS_MAX
+            && self.dead_tokens.len() <= DEAD_TOKENS_MAX
             && u128::from(self.term_max_ms) <= LEASE_TERM_MAX.as_millis()
             && are_different
             && record_is_valid

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{Force, REPLICAS_MAX, Report, Swap};
+use standin_core::message::{Force, REPLICAS_MAX, Report, Swap, TokenDead};
 
-/// Most requests that wait for a store in progress. Beyond it a swap and a Force are turned away and a
-/// report is dropped; all are asked again.
+/// Most requests that wait for a store in progress. Beyond it a swap and a Force are turned away and
+/// anything else is dropped; all are asked again.
 pub const WAITING_MAX: usize = 2 * REPLICAS_MAX;
 
 /// A request that waits.
@@ -18,6 +18,8 @@ pub(crate) enum Request {
     Swap(Box<Swap>),
     /// An operator's Force.
     Force(Box<Force>),
+    /// The word that a token is dead.
+    TokenDead(TokenDead),
 }
 
 /// Waiting requests, oldest first.

@@ -10,7 +10,7 @@
     reason = "tests of a shell"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -28,6 +28,7 @@ use standin_core::message::{
     StatusReply, StatusRequest, Swap, SwapReply,
 };
 use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
+use standin_io::signals::is_ignored;
 use standin_viewservice::daemon::{DaemonConfig, run};
 
 /// What each wait allows at most.
@@ -51,17 +52,21 @@ fn main() {
     }
 }
 
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     (
         "it_serves_a_cluster_from_its_first_view_to_a_takeover",
         serves,
     ),
     ("a_killed_one_comes_back_with_its_record", comes_back),
     ("a_frozen_one_deposes_nobody_when_it_wakes", frozen),
-    ("sigterm_and_sigint_stop_it_cleanly", stops),
+    ("a_signal_to_stop_stops_it_cleanly", stops),
     ("a_directory_in_use_is_refused", refuses_directory),
     ("bad_options_are_named", bad_options),
     ("garbage_closes_its_own_connection_only", garbage),
+    (
+        "of_what_came_together_with_what_it_refused_nothing_counts",
+        refused_for_good,
+    ),
 ];
 
 fn daemon(data: &str) {
@@ -133,13 +138,13 @@ fn frozen() {
     let service = Service::start(dir.path());
     let (mut a, mut b) = (Peer::new(&service, "a", 1), Peer::new(&service, "b", 1));
     let record = make_pair(&mut a, &mut b);
-    service.signal(Signal::SIGSTOP);
+    service.freeze();
     let until = Instant::now() + 3 * LEASE;
     while Instant::now() < until {
         // Nobody reads it, so it waits in the socket's buffer.
         b.send_report(None);
         a.send_report(Some(record.id()));
-        std::thread::sleep(LEASE / 4);
+        a.hears_nothing_for(LEASE / 4);
     }
     service.signal(Signal::SIGCONT);
     let until = Instant::now() + 2 * LEASE;
@@ -150,7 +155,11 @@ fn frozen() {
 }
 
 fn stops() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        // As where `nohup` started the tests: what they start ignores it, too.
+        if is_ignored(signal).unwrap() {
+            continue;
+        }
         let dir = tempfile::tempdir().unwrap();
         let mut service = Service::start(dir.path());
         let _peer = Peer::new(&service, "a", 1);
@@ -226,6 +235,27 @@ fn garbage() {
     );
 }
 
+fn refused_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path());
+    let (mut a, mut b) = (Peer::new(&service, "a", 1), Peer::new(&service, "b", 1));
+    make_pair(&mut a, &mut b);
+    let mut stranger = Peer::new(&service, "a", 1);
+    stranger.identity.store = StoreId(999);
+    let mut together = stranger.next_report(None);
+    stranger.identity.name = ReplicaName::new("z").unwrap();
+    together.extend(stranger.next_report(None));
+    stranger.stream.write_all(&together).unwrap();
+    let refusal: Refusal = stranger.receive();
+    assert!(matches!(refusal, Refusal::NameTaken { .. }));
+    assert!(stranger.is_closed());
+    let status: StatusReply = b.ask(&StatusRequest);
+    let names: Vec<_> = (status.replicas.iter())
+        .map(|replica| replica.peer.identity.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"], "the second report made no replica");
+}
+
 /// View 1 for a, its activation, b's Join: view 2.
 fn make_pair(a: &mut Peer, b: &mut Peer) -> ViewRecord {
     let first = a.report(None).record.unwrap();
@@ -285,6 +315,18 @@ impl Service {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Stops it, and waits until it is.
+    fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let until = Instant::now() + PATIENCE;
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state stands behind the name, which is in parentheses.
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(Instant::now() < until, "the daemon does not freeze");
+            std::thread::yield_now();
+        }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -366,6 +408,14 @@ impl Peer {
         }
     }
 
+    /// Listens for that long, and must not be told anything.
+    fn hears_nothing_for(&mut self, duration: Duration) {
+        self.stream.set_read_timeout(Some(duration)).unwrap();
+        let heard = self.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(ErrorKind::WouldBlock));
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
     fn next_frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
         let frame = Frame::decode(&self.input, FRAME_PAYLOAD_BYTES_MAX).unwrap()?;
         let (kind, payload, length) = (frame.kind, frame.payload.to_vec(), frame.len());
@@ -379,6 +429,11 @@ impl Peer {
     }
 
     fn send_report(&mut self, renew: Option<ViewId>) {
+        let report = self.next_report(renew);
+        self.stream.write_all(&report).unwrap();
+    }
+
+    fn next_report(&mut self, renew: Option<ViewId>) -> Vec<u8> {
         self.number += 1;
         let report = Report {
             number: self.number,
@@ -396,7 +451,9 @@ impl Peer {
             replace: false,
             trouble: None,
         };
-        self.send(&report);
+        let mut out = Vec::new();
+        report.encode(&mut out);
+        out
     }
 
     /// Reports, and waits for the answer to this very report.

@@ -8,11 +8,13 @@ use std::path::Path;
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
+use standin_core::message::{REPLICAS_MAX, TokenDead};
 use standin_core::view::ViewRecord;
 use standin_viewservice::store::{FileStore, StoreError};
 use standin_viewservice::{Registered, StateError, StoredState};
 
-const GOLDEN: &[u8] = include_bytes!("golden/v1/state");
+const GOLDEN: &[u8] = include_bytes!("golden/v2/state");
+const GOLDEN_V1: &[u8] = include_bytes!("golden/v1/state");
 
 fn sample() -> StoredState {
     let name = ReplicaName::new("a").unwrap();
@@ -42,6 +44,10 @@ fn sample() -> StoredState {
             },
         ],
         term_max_ms: 2500,
+        dead_tokens: vec![TokenDead {
+            store: StoreId(2),
+            boot: BootId(9),
+        }],
     }
 }
 
@@ -57,7 +63,12 @@ fn stored() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_first_versions_files_are_read_for_ever() {
+fn files_of_every_version_are_read_for_ever() {
+    let first = StoredState {
+        dead_tokens: Vec::new(),
+        ..sample()
+    };
+    assert_eq!(StoredState::decode(GOLDEN_V1), Ok(first));
     assert_eq!(StoredState::decode(GOLDEN), Ok(sample()));
     assert_eq!(sample().encode(), GOLDEN, "the format changed");
 }
@@ -129,11 +140,11 @@ fn damage_anywhere_is_an_error_and_never_a_fresh_start() {
 #[test]
 fn a_newer_format_is_named() {
     let mut newer = sample().encode();
-    newer[8] = 2;
-    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(2)));
+    newer[8] = 3;
+    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(3)));
     assert_eq!(
-        StateError::Version(2).to_string(),
-        "its format 2 is unknown; this version reads format 1"
+        StateError::Version(3).to_string(),
+        "its format 3 is unknown; this version reads formats 1 to 2"
     );
 }
 
@@ -147,7 +158,9 @@ fn impossible_states_are_refused_though_their_checksum_is_good() {
     other_cluster.cluster = ClusterId(2);
     let mut term = sample();
     term.term_max_ms = 999;
-    for state in [twice, unsorted, other_cluster, term] {
+    let mut dead = sample();
+    dead.dead_tokens = vec![dead.dead_tokens[0]; REPLICAS_MAX + 3];
+    for state in [twice, unsorted, other_cluster, term, dead] {
         assert_eq!(
             StoredState::decode(&unchecked(&state)),
             Err(StateError::Field),
@@ -164,7 +177,7 @@ fn unchecked(state: &StoredState) -> Vec<u8> {
     let mut payload = Vec::new();
     standin_core::message::encode_payload(state, &mut payload);
     let mut file = b"STANDVSV".to_vec();
-    file.extend_from_slice(&1_u32.to_le_bytes());
+    file.extend_from_slice(&2_u32.to_le_bytes());
     file.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&file);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
-use standin_core::message::REPLICAS_MAX;
+use standin_core::message::{REPLICAS_MAX, TokenDead};
 use standin_core::view::{DataEpoch, Holder, Reason, ViewNumber, ViewRecord};
 use standin_viewservice::{Registered, STATE_BYTES_MAX, StateError, StoredState};
 
@@ -48,6 +48,7 @@ prop_compose! {
         names in proptest::collection::btree_set("[a-z0-9][a-z0-9_-]{0,31}", 0..REPLICAS_MAX),
         first_store: u64,
         term_max_ms: u32,
+        dead in vec(any::<(u64, u128)>(), 0..REPLICAS_MAX),
     ) -> StoredState {
         let cluster = ClusterId(cluster);
         let record = record.map(|record| ViewRecord { cluster, ..record });
@@ -59,6 +60,10 @@ prop_compose! {
             cluster,
             term_max_ms: record.as_ref().map_or(term_max_ms % 60_000, |record| record.term_ms),
             record,
+            dead_tokens: dead
+                .into_iter()
+                .map(|(store, boot)| TokenDead { store: StoreId(store.into()), boot: BootId(boot) })
+                .collect(),
             replicas: names.into_iter().enumerate().map(registered).collect(),
         }
     }

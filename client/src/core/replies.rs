@@ -11,7 +11,10 @@ use crate::requests::{Answered, Attempt, End, Work};
 impl ClientCore {
     pub(super) fn on_reply(&mut self, now: Instant, connection: ConnectionId, reply: Reply<'_>) {
         match &mut self.link {
-            Some(link) if link.connection == connection => link.heard = now,
+            Some(link) if link.connection == connection => {
+                link.heard = now;
+                link.owed_since = None;
+            }
             _ => return,
         }
         // A reply to what was given up since, or to an earlier sending, finds nothing here.

@@ -161,7 +161,10 @@ impl Harness {
     }
 
     pub(crate) fn submit(&mut self, id: u64, work: Work) -> Vec<Said> {
-        let deadline = self.now.plus(TIMEOUT);
+        self.submit_until(id, work, self.now.plus(TIMEOUT))
+    }
+
+    pub(crate) fn submit_until(&mut self, id: u64, work: Work, deadline: Instant) -> Vec<Said> {
         self.handle(Event::Submit(Request { id, deadline, work }))
     }
 
@@ -170,13 +173,7 @@ impl Harness {
     }
 
     pub(crate) fn query(&mut self, id: u64, bytes: &[u8]) -> Vec<Said> {
-        self.submit(
-            id,
-            Work::Query {
-                bytes: bytes.to_vec(),
-                consistency: Consistency::Confirmed,
-            },
-        )
+        self.submit(id, query(bytes))
     }
 
     pub(crate) fn view_service_connected(&mut self, connection: u64) -> Vec<Said> {
@@ -368,5 +365,13 @@ pub(crate) fn ended(error: &ClientError) -> Ended {
         ClientError::Protocol { .. } => Ended::Protocol,
         ClientError::AnswerLost { .. } => Ended::AnswerLost,
         other => panic!("the core does not make this error: {other}"),
+    }
+}
+
+/// A confirmed read.
+pub(crate) fn query(bytes: &[u8]) -> Work {
+    Work::Query {
+        bytes: bytes.to_vec(),
+        consistency: Consistency::Confirmed,
     }
 }

@@ -1,23 +1,24 @@
 //! How requests end: never "not executed" when it may have been.
 
-use standin_client::{ConnectionId, Event, Work};
+use standin_client::{ConnectionId, Event, SILENCE_PATIENCE, Work};
 use standin_core::entry::COMMAND_BYTES_MAX;
 use standin_core::identity::ClusterId;
 use standin_core::message::{Refusal, ReplyStatus};
 
-use crate::harness::{Ended, Harness, Said, TIMEOUT, What, numbers, seen, sent};
+use crate::harness::{Ended, Harness, Said, TIMEOUT, What, numbers, query, seen, sent};
 
 #[test]
 fn an_unanswered_command_ends_unknown_at_its_deadline_and_a_query_does_not() {
     let mut client = Harness::settled();
-    client.command(1, b"c");
-    client.query(2, b"q");
+    let timeout = SILENCE_PATIENCE / 2;
     let begun = client.now;
-    let said = client.wait_for(TIMEOUT);
+    client.submit_until(1, Work::Command(b"c".to_vec()), begun.plus(timeout));
+    client.submit_until(2, query(b"q"), begun.plus(timeout));
+    let said = client.wait_for(timeout);
     let last = &said[said.len() - 2..];
     assert_eq!(last[0], Said::Failed(1, Ended::OutcomeUnknown));
     assert_eq!(last[1], Said::Failed(2, Ended::Unavailable));
-    assert_eq!(client.now.since(begun), TIMEOUT);
+    assert_eq!(client.now.since(begun), timeout);
     assert!(
         client.errors[0].contains("a:1 does not answer"),
         "{}",

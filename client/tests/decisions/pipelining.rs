@@ -1,5 +1,6 @@
 //! Several commands in flight: what one's end means for those behind it.
 
+use standin_client::Work;
 use standin_core::message::ReplyStatus;
 use standin_core::time::Duration;
 
@@ -148,13 +149,14 @@ fn behind_an_unknown_outcome_the_session_ends_and_the_rest_moves_on() {
 #[test]
 fn one_that_was_numbered_behind_an_unknown_outcome_is_renumbered_when_it_is_a_gap() {
     let mut client = Harness::settled();
-    client.command(1, b"lost");
+    let deadline = client.now.plus(Duration::from_secs(1));
+    client.submit_until(1, Work::Command(b"lost".to_vec()), deadline);
     client.closed(2);
     client.found(1, 2, Some("b:1"));
     client.wait_for(Duration::from_millis(500));
     let again = client.connected_and_sent(3);
     assert_eq!(numbers(&again), [(10, 2)]);
-    client.wait_for(Duration::from_millis(4_400));
+    client.wait_for(Duration::from_millis(400));
     let second = client.command(2, b"behind");
     let second = sent(&second[..1]);
     assert_eq!(numbers(&second), [(10, 3)]);

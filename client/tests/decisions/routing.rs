@@ -2,11 +2,12 @@
 
 use standin_client::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECT_PATIENCE, ConnectionId, Event, HINTS_MAX, LOOKUP_PATIENCE,
+    SILENCE_PATIENCE,
 };
 use standin_core::message::ReplyStatus;
 use standin_core::time::Duration;
 
-use crate::harness::{Ended, Harness, Said, TIMEOUT, What, seen, sent};
+use crate::harness::{Ended, Harness, Said, TIMEOUT, What, query, seen, sent};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -245,6 +246,37 @@ fn a_frozen_primary_is_left_only_for_another_of_a_higher_view() {
     assert_ne!(again[0].id, frames[0].id);
     let said = client.reply(3, again[0].id, ReplyStatus::Done, seen(3, 20), b"done");
     assert_eq!(said, [Said::Answered(1, b"done".to_vec())]);
+}
+
+#[test]
+fn a_silent_primary_is_connected_to_anew_though_every_request_is_given_less_time_than_that() {
+    let mut client = Harness::settled();
+    let begun = client.now;
+    let mut id = 0;
+    // Each request waits for 500 ms, in vain, and the view service knows of nobody else.
+    let said = loop {
+        id += 1;
+        assert!(client.now <= begun.plus(SILENCE_PATIENCE), "it stays");
+        let deadline = client.now.plus(500 * MS);
+        let mut said = client.submit_until(id, query(b"q"), deadline);
+        while !said.contains(&Said::Close(2)) && client.now < deadline {
+            said = client.wait();
+            if said == [Said::Lookup(1)] {
+                assert_eq!(client.found(1, 1, Some("a:1")), []);
+            }
+        }
+        if said.contains(&Said::Close(2)) {
+            break said;
+        }
+        assert_eq!(said, [Said::Failed(id, Ended::Unavailable)]);
+    };
+    assert_eq!(client.now.since(begun), SILENCE_PATIENCE);
+    assert_eq!(said, [Said::Close(2), Said::Lookup(1)]);
+    let said = client.found(1, 1, Some("a:1"));
+    assert_eq!(said, [Said::Connect(3, "a:1".into())]);
+    let again = client.connected_and_sent(3);
+    let said = client.reply(3, again[0].id, ReplyStatus::Done, seen(1, 11), b"done");
+    assert_eq!(said, [Said::Answered(id, b"done".to_vec())]);
 }
 
 #[test]

@@ -104,7 +104,8 @@ impl ReplicaMeta {
     /// What counts as the boot in machine boot `machine`: another one after each failure of the disk.
     /// Either way what stood only in the page cache may be gone, and with it what was acknowledged
     /// under the token (store, boot).
-    fn boot(&self, machine: BootId) -> BootId {
+    #[must_use]
+    pub fn boot(&self, machine: BootId) -> BootId {
         // Odd, so that no two counts come to the same.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
         BootId(machine.0 ^ u128::from(self.disk_failures).wrapping_mul(SPREAD))

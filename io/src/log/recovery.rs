@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use standin_core::entry::{EntryError, Index, LogTip, ViewStart, ViewStarts};
-use standin_core::message::decode_payload;
 use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
 use standin_core::view::DataEpoch;
 
@@ -225,8 +224,14 @@ fn read_all(
     for (first, path) in files {
         let bytes = read(storage, path)?;
         let header = read_header(path, &bytes, *first, ids)?;
-        if found.flaw.is_none() {
-            found.flaw = check_header(path, header, *first, &found)?;
+        let goes_on = header
+            .as_ref()
+            .is_ok_and(|header| header.before == found.recovered.tip);
+        match &found.flaw {
+            None => found.flaw = check_header(path, header, *first, &found)?,
+            // Nothing is missing before this segment, so what stands there is no lost write's.
+            Some(flaw) if goes_on => return Err(flaw.damage.clone()),
+            Some(_) => {}
         }
         let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
         match &mut found.flaw {
@@ -355,7 +360,7 @@ fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogE
             recovered
                 .view_starts
                 .push((entry.header.view, entry.header.index));
-            let start = decode_payload::<ViewStart>(entry.payload);
+            let start = ViewStart::decode(entry.payload);
             let data_epoch = start.map_or(recovered.data_epoch, |start| start.data_epoch);
             recovered.data_epoch = recovered.data_epoch.max(data_epoch);
         }

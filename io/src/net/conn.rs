@@ -18,6 +18,8 @@ use super::share::{Kind, Place};
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Stage {
+    /// The addresses that this name stands for are being looked up.
+    Resolving(String),
     /// The kernel is connecting; these addresses are tried next should it fail.
     Connecting(VecDeque<SocketAddr>),
     /// Connected; the other side's first frame has not arrived.
@@ -70,6 +72,9 @@ pub(super) struct Conn {
     pub(super) input: Buffer,
     /// Bytes at the front of `input` that are whole, checked frames. Invariant: at most its length.
     pub(super) whole: usize,
+    /// The wake-up since which its whole frames wait: the one in which they came or, if some were
+    /// consumed since, the one after that.
+    pub(super) waits_since: u64,
     pub(super) output: Buffer,
 
     /// When the present stage, or the frame that has begun, must be done.
@@ -102,6 +107,7 @@ impl Conn {
             is_listed: false,
             input: Buffer::default(),
             whole: 0,
+            waits_since: 0,
             output: Buffer::default(),
             deadline: None,
             armed: None,
@@ -118,9 +124,14 @@ impl Conn {
     pub(super) fn is_known(&self) -> bool {
         match self.stage {
             Stage::Ready => true,
-            Stage::Connecting(_) | Stage::AwaitHello => !self.is_accepted,
+            Stage::Resolving(_) | Stage::Connecting(_) | Stage::AwaitHello => !self.is_accepted,
             Stage::Lingering => false,
         }
+    }
+
+    /// Whether there is another side yet.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self.stage, Stage::Resolving(_) | Stage::Connecting(_))
     }
 
     /// Whether the owner may still send on it.
@@ -190,6 +201,15 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// The connections whose names are being looked up, each with its name.
+    pub(super) fn resolving(&self) -> Vec<(ConnId, String)> {
+        let resolving = self.conns.iter().filter_map(|(_, conn)| match &conn.stage {
+            Stage::Resolving(name) => Some((conn.id, name.clone())),
+            Stage::Connecting(_) | Stage::AwaitHello | Stage::Ready | Stage::Lingering => None,
+        });
+        resolving.collect()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {

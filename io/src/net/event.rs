@@ -19,7 +19,8 @@ pub enum NetEvent {
         peer_is_accepted: bool,
     },
     /// At least one whole frame is buffered. Reported again by each poll until all whole frames are
-    /// consumed or the connection's input is paused.
+    /// consumed or the connection's input is paused. Those come first whose frames have waited the
+    /// longest since some were consumed: an owner who stops short goes on with the others.
     Input {
         /// The connection.
         conn: ConnId,

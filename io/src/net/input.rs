@@ -93,6 +93,9 @@ impl Net {
             self.finish(id, reason);
             return;
         }
+        if whole_before == 0 {
+            conn.waits_since = self.wake_ups;
+        }
         let has_begun = conn.input.len() > conn.whole;
         let has_moved = conn.whole > whole_before || conn.deadline.is_none();
         if !has_begun {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
@@ -13,6 +13,7 @@ use standin_core::time::{Duration, Instant};
 
 use super::conn::Stage;
 use super::event::CloseReason;
+use super::resolve::Answer;
 use super::warnings::Complaint;
 use super::{Net, socket, wait};
 
@@ -103,33 +104,56 @@ impl Net {
         }
     }
 
-    /// Begins to connect to what a name stands for.
+    /// Begins to connect to a numeric address, or to what a name stands for.
     pub(super) fn open(&mut self, addr: &str, now: Instant, timeout: Duration) -> ConnId {
-        match addr.to_socket_addrs() {
-            Ok(addrs) => self.open_any(addrs.collect(), now, timeout),
-            Err(error) => {
-                let id = self.conns.insert(false, Stage::AwaitHello, now);
-                self.finish(id, CloseReason::Connect(error));
-                id
-            }
-        }
-    }
-
-    /// Begins to connect to the first of these addresses that answers.
-    pub(super) fn open_any(
-        &mut self,
-        addrs: VecDeque<SocketAddr>,
-        now: Instant,
-        timeout: Duration,
-    ) -> ConnId {
-        let id = self.conns.insert(false, Stage::Connecting(addrs), now);
+        let stage = Stage::Resolving(addr.to_owned());
+        let id = self.conns.insert(false, stage, now);
         let hello = self.own_hello();
         if let Some(conn) = self.conns.get_mut(id) {
             hello.encode(conn.output.tail(&mut self.pool));
         }
         self.set_deadline(id, now.plus(timeout));
-        self.try_next_addr(id, io::Error::other("the name has no address"));
+        if let Ok(addr) = addr.parse() {
+            self.try_addrs(id, [addr].into());
+        } else if let Some(answer) = self.resolver.take(now, |name| name == addr) {
+            self.hand_out(&answer);
+        } else if let Err(error) = self.resolver.ask(addr) {
+            self.finish(id, CloseReason::Connect(error));
+        }
         id
+    }
+
+    /// Hands the answers that have come to the connections that wait for them.
+    pub(super) fn take_resolved(&mut self) {
+        let resolving = self.conns.resolving();
+        let is_wanted = |wanted: &str| resolving.iter().any(|(_, name)| name == wanted);
+        while let Some(answer) = self.resolver.take(self.now, is_wanted) {
+            self.hand_out(&answer);
+        }
+    }
+
+    /// Lets every connection that waits for an answer go on with it.
+    fn hand_out(&mut self, answer: &Answer) {
+        for (id, name) in self.conns.resolving() {
+            if name != answer.name {
+                continue;
+            }
+            match &answer.addrs {
+                Ok(addrs) => self.try_addrs(id, addrs.iter().copied().collect()),
+                Err(error) => {
+                    let copy = io::Error::new(error.kind(), error.to_string());
+                    self.finish(id, CloseReason::Connect(copy));
+                }
+            }
+        }
+    }
+
+    /// Begins to connect to the first of these addresses that answers.
+    fn try_addrs(&mut self, id: ConnId, addrs: VecDeque<SocketAddr>) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stage = Stage::Connecting(addrs);
+        }
+        self.try_next_addr(id, io::Error::other("the name has no address"));
     }
 
     fn try_addr(&mut self, id: ConnId, addr: SocketAddr) {
@@ -150,7 +174,7 @@ impl Net {
         }
         let next = match &mut conn.stage {
             Stage::Connecting(rest) => rest.pop_front(),
-            Stage::AwaitHello | Stage::Ready | Stage::Lingering => None,
+            Stage::Resolving(_) | Stage::AwaitHello | Stage::Ready | Stage::Lingering => None,
         };
         match next {
             Some(addr) => self.try_addr(id, addr),

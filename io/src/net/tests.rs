@@ -3,6 +3,7 @@
 mod bounds;
 mod flow;
 mod handshake;
+mod names;
 mod shares;
 
 use std::net::{SocketAddr, TcpStream};

@@ -42,6 +42,7 @@ impl Net {
         events: &mut Vec<NetEvent>,
     ) -> io::Result<Now> {
         events.clear();
+        self.wake_ups += 1;
         self.flush();
         self.settle();
         let timeout = self.timeout(deadline, clock::boot());
@@ -109,7 +110,10 @@ impl Net {
     fn take_readiness(&mut self, readiness: &Events, events: &mut Vec<NetEvent>) -> io::Result<()> {
         for event in readiness {
             match event.token() {
-                WAKER => events.push(NetEvent::Woken),
+                WAKER => {
+                    events.push(NetEvent::Woken);
+                    self.take_resolved();
+                }
                 SIGNALS => self.take_signals(events)?,
                 Token(token) if token > FIRST_LISTENER - self.listeners.len() => {
                     self.listeners[FIRST_LISTENER - token].is_ready = true;
@@ -163,6 +167,9 @@ impl Net {
 
     /// Appends what lasts longer than one wake-up: input that is not consumed, and the ends.
     fn report(&mut self, events: &mut Vec<NetEvent>) {
+        let conns = &self.conns;
+        let waits_since = |id: &ConnId| conns.get(*id).map(|conn| conn.waits_since);
+        self.with_input.sort_by_key(waits_since);
         for &id in &self.with_input {
             if self.conns.get(id).is_some_and(|conn| self.may_report(conn)) {
                 events.push(NetEvent::Input { conn: id });
@@ -213,6 +220,11 @@ impl Net {
             return;
         };
         match conn.stage {
+            Stage::Resolving(_) => {
+                let words = "looking up the name takes too long";
+                let error = io::Error::new(io::ErrorKind::TimedOut, words);
+                self.finish(id, CloseReason::Connect(error));
+            }
             Stage::Connecting(_) => {
                 let error = io::ErrorKind::TimedOut.into();
                 self.finish(id, CloseReason::Connect(error));

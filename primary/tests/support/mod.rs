@@ -9,7 +9,8 @@ use standin_core::entry::{Batch, Command, Index, LogTip, ViewStarts};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
-use standin_core::message::{Ack, Consistency, Follow, Resume};
+use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume};
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewRecord};
 use standin_primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
@@ -46,6 +47,7 @@ pub(crate) struct Asked {
     pub(crate) answers: Vec<Query>,
     pub(crate) higher_views: Vec<(ConnId, ViewId)>,
     pub(crate) closed: Vec<ConnId>,
+    pub(crate) refused: Vec<ConnId>,
     pub(crate) record_reads: usize,
 }
 
@@ -95,8 +97,10 @@ impl Bench {
             identity: identity.clone(),
             record,
             durability,
-            session_timeout: Duration::from_secs(600),
-            sessions_max: 1000,
+            session_limits: SessionLimits {
+                sessions_max: 1000,
+                ..SessionLimits::default()
+            },
             tip,
             view_starts,
             written: tip.index,
@@ -104,6 +108,7 @@ impl Bench {
             commit: Index::ZERO,
             applied: Index::ZERO,
             seed: 1,
+            limits: standin_primary::Limits::default(),
         };
         let mut bench = Self {
             primary: Primary::candidate(config, now),
@@ -191,6 +196,10 @@ impl Bench {
             }
             Action::HigherView(conn, view) => self.asked.higher_views.push((conn, view)),
             Action::CloseFollower(conn) => self.asked.closed.push(conn),
+            Action::RefuseFollower(conn, refusal) => {
+                assert_eq!(refusal, Refusal::RepliesDiffer);
+                self.asked.refused.push(conn);
+            }
             Action::ReadLog { .. } => {}
             Action::Commit(through) => {
                 self.asked.commits.push(through);

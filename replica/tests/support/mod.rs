@@ -12,7 +12,8 @@ use standin_core::message::{
     CommandRequest, OpenSession, Peer, ReplyStatus, Report, ReportReply, RoleName, Seen, Swap,
     SwapReply,
 };
-use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::session::SessionLimits;
+use standin_core::time::{Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody};
 
@@ -82,14 +83,17 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         identity,
         address: "127.0.0.1:1".to_owned(),
         durability: Durability::Os,
-        session_timeout: Duration::from_secs(600),
-        sessions_max: 1000,
+        session_limits: SessionLimits {
+            sessions_max: 1000,
+            ..SessionLimits::default()
+        },
         seed: 1,
         adopted,
         holds: None,
         recovered,
         replace: false,
         quarantine: None,
+        limits: standin_replica::Limits::default(),
     }
 }
 

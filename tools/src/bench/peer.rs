@@ -1,16 +1,19 @@
 //! The services that are measured, as processes.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
+use mio::unix::pipe::Receiver;
 use standin_core::identity::Durability;
 use standin_core::message::StatusReply;
 use standin_core::time::Duration;
+use standin_io::clock;
+use standin_io::signals::Signals;
 
 use super::{BenchError, Workload};
-use crate::cluster::{Cluster, ClusterConfig, PARENT_VARIABLE};
+use crate::cluster::{self, Cluster, ClusterConfig, PARENT_VARIABLE, READY_PATIENCE};
 
 /// How long Standin may take until a primary has a backup.
 const PAIR_PATIENCE: Duration = Duration::from_secs(30);
@@ -44,11 +47,15 @@ pub(super) struct Standin {
 }
 
 impl Peer {
-    pub(super) fn relay(program: &Path, workload: &Workload) -> Result<Self, BenchError> {
-        let echo = Process::start(program, "relay-echo", &[])?;
+    pub(super) fn relay(
+        program: &Path,
+        workload: &Workload,
+        signals: &Signals,
+    ) -> Result<Self, BenchError> {
+        let echo = Process::start(program, "relay-echo", &[], signals)?;
         let reply_bytes = workload.reply_bytes.to_string();
         let arguments = ["--echo", &echo.address, "--reply-bytes", &reply_bytes];
-        let front = Process::start(program, "relay-front", &arguments)?;
+        let front = Process::start(program, "relay-front", &arguments, signals)?;
         Ok(Self::Relay(Relay {
             address: front.address.clone(),
             _front: front,
@@ -65,6 +72,7 @@ impl Peer {
             lease: LEASE,
             durability,
             machine: workload.machine.clone(),
+            heeds_signals: true,
             ..ClusterConfig::new(program)
         })?;
         cluster.start_all(&["a", "b"])?;
@@ -134,7 +142,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(program: &Path, verb: &'static str, arguments: &[&str]) -> Result<Self, BenchError> {
+    fn start(
+        program: &Path,
+        verb: &'static str,
+        arguments: &[&str],
+        signals: &Signals,
+    ) -> Result<Self, BenchError> {
         let mut child = Command::new(program)
             .arg(verb)
             .args(["--listen", "127.0.0.1:0"])
@@ -151,19 +164,14 @@ impl Process {
                 source,
             })?;
         let output = child.stdout.take().expect("its output is a pipe");
-        let mut line = String::new();
-        let read = BufReader::new(output).read_line(&mut line);
-        let address = line
-            .trim_end()
-            .rsplit(' ')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let process = Self { child, address };
-        match read {
-            Ok(_) if line.starts_with("ready ") => Ok(process),
-            _ => Err(BenchError::NotReady(verb)),
-        }
+        // Owned before it is waited for: however that ends, the process is ended.
+        let mut process = Self {
+            child,
+            address: String::new(),
+        };
+        let address = wait_for_address(output, signals)?;
+        process.address = address.ok_or(BenchError::NotReady(verb))?;
+        Ok(process)
     }
 }
 
@@ -173,4 +181,32 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address in the `ready` line of a process that was just started; `None` if it ends before, or
+/// says nothing for too long.
+fn wait_for_address(output: ChildStdout, signals: &Signals) -> Result<Option<String>, BenchError> {
+    let mut output = Receiver::from(output);
+    if output.set_nonblocking(true).is_err() {
+        return Ok(None);
+    }
+    let end = cluster::after(READY_PATIENCE);
+    let mut text = String::new();
+    while clock::boot() < end {
+        if signals.next().map_err(BenchError::Signals)?.is_some() {
+            return Err(BenchError::Interrupted);
+        }
+        let ended = match output.read_to_string(&mut text) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Ok(_) | Err(_) => true,
+        };
+        if let Some(address) = cluster::ready_address(&text) {
+            return Ok(Some(address.to_owned()));
+        }
+        if ended {
+            break;
+        }
+        cluster::pause();
+    }
+    Ok(None)
 }

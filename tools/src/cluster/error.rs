@@ -83,6 +83,12 @@ pub enum ClusterError {
         /// The last account of the cluster, in words.
         seen: String,
     },
+    /// This process was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Signals cannot be waited for.
+    #[error("cannot look for signals: {0}")]
+    Signals(#[source] io::Error),
     /// A question has no answer.
     #[error(transparent)]
     Ask(#[from] AskError),

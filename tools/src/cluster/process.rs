@@ -246,7 +246,7 @@ pub(super) fn log_path(directory: &Path, name: &str) -> PathBuf {
 }
 
 /// The address in a whole `ready` line: its last word.
-fn ready_address(output: &str) -> Option<&str> {
+pub(crate) fn ready_address(output: &str) -> Option<&str> {
     let (lines, _unfinished) = output.rsplit_once('\n')?;
     let line = lines.lines().find(|line| line.starts_with("ready "))?;
     line.rsplit(' ').next()

@@ -1,7 +1,5 @@
 //! What is done, in order: set up, pull plugs, audit.
 
-use std::io::{self, Write};
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use standin_client::{Client, ClientConfig, Consistency};
 use standin_core::message::RoleName;
@@ -18,6 +16,10 @@ use super::report::Outcome;
 use super::steps::{Pair, STEP_PATIENCE};
 use super::story::{Seconds, Story, count};
 use crate::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
+use crate::output;
+
+/// The audit says that something is wrong.
+const EXIT_NO: u8 = 1;
 
 /// The replicas, in the order in which they are started.
 pub(super) const REPLICAS: [&str; 3] = ["a", "b", "c"];
@@ -36,8 +38,8 @@ look whether any add that was answered is missing, and whether any was executed 
 
 /// Runs the demo, tells its story on standard output, and returns the exit status.
 ///
-/// To be called from the main thread while it is the only one: it takes over SIGINT and SIGTERM, and
-/// its processes die with the thread that started them.
+/// To be called from the main thread while it is the only one: it takes over the signals that
+/// ask it to stop, and its processes die with the thread that started them.
 pub fn run(args: &DemoArgs) -> u8 {
     let story = Story::begin();
     let ended = Signals::block()
@@ -58,7 +60,8 @@ pub fn run(args: &DemoArgs) -> u8 {
             if args.json {
                 story.print(&outcome.json());
             }
-            u8::from(!outcome.is_good())
+            let written = output::written(story.end());
+            if outcome.is_good() { written } else { EXIT_NO }
         }
         Err(error) => {
             explain(args, &story, &error);
@@ -84,7 +87,7 @@ fn explain(args: &DemoArgs, story: &Story, error: &ShowError) {
         _ if args.keep.is_some() => format!("the demo could not go on: {error}; {what_is_left}"),
         _ => format!("the demo could not go on: {error}; --keep DIR keeps all logs in DIR"),
     };
-    let _ = writeln!(io::stderr().lock(), "standin: {line}");
+    output::error(format_args!("{line}"));
 }
 
 /// Everything up to the audit. When this returns, all processes are gone and so is what they kept.

@@ -1,10 +1,13 @@
 //! The story on standard output, line by line as it happens.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
+
+use crate::output;
 
 /// Width of a line's elapsed time with what follows it.
 const INDENT: usize = 11;
@@ -17,6 +20,8 @@ pub(super) struct Story {
     begun: Instant,
     /// Whether to make what matters stand out.
     is_bold: bool,
+    /// The first failure to write, which is told in the end.
+    failure: RefCell<Option<io::Error>>,
 }
 
 impl Story {
@@ -25,6 +30,7 @@ impl Story {
         Self {
             begun: clock::boot(),
             is_bold,
+            failure: RefCell::new(None),
         }
     }
 
@@ -52,10 +58,16 @@ impl Story {
         }
     }
 
-    /// Prints a line, or several, as they are. A reader that has gone away is no error of ours.
+    /// Prints a line, or several, as they are.
     pub(super) fn print(&self, text: &str) {
-        let mut out = io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(error) = output::write(&format!("{text}\n")) {
+            self.failure.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Whether all of it could be written.
+    pub(super) fn end(self) -> io::Result<()> {
+        self.failure.into_inner().map_or(Ok(()), Err)
     }
 }
 

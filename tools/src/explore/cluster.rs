@@ -86,7 +86,7 @@ impl Cluster {
             elapsed: 0,
             began: 0,
             ticks: 0,
-            service: Part::new(Service::new(now_at(0))),
+            service: Part::new(Service::new(bounds.planted, now_at(0))),
             nodes: vec![Part::new(Node::new()); bounds.replicas],
             links: Links::new(),
             client: Client::new(script),
@@ -279,8 +279,8 @@ impl Cluster {
     }
 
     pub(super) fn start(&mut self, host: usize) {
-        let (durability, now) = (self.bounds.durability, self.now());
-        self.nodes[host].edit().start(host, durability, now);
+        let (bounds, now) = (self.bounds, self.now());
+        self.nodes[host].edit().start(host, bounds, now);
         self.troubles[host].down = Hold::No;
     }
 

@@ -178,7 +178,7 @@ impl Cluster {
             Deviation::Restart { is_mute } => {
                 let now = self.now();
                 self.links.end(Party::Service, is_mute);
-                self.service.edit().restart(now);
+                self.service.edit().restart(self.bounds.planted, now);
             }
             Deviation::Hurry(call) => self.call(call),
         }

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
-use standin_core::identity::{Durability, Identity, ReplicaName, StoreId};
+use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{ReplyStatus, RoleName};
+use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_replica::{
     Action, Answers, Config, Destination, Event, ReadFor, Replica, Request, Side, client_request,
 };
 
+use super::Bounds;
 use super::disk::Disk;
 use super::journal::Journal;
 use super::links::{Letter, Links, Party, name_of};
@@ -93,7 +95,7 @@ impl Node {
     }
 
     /// Starts a process on what is on the disk.
-    pub(super) fn start(&mut self, host: usize, durability: Durability, now: Now) {
+    pub(super) fn start(&mut self, host: usize, bounds: Bounds, now: Now) {
         let life = self.disk.begin_life(host);
         let identity = Identity {
             name: ReplicaName::new(name_of(host)).expect("a letter is a name"),
@@ -104,18 +106,27 @@ impl Node {
         let config = Config {
             identity,
             address: address_of(host),
-            durability,
-            session_timeout: SESSION_TIMEOUT,
-            sessions_max: 4,
+            durability: bounds.durability,
+            session_limits: SessionLimits {
+                timeout: SESSION_TIMEOUT,
+                sessions_max: 4,
+                idle_min: Duration::ZERO,
+                ..SessionLimits::default()
+            },
             seed: life.incarnation.nonce,
             adopted: self.disk.adopted,
             holds: self.disk.holds,
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
+            limits: standin_replica::Limits::default(),
         };
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
+        let mut replica = Replica::new(config, now);
+        #[cfg(feature = "planted-bugs")]
+        replica.plant(bounds.planted);
         self.process = Some(Process {
-            replica: Replica::new(config, now),
+            replica,
             link: None,
             link_retry_at: now.boot,
             dial: None,
@@ -136,6 +147,7 @@ impl Node {
             process,
             stage,
             follow_ups: VecDeque::new(),
+            closed: VecDeque::new(),
         };
         turn.come_round(arrival);
     }
@@ -148,6 +160,7 @@ impl Node {
                 process,
                 stage,
                 follow_ups: VecDeque::new(),
+                closed: VecDeque::new(),
             };
             turn.handle(Event::Stop);
             self.disk.note_clean_stop();
@@ -169,6 +182,8 @@ struct Turn<'a, 'b> {
     process: &'a mut Process,
     stage: &'a mut Stage<'b>,
     follow_ups: VecDeque<FollowUp>,
+    /// Connections that were closed here, and whose end is still to be reported.
+    closed: VecDeque<ConnId>,
 }
 
 impl Turn<'_, '_> {
@@ -193,6 +208,11 @@ impl Turn<'_, '_> {
             self.handle(Event::Deadline);
         }
         self.handle(Event::Flush);
+        // The loop comes round at once to hear of what it has closed itself.
+        while let Some(conn) = self.closed.pop_front() {
+            self.on_closed(conn);
+            self.handle(Event::Flush);
+        }
         let after = self.process.replica.standing();
         let mut journal = Vec::new();
         self.process.replica.state().query(&[], &mut journal);
@@ -302,15 +322,16 @@ impl Turn<'_, '_> {
         let host = self.stage.host;
         match action {
             Action::RedialViewService => {
-                if let Some(conn) = self.process.link.take() {
+                if let Some(conn) = self.process.link {
                     self.close(conn);
-                    self.process.link_retry_at = self.stage.now.boot.plus(VIEW_SERVICE_RETRY);
+                    self.closed.push_back(conn);
                 }
             }
             Action::Adopt(view, holds) => {
                 self.disk.holds = holds;
                 let before = std::mem::replace(&mut self.disk.adopted, view);
-                if before != view {
+                // A token may be kept anew in the view that it knows to have adopted.
+                if before != view || self.process.replica.standing().view != view {
                     let fact = Fact::Adopted { host, before, view };
                     self.stage.facts.push(fact);
                 }
@@ -342,9 +363,9 @@ impl Turn<'_, '_> {
                 self.process.dial = Some(self.dial(Party::Replica(to), is_up));
             }
             Action::Hang => self.hang(),
-            Action::CloseFollower(conn) => {
-                self.process.accepted.retain(|other| *other != conn);
+            Action::CloseFollower(conn) | Action::RefuseFollower(conn, _) => {
                 self.close(conn);
+                self.closed.push_back(conn);
             }
             Action::Log(..) => {}
             _ => unreachable!("what sends a message was sent"),

@@ -1,10 +1,13 @@
 //! Taking what a step brought about into the past, once the rules have looked at it.
 
+use standin_core::entry::Index;
+use standin_core::identity::{Identity, Life, ReplicaName};
 use standin_core::message::{ReplyStatus, RoleName};
 use standin_core::view::Reason;
 
 use super::cluster::Cluster;
 use super::links::name_of;
+use super::node::store_of;
 use super::past::{Answered, Fact, Past, Wish};
 use super::rules::places;
 
@@ -19,6 +22,33 @@ pub(super) fn note(cluster: &mut Cluster, fact: &Fact) {
             let disk = &cluster.nodes[*host].disk;
             disk.hash_at(answered.seen.index, false)
         }
+        _ => None,
+    };
+    let applied: Vec<(u64, u64)> = match fact {
+        Fact::Turned { host, after, .. } => {
+            let disk = &cluster.nodes[*host].disk;
+            let known = cluster.past.applied.last_key_value();
+            let new = known.map_or(0, |(index, _)| *index) + 1..=after.applied.0;
+            new.filter_map(|index| Some((index, disk.hash_at(Index(index), false)?)))
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    let durability = cluster.bounds.durability;
+    let token_of = |(host, life): (usize, Life)| {
+        let identity = Identity {
+            name: ReplicaName::new(name_of(host)).expect("a letter is a name"),
+            store: store_of(host),
+            life,
+            clean_lives: Vec::new(),
+        };
+        identity.token(durability)
+    };
+    let acked_under = match fact {
+        Fact::Acked { host, .. } => cluster.nodes[*host]
+            .disk
+            .life
+            .map(|life| token_of((*host, life))),
         _ => None,
     };
     let lives: Vec<_> = cluster.nodes.iter().map(|node| node.disk.life).collect();
@@ -37,12 +67,17 @@ pub(super) fn note(cluster: &mut Cluster, fact: &Fact) {
             }
         }
         Fact::Cut { host, after, .. } => {
-            let through = &mut past.acknowledged[*host];
-            *through = after.0.min(*through);
+            for (token, through) in &mut past.acknowledged {
+                if token.store() == store_of(*host) {
+                    *through = after.0.min(*through);
+                }
+            }
         }
-        Fact::Acked { host, ack, .. } => {
-            let through = &mut past.acknowledged[*host];
-            *through = ack.durable.0.max(*through);
+        Fact::Acked { ack, .. } => {
+            if let Some(token) = acked_under {
+                let through = past.acknowledged.entry(token).or_default();
+                *through = ack.durable.0.max(*through);
+            }
         }
         Fact::Proposed(swap) if swap.proposed.reason == Reason::Joined => {
             past.proposed
@@ -52,12 +87,16 @@ pub(super) fn note(cluster: &mut Cluster, fact: &Fact) {
         Fact::Answered { answered, .. } => note_answer(past, answered, answered_hash),
         Fact::Turned { host: _, after, .. } => {
             past.digests.insert(after.applied.0, after.reply_digest);
+            past.applied.extend(applied);
             if after.role == RoleName::Primary {
                 past.applied_in.insert(after.view, after.applied);
             }
         }
         Fact::Recorded { before, after } => {
             past.proposed.retain(|swap| swap.expected == **after);
+            if after.active {
+                past.active.insert(after.id(), after.primary.clone());
+            }
             let host = (0..lives.len()).find(|at| name_of(*at) == after.primary.name.as_str());
             let host = host.expect("the primary is one of us");
             if let Some(before) = before {

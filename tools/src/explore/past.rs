@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use standin_core::entry::{Batch, Index};
-use standin_core::identity::Incarnation;
+use standin_core::identity::{Incarnation, Token};
 use standin_core::message::{Ack, ReplyStatus, Seen, Standing, Swap};
-use standin_core::view::{ViewId, ViewNumber, ViewRecord};
+use standin_core::view::{Member, ViewId, ViewNumber, ViewRecord};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,14 +95,18 @@ pub(super) struct Past {
     pub(super) longest: Arc<[u8]>,
     /// What each call was answered.
     pub(super) replies: BTreeMap<u8, Vec<u8>>,
-    /// What each replica has acknowledged.
-    pub(super) acknowledged: Vec<u64>,
+    /// What was acknowledged under each token.
+    pub(super) acknowledged: BTreeMap<Token, u64>,
     /// Swaps that may still land.
     pub(super) proposed: Vec<Swap>,
     /// How far the primary of each view has applied.
     pub(super) applied_in: BTreeMap<ViewId, Index>,
     /// The chain over the replies at each applied index.
     pub(super) digests: BTreeMap<u64, u128>,
+    /// The log up to each entry that was applied anywhere.
+    pub(super) applied: BTreeMap<u64, u64>,
+    /// The primary of each view that was recorded active.
+    pub(super) active: BTreeMap<ViewId, Member>,
     /// The view that each replica activated last.
     pub(super) activated: Vec<Option<ViewNumber>>,
     /// Takeovers from one replica by another.
@@ -117,10 +121,12 @@ impl Past {
             answered: BTreeMap::new(),
             longest: Arc::from([]),
             replies: BTreeMap::new(),
-            acknowledged: vec![0; replicas],
+            acknowledged: BTreeMap::new(),
             proposed: Vec::new(),
             applied_in: BTreeMap::new(),
             digests: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            active: BTreeMap::new(),
             activated: vec![None; replicas],
             takeovers: 0,
         }

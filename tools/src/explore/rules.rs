@@ -330,28 +330,25 @@ fn s8_commits(past: &Past, host: usize, before: &Standing, after: &Standing) -> 
     Ok(())
 }
 
-/// S9: a cut removes nothing committed, applied or answered.
+/// S9: a cut removes nothing committed, or applied anywhere, and so nothing answered.
 fn s9_cuts(
     past: &Past,
     host: usize,
     (after, standing): (Index, &Standing),
     removed: &[(Index, u64)],
 ) -> Verdict {
-    let was_answered = |(index, hash): &&(Index, u64)| {
-        let answered = past.answered.get(&index.0);
-        answered.is_some_and(|(answered, _)| answered == hash)
-    };
+    let was_applied = |(index, hash): &&(Index, u64)| past.applied.get(&index.0) == Some(hash);
     demand!(
         "S9",
         after >= standing.commit && after >= standing.applied,
         "{} cuts after entry {after} and stands at {standing:?}",
         name_of(host)
     );
-    let lost = removed.iter().find(was_answered);
+    let lost = removed.iter().find(was_applied);
     demand!(
         "S9",
         lost.is_none(),
-        "{} cuts {lost:?}, which was answered",
+        "{} cuts {lost:?}, which was applied somewhere",
         name_of(host)
     );
     Ok(())
@@ -442,13 +439,17 @@ fn s13_speaks(cluster: &Cluster, host: usize, answered: &Answered) -> Verdict {
         return Ok(());
     }
     let standing = &answered.standing;
-    let record = cluster.service.stored.record.as_ref();
-    let was_recorded = record.is_some_and(|record| record.id() >= standing.view);
+    // The record of its view was active once, with this very life as its primary.
+    let own = cluster.nodes[host].disk.life;
+    let primary = cluster.past.active.get(&standing.view);
+    let is_recorded = own.zip(primary).is_some_and(|(own, primary)| {
+        primary.name.as_str() == name_of(host) && primary.incarnation == own.incarnation
+    });
     let start = cluster.past.activated[host].and_then(|view| cluster.past.begun.get(&view));
     let has_begun = start.is_some_and(|(_, _, start)| *start <= standing.applied);
     demand!(
         "S13",
-        standing.role == RoleName::Primary && was_recorded && has_begun,
+        standing.role == RoleName::Primary && is_recorded && has_begun,
         "{} answers as {standing:?}",
         name_of(host)
     );
@@ -510,9 +511,12 @@ fn s15_gated(cluster: &Cluster, host: usize, index: Index) -> Verdict {
         let Some(other) = host_of(cluster, holder).filter(|other| *other != host) else {
             continue;
         };
+        // Only what was acknowledged under this very token counts (section 2), and also if the token
+        // has died meanwhile.
+        let acknowledged = cluster.past.acknowledged.get(&holder.token);
         demand!(
             "S15",
-            !stands(cluster, other, holder) || cluster.past.acknowledged[other] >= index.0,
+            acknowledged.is_some_and(|through| *through >= index.0),
             "{} answers entry {index}, which {} has not acknowledged",
             name_of(host),
             name_of(other)

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::ClusterId;
+use standin_core::planted::Planted;
 use standin_core::time::{Instant, Now};
 use standin_viewservice::{Action, Event, LeaseTerm, StoredState, ViewService};
 
@@ -21,23 +22,31 @@ pub(super) struct Service {
     pub(super) stored: StoredState,
 }
 
-fn begin(stored: &StoredState, now: Now) -> ViewService {
+fn begin(
+    stored: &StoredState,
+    #[cfg_attr(not(feature = "planted-bugs"), expect(unused_variables))] planted: Planted,
+    now: Now,
+) -> ViewService {
     let term = LeaseTerm::new(TERM).expect("the term is within the limits");
-    ViewService::new(stored.clone(), term, now.boot)
+    #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
+    let mut core = ViewService::new(stored.clone(), term, now.boot);
+    #[cfg(feature = "planted-bugs")]
+    core.plant(planted);
+    core
 }
 
 impl Service {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(planted: Planted, now: Now) -> Self {
         let stored = StoredState::new(CLUSTER);
         Self {
-            core: begin(&stored, now),
+            core: begin(&stored, planted, now),
             stored,
         }
     }
 
     /// The process dies and a new one begins on what was stored.
-    pub(super) fn restart(&mut self, now: Now) {
-        self.core = begin(&self.stored, now);
+    pub(super) fn restart(&mut self, planted: Planted, now: Now) {
+        self.core = begin(&self.stored, planted, now);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -25,6 +25,9 @@ use super::watched::{Subject, command, split};
 /// Frames of commands that are remembered, to be sent again by somebody else.
 const REMEMBERED_MAX: usize = 8;
 
+/// Longest time that a client thinks before its next call if it is in a hurry.
+const HASTE: Duration = Duration::from_millis(2);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     ViewService,
@@ -57,16 +60,18 @@ pub(crate) struct Caller {
     patience: (Duration, Duration),
     calls_open: usize,
     pause: Duration,
+    /// How long it falls silent now and then.
+    silence: Duration,
     /// Connections that the fault of sending again made, and what is to go over them.
     stray: Vec<(ConnId, Vec<u8>)>,
     /// The frames of commands that are open, by call, as they were sent last.
     sent: BTreeMap<u64, Vec<u8>>,
     /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
-    /// Calls that returned with an answer after the faults had ended.
-    pub(crate) answered_since_healing: u32,
+    /// So many calls had been made when the faults ended.
+    made_before_healing: Option<u64>,
+    /// How a call that was made after that failed.
     pub(crate) failed_since_healing: Option<String>,
-    is_healed: bool,
 }
 
 impl Caller {
@@ -84,17 +89,17 @@ impl Caller {
             links: Vec::new(),
             open: BTreeMap::new(),
             made: 0,
-            remaining: plan.calls,
+            remaining: plan.calls.unwrap_or(u32::MAX),
             next_at: now,
             patience: (plan.term / 2, plan.term * 8),
             calls_open: plan.calls_open,
             pause: plan.pause,
+            silence: plan.silence(),
             stray: Vec::new(),
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
-            answered_since_healing: 0,
+            made_before_healing: None,
             failed_since_healing: None,
-            is_healed: false,
         }
     }
 
@@ -102,7 +107,7 @@ impl Caller {
     pub(crate) fn heal(&mut self, calls: u32, patience: Duration) {
         self.remaining = calls;
         self.patience = (patience, patience);
-        self.is_healed = true;
+        self.made_before_healing = Some(self.made);
     }
 
     /// Whether everything that was to be asked has been, and has returned.
@@ -133,12 +138,13 @@ impl Caller {
     }
 
     /// Somebody sends a command again that this client sent once, long after.
-    pub(crate) fn send_again<M: Subject>(&mut self, stage: &mut Stage<'_, M>, to: usize) {
-        if let Some(frame) = self.remembered.pop_front() {
-            let conn = stage.dial(to, Party::Client);
-            self.stray.push((conn, frame));
-            stage.mark(Mark::SentAgain);
-        }
+    pub(crate) fn send_again<M: Subject>(&mut self, stage: &mut Stage<'_, M>, to: usize) -> bool {
+        let Some(frame) = self.remembered.pop_front() else {
+            return false;
+        };
+        let conn = stage.dial(to, Party::Client);
+        self.stray.push((conn, frame));
+        true
     }
 
     fn call<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant) {
@@ -165,7 +171,7 @@ impl Caller {
             asked,
         });
         self.open.insert(id, call);
-        self.next_at = now.plus(stage.random.between(Duration::ZERO, self.pause));
+        self.next_at = now.plus(self.think(stage.random));
         let patience = stage.random.between(self.patience.0, self.patience.1);
         let request = Request {
             id,
@@ -173,6 +179,15 @@ impl Caller {
             work,
         };
         self.handle(stage, now, Event::Submit(request));
+    }
+
+    /// How long it waits before its next call.
+    fn think(&self, random: &mut RandomStream) -> Duration {
+        match random.below(100) {
+            0..3 => self.silence,
+            3..30 => random.between(Duration::ZERO, self.pause.min(HASTE)),
+            _ => random.between(Duration::ZERO, self.pause),
+        }
     }
 
     fn handle<M: Subject>(&mut self, stage: &mut Stage<'_, M>, now: Instant, event: Event<'_>) {
@@ -259,20 +274,12 @@ impl Caller {
             Err(ClientError::OutcomeUnknown { .. }) => End::Unknown,
             Err(_) => End::NotExecuted,
         };
-        match result {
-            Ok(_) if self.is_healed => self.answered_since_healing += 1,
-            // What an operator has accepted, the clients are told.
-            Err(
-                ClientError::AnswerLost { .. }
-                | ClientError::OutcomeUnknown {
-                    trouble: Trouble::AnswerLost { .. },
-                    ..
-                },
-            ) => {}
-            Err(error) if self.is_healed => {
-                self.failed_since_healing.get_or_insert(error.to_string());
-            }
-            Ok(_) | Err(_) => {}
+        let is_new = self.made_before_healing.is_some_and(|before| id > before);
+        if let Err(error) = result
+            && is_new
+            && !is_allowed(error)
+        {
+            self.failed_since_healing.get_or_insert(error.to_string());
         }
         stage.saw(&Fact::Returned { call, end });
     }
@@ -285,9 +292,13 @@ impl Caller {
         arrival: Arrival,
     ) {
         if let Some(at) = self.stray.iter().position(|(stray, _)| *stray == conn) {
-            if matches!(arrival, Arrival::Ready) {
-                let frame = std::mem::take(&mut self.stray[at].1);
-                stage.send(conn, |out| *out = frame);
+            match arrival {
+                Arrival::Ready => {
+                    let frame = std::mem::take(&mut self.stray[at].1);
+                    stage.send(conn, |out| *out = frame);
+                }
+                Arrival::Frame(bytes) => tell_stray(stage, &bytes),
+                _ => {}
             }
             return;
         }
@@ -349,9 +360,6 @@ impl Caller {
             }
             (Side::Replica, Some(frame)) => {
                 if let Ok(reply) = Reply::decode(&frame) {
-                    if reply.status == ReplyStatus::SessionUnknown {
-                        stage.mark(Mark::SessionExpired);
-                    }
                     return self.handle(stage, now, Event::Reply { connection, reply });
                 }
             }
@@ -372,6 +380,31 @@ impl Caller {
     fn link_of(&self, connection: ConnectionId) -> Option<Link> {
         let mut links = self.links.iter();
         links.find(|link| link.connection == connection).copied()
+    }
+}
+
+/// Whether a call may end so though nothing is wrong any more: what became of it was in a session that
+/// has expired, or is not remembered any more.
+fn is_allowed(error: &ClientError) -> bool {
+    match error {
+        // What an operator has accepted, the clients are told.
+        ClientError::AnswerLost { .. } => true,
+        ClientError::OutcomeUnknown { trouble, .. } => matches!(
+            trouble,
+            Trouble::SessionExpired | Trouble::OutcomeForgotten { .. } | Trouble::AnswerLost { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// What came of a command that was sent again.
+fn tell_stray<M: Subject>(stage: &mut Stage<'_, M>, bytes: &[u8]) {
+    let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX).ok().flatten();
+    let reply = frame.as_ref().and_then(|frame| Reply::decode(frame).ok());
+    match reply.map(|reply| reply.status) {
+        Some(ReplyStatus::Done) => stage.mark(Mark::SentAgain),
+        Some(ReplyStatus::SessionUnknown) => stage.mark(Mark::SentAfterExpiry),
+        _ => {}
     }
 }
 

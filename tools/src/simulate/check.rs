@@ -19,7 +19,7 @@ mod s14;
 mod s15;
 mod s16;
 mod s17;
-mod s18;
+pub(crate) mod s18;
 mod s2;
 mod s3;
 mod s4;
@@ -35,6 +35,7 @@ use standin_core::entry::Index;
 use standin_core::view::ViewRecord;
 
 use super::fact::Fact;
+use super::marks::Mark;
 use super::plan::Plan;
 use super::reference::Reference;
 use super::truth::Truth;
@@ -74,9 +75,9 @@ pub(crate) struct Checks<M> {
     pub(crate) reference: Reference<M>,
     parts: Parts,
     pub(crate) violation: Option<Violation>,
-    /// An older copy of a disk has come to be primary where no rule could keep it out: what follows
-    /// proves nothing.
-    pub(crate) is_beyond_help: bool,
+    /// A disk that has less than it had has come to be primary where no rule could keep it out, by this
+    /// known limit: what follows proves nothing.
+    pub(crate) beyond_help: Option<Mark>,
 }
 
 macro_rules! parts {
@@ -133,7 +134,7 @@ impl<M: Subject> Checks<M> {
             reference: Reference::default(),
             parts: Parts::new(plan),
             violation: None,
-            is_beyond_help: false,
+            beyond_help: None,
         }
     }
 
@@ -149,9 +150,9 @@ impl<M: Subject> Checks<M> {
     /// Looks at a fact, and takes it into the truth.
     pub(crate) fn saw(&mut self, fact: &Fact<'_>) {
         if let Fact::Recorded { after, .. } = fact {
-            self.is_beyond_help |= self.truth.is_beyond_help(after);
+            self.beyond_help = self.beyond_help.or(self.truth.is_beyond_help(after));
         }
-        if self.violation.is_some() || self.is_beyond_help {
+        if self.violation.is_some() || self.beyond_help.is_some() {
             return;
         }
         let looked = self
@@ -159,6 +160,17 @@ impl<M: Subject> Checks<M> {
             .look(&self.truth, fact)
             .and_then(|()| s10::look(&mut self.reference, &self.truth, fact));
         self.violation = looked.err();
+        if let Fact::Applied { host, through, .. } = fact {
+            // The reference is one of the present data epoch; in the ones before, only wrong replies differ.
+            let has_erred = if self.truth.is_of_data_epoch(*host) {
+                s10::differs(&self.reference, fact)
+            } else {
+                self.truth.is_wrong(*host, *through)
+            };
+            let identity = self.truth.replicas[*host].identity.as_ref();
+            let store = identity.map(|identity| identity.store);
+            self.truth.erred.extend(store.filter(|_| has_erred));
+        }
         self.truth.note(fact);
     }
 

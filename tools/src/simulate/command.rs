@@ -12,6 +12,7 @@ use super::marks::Mark;
 use super::plan::Plan;
 use super::run::{Failure, Outcome, Summary, run_many, run_traced, shrink};
 use super::watched::Subject;
+use crate::output;
 
 /// Something did not hold.
 const EXIT_NO: u8 = 1;
@@ -47,7 +48,7 @@ pub struct SimulateArgs {
     #[arg(long, env = "STANDIN_CLIENTS", value_name = "N", requires = "seed",
         value_parser = value_parser!(u8).range(1..=16))]
     pub clients: Option<u8>,
-    /// With --seed: so many calls of each client before the faults end
+    /// With --seed: at most so many calls of each client before the faults end
     #[arg(long, env = "STANDIN_CALLS", value_name = "N", requires = "seed")]
     pub calls: Option<u32>,
     /// With --seed: so many calls of each client open at one time
@@ -76,21 +77,18 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
             Ok(summary) => summary,
             Err(error) => {
                 let path = args.trace.as_deref().unwrap_or_else(|| "".as_ref());
-                let _ = writeln!(
-                    io::stderr(),
-                    "standin: cannot write the trace to {}: {error}; choose another --trace",
+                output::error(format_args!(
+                    "cannot write the trace to {}: {error}; choose another --trace",
                     path.display()
-                );
+                ));
                 return EXIT_MISUSED;
             }
         },
         None => run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds)),
     };
-    let mut out = io::stdout().lock();
-    // A reader that has gone away is no error of ours.
-    let _ = tell(&mut out, &summary, args.json);
+    let written = output::written(tell(&mut io::stdout().lock(), &summary, args.json));
     if summary.failures.is_empty() && missing(&summary).is_empty() {
-        0
+        written
     } else {
         EXIT_NO
     }
@@ -125,7 +123,7 @@ fn plan_of(seed: u64, args: &SimulateArgs) -> Plan {
     if let Some(clients) = args.clients {
         plan.set_clients(usize::from(clients));
     }
-    plan.calls = args.calls.unwrap_or(plan.calls);
+    plan.calls = args.calls.or(plan.calls);
     plan.calls_open = args.calls_open.map_or(plan.calls_open, usize::from);
     plan
 }
@@ -146,19 +144,16 @@ fn one<M: Subject>(plan: Plan, trace: Option<&PathBuf>) -> io::Result<Summary> {
 }
 
 fn shrink_one<M: Subject>(plan: Plan) -> u8 {
-    let mut out = io::stdout().lock();
     let Some((plan, failure)) = shrink::<M>(plan) else {
-        let _ = writeln!(out, "everything holds: there is nothing to shrink");
-        return 0;
+        return output::line(format_args!("everything holds: there is nothing to shrink"));
     };
-    let _ = writeln!(
-        out,
+    let told = output::line(format_args!(
         "{} at {:.6} s\n  standin simulate {} --trace trace.txt",
         failure.violation,
         seconds(failure.nanos),
         plan.flags()
-    );
-    EXIT_NO
+    ));
+    told.max(EXIT_NO)
 }
 
 /// Shows on a terminal how far the seeds are.
@@ -184,6 +179,7 @@ struct Json<'a> {
     unanswered: u64,
     faults: Vec<(&'static str, u64)>,
     situations: Vec<(&'static str, u64)>,
+    demands: Vec<(&'static str, u64)>,
 }
 
 #[derive(Serialize)]
@@ -242,6 +238,7 @@ fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Resul
         unanswered: all.unanswered,
         faults: faults(all).collect(),
         situations: situations(all).collect(),
+        demands: all.demands.rows().to_vec(),
     };
     serde_json::to_writer(&mut *out, &json)?;
     writeln!(out)
@@ -274,6 +271,7 @@ fn tell_people(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     for (title, rows) in [
         ("faults", faults(all).collect::<Vec<_>>()),
         ("situations reached", situations(all).collect()),
+        ("once the faults had ended", all.demands.rows().to_vec()),
     ] {
         writeln!(out, "{title}:")?;
         for (words, count) in rows {

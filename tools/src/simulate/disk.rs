@@ -25,6 +25,8 @@
 //!   showing them until the page cache lets go of them ([`SimDisk::evict`], power loss, or at once, as
 //!   drawn). Lengths and names stay pending, since file systems keep those in a journal.
 //! - **Rot** ([`SimDisk::flip_bit`]) is on the platter, and seen as soon as nothing newer covers it.
+//! - **A misdirected write** ([`SimDisk::misdirect_any`]): a sector stands where another should, and
+//!   zeros where it should stand itself.
 //!
 //! Everything is a function of what is called and drawn. A file costs memory only up to its last
 //! byte that is not preallocated, and a write or a sync costs what it touches.
@@ -63,6 +65,12 @@ pub struct DiskCounts {
     pub syncs_failed: u64,
     /// Writes, and other operations that need room, that failed.
     pub writes_failed: u64,
+    /// Of those, for lack of room.
+    pub rooms_lacked: u64,
+    /// Times that a disk was found full after it had been given a capacity.
+    pub times_full: u64,
+    /// Deaths at a point named by [`SimDisk::stop`] that came.
+    pub stops: u64,
     /// Power losses.
     pub power_losses: u64,
     /// Changes of files that a power loss took whole.
@@ -75,6 +83,8 @@ pub struct DiskCounts {
     pub writes_forgotten: u64,
     /// Bits that were flipped.
     pub bits_flipped: u64,
+    /// Sectors that came to stand at another place.
+    pub writes_misdirected: u64,
 }
 
 /// What a disk can say that it synced though it did not. For tests of tests: what never fails on such a
@@ -165,7 +175,7 @@ impl SimDisk {
     /// How many bytes the disk has room for; `None`: any number. A write beyond that writes what
     /// there is room for and fails.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.state().capacity = bytes;
+        self.state().set_capacity(bytes);
     }
 
     /// The bytes that all files take, preallocated ones included.
@@ -192,6 +202,12 @@ impl SimDisk {
     /// Flips a drawn bit in a drawn file, and says where. `None` if all files are empty.
     pub fn flip_any_bit(&self, random: &mut RandomStream) -> Option<(PathBuf, u64)> {
         self.state().flip_any_bit(random)
+    }
+
+    /// Moves a drawn sector of a drawn file to another place there, as if its write had gone astray, and
+    /// says in which file. `None` if no file is long enough.
+    pub fn misdirect_any(&self, random: &mut RandomStream) -> Option<PathBuf> {
+        self.state().misdirect_any(random)
     }
 
     /// A copy of all files as a reader sees them now.

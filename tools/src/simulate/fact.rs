@@ -1,8 +1,8 @@
 //! What happens in a run, as the checkers see it.
 
 use standin_core::entry::{Batch, Index};
-use standin_core::identity::Identity;
-use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap};
+use standin_core::identity::{Identity, StoreId};
+use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap, TokenDead};
 use standin_core::time::Instant;
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -36,6 +36,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) bytes: &'a [u8],
     /// Where the replica stands as it answers.
     pub(crate) standing: Standing,
+    /// Whether, by its own clock, it held the lease as it came to the answer.
+    pub(crate) has_lease: bool,
 }
 
 /// How a call of a client ended.
@@ -49,6 +51,17 @@ pub(crate) enum End<'a> {
     Unknown,
 }
 
+/// Who has heard of a disk failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nobody: the log thread is still at it.
+    Not,
+    /// The process, which could not note it in the data directory.
+    Unnoted,
+    /// The process, and every later one by the data directory.
+    Noted,
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fact<'a> {
@@ -60,14 +73,22 @@ pub(crate) enum Fact<'a> {
         /// Its whole log.
         log: &'a [u8],
     },
-    /// A process ended, with its machine's power or without.
-    Ended { host: usize, lost_power: bool },
+    /// A process ended, with its machine's power or without: it was killed, or ended by itself.
+    Ended {
+        host: usize,
+        lost_power: bool,
+        is_killed: bool,
+    },
     /// A replica that is about to stop has its whole log on the platter, and writes no more to it.
     AllSynced { host: usize },
     /// A replica's disk was replaced by an empty one.
     Wiped { host: usize },
     /// An older copy of a replica's disk was put back.
     Restored { host: usize },
+    /// Bits of a replica's disk flipped.
+    Rotted { host: usize },
+    /// From here on a replica's machine replies wrongly.
+    Falsified { host: usize, from: Index },
     /// A replica appended to its log: as primary, or as a follower.
     Appended {
         host: usize,
@@ -76,9 +97,12 @@ pub(crate) enum Fact<'a> {
     },
     /// Everything up to here is on a replica's platter.
     Synced { host: usize, through: Index },
-    /// A replica's disk failed, and may have forgotten what the page cache had. Whether the replica has
-    /// taken note of it.
-    DiskFailed { host: usize, is_noted: bool },
+    /// A replica's disk failed, and may have forgotten what the page cache had.
+    DiskFailed { host: usize, heard: Heard },
+    /// The view service knows a data directory, durably. Nobody counts on one that it does not know.
+    Known { store: StoreId },
+    /// The view service keeps durably that a token died with its disk.
+    TokenKept { dead: TokenDead },
     /// A replica cut its log.
     Cut {
         host: usize,
@@ -106,6 +130,13 @@ pub(crate) enum Fact<'a> {
     Recorded {
         before: Option<&'a ViewRecord>,
         after: &'a ViewRecord,
+    },
+    /// A primary has committed more.
+    Committed {
+        host: usize,
+        standing: Standing,
+        /// Whether, by its own clock, it held the lease as it did.
+        has_lease: bool,
     },
     /// A replica has applied up to here, and the chain over its replies.
     Applied {

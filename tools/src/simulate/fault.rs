@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use standin_client::SILENCE_PATIENCE;
+use standin_core::entry::Index;
 use standin_core::time::{Duration, Instant};
 
 use super::clock::RATE_TRUE;
 use super::disk::Snapshot;
 use super::draw::Draw as _;
 use super::fact::Fact;
+use super::marks::Mark;
 use super::queue::Coming;
-use super::watched::Subject;
+use super::watched::{Falsehood, Subject};
 use super::world::{Process, World};
 
 macro_rules! kinds {
@@ -93,8 +96,10 @@ kinds! {
     FailedWrite: "a write fails",
     /// No room is left on a disk.
     FullDisk: "a disk is full",
-    /// Bits rot in the log of a replica that is no holder.
+    /// Bits rot on the disk of a replica: never the last good copy.
     Rot: "a log rots",
+    /// A block lands at another place of a replica's disk: never the last good copy.
+    Misdirected: "a block lands at another place",
     /// A disk is replaced by an empty one.
     DiskReplaced: "a disk is replaced",
     /// An older copy of a disk is put back.
@@ -105,6 +110,8 @@ kinds! {
     WallStep: "a wall clock steps",
     /// A client's command comes again over another connection.
     SentAgain: "an old command is sent again",
+    /// The machine of one replica replies wrongly from some entry on, and that stays so.
+    WrongReplica: "a replica replies wrongly",
     /// The primary is cut off from all others at the moment at which it asks for a Join.
     JoinHarried: "a primary is cut off as it asks for a Join",
 }
@@ -117,7 +124,7 @@ impl FaultKind {
     }
 }
 
-/// How often each kind of fault happened.
+/// How often each kind of fault took effect.
 #[derive(Clone, Debug)]
 pub struct FaultCounts {
     counts: [u64; FaultKind::ALL.len()],
@@ -132,7 +139,7 @@ impl Default for FaultCounts {
 }
 
 impl FaultCounts {
-    /// How often a kind of fault happened.
+    /// How often a kind of fault took effect.
     #[must_use]
     pub fn count(&self, kind: FaultKind) -> u64 {
         self.counts[kind as usize]
@@ -194,13 +201,16 @@ impl<M: Subject> World<M> {
         let until = self.now.plus(length);
         let service = self.plan.service();
         let any = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
-        let other = usize::try_from(self.random.below(self.hosts.len() as u64)).expect("small");
         // Clients are hit less often than those whose trouble is of interest.
         let party = if any > service && self.random.chance(700) {
             replica
         } else {
             any
         };
+        let others = self.random.below(self.hosts.len() as u64 - 1);
+        let other = usize::try_from(others).expect("small");
+        let other = other + usize::from(other >= party);
+        let is_up = |world: &Self, host: usize| world.hosts[host].is_up();
         match kind {
             FaultKind::Kill => return self.kill_for(&[replica], false, length),
             FaultKind::PowerLoss => return self.kill_for(&[replica], true, length),
@@ -216,11 +226,15 @@ impl<M: Subject> World<M> {
             FaultKind::CrashAtWrite => return self.crash_soon(party.min(service)),
             FaultKind::ServiceKill => return self.kill_for(&[service], false, length),
             FaultKind::ServicePowerLoss => return self.kill_for(&[service], true, length),
-            FaultKind::Pause => self.pause(party, until),
-            FaultKind::PauseFrozen => self.freeze(party.min(service), length),
+            FaultKind::Pause => {
+                self.pause(party, until);
+                return is_up(self, party);
+            }
+            FaultKind::PauseFrozen => return self.freeze(party.min(service), length),
             FaultKind::SlowProcess => {
                 let slow = self.random.between(Duration::ZERO, self.plan.term / 4);
                 self.hosts[party].slow = (until, slow);
+                return is_up(self, party);
             }
             FaultKind::Partition => {
                 self.block(party, other, until);
@@ -235,11 +249,14 @@ impl<M: Subject> World<M> {
             }
             FaultKind::CutOff => return self.cut_off(until.plus(self.plan.term)),
             FaultKind::BreakConns => {
+                let mut has_broken = false;
                 for conn in self.network.whole_conns_of(party) {
                     if self.random.chance(500) {
                         self.network.break_conn(conn, self.now, &mut self.queue);
+                        has_broken = true;
                     }
                 }
+                return has_broken;
             }
             FaultKind::SlowLinks => {
                 let by = self.random.between(Duration::ZERO, self.plan.term / 3);
@@ -247,16 +264,23 @@ impl<M: Subject> World<M> {
             }
             FaultKind::DamagedFrames => {
                 let per_mille = self.random.below(40);
-                self.network.set_damage(per_mille);
+                self.network.set_damage(until, per_mille);
+                return false; // counted message by message
             }
             FaultKind::SlowDisk => {
                 let slow = self.random.between(Duration::ZERO, self.plan.term);
                 self.hosts[party.min(service)].slow_disk = (until, slow);
+                return is_up(self, party.min(service));
             }
             FaultKind::FailedSync | FaultKind::FailedWrite | FaultKind::FullDisk => {
-                return self.spoil_disk(kind, replica);
+                let host = if self.random.chance(200) {
+                    service
+                } else {
+                    replica
+                };
+                return self.spoil_disk(kind, host);
             }
-            FaultKind::Rot => return self.rot(replica),
+            FaultKind::Rot | FaultKind::Misdirected => return self.damage(kind, replica),
             FaultKind::DiskReplaced => return self.replace_disk(replica, length),
             FaultKind::DiskRestored => return self.restore_disk(replica, length),
             FaultKind::ClockRate => {
@@ -270,6 +294,7 @@ impl<M: Subject> World<M> {
                 self.hosts[party].clock.step_wall(seconds * 1_000_000_000);
             }
             FaultKind::SentAgain => return self.send_again(replica),
+            FaultKind::WrongReplica => return self.falsify(replica),
             // It comes when a Join is asked: see `harry_join`.
             FaultKind::JoinHarried => return false,
         }
@@ -291,13 +316,20 @@ impl<M: Subject> World<M> {
         let Some(&primary) = self.pair().first() else {
             return false;
         };
+        // Some outsleep their lease, the takeover after it, and the patience of clients, who write
+        // elsewhere by then.
+        let mut until = until;
+        if self.random.chance(400) {
+            let longest = *self
+                .random
+                .pick(&[self.plan.term, self.plan.term * 2 + SILENCE_PATIENCE]);
+            let still = self.random.between(Duration::ZERO, longest);
+            self.pause(primary, self.now.plus(still));
+            until = until.max(self.now.plus(still + self.plan.term / 2));
+        }
         for other in 0..=self.plan.service() {
             self.block(primary, other, until);
             self.block(other, primary, until);
-        }
-        if self.random.chance(300) {
-            let still = self.random.between(Duration::ZERO, self.plan.term);
-            self.pause(primary, self.now.plus(still));
         }
         true
     }
@@ -322,6 +354,9 @@ impl<M: Subject> World<M> {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
             self.stop(host);
+            if self.hosts[host].is_up() {
+                return true; // its disk failed meanwhile, and it has still to say so
+            }
             // Many are back before anybody misses them, some after a reboot of their machine.
             let away = if self.random.chance(500) {
                 length / 8
@@ -341,15 +376,17 @@ impl<M: Subject> World<M> {
     }
 
     /// A machine stands still with its clock.
-    fn freeze(&mut self, host: usize, length: Duration) {
+    fn freeze(&mut self, host: usize, length: Duration) -> bool {
         let until = self.now.plus(length);
         let rate = self.hosts[host].clock.rate();
-        if rate > 0 && self.hosts[host].paused_until <= self.now {
+        let can_freeze = rate > 0 && self.hosts[host].paused_until <= self.now;
+        if can_freeze {
             self.set_clock_rate(host, 0);
             self.hosts[host].thaws = Some((until, rate));
             self.pause(host, until);
             self.queue.at(until, Coming::Script);
         }
+        can_freeze && self.hosts[host].is_up()
     }
 
     /// The process dies after some operations on its disk from here.
@@ -358,7 +395,7 @@ impl<M: Subject> World<M> {
         let random = self.fork();
         self.disk(host).stop(after, random);
         self.hosts[host].is_disk_spoilt = true;
-        true
+        false // counted when it takes effect
     }
 
     fn spoil_disk(&mut self, kind: FaultKind, host: usize) -> bool {
@@ -371,26 +408,67 @@ impl<M: Subject> World<M> {
             _ => disk.set_capacity(Some(disk.used())),
         }
         self.hosts[host].is_disk_spoilt = true;
-        true
+        false // counted when it takes effect
     }
 
-    /// Bits rot where nobody relies on them: never the last good copy.
-    fn rot(&mut self, host: usize) -> bool {
-        if self.is_needed(host) {
+    /// How often each kind of fault took effect in the whole run.
+    pub(crate) fn effects(&self) -> FaultCounts {
+        let mut effects = self.faults.clone();
+        let disks = self.machines.iter().map(|machine| &machine.disk);
+        for disk in disks.chain([&self.service_disk]) {
+            let counts = disk.counts();
+            let mut more = |kind: FaultKind, count: u64| effects.counts[kind as usize] += count;
+            more(FaultKind::CrashAtWrite, counts.stops);
+            more(FaultKind::FailedSync, counts.syncs_failed);
+            more(
+                FaultKind::FailedWrite,
+                counts.writes_failed - counts.rooms_lacked,
+            );
+            more(FaultKind::FullDisk, counts.times_full);
+        }
+        effects.counts[FaultKind::DamagedFrames as usize] = self.network.damaged;
+        effects.counts[FaultKind::WrongReplica as usize] = self.checks.truth.erred.len() as u64;
+        effects
+    }
+
+    /// What stands on a disk is damaged, but never the last good copy.
+    fn damage(&mut self, kind: FaultKind, host: usize) -> bool {
+        if self.is_needed(host) && !self.has_other_holder(host) {
             return false;
         }
         let mut random = self.fork();
-        let has_flipped = self.disk(host).flip_any_bit(&mut random).is_some();
-        if has_flipped {
-            self.observe(&Fact::Restored { host });
+        let disk = self.disk(host);
+        let place = match kind {
+            FaultKind::Rot => disk.flip_any_bit(&mut random).map(|(path, _)| path),
+            _ => disk.misdirect_any(&mut random),
+        };
+        if place.is_some() {
+            self.observe(&Fact::Rotted { host });
         }
-        has_flipped
+        place.is_some()
+    }
+
+    /// One machine replies wrongly from here on; two would agree with each other.
+    fn falsify(&mut self, host: usize) -> bool {
+        let truth = &self.checks.truth;
+        // A store that has replied wrongly may come back though its disk was replaced.
+        let is_first =
+            truth.replicas.iter().all(|one| one.wrong_from.is_none()) && truth.erred.is_empty();
+        if truth.applied.is_empty() || !is_first {
+            return false;
+        }
+        let last = truth.applied.len() as u64;
+        let from = Index(last + 1 + self.random.below(10));
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        false // counted when it takes effect
     }
 
     /// A disk is lost, and an operator starts the replica on a new one under its name.
     pub(crate) fn replace_disk(&mut self, host: usize, length: Duration) -> bool {
         let replica = self.checks.truth.replicas[host].clone();
-        self.marks.tampered(&self.checks.truth, &replica);
+        self.marks
+            .tampered(&self.checks.truth, &replica, Mark::HolderReplaced);
         if self.hosts[host].is_up() {
             self.kill(host, true);
         }
@@ -398,6 +476,7 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Wiped { host });
         let machine = self.machine(host);
         machine.replace = true;
+        machine.falsehood = Falsehood::default();
         machine.unfit = None;
         self.start_at(host, self.now.plus(length));
         true
@@ -412,7 +491,8 @@ impl<M: Subject> World<M> {
         };
         let host = old.host;
         let replica = self.checks.truth.replicas[host].clone();
-        self.marks.tampered(&self.checks.truth, &replica);
+        self.marks
+            .tampered(&self.checks.truth, &replica, Mark::HolderRestored);
         if self.hosts[host].is_up() {
             self.kill(host, true);
         }
@@ -445,15 +525,21 @@ impl<M: Subject> World<M> {
     }
 
     fn send_again(&mut self, to: usize) -> bool {
+        // Only a primary does more than send it away.
+        let to = match self.pair().first() {
+            Some(primary) if self.random.chance(700) => *primary,
+            _ => to,
+        };
         let client = self.plan.service() + 1;
         let clients = self.plan.clients as u64;
         let host = client + usize::try_from(self.random.below(clients)).expect("small");
+        let mut is_sent = false;
         self.with_process(host, |process, stage| {
             if let Process::Client(caller) = process {
-                caller.send_again(stage, to);
+                is_sent = caller.send_again(stage, to);
             }
             Ok(())
         });
-        true
+        is_sent
     }
 }

@@ -1,6 +1,9 @@
 //! After the faults: a core of the cluster is healed, the rest stays broken for good, and then
 //! everything must come right again within limits (`protocol.md` sections 13 and 14).
 
+mod duty;
+mod last_look;
+
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
 use standin_core::message::{ForceOutcome, RoleName, Standing, StatusReply};
@@ -8,7 +11,7 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 use standin_io::net::NetLimits;
 
-use super::check::{l1, l2, l3, l4, l5};
+use super::check::{l1, l2, l3, l4, l5, s18};
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
 use super::fact::Fact;
@@ -17,7 +20,9 @@ use super::node::Node;
 use super::queue::Coming;
 use super::truth::Truly;
 use super::watched::Subject;
-use super::world::{Process, World};
+use super::world::{Host, Process, World};
+
+pub(crate) use duty::Duty;
 
 /// Calls that each client makes once the faults have ended.
 const CALLS: u32 = 3;
@@ -39,6 +44,10 @@ pub(crate) enum Broken {
     Deaf,
     /// Its disk never finishes a sync.
     StalledDisk,
+    /// Nothing passes between it and the view service.
+    Unseen,
+    /// Its machine has replied wrongly.
+    Wrong,
 }
 
 /// What is demanded of a healed cluster.
@@ -48,7 +57,8 @@ pub(crate) enum Demand {
     Serve,
     /// No holder is left: it must say so.
     SayWhy,
-    /// Only holders whose disks were tampered with: whatever it does must be right.
+    /// Only holders whose disks were tampered with, or a primary whose replies are wrong: whatever it
+    /// does beyond that must be right.
     Nothing,
 }
 
@@ -74,6 +84,72 @@ pub(crate) struct Healing {
     pub(crate) settled: Option<(Instant, ViewId, u64)>,
     /// How often something changed after all.
     pub(crate) changes: u32,
+    /// What is to be done about who is broken, in which view, at which last acknowledged entry, and
+    /// since when that is so.
+    pub(crate) duty: Option<(Duty, ViewId, Index, Instant)>,
+    /// Since when a pair goes on in which one has replied wrongly.
+    pub(crate) differs_since: Option<Instant>,
+    /// Nobody could serve, and an operator has forced a takeover.
+    pub(crate) is_forced: bool,
+}
+
+/// How many runs came to what once the faults had ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Demands {
+    serve: u64,
+    say_why: u64,
+    nothing: u64,
+    broken: u64,
+    forced: u64,
+}
+
+impl Demands {
+    /// Those of a run that ended so; none if the faults never ended.
+    pub(crate) fn of(healing: Option<&Healing>) -> Self {
+        let mut demands = Self::default();
+        let Some(healing) = healing else {
+            return demands;
+        };
+        match healing.demand {
+            Demand::Serve => demands.serve = 1,
+            Demand::SayWhy => demands.say_why = 1,
+            Demand::Nothing => demands.nothing = 1,
+        }
+        demands.broken = u64::from(healing.broken.is_some());
+        demands.forced = u64::from(healing.is_forced);
+        demands
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.serve += other.serve;
+        self.say_why += other.say_why;
+        self.nothing += other.nothing;
+        self.broken += other.broken;
+        self.forced += other.forced;
+    }
+
+    /// In words, with their counts.
+    pub(crate) fn rows(&self) -> [(&'static str, u64); 5] {
+        [
+            (
+                "a primary and a pair were demanded, and all answers",
+                self.serve,
+            ),
+            (
+                "nobody could serve, and words that say why were demanded",
+                self.say_why,
+            ),
+            (
+                "nothing was demanded: what the disks are worth could not be known",
+                self.nothing,
+            ),
+            (
+                "an operator forced a takeover then, and all of it was demanded after all",
+                self.forced,
+            ),
+            ("one replica stayed broken for good", self.broken),
+        ]
+    }
 }
 
 /// What can be seen of a cluster that was healed.
@@ -81,6 +157,9 @@ pub(crate) struct Healing {
 pub(crate) struct Health {
     pub(crate) now: Instant,
     pub(crate) term: Duration,
+    /// What a limit that the protocol sets is exceeded by at most: messages, syncs, turns, and the time
+    /// between two looks.
+    pub(crate) slack: Duration,
     pub(crate) record: Option<ViewRecord>,
     /// A replica of the core is the active primary.
     pub(crate) is_served: bool,
@@ -95,8 +174,6 @@ pub(crate) struct Health {
     /// A replica that is broken for good is in a role.
     pub(crate) has_broken_role: bool,
     pub(crate) has_candidate: bool,
-    /// Most entries that are ordered and not applied at any replica.
-    pub(crate) backlog: u64,
     pub(crate) steps: u64,
     pub(crate) hosts: u64,
     pub(crate) words: String,
@@ -122,6 +199,20 @@ impl<M: Subject> World<M> {
         holders.any(|holder| holder.token.store() == identity.store)
     }
 
+    /// Whether another holder than this replica runs, and nothing is wrong with it.
+    pub(crate) fn has_other_holder(&self, host: usize) -> bool {
+        let Some(record) = &self.checks.truth.record else {
+            return false;
+        };
+        let holders = record.holders.iter();
+        let mut others = holders.filter_map(|holder| self.is_able(holder));
+        others.any(|other| {
+            let it = &self.hosts[other];
+            let is_whole = !self.checks.truth.replicas[other].is_tampered() && !it.is_disk_spoilt;
+            other != host && it.is_up() && is_whole
+        })
+    }
+
     /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
     fn is_able(&self, holder: &Holder) -> Option<usize> {
         let (host, replica) = self.checks.truth.holder(holder)?;
@@ -136,7 +227,11 @@ impl<M: Subject> World<M> {
     pub(crate) fn on_heal(&mut self) {
         self.end_faults();
         self.operate();
-        let broken = self.draw_broken();
+        let wrong = self.draw_wrong();
+        let broken = match wrong {
+            Some(host) => Some((host, Broken::Wrong)),
+            None => self.draw_broken(),
+        };
         if let Some((host, how)) = broken {
             self.break_for_good(host, how);
         }
@@ -148,6 +243,12 @@ impl<M: Subject> World<M> {
         // Who is broken now may be named before anybody can know; from an inactive view it moves on
         // after two terms.
         if is_candidate_gone || broken.is_some() {
+            limit += self.plan.term * 2;
+        }
+        let is_failed = |host: &Host<M>| matches!(host.process, Process::Failed(_));
+        if self.hosts.iter().any(is_failed) {
+            // It ends as soon as it was heard; its next process is let in once it has noted why not, so
+            // that only the one after that may serve.
             limit += self.plan.term * 2;
         }
         if matches!(broken, Some((_, Broken::StalledDisk))) {
@@ -163,6 +264,9 @@ impl<M: Subject> World<M> {
             has_served: false,
             settled: None,
             changes: 0,
+            duty: None,
+            differs_since: None,
+            is_forced: false,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -173,13 +277,8 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Healed);
         for host in 0..self.hosts.len() {
             self.start_at(host, self.now);
-            self.with_process(host, |process, _| {
-                if let Process::Client(caller) = process {
-                    caller.heal(CALLS, PATIENCE);
-                }
-                Ok(())
-            });
         }
+        self.ask_anew();
         self.queue
             .at(self.now.plus(self.plan.term / 4), Coming::Script);
     }
@@ -188,8 +287,8 @@ impl<M: Subject> World<M> {
         let now = self.now;
         self.network.unblock_all(now);
         for host in 0..self.hosts.len() {
+            self.go_on(host);
             let it = &mut self.hosts[host];
-            it.paused_until = it.paused_until.min(now);
             it.slow.0 = now;
             it.slow_disk.0 = now;
             if it.thaws.take().is_some() || !self.plan.are_clocks_bounded {
@@ -199,7 +298,8 @@ impl<M: Subject> World<M> {
                 continue;
             }
             self.disk(host).mend();
-            if self.hosts[host].is_disk_spoilt {
+            let is_failed = matches!(self.hosts[host].process, Process::Failed(_));
+            if self.hosts[host].is_disk_spoilt && !is_failed {
                 if self.hosts[host].is_up() {
                     self.kill(host, false);
                 }
@@ -223,7 +323,8 @@ impl<M: Subject> World<M> {
 
     /// Who stays broken, and how: nobody who is needed.
     fn draw_broken(&mut self) -> Option<(usize, Broken)> {
-        let host = usize::try_from(self.random.below(self.plan.replicas as u64 * 2)).ok()?;
+        let is_one = self.random.chance(600);
+        let first = usize::try_from(self.random.below(self.plan.replicas as u64)).ok()?;
         let how = *self.random.pick(&[
             Broken::Off,
             Broken::Paused,
@@ -231,20 +332,63 @@ impl<M: Subject> World<M> {
             Broken::Mute,
             Broken::Deaf,
             Broken::StalledDisk,
+            Broken::Unseen,
         ]);
         // Only at `disk` does anybody wait for a disk that stalls.
-        let is_harmless = how == Broken::StalledDisk && self.plan.durability != Durability::Disk;
-        if host >= self.plan.replicas || is_harmless {
-            return None;
+        let how = match how {
+            Broken::StalledDisk if self.plan.durability != Durability::Disk => Broken::Paused,
+            how => how,
+        };
+        let record = self.checks.truth.record.as_ref().filter(|_| is_one)?;
+        let able = record.holders.iter();
+        let able: Vec<usize> = able.filter_map(|holder| self.is_able(holder)).collect();
+        let is_whole = |host: &usize| !self.checks.truth.replicas[*host].is_doubtful();
+        let is_spared = |host: &usize| able.iter().any(|other| other != host && is_whole(other));
+        let hosts = (0..self.plan.replicas).map(|at| (first + at) % self.plan.replicas);
+        hosts.into_iter().find(is_spared).map(|host| (host, how))
+    }
+
+    /// Who has replied wrongly stays as it is; who was about to does not.
+    fn draw_wrong(&mut self) -> Option<usize> {
+        let truth = &self.checks.truth;
+        let mut replicas = truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
+            return Some(host);
         }
-        let record = self.checks.truth.record.clone()?;
-        let is_whole =
-            |other: usize| other != host && !self.checks.truth.replicas[other].is_tampered();
-        let others = record
-            .holders
-            .iter()
-            .filter_map(|holder| self.is_able(holder));
-        others.into_iter().any(is_whole).then_some((host, how))
+        let mut replicas = truth.replicas.iter();
+        let host = replicas.position(|one| one.wrong_from.is_some())?;
+        let from = Index(u64::MAX);
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        None
+    }
+
+    /// Whether all that a replica has replied is right; `None` if it does not run.
+    fn is_right(&self, host: usize) -> Option<bool> {
+        let Process::Replica(node) = &self.hosts[host].process else {
+            return None;
+        };
+        let state = node.replica.state();
+        let outcome = self.checks.reference.outcome(state.applied());
+        Some(outcome.is_none_or(|outcome| outcome.reply_digest == state.reply_digest().0))
+    }
+
+    /// Whether a pair goes on in which one has replied wrongly.
+    fn does_pair_differ(&self) -> bool {
+        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
+            return false;
+        };
+        let backup = record.backup.as_ref().and_then(|it| self.host_of(it));
+        let pair = self.host_of(&record.primary).zip(backup);
+        let are_right = pair.and_then(|(one, other)| self.is_right(one).zip(self.is_right(other)));
+        are_right.is_some_and(|(one, other)| one != other)
+    }
+
+    /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
+    fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
+        let holders = record.holders.iter();
+        let mut able = holders.filter_map(|holder| self.is_able(holder));
+        record.primary.name == self.machines[wrong].name || able.all(|host| host == wrong)
     }
 
     fn break_for_good(&mut self, host: usize, how: Broken) {
@@ -257,6 +401,7 @@ impl<M: Subject> World<M> {
                 }
                 self.hosts[host].is_on = false;
             }
+            Broken::Wrong => {}
             Broken::Paused => self.pause(host, never),
             Broken::Isolated | Broken::Mute | Broken::Deaf => {
                 for other in others {
@@ -271,6 +416,10 @@ impl<M: Subject> World<M> {
             Broken::StalledDisk => {
                 self.hosts[host].slow_disk = (never, Duration::from_secs(100_000));
             }
+            Broken::Unseen => {
+                self.block(host, self.plan.service(), never);
+                self.block(self.plan.service(), host, never);
+            }
         }
     }
 
@@ -278,10 +427,18 @@ impl<M: Subject> World<M> {
         let Some(record) = &self.checks.truth.record else {
             return Demand::Serve;
         };
+        if let Some((wrong, Broken::Wrong)) = broken
+            && self.may_wrong_lead(wrong, record)
+        {
+            return Demand::Nothing;
+        }
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
-        // A disk that was put back may be any that it ever was.
-        let is_unsure = replicas.iter().any(Truly::is_tampered);
+        // A disk that was put back may be any that it ever was, until it is read; and of what failed
+        // and was not told, nobody knows.
+        let is_unsure = replicas
+            .iter()
+            .any(|one| one.is_unread() || one.is_failure_untold());
         let mut able = holders
             .filter_map(|holder| self.is_able(holder).map(|host| (host, holder)))
             .filter(|(host, _)| broken.is_none_or(|(broken, _)| broken != *host))
@@ -294,13 +451,23 @@ impl<M: Subject> World<M> {
             let replica = &replicas[host];
             let identity = replica.identity.as_ref();
             let says_so = identity.is_some_and(|identity| identity.satisfies(holder.token));
-            !replica.is_tampered() && says_so && (replica.is_running || !replica.is_end_unsure)
+            !replica.is_doubtful() && says_so && (replica.is_running || !replica.is_end_unsure)
         };
         if able.any(knows) {
             Demand::Serve
         } else {
             Demand::Nothing
         }
+    }
+
+    /// Whether bits of the disk of a holder in the record may be wrong.
+    fn is_holder_rotten(&self) -> bool {
+        let truth = &self.checks.truth;
+        let mut holders = truth.record.iter().flat_map(|record| &record.holders);
+        holders.any(|holder| {
+            let replica = truth.holder(holder);
+            replica.is_some_and(|(_, replica)| replica.is_rotten())
+        })
     }
 
     /// Looks how far things are, again and again, and ends the run.
@@ -311,8 +478,22 @@ impl<M: Subject> World<M> {
         self.queue
             .at(self.now.plus(self.plan.term / 4), Coming::Script);
         let health = self.health(&healing);
+        self.look_at_replies(&mut healing);
         self.look_at(&mut healing, &health);
         self.healing = Some(healing);
+    }
+
+    /// Replies that differ within a pair are found at the next acknowledgement, and end it.
+    fn look_at_replies(&mut self, healing: &mut Healing) {
+        if !self.does_pair_differ() {
+            healing.differs_since = None;
+            return;
+        }
+        let since = *healing.differs_since.get_or_insert(self.now);
+        if self.now.since(since) > self.plan.term * 3 {
+            let what = "primary and backup go on together, and one has replied wrongly";
+            self.checks.fail("S10", what.to_owned());
+        }
     }
 
     fn look_at(&mut self, healing: &mut Healing, health: &Health) {
@@ -320,16 +501,20 @@ impl<M: Subject> World<M> {
             return self.look_at_lost(healing, health);
         }
         healing.has_served |= health.is_served;
-        // One whose log has rotten may have come to be the one holder.
-        let is_only_tampered = self.demand(healing.broken) == Demand::Nothing;
-        // A disk that hangs keeps nobody from answering reads, and is not noticed before a write.
-        let is_unnoticed = matches!(healing.broken, Some((_, Broken::StalledDisk)))
-            && health.are_calls_done
-            && !health.is_served;
-        if is_only_tampered || is_unnoticed || (!healing.has_served && self.is_taken_along(healing))
-        {
+        // One whose log has rotten may have come to be the one holder, and may have found out since.
+        let demand = self.demand(healing.broken);
+        if demand == Demand::SayWhy && self.is_holder_rotten() {
+            healing.demand = demand;
+            return;
+        }
+        let is_only_tampered = demand == Demand::Nothing;
+        if is_only_tampered || (!healing.has_served && self.is_taken_along(healing)) {
             healing.demand = Demand::Nothing;
             return;
+        }
+        healing.duty = self.duty(healing, health.record.as_ref());
+        if health.are_calls_done && self.is_unnoticed(healing, health.record.as_ref()) {
+            return self.finish(true);
         }
         if l4::is_restless(healing, health) {
             healing.settled = None;
@@ -338,6 +523,7 @@ impl<M: Subject> World<M> {
         let verdicts = [
             ("L1", l1::look(healing, health)),
             ("L4", l4::look(healing, health)),
+            ("L3", l3::look(healing, health)),
             ("L2", l2::look(healing, health)),
             ("L5", l5::look(healing, health)),
         ];
@@ -354,16 +540,14 @@ impl<M: Subject> World<M> {
         let is_well = health.is_served
             && health.are_calls_done
             && health.is_even
+            && !health.has_broken_role
             && (health.is_paired || !health.can_pair);
         match (&healing.settled, &health.record) {
             (None, Some(record)) if is_well => {
                 healing.settled = Some((self.now, record.id(), health.steps));
             }
             (Some((since, ..)), _) if self.now >= since.plus(l4::QUIET_TERMS * health.term) => {
-                if let Err(what) = l3::look(healing, health) {
-                    return self.checks.fail("L3", what);
-                }
-                self.finish();
+                self.finish(true);
             }
             _ => {}
         }
@@ -372,10 +556,16 @@ impl<M: Subject> World<M> {
     /// Whether what was under way when the faults ended has made the replica that is broken for good
     /// the one holder.
     fn is_taken_along(&self, healing: &Healing) -> bool {
-        let is_early = self.now <= healing.at.plus(self.plan.term / 2);
+        // What was asked for by then may land at any time later.
+        let early = healing.at.plus(self.plan.term / 2);
+        let asked_at = self.checks.truth.record_asked_at();
+        let is_early = self.now <= early || asked_at.is_some_and(|at| at <= early);
         // A primary whose disk hangs may not know yet when it drops a backup that was restarted.
         let is_unaware = matches!(healing.broken, Some((_, Broken::StalledDisk)));
-        (is_early || is_unaware) && self.demand(healing.broken) != Demand::Serve
+        // So may the Join of a life that has ended.
+        let late_join = self.checks.truth.late_join_at;
+        let is_late_join = late_join.is_some_and(|at| at >= healing.at);
+        (is_early || is_unaware || is_late_join) && self.demand(healing.broken) != Demand::Serve
     }
 
     /// Nobody can serve by the rules: the view service must say so, and why.
@@ -390,17 +580,33 @@ impl<M: Subject> World<M> {
         }
         let status = self.ask_service();
         let why = status.and_then(|status| status.unavailable);
-        let is_said = why.as_ref().is_some_and(|why| why.len() > 20);
-        if healing.demand == Demand::SayWhy && !is_said {
-            let what = format!("nobody can serve, and nobody says why: {}", health.words);
-            return self.checks.fail("S18", what);
+        if healing.demand == Demand::SayWhy
+            && let Some(record) = &health.record
+            && let Err(what) = s18::explain(record, why.as_deref())
+        {
+            return self.checks.fail(
+                "S18",
+                format!("nobody can serve, and {what}: {}", health.words),
+            );
         }
         // Who is cut off for good may still be heard by somebody.
         let is_clear = matches!(healing.broken, None | Some((_, Broken::Off)));
         if healing.demand == Demand::SayWhy && is_clear && !self.nodes().is_empty() {
             return self.recover_after_healing(healing, health);
         }
-        self.finish();
+        self.finish(false);
+    }
+
+    /// The clients begin to make the calls that must be answered.
+    fn ask_anew(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.with_process(host, |process, _| {
+                if let Process::Client(caller) = process {
+                    caller.heal(CALLS, PATIENCE);
+                }
+                Ok(())
+            });
+        }
     }
 
     /// The operator accepts the loss, and then all must come right.
@@ -411,6 +617,8 @@ impl<M: Subject> World<M> {
                 healing.demand = Demand::Serve;
                 healing.at = self.now;
                 healing.serves_by = self.now.plus(limit);
+                healing.is_forced = true;
+                self.ask_anew();
             }
             // A view service that was just started waits, and a replica may be on its way up.
             Recovery::Refused(_) if self.now < healing.at.plus(health.term * 12) => {}
@@ -418,7 +626,7 @@ impl<M: Subject> World<M> {
                 let what = format!("no takeover can be forced: {reason}; {}", health.words);
                 self.checks.fail("S18", what);
             }
-            Recovery::NobodyToName => self.finish(),
+            Recovery::NobodyToName => self.finish(false),
         }
     }
 
@@ -446,9 +654,8 @@ impl<M: Subject> World<M> {
         }
         let host = *self.random.pick(&fit);
         // What was answered until now is judged as it was; what is lost of it is left out from here on.
-        let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
-        if !verdict.is_linearizable() {
-            self.checks.fail("S12", verdict.to_string());
+        if let Err((property, what)) = self.compare_history() {
+            self.checks.fail(property, what);
         }
         self.force(host)
     }
@@ -506,13 +713,18 @@ impl<M: Subject> World<M> {
                 let found = self.checks.truth.holder(holder);
                 // What a disk that was put back is worth nobody can know, but it may be the backup.
                 let stands =
-                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.is_tampered();
+                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.may_lack();
                 found.filter(stands).map(|(host, _)| host)
             });
             let primary = self.host_of(&record.primary);
             std::iter::once(primary).chain(backups).collect::<Vec<_>>()
         });
-        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_broken(host));
+        // What it replied wrongly to may have gone with its log.
+        let is_out = |host: usize| {
+            let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
+            is_broken(host) && !(is_wrong && self.is_right(host) == Some(true))
+        };
+        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_out(host));
         let primary = record
             .as_ref()
             .filter(|record| record.active)
@@ -536,20 +748,16 @@ impl<M: Subject> World<M> {
         Health {
             now: self.now,
             term: self.plan.term,
+            slack: self.plan.term / 2 + self.plan.latency * 10 + self.plan.sync_time * 10,
             is_served,
             is_paired,
             can_pair: self.fit_of_core(&is_broken) >= 2,
             are_calls_done: callers.clone().all(|caller| caller.is_done()),
             is_even: first.0 == first.1 && applied.all(|it| it == first),
-            has_broken_role: pair.iter().flatten().flatten().any(|host| is_broken(*host)),
+            has_broken_role: pair.iter().flatten().flatten().any(|host| is_out(*host)),
             has_candidate: standings
                 .iter()
                 .any(|(_, standing)| standing.role == RoleName::Candidate),
-            backlog: standings
-                .iter()
-                .map(|(_, standing)| standing.last.index.0 - standing.applied.0)
-                .max()
-                .unwrap_or(0),
             steps: self.steps,
             hosts: self.hosts.len() as u64,
             words: words(record.as_ref(), healing, &standings),
@@ -565,72 +773,6 @@ impl<M: Subject> World<M> {
             !is_broken(*host) && !is_quarantined && self.machines[*host].unfit.is_none()
         });
         fit.count()
-    }
-
-    /// The last look: states, replays, and every call ever made.
-    pub(crate) fn finish(&mut self) {
-        self.is_over = true;
-        if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
-            self.checks.fail(property, what);
-        }
-    }
-
-    fn compare_states(&self) -> Result<(), (&'static str, String)> {
-        let reference = self.checks.reference.state();
-        for (host, node) in self.nodes() {
-            let state = node.replica.state();
-            let is_tampered = self.checks.truth.replicas[host].is_tampered();
-            // A log that is to be set aside has a state that nobody is shown any more.
-            let is_outdated = node.replica.standing().applied != state.applied();
-            if is_tampered || is_outdated || state.applied() != reference.applied() {
-                continue;
-            }
-            if state.state_digest() != reference.state_digest() {
-                let what = format!("the state of host {host} differs from the reference's");
-                return Err(("S10", what));
-            }
-            node.replay()
-                .map_err(|what| ("S10", format!("host {host}: {what}")))?;
-        }
-        Ok(())
-    }
-
-    /// A call that failed although the faults had ended.
-    pub(crate) fn failed_call(&self) -> Option<String> {
-        self.hosts.iter().find_map(|host| match &host.process {
-            Process::Client(caller) => caller.failed_since_healing.clone(),
-            _ => None,
-        })
-    }
-
-    fn compare_calls(&self) -> Result<(), (&'static str, String)> {
-        let machine = self.checks.reference.state().machine();
-        for (call, was_answered) in self.recorder.commands() {
-            if machine.has_executed(call) != was_answered {
-                let said = if was_answered {
-                    "answered"
-                } else {
-                    "said not to be executed"
-                };
-                return Err((
-                    "S11",
-                    format!("call {call} was {said}, and the machine differs"),
-                ));
-            }
-        }
-        let verdict = self.recorder.judge::<M>(self.plan.are_clocks_bounded);
-        if !verdict.is_linearizable() {
-            return Err(("S12", verdict.to_string()));
-        }
-        let failed = self.failed_call();
-        let is_demanded = self
-            .healing
-            .as_ref()
-            .is_some_and(|healing| healing.demand == Demand::Serve);
-        match failed.filter(|_| is_demanded) {
-            Some(error) => Err(("L2", format!("a call failed after the faults: {error}"))),
-            None => Ok(()),
-        }
     }
 }
 

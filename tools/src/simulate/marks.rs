@@ -1,14 +1,23 @@
 //! Situations that runs must reach (`protocol.md` section 14): what was never reached was never
 //! tested.
 
-use standin_core::entry::EntryKind;
-use standin_core::identity::Token;
+use std::collections::BTreeSet;
+
+use standin_core::entry::{EntryKind, Index};
+use standin_core::identity::{ReplicaName, StoreId, Token};
 use standin_core::message::ReplyStatus;
-use standin_core::time::Instant;
+use standin_core::session::KEPT_REPLIES_BYTES_MAX;
+use standin_core::time::{Duration, Instant};
 use standin_core::view::{Member, Reason, ViewRecord};
 
-use super::fact::Fact;
+use super::fact::{Answered, Asked, Fact};
+use super::plan::Plan;
 use super::truth::{Truly, Truth};
+
+/// No run is as long.
+const LONG: Duration = Duration::from_secs(600);
+/// No run opens as many sessions.
+const SESSIONS_ENOUGH: usize = 1000;
 
 macro_rules! marks {
     ($($(#[$doc:meta])* $name:ident: $words:literal,)*) => {
@@ -25,7 +34,7 @@ macro_rules! marks {
             /// Whether many runs must reach it. That a known limit is met is nothing to demand.
             #[must_use]
             pub fn is_demanded(self) -> bool {
-                self != Self::BeyondHelp
+                !matches!(self, Self::BeyondHelp | Self::FailureUntold)
             }
 
             /// What it is, in words.
@@ -40,9 +49,9 @@ macro_rules! marks {
 }
 
 marks! {
-    /// A candidate activated a view after somebody else's.
+    /// Another replica than the one that served last has activated a view.
     Takeover: "takeover",
-    /// While a Join had been asked and not answered.
+    /// From a primary that had asked for a Join and did not know yet what came of it.
     TakeoverDuringJoin: "takeover while a Join is under way",
     /// A candidate did not activate in time, and another one did.
     TakeoverFromInactive: "takeover from an inactive view",
@@ -68,14 +77,24 @@ marks! {
     SuccessorDies: "section 7: P dies, B activates, B dies",
     /// Section 7: both lose power while paired at `os` or `memory`.
     BothLosePower: "section 7: both lose power while paired at os or memory",
-    /// Section 7: disk replaced, image restored, damage found.
-    HolderUnfit: "section 7: a holder's disk is replaced, restored or damaged",
-    /// A client heard that its session is unknown.
+    /// Section 7: disk replaced.
+    HolderReplaced: "section 7: a holder's disk is replaced",
+    /// Section 7: image restored.
+    HolderRestored: "section 7: an older copy of a holder's disk is put back",
+    /// Section 7: damage found.
+    HolderDamaged: "section 7: damage is found in a holder's log",
+    /// A request was answered that its session is unknown, for it had expired.
     SessionExpired: "a session expires",
-    /// The same, after a takeover.
+    /// The same, and the session was opened before a takeover.
     ExpiryAfterTakeover: "a session expires after a takeover",
-    /// A command came once more, long after it had been answered.
-    SentAgain: "a client's command comes again over another connection",
+    /// A client heard that no session is idle enough to give way to the one it wants to open.
+    OpenRefused: "an open is refused, since all sessions are at work",
+    /// A request was answered that its session is unknown, for there was no room for so many.
+    SessionEvicted: "a session gives way to others",
+    /// A command came once more, long after it had been answered, and got the reply that was kept.
+    SentAgain: "a client's command comes again and gets the same reply",
+    /// The same, and its session was gone.
+    SentAfterExpiry: "a client's command comes again after its session has ended",
     /// A timer of the machine fired.
     Timer: "a timer fires",
     /// A read was answered by a lone primary.
@@ -92,35 +111,99 @@ marks! {
     SetAside: "a log of an earlier data epoch is set aside",
     /// A client heard that what it had been answered may be lost.
     AnswerLost: "a client hears that an answer may be lost by a forced takeover",
+    /// Its replies differed from the primary's.
+    WrongDropped: "a backup that replies wrongly is dropped",
+    /// A client has a wrong reply: nobody can know before a follower's replies are compared.
+    WrongServes: "a primary that replies wrongly serves",
     /// The known limit of section 7, see `docs/testing.md`.
     BeyondHelp: "an older copy of a disk serves: the view service forgot that it had seen more",
+    /// A disk failed, and its process had to leave it to the view service to keep that.
+    FailureTold: "a disk fails and cannot note it, and the view service keeps it",
+    /// The known limit of section 12, see `docs/testing.md`.
+    FailureUntold: "a replica serves whose disk failed: its process was killed before anybody could know",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
+}
+
+/// Why a session may be unknown in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unknown {
+    /// Sessions may expire, or have to give way: which of the two it was is not asked.
+    #[default]
+    Either,
+    /// There is room for all.
+    Expired,
+    /// None lives long enough to expire.
+    Evicted,
 }
 
 /// How often each situation was reached.
 #[derive(Clone, Debug)]
 pub struct Marks {
     counts: [u64; Mark::ALL.len()],
-    /// A Join was proposed from this record.
-    join_from: Option<ViewRecord>,
-    /// When the life that is in a role ended, by role: primary and backup.
+    unknown: Unknown,
+    /// A Join was asked, from the first record to the second, and its sender has not adopted that view.
+    join: Option<(ViewRecord, ViewRecord)>,
+    /// When the life that is in a role ended, not cleanly, by role: primary and backup.
     died_at: [Option<(Member, Instant)>; 2],
-    has_taken_over: bool,
+    /// The primary of the newest active view.
+    served: Option<Member>,
+    /// It had died when it was deposed.
+    has_served_died: bool,
+    /// It had asked for a Join whose outcome it did not know when it was deposed.
+    has_served_joined: bool,
+    /// The candidates since then, by name.
+    candidates: BTreeSet<ReplicaName>,
+    /// The present view is one in which somebody else took over.
+    is_takeover: bool,
+    /// The backup had died when it was dropped, and that Drop made the present view.
+    is_dropped_dead: bool,
+    /// Holders of the present record that lost their power, and with it their token.
+    powerless: BTreeSet<StoreId>,
+    /// The first entry of the newest view in which somebody else took over.
+    taken_over_from: Option<Index>,
+    has_falsified: bool,
 }
 
 impl Default for Marks {
     fn default() -> Self {
         Self {
             counts: [0; Mark::ALL.len()],
-            join_from: None,
+            unknown: Unknown::default(),
+            join: None,
             died_at: [None, None],
-            has_taken_over: false,
+            served: None,
+            has_served_died: false,
+            has_served_joined: false,
+            candidates: BTreeSet::new(),
+            is_takeover: false,
+            is_dropped_dead: false,
+            powerless: BTreeSet::new(),
+            taken_over_from: None,
+            has_falsified: false,
         }
     }
 }
 
 impl Marks {
+    /// Nothing was reached yet in the run of a plan.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let limits = &plan.session_limits;
+        let can_expire = limits.timeout < LONG;
+        let is_enough =
+            usize::try_from(limits.sessions_max).is_ok_and(|max| max >= SESSIONS_ENOUGH);
+        let must_give_way = !is_enough || limits.replies_bytes_max < KEPT_REPLIES_BYTES_MAX;
+        let unknown = match (can_expire, must_give_way) {
+            (true, false) => Unknown::Expired,
+            (false, true) => Unknown::Evicted,
+            _ => Unknown::Either,
+        };
+        Self {
+            unknown,
+            ..Self::default()
+        }
+    }
+
     /// The situation was reached.
     pub(crate) fn reach(&mut self, mark: Mark) {
         self.counts[mark as usize] += 1;
@@ -151,12 +234,27 @@ impl Marks {
             Fact::Recorded {
                 before: Some(before),
                 after,
-            } => self.on_record(before, after),
+            } => self.on_record(truth, before, after),
             Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::Joined => {
-                self.join_from = Some(swap.expected.clone());
+                self.join = Some((swap.expected.clone(), swap.proposed.clone()));
             }
-            Fact::Ended { host, .. } if *host < truth.replicas.len() => {
-                self.on_end(now, truth, *host);
+            Fact::TokenKept { .. } => self.reach(Mark::FailureTold),
+            Fact::Adopted { host, view } => {
+                let identity = truth.replicas[*host].identity.as_ref();
+                let is_told = |(from, to): &mut (ViewRecord, ViewRecord)| {
+                    *view >= to.id() && identity.is_some_and(|identity| from.primary.is(identity))
+                };
+                self.join.take_if(is_told);
+            }
+            Fact::Ended {
+                host, lost_power, ..
+            } if *host < truth.replicas.len() => {
+                self.on_end(now, truth, *host, *lost_power);
+            }
+            Fact::Unstartable { host, why }
+                if why.contains("damaged") && is_holder(truth, &truth.replicas[*host]) =>
+            {
+                self.reach(Mark::HolderDamaged);
             }
             Fact::Appended {
                 host,
@@ -166,7 +264,8 @@ impl Marks {
                 for entry in batch.entries().filter(|_| *is_primary) {
                     match entry.header.kind {
                         EntryKind::Timer => self.reach(Mark::Timer),
-                        EntryKind::ViewStart => {
+                        EntryKind::ViewStart if self.is_takeover => {
+                            self.taken_over_from = Some(entry.header.index);
                             let log = &truth.replicas[*host].log;
                             let place = usize::try_from(entry.header.index.0).unwrap_or(0);
                             let before = place.checked_sub(2).and_then(|at| log.get(at));
@@ -180,6 +279,9 @@ impl Marks {
             }
             Fact::Answered(answered) => match answered.status {
                 ReplyStatus::Done => {
+                    if truth.is_falsified && !std::mem::replace(&mut self.has_falsified, true) {
+                        self.reach(Mark::WrongServes);
+                    }
                     let record = truth.record.as_ref();
                     let is_paired = record.is_some_and(|record| record.backup.is_some());
                     self.reach(if is_paired {
@@ -190,11 +292,9 @@ impl Marks {
                 }
                 ReplyStatus::OutcomeUnknown => self.reach(Mark::OutcomeUnknown),
                 ReplyStatus::AnswerLost => self.reach(Mark::AnswerLost),
-                ReplyStatus::SessionUnknown => {
-                    self.reach(Mark::SessionExpired);
-                    if self.has_taken_over {
-                        self.reach(Mark::ExpiryAfterTakeover);
-                    }
+                ReplyStatus::SessionUnknown => self.on_unknown_session(answered),
+                ReplyStatus::Overloaded if answered.asked == Asked::Open => {
+                    self.reach(Mark::OpenRefused);
                 }
                 _ => {}
             },
@@ -202,79 +302,156 @@ impl Marks {
         }
     }
 
-    fn on_record(&mut self, before: &ViewRecord, after: &ViewRecord) {
-        let is_join_open = self.join_from.as_ref() == Some(before);
-        match after.reason {
-            Reason::Activated if before.reason != Reason::Bootstrap => {
-                self.reach(Mark::Takeover);
-                self.has_taken_over = true;
+    fn on_unknown_session(&mut self, answered: &Answered<'_>) {
+        let Asked::Command { session, .. } = answered.asked else {
+            return;
+        };
+        match self.unknown {
+            Unknown::Either => {}
+            Unknown::Evicted => self.reach(Mark::SessionEvicted),
+            Unknown::Expired => {
+                self.reach(Mark::SessionExpired);
+                if self.taken_over_from.is_some_and(|from| session < from.0) {
+                    self.reach(Mark::ExpiryAfterTakeover);
+                }
             }
-            Reason::Joined => self.reach(Mark::Join),
-            Reason::Forced => self.reach(Mark::Forced),
-            Reason::Dropped if before.backup.is_none() => self.reach(Mark::JoinFenced),
-            Reason::Dropped => self.reach(Mark::Drop),
-            _ => {}
-        }
-        let is_forced = after.reason == Reason::Forced;
-        if !after.active && !before.active && before.reason != Reason::Bootstrap && !is_forced {
-            self.reach(Mark::TakeoverFromInactive);
-        }
-        if !after.active && before.active && is_join_open {
-            self.reach(Mark::TakeoverDuringJoin);
         }
     }
 
-    fn on_end(&mut self, now: Instant, truth: &Truth, host: usize) {
-        let (Some(record), Some(identity)) = (&truth.record, &truth.replicas[host].identity) else {
-            return;
+    fn on_record(&mut self, truth: &Truth, before: &ViewRecord, after: &ViewRecord) {
+        self.powerless.clear();
+        let had_died = |role: usize, member: &Member| {
+            let died = self.died_at[role].as_ref();
+            died.is_some_and(|(dead, _)| dead == member)
         };
-        let roles = [Some(&record.primary), record.backup.as_ref()];
-        for (role, member) in roles.into_iter().enumerate() {
-            if let Some(member) = member.filter(|member| member.is(identity)) {
-                self.died_at[role] = Some((member.clone(), now));
+        let is_backup_dead = before.backup.as_ref().is_some_and(|it| had_died(1, it));
+        if before.active && !after.active {
+            self.has_served_died = had_died(0, &before.primary);
+            let mut join = self.join.iter();
+            self.has_served_joined = join.any(|(from, to)| before == from || before == to);
+            self.served = Some(before.primary.clone());
+            self.candidates.clear();
+        }
+        if !after.active {
+            self.candidates.insert(after.primary.name.clone());
+        }
+        let is_activation = after.reason == Reason::Activated;
+        let is_other = |served: &Member| served.name != after.primary.name;
+        self.is_takeover = is_activation && self.served.as_ref().is_some_and(is_other);
+        self.is_dropped_dead = after.reason == Reason::Dropped && is_backup_dead;
+        if self.is_takeover {
+            self.reach(Mark::Takeover);
+            if self.has_served_joined {
+                self.reach(Mark::TakeoverDuringJoin);
             }
         }
+        if is_activation && self.candidates.len() > 1 {
+            self.reach(Mark::TakeoverFromInactive);
+        }
+        match after.reason {
+            Reason::Joined => self.reach(Mark::Join),
+            Reason::Forced => self.reach(Mark::Forced),
+            Reason::Dropped if before.backup.is_none() => self.reach(Mark::JoinFenced),
+            Reason::Dropped => {
+                self.reach(Mark::Drop);
+                let backup = before.backup.as_ref();
+                let is_it = |one: &&Truly| {
+                    let identity = one.identity.as_ref().zip(backup);
+                    identity.is_some_and(|(identity, backup)| backup.is(identity))
+                };
+                let backup = truth.replicas.iter().find(is_it);
+                if backup.is_some_and(|one| truth.has_erred(one)) {
+                    self.reach(Mark::WrongDropped);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_end(&mut self, now: Instant, truth: &Truth, host: usize, lost_power: bool) {
+        let replica = &truth.replicas[host];
+        let (Some(record), Some(identity)) = (&truth.record, &replica.identity) else {
+            return;
+        };
+        if lost_power {
+            self.lose_power(record, replica);
+        }
+        let roles = [Some(&record.primary), record.backup.as_ref()];
+        let role = roles.map(|member| member.is_some_and(|member| member.is(identity)));
+        // A clean stop is no death.
+        let Some(role) = role
+            .iter()
+            .position(|is_it| *is_it)
+            .filter(|_| !replica.is_end_unsure)
+        else {
+            return;
+        };
+        let member = roles[role].expect("it was found there");
+        self.died_at[role] = Some((member.clone(), now));
         let died = |role: usize| {
             let (member, at) = self.died_at[role].as_ref()?;
             (roles[role] == Some(member)).then_some(*at)
         };
-        let is_primary = record.primary.is(identity);
+        let is_primary = role == 0;
         let (primary, backup) = (died(0), died(1));
-        let tokens_are_dead = record.holders.len() == 2
-            && record.holders.iter().all(|holder| {
-                let found = truth.holder(holder);
-                !matches!(holder.token, Token::Disk { .. })
-                    && found.is_some_and(|(_, one)| !one.satisfies(holder.token))
-            });
         match (record.active, primary, backup) {
             (true, Some(primary), Some(backup)) if primary == backup => self.reach(Mark::BothDie),
             (true, Some(primary), Some(backup)) if backup < primary && is_primary => {
                 self.reach(Mark::PrimaryDiesBeforeDrop);
             }
-            (true, Some(_), None) if record.backup.is_none() && is_primary => match record.reason {
-                Reason::Dropped => self.reach(Mark::PrimaryDiesAfterDrop),
-                Reason::Activated => self.reach(Mark::SuccessorDies),
-                _ => {}
-            },
-            (false, Some(_), _) if is_primary && record.holders.len() == 2 => {
-                self.reach(Mark::CandidateDies);
+            (true, Some(_), None) if is_primary && self.is_dropped_dead => {
+                self.reach(Mark::PrimaryDiesAfterDrop);
+            }
+            (true, Some(_), None) if is_primary && self.is_takeover && self.has_served_died => {
+                self.reach(Mark::SuccessorDies);
+            }
+            (false, Some(_), _) if self.has_served_died && record.holders.len() == 2 => {
+                let mut served = self.served.iter();
+                if served.any(|served| served.name != record.primary.name) {
+                    self.reach(Mark::CandidateDies);
+                }
             }
             _ => {}
         }
-        if tokens_are_dead {
-            self.reach(Mark::BothLosePower);
+    }
+
+    /// A replica has lost its power. If that made it a holder no more, and the other one before it in
+    /// the same view, nobody may come back.
+    fn lose_power(&mut self, record: &ViewRecord, replica: &Truly) {
+        let store = replica.identity.as_ref().map(|identity| identity.store);
+        let is_paired = record.active && record.backup.is_some();
+        let mut holders = record.holders.iter();
+        let holder = holders.find(|holder| Some(holder.token.store()) == store);
+        let Some(holder) = holder.filter(|_| is_paired) else {
+            return;
+        };
+        let is_of_record = [Some(&record.primary), record.backup.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|member| replica.identity.as_ref().is_some_and(|it| member.is(it)));
+        let is_dead =
+            !matches!(holder.token, Token::Disk { .. }) && !replica.satisfies(holder.token);
+        if is_of_record && is_dead && self.powerless.insert(holder.token.store()) {
+            let mut holders = record.holders.iter();
+            if holders.all(|holder| self.powerless.contains(&holder.token.store())) {
+                self.reach(Mark::BothLosePower);
+            }
         }
     }
 
-    /// A holder's disk was replaced, put back or damaged, if this replica is one.
-    pub(crate) fn tampered(&mut self, truth: &Truth, replica: &Truly) {
-        let is_holder = truth.record.as_ref().zip(replica.identity.as_ref());
-        let is_holder = is_holder.is_some_and(|(record, it)| {
-            let mut holders = record.holders.iter();
-            holders.any(|holder| holder.token.store() == it.store)
-        });
-        if is_holder {
-            self.reach(Mark::HolderUnfit);
+    /// The disk of a replica was replaced or put back.
+    pub(crate) fn tampered(&mut self, truth: &Truth, replica: &Truly, mark: Mark) {
+        if is_holder(truth, replica) {
+            self.reach(mark);
         }
     }
+}
+
+/// Whether the record names a replica's store among the holders.
+fn is_holder(truth: &Truth, replica: &Truly) -> bool {
+    let is_it = truth.record.as_ref().zip(replica.identity.as_ref());
+    is_it.is_some_and(|(record, it)| {
+        let mut holders = record.holders.iter();
+        holders.any(|holder| holder.token.store() == it.store)
+    })
 }

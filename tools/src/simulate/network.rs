@@ -67,8 +67,8 @@ pub(crate) struct Network {
     latency: Duration,
     /// Until when messages take much longer, and how much.
     slow: (Instant, Duration),
-    /// So many messages in a thousand are damaged on their way.
-    damage_per_mille: u64,
+    /// Until when so many messages in a thousand are damaged on their way.
+    damage: (Instant, u64),
     /// How long a kernel keeps up a connection whose other side is not heard of.
     silence: Duration,
     random: RandomStream,
@@ -85,7 +85,7 @@ impl Network {
             blocked_until: vec![vec![Instant::ZERO; hosts]; hosts],
             latency,
             slow: (Instant::ZERO, Duration::ZERO),
-            damage_per_mille: 0,
+            damage: (Instant::ZERO, 0),
             silence: NetLimits::default().peer_silence_timeout,
             random,
             damaged: 0,
@@ -174,7 +174,7 @@ impl Network {
         if !self.conns[conn].ends[end].is_open {
             return;
         }
-        if self.damage_per_mille > 0 && self.random.chance(self.damage_per_mille) {
+        if now < self.damage.0 && self.random.chance(self.damage.1) {
             let bit = usize::try_from(self.random.below(frame.len() as u64 * 8)).expect("short");
             frame[bit / 8] ^= 1 << (bit % 8);
             self.damaged += 1;
@@ -273,11 +273,16 @@ impl Network {
     }
 
     /// Breaks a connection: what is under way is lost from some moment on, in each direction. Each end
-    /// may hear of it, or not (half-open).
+    /// may hear of it, late (half-open), or never.
     pub(crate) fn break_conn(&mut self, conn: usize, now: Instant, queue: &mut Queue) {
+        // Something in between goes on acknowledging for the other side: no kernel ever finds out.
+        let is_never_told = self.random.chance(100);
         for end in [0, 1] {
             let grace = self.random.between(Duration::ZERO, self.latency * 2);
             self.conns[conn].ends[end].cut_at = now.plus(grace);
+            if is_never_told {
+                continue;
+            }
             // Half-open: the kernel gives the connection up only when all its probes went unheard.
             let wait = if self.random.chance(700) {
                 grace
@@ -340,7 +345,7 @@ impl Network {
             *until = (*until).min(now);
         }
         self.slow.0 = now;
-        self.damage_per_mille = 0;
+        self.damage.0 = now;
     }
 
     /// Messages take up to so much longer for a while.
@@ -348,9 +353,9 @@ impl Network {
         self.slow = (until, by);
     }
 
-    /// So many messages in a thousand come to harm.
-    pub(crate) fn set_damage(&mut self, per_mille: u64) {
-        self.damage_per_mille = per_mille;
+    /// So many messages in a thousand come to harm for a while.
+    pub(crate) fn set_damage(&mut self, until: Instant, per_mille: u64) {
+        self.damage = (until, per_mille);
     }
 
     fn is_cut(&self, conn: usize, end: usize, now: Instant) -> bool {

@@ -2,9 +2,10 @@
 //! another shell around them. What `src/replica/host.rs` does with sockets, this does with the
 //! simulated network.
 
+mod death;
+mod syncing;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::io;
 use std::path::Path;
 
 use standin_core::conn::ConnId;
@@ -13,16 +14,18 @@ use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
+use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
-use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog, SyncRequest};
+use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_replica::{
     Action, Answers, Config, Destination, Event, ReadFor, Recovered, Replica, Request, RequestBody,
     Side, client_request,
 };
 
+use super::check::l5::Bounds;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::{Answered, Asked, Fact};
@@ -31,55 +34,20 @@ use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Output, Stage, address_of, host_at};
 use super::truth::entries;
-use super::watched::{Subject, Watched};
+use super::watched::{Falsehood, Subject, Watched};
+
+use death::{dir_failed, log_failed, note_failure};
+use syncing::Syncing;
+
+pub(crate) use death::Death;
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
 const SEGMENT_BYTES: u64 = 16 << 10;
-const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
-/// Why a process ended or never began.
-#[derive(Debug)]
-pub(crate) enum Death {
-    /// The disk failed, or the process was killed while it worked on it.
-    Disk {
-        why: String,
-        /// What was written before may be gone, though nothing else has happened.
-        may_have_lost_writes: bool,
-    },
-    /// It found its own disk unfit.
-    Unfit(String),
-    /// The view service does not want it.
-    Refused(Refusal),
-    /// It was told to stop, and did so cleanly.
-    Stopped,
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::Stopped => f.write_str("stopped"),
-        }
-    }
-}
-
-/// The data directory cannot be written.
-fn dir_failed(error: io::Error) -> Death {
-    Death::Disk {
-        why: error.to_string(),
-        may_have_lost_writes: error.kind() != io::ErrorKind::StorageFull,
-    }
-}
-
-/// The log cannot be written or read.
-fn log_failed(error: LogError) -> Death {
-    Death::Disk {
-        why: error.to_string(),
-        may_have_lost_writes: error.may_have_lost_writes(),
-    }
-}
+/// Somebody who asks now and then how a replica is.
+const INSPECTOR: ConnId = ConnId(u64::MAX);
 
 /// What a replica's machine keeps while no process runs.
 #[derive(Debug)]
@@ -90,6 +58,8 @@ pub(crate) struct Machine {
     pub(crate) boot: u64,
     /// The operator says that the next process takes the name of a lost directory over.
     pub(crate) replace: bool,
+    /// What is wrong with the machine's replies.
+    pub(crate) falsehood: Falsehood,
     /// Why no process starts until an operator has done something.
     pub(crate) unfit: Option<String>,
 }
@@ -101,15 +71,6 @@ enum FollowUp {
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
-}
-
-/// What the log thread is at.
-#[derive(Debug, Default)]
-struct Syncing {
-    running: Option<SyncRequest<SimDisk>>,
-    /// The running one has put its bytes on the platter already, or failed to.
-    outcome: Option<Result<(), LogError>>,
-    waiting: Option<SyncRequest<SimDisk>>,
 }
 
 /// A replica's process.
@@ -130,9 +91,17 @@ pub(crate) struct Node<M> {
     follow_ups: VecDeque<FollowUp>,
     syncing: Syncing,
     answers: Answers,
+    /// What the checkers were told is committed.
+    commit_told: Index,
     /// What the checkers were told is applied.
     applied_told: Index,
     is_stopping: bool,
+    plan: Plan,
+    /// The clock as it was when the loop came round before.
+    looked_at: Now,
+    bounds: Bounds,
+    /// Connections that were closed here, and whose end is still to be reported.
+    closed: VecDeque<ConnId>,
 }
 
 impl<M: Subject> Node<M> {
@@ -154,10 +123,9 @@ impl<M: Subject> Node<M> {
             store,
         );
         let (mut dir, _) = opened.map_err(|error| match &error {
-            DataDirError::Io { .. } | DataDirError::Held { .. } => Death::Disk {
-                why: error.to_string(),
-                may_have_lost_writes: false,
-            },
+            DataDirError::Io { .. } | DataDirError::Held { .. } => {
+                Death::disk(error.to_string(), false)
+            }
             _ => Death::Unfit(error.to_string()),
         })?;
         if dir.meta().cluster.is_none() {
@@ -179,9 +147,9 @@ impl<M: Subject> Node<M> {
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
             LogError::Io { .. } | LogError::Failed => {
+                let boot = dir.meta().boot(boot);
                 let death = log_failed(error);
-                note_failure(&machine.disk, &mut dir, &death, stage);
-                death
+                note_failure(&machine.disk, &mut dir, boot, death, plan, stage)
             }
             _ => Death::Unfit(error.to_string()),
         })?;
@@ -198,8 +166,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             durability: plan.durability,
-            session_timeout: plan.session_timeout,
-            sessions_max: plan.sessions_max,
+            session_limits: plan.session_limits,
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
@@ -216,10 +183,11 @@ impl<M: Subject> Node<M> {
             },
             replace: machine.replace,
             quarantine: dir.meta().quarantine.clone(),
+            limits: plan.limits,
         };
         let now = stage.read_clock();
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
-        let mut replica = Replica::new(config, now);
+        let mut replica = Replica::around(Watched::with(machine.falsehood.clone()), config, now);
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
         Ok(Self {
@@ -237,8 +205,13 @@ impl<M: Subject> Node<M> {
             follow_ups: VecDeque::new(),
             syncing: Syncing::default(),
             answers: Answers::default(),
+            commit_told: Index::ZERO,
             applied_told: Index::ZERO,
             is_stopping: false,
+            plan: plan.clone(),
+            looked_at: now,
+            bounds: Bounds::of(plan),
+            closed: VecDeque::new(),
         })
     }
 
@@ -249,7 +222,7 @@ impl<M: Subject> Node<M> {
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
     ) -> Result<(), Death> {
         self.come_round(stage, arrivals)
-            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+            .map_err(|death| self.give_up(death, stage))
     }
 
     fn come_round(
@@ -257,7 +230,13 @@ impl<M: Subject> Node<M> {
         stage: &mut Stage<'_, M>,
         arrivals: &mut VecDeque<(ConnId, Arrival)>,
     ) -> Result<(), Death> {
-        let now = stage.read_clock();
+        // The clock is looked at after the input is there: what came before was still in time.
+        let now = match stage.read_clock() {
+            now if self.plan.planted.has(Bug::LooksBeforeInput) => {
+                std::mem::replace(&mut self.looked_at, now)
+            }
+            now => now,
+        };
         if self.link.is_none() && now.boot >= self.link_retry_at {
             self.link = Some(stage.dial(self.viewservice, Party::Replica));
         }
@@ -271,12 +250,26 @@ impl<M: Subject> Node<M> {
         if self.replica.deadline().is_some_and(|at| now.boot >= at) {
             self.handle(stage, now, Event::Deadline)?;
         }
+        if stage.random.chance(2) {
+            self.handle(stage, now, Event::Inspect(INSPECTOR))?;
+        }
         self.handle(stage, now, Event::Flush)?;
+        // The loop comes round at once to hear of what it has closed itself.
+        while let Some(conn) = self.closed.pop_front() {
+            self.on_closed(stage, now, conn, None)?;
+            self.handle(stage, now, Event::Flush)?;
+        }
         self.tell_standing(stage);
         Ok(())
     }
 
     fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
+        let sessions = self.replica.state().session_count();
+        if let Err(what) = self.bounds.look(self.replica.queues(), sessions) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let until = self.replica.lease_until();
         let lease_until = until.map(|until| stage.clock.when(until, Instant::ZERO));
         stage.saw(&Fact::Turned {
@@ -297,7 +290,27 @@ impl<M: Subject> Node<M> {
     /// A clean stop: what was said leaves, the log is synced, and a mark says so.
     pub(crate) fn stop(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
         self.stop_cleanly(stage)
-            .inspect_err(|death| note_failure(&self.disk, &mut self.dir, death, stage))
+            .map_err(|death| self.give_up(death, stage))
+    }
+
+    /// The last words of a process that cannot go on, unless it was killed.
+    fn give_up(&mut self, death: Death, stage: &mut Stage<'_, M>) -> Death {
+        if self.disk.is_stopped() {
+            return death;
+        }
+        let boot = self.dir.meta().life.expect("it has begun one").boot;
+        let death = note_failure(&self.disk, &mut self.dir, boot, death, &self.plan, stage);
+        if matches!(death, Death::Disk { .. }) {
+            // What it was about to do and to say rests on a disk that failed.
+            while self.replica.next_action().is_some() {}
+            self.replica.handle(stage.read_clock(), Event::Stop);
+            while let Some(action) = self.replica.next_action() {
+                if let (Action::Release(_), Some(destination)) = (&action, action.destination()) {
+                    self.send(stage, destination, &action);
+                }
+            }
+        }
+        death
     }
 
     fn stop_cleanly(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
@@ -357,6 +370,9 @@ impl<M: Subject> Node<M> {
         conn: ConnId,
         bytes: &[u8],
     ) -> Result<(), Death> {
+        if self.closed.contains(&conn) {
+            return Ok(());
+        }
         let side = if self.link == Some(conn) {
             Side::ViewService
         } else if self.dial == Some(conn) {
@@ -395,7 +411,10 @@ impl<M: Subject> Node<M> {
         }
         if self.dial == Some(conn) {
             self.dial = None;
-            return self.handle(stage, now, Event::DialClosed);
+            return match &why {
+                Some(refusal) => self.handle(stage, now, Event::DialRefused(refusal)),
+                None => self.handle(stage, now, Event::DialClosed),
+            };
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
             return self.handle(stage, now, Event::Closed(conn));
@@ -433,13 +452,15 @@ impl<M: Subject> Node<M> {
 
     fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
         loop {
+            self.tell_commit(stage, now);
             while let Some(action) = self.replica.next_action() {
+                stage.stall();
                 // What was applied was told to others even if the process dies over what comes next.
                 self.carry_out_one(stage, action)
                     .inspect_err(|_| self.tell_applied(stage))?;
             }
             self.tell_applied(stage);
-            self.send_answers(stage);
+            self.send_answers(stage, now);
             let Some(follow_up) = self.follow_ups.pop_front() else {
                 return Ok(());
             };
@@ -462,9 +483,8 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::RedialViewService => {
-                if let Some(conn) = self.link.take() {
-                    stage.close(conn, None);
-                    self.link_retry_at = stage.read_clock().boot.plus(VIEW_SERVICE_RETRY);
+                if let Some(conn) = self.link {
+                    self.close(stage, conn, None);
                 }
             }
             Action::Adopt(view, holds) => {
@@ -524,10 +544,8 @@ impl<M: Subject> Node<M> {
                 }
             }
             Action::Hang => self.hang(stage),
-            Action::CloseFollower(conn) => {
-                self.accepted.remove(&conn);
-                stage.close(conn, None);
-            }
+            Action::CloseFollower(conn) => self.close(stage, conn, None),
+            Action::RefuseFollower(conn, refusal) => self.close(stage, conn, Some(refusal)),
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
             _ => unreachable!("what sends a message was sent"),
         }
@@ -546,100 +564,23 @@ impl<M: Subject> Node<M> {
         }
         let conn = match destination {
             Destination::ViewService => self.link,
-            Destination::Conn(conn) => Some(conn),
+            Destination::Conn(conn) => Some(conn).filter(|conn| *conn != INSPECTOR),
         };
         if let Some(conn) = conn {
             stage.send(conn, |out| action.encode(out));
         }
     }
 
-    fn written(&mut self, through: Index) {
-        if let Some(FollowUp::Written(last)) = self.follow_ups.back_mut() {
-            *last = through;
-        } else {
-            self.follow_ups.push_back(FollowUp::Written(through));
-        }
+    /// Closes a connection, whose end is reported like any other's.
+    fn close(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, why: Option<Refusal>) {
+        stage.close(conn, why);
+        self.closed.push_back(conn);
     }
 
     fn hang(&mut self, stage: &mut Stage<'_, M>) {
         if let Some(conn) = self.dial.take() {
             stage.close(conn, None);
         }
-    }
-
-    /// What the log needs at every durability level.
-    fn keep_up(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
-        if let Some(request) = self.log.sync_upkeep() {
-            self.ask_for_sync(stage, request);
-        }
-        if let Some(request) = self.log.prepare_request()
-            && let Ok(segment) = request.run()
-        {
-            self.log.take_prepared(segment);
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self, stage: &mut Stage<'_, M>) {
-        match self.log.sync_request() {
-            Some(request) => self.ask_for_sync(stage, request),
-            None => {
-                let durable = self.log.durable();
-                self.follow_ups.push_back(FollowUp::Synced(durable));
-            }
-        }
-    }
-
-    fn ask_for_sync(&mut self, stage: &mut Stage<'_, M>, request: SyncRequest<SimDisk>) {
-        match &mut self.syncing.waiting {
-            Some(waiting) => waiting.merge(request),
-            None => self.syncing.waiting = Some(request),
-        }
-        self.begin_sync(stage);
-    }
-
-    /// The log thread takes up what waits, if it is idle. Whether the bytes are on the platter at the
-    /// beginning or only at the end of a sync is drawn: both are possible, and a crash in between
-    /// tells them apart.
-    fn begin_sync(&mut self, stage: &mut Stage<'_, M>) {
-        if self.syncing.running.is_some() {
-            return;
-        }
-        let Some(request) = self.syncing.waiting.take() else {
-            return;
-        };
-        if stage.random.chance(500) {
-            let outcome = request.run();
-            if outcome.is_err() && !self.disk.is_stopped() {
-                // It will be noted as soon as the process hears of it, if it lives to do so.
-                let (host, is_noted) = (stage.host, false);
-                stage.saw(&Fact::DiskFailed { host, is_noted });
-            }
-            self.syncing.outcome = Some(outcome);
-        }
-        self.syncing.running = Some(request);
-        stage.sync_started = true;
-    }
-
-    /// The log thread is done with a sync.
-    fn on_sync_done(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
-        let Some(request) = self.syncing.running.take() else {
-            return Ok(());
-        };
-        let outcome = match self.syncing.outcome.take() {
-            Some(outcome) => outcome,
-            None => request.run(),
-        };
-        outcome.map_err(log_failed)?;
-        if let Some(through) = request.complete() {
-            stage.saw(&Fact::Synced {
-                host: stage.host,
-                through,
-            });
-            self.handle(stage, now, Event::Synced(through))?;
-        }
-        self.begin_sync(stage);
-        Ok(())
     }
 
     /// Replays the log up to where the replica has applied it, and compares.
@@ -663,6 +604,26 @@ impl<M: Subject> Node<M> {
         Ok(())
     }
 
+    fn has_lease(&self, now: Now) -> bool {
+        let until = self.replica.lease_until();
+        until.is_some_and(|until| now.boot < until)
+    }
+
+    fn tell_commit(&mut self, stage: &mut Stage<'_, M>, now: Now) {
+        let standing = self.replica.standing();
+        if standing.commit <= self.commit_told {
+            return;
+        }
+        self.commit_told = standing.commit;
+        if standing.role == RoleName::Primary {
+            stage.saw(&Fact::Committed {
+                host: stage.host,
+                standing,
+                has_lease: self.has_lease(now),
+            });
+        }
+    }
+
     fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
         let through = self.replica.state().applied();
         // It begins anew when a log of an earlier data epoch is set aside.
@@ -677,7 +638,7 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    fn send_answers(&mut self, stage: &mut Stage<'_, M>) {
+    fn send_answers(&mut self, stage: &mut Stage<'_, M>, now: Now) {
         if self.answers.is_empty() {
             self.replica.take_answers(&mut self.answers);
         }
@@ -685,11 +646,21 @@ impl<M: Subject> Node<M> {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
+        if let Err(what) = self.bounds.look_at_answers(&answers) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
         let standing = self.replica.standing();
+        let has_lease = self.has_lease(now);
         for (answer, reply) in answers.iter() {
+            stage.stall();
             // The state was read before; only now does the clock say whether the lease still held.
-            let now = stage.read_clock_again().boot;
-            let is_late = answer.valid_until.is_some_and(|until| now >= until);
+            let read_at = match stage.read_clock_again().boot {
+                _ if self.plan.planted.has(Bug::LooksBeforeInput) => now.boot,
+                read_at => read_at,
+            };
+            let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
             let reply = if is_late {
                 Reply {
                     status: ReplyStatus::Overloaded,
@@ -708,32 +679,11 @@ impl<M: Subject> Node<M> {
                     seen: reply.seen,
                     bytes: reply.bytes,
                     standing,
+                    has_lease,
                 }));
             }
             stage.send(answer.conn, |out| reply.encode(out));
         }
-    }
-}
-
-/// What the process does when its disk fails, before it ends: it takes note, so that the tokens of what
-/// it acknowledged out of the page cache die. A process that is killed at the disk notes nothing.
-fn note_failure<M: Subject>(
-    disk: &SimDisk,
-    dir: &mut DataDir<SimDisk>,
-    death: &Death,
-    stage: &mut Stage<'_, M>,
-) {
-    let loses = matches!(
-        death,
-        Death::Disk {
-            may_have_lost_writes: true,
-            ..
-        }
-    );
-    if loses && !disk.is_stopped() {
-        let is_noted = dir.note_disk_failure().is_ok();
-        let host = stage.host;
-        stage.saw(&Fact::DiskFailed { host, is_noted });
     }
 }
 

@@ -6,11 +6,20 @@
 use standin_core::identity::Durability;
 use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
+use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
 use standin_core::time::Duration;
+use standin_replica::Limits;
 
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
 use super::fault::FaultKind;
+
+/// What a clock's rate may be off true time, in parts per million: any two are then so close to each
+/// other that a holder's term ends before its grantor's.
+const RATE_OFF_MAX: u64 = 49_900;
+
+/// More than a client makes in most runs.
+const CALLS_TO_SHRINK_FROM: u32 = 64;
 
 /// What one seed runs under.
 #[derive(Clone, Debug)]
@@ -25,16 +34,14 @@ pub struct Plan {
     pub durability: Durability,
     /// The lease term.
     pub term: Duration,
-    /// A session without a request for so long expires.
-    pub session_timeout: Duration,
-    /// Most sessions.
-    pub sessions_max: u32,
+    /// The limits of sessions.
+    pub session_limits: SessionLimits,
     /// The usual time of a message on its way.
     pub latency: Duration,
     /// The usual time of a sync.
     pub sync_time: Duration,
-    /// Calls of each client before the faults end.
-    pub calls: u32,
+    /// Most calls of each client before the faults end; `None`: as many as there is time for.
+    pub calls: Option<u32>,
     /// Calls that a client has open at one time, at most.
     pub calls_open: usize,
     /// Longest time a client thinks before its next call.
@@ -47,6 +54,8 @@ pub struct Plan {
     pub fault_length: Duration,
     /// The kinds of fault that this run has.
     pub faults: Vec<FaultKind>,
+    /// The bounds of the replicas' queues.
+    pub limits: Limits,
     /// The rates of the machines' boot clocks, in parts per million of true time.
     pub clock_rates: Vec<u64>,
     /// The rates are as close to each other as the lease asks for, and no pause is hidden.
@@ -61,6 +70,7 @@ impl Plan {
     pub fn draw(seed: u64) -> Self {
         let mut random = RandomStream::new(seed, 1);
         let random = &mut random;
+        let mut limits = RandomStream::new(seed, 6);
         let replicas = *random.pick(&[2, 3, 3, 3, 3, 4]);
         let clients = 1 + usize::try_from(random.below(4)).expect("small");
         let term = Duration::from_millis(*random.pick(&[200, 300, 500, 1000]));
@@ -68,13 +78,18 @@ impl Plan {
         let hosts = replicas + 1 + clients;
         let rate = |random: &mut RandomStream| {
             if are_clocks_bounded {
-                // Within 4 % of true time each: any two differ by less than a ninth.
-                RATE_TRUE - 40_000 + random.below(80_000)
+                // Half of all clocks run at an end of what is allowed: there leases are at their tightest.
+                match random.below(4) {
+                    0 => RATE_TRUE - RATE_OFF_MAX,
+                    1 => RATE_TRUE + RATE_OFF_MAX,
+                    _ => RATE_TRUE - RATE_OFF_MAX + random.below(RATE_OFF_MAX * 2),
+                }
             } else {
                 *random.pick(&[RATE_TRUE / 3, RATE_TRUE / 2, RATE_TRUE, RATE_TRUE * 2])
             }
         };
         let clock_rates = (0..hosts).map(|_| rate(random)).collect();
+        let faults_for = term * *random.pick(&[4, 6, 10]);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks()))
@@ -90,17 +105,23 @@ impl Plan {
                 Durability::Disk,
             ]),
             term,
-            session_timeout: *random.pick(&[term * 3, Duration::from_secs(600)]),
-            sessions_max: *random.pick(&[2, 1000, 1000]),
+            session_limits: SessionLimits {
+                timeout: *random.pick(&[term * 3, Duration::from_secs(600)]),
+                sessions_max: *random.pick(&[2, 1000, 1000]),
+                replies_bytes_max: *limits.pick(&[32, 32, KEPT_REPLIES_BYTES_MAX]),
+                idle_min: *limits.pick(&[Duration::ZERO, term / 8]),
+            },
             latency: Duration::from_micros(*random.pick(&[50, 200, 1000, 5000])),
             sync_time: Duration::from_micros(*random.pick(&[100, 1000, 8000])),
-            calls: *random.pick(&[10, 30, 60]),
+            calls: None,
             calls_open: *random.pick(&[1, 1, 3]),
-            pause: *random.pick(&[Duration::from_millis(2), term / 8, term / 2]),
-            faults_for: term * *random.pick(&[4, 6, 10]),
+            // Calls are spread over the whole run: whatever goes wrong meets some.
+            pause: (term * 3 + faults_for) / *random.pick(&[8, 20, 50]),
+            faults_for,
             fault_pause: *random.pick(&[term / 8, term / 2, term * 2]),
             fault_length: *random.pick(&[term / 2, term * 3 / 2, term * 3]),
             faults,
+            limits: draw_limits(random),
             clock_rates,
             are_clocks_bounded,
             planted: Planted::default(),
@@ -116,17 +137,20 @@ impl Plan {
             clients: 1,
             durability,
             term,
-            session_timeout: Duration::from_secs(600),
-            sessions_max: 1000,
+            session_limits: SessionLimits {
+                sessions_max: 1000,
+                ..SessionLimits::default()
+            },
             latency: Duration::from_micros(200),
             sync_time: Duration::from_millis(1),
-            calls: 0,
+            calls: Some(0),
             calls_open: 1,
             pause: Duration::from_millis(2),
             faults_for: Duration::ZERO,
             fault_pause: term,
             fault_length: term,
             faults: Vec::new(),
+            limits: Limits::default(),
             clock_rates: Vec::new(),
             are_clocks_bounded: true,
             planted: Planted::default(),
@@ -157,8 +181,9 @@ impl Plan {
         if self.clients > 1 {
             plans.push(with(&|plan| plan.set_clients(self.clients - 1)));
         }
-        if self.calls > 1 {
-            plans.push(with(&|plan| plan.calls /= 2));
+        let fewer = self.calls.map_or(CALLS_TO_SHRINK_FROM, |calls| calls / 2);
+        if fewer > 0 {
+            plans.push(with(&|plan| plan.calls = Some(fewer)));
         }
         if self.calls_open > 1 {
             plans.push(with(&|plan| plan.calls_open = 1));
@@ -183,13 +208,22 @@ impl Plan {
         if self.clients != drawn.clients {
             flags += &format!(" --clients {}", self.clients);
         }
-        if self.calls != drawn.calls {
-            flags += &format!(" --calls {}", self.calls);
+        if let Some(calls) = self.calls {
+            flags += &format!(" --calls {calls}");
         }
         if self.calls_open != drawn.calls_open {
             flags += &format!(" --calls-open {}", self.calls_open);
         }
         flags
+    }
+
+    /// How long a client falls silent now and then: until its session has expired, if any does in a run.
+    pub(crate) fn silence(&self) -> Duration {
+        if self.session_limits.timeout < self.term * 10 {
+            self.session_limits.timeout * 4 / 3
+        } else {
+            self.pause
+        }
     }
 
     /// Number of hosts: replicas, the view service, clients.
@@ -201,4 +235,23 @@ impl Plan {
     pub(crate) fn service(&self) -> usize {
         self.replicas
     }
+}
+
+/// Bounds as they are in earnest, or some of them so small that a run meets them.
+fn draw_limits(random: &mut RandomStream) -> Limits {
+    let mut limits = Limits::default();
+    if random.chance(500) {
+        return limits;
+    }
+    let primary = &mut limits.primary;
+    primary.pending_entries_max = *random.pick(&[1, 4, primary.pending_entries_max]);
+    primary.pending_bytes_max = *random.pick(&[1, 500, primary.pending_bytes_max]);
+    primary.reads_max = *random.pick(&[1, 2, primary.reads_max]);
+    primary.reads_bytes_max = *random.pick(&[1, 20, primary.reads_bytes_max]);
+    primary.log_read_bytes = *random.pick(&[1, 300, primary.log_read_bytes]);
+    limits.answers_bytes_max = *random.pick(&[1, 30, limits.answers_bytes_max]);
+    limits.recent_bytes_max = *random.pick(&[1, 1000, limits.recent_bytes_max]);
+    limits.apply_entries_max = *random.pick(&[1, 3, limits.apply_entries_max]);
+    limits.log_read_bytes = *random.pick(&[1, 300, limits.log_read_bytes]);
+    limits
 }

@@ -1,11 +1,13 @@
 //! Running one seed, or many.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 
 use super::check::Violation;
 use super::fault::FaultCounts;
+use super::heal::Demands;
 use super::marks::Marks;
 use super::plan::Plan;
 use super::watched::Subject;
@@ -24,8 +26,10 @@ pub struct Outcome {
     pub nanos: u64,
     /// Situations that were reached.
     pub marks: Marks,
-    /// Faults that happened.
+    /// Faults that took effect.
     pub faults: FaultCounts,
+    /// What was demanded once they had ended.
+    pub(crate) demands: Demands,
     /// Messages that were damaged on their way.
     pub damaged: u64,
 }
@@ -37,6 +41,8 @@ pub struct Failure {
     pub seed: u64,
     /// What did not hold.
     pub violation: Violation,
+    /// The line of code that panicked, if one did.
+    pub place: Option<String>,
     /// When, in virtual nanoseconds.
     pub nanos: u64,
 }
@@ -64,6 +70,7 @@ impl Summary {
                 self.all.damaged += outcome.damaged;
                 self.all.marks.add(&outcome.marks);
                 self.all.faults.add(&outcome.faults);
+                self.all.demands.add(outcome.demands);
             }
             Err(failure) => self.failures.push(failure),
         }
@@ -94,14 +101,15 @@ pub fn run_planted<M: Subject>(
     run_plan::<M>(plan, false).0
 }
 
-/// Makes a run that fails smaller, as long as the same property does not hold: fewer kinds of fault,
-/// clients and calls. `None` if the plan's run does not fail.
+/// Makes a run that fails smaller, as long as the same property does not hold, or the same assertion:
+/// fewer kinds of fault, clients and calls. `None` if the plan's run does not fail.
 #[must_use]
 pub fn shrink<M: Subject>(plan: Plan) -> Option<(Plan, Failure)> {
     let mut smallest = plan;
     let mut failure = run_plan::<M>(smallest.clone(), false).0.err()?;
-    let is_same =
-        |one: &Failure, other: &Failure| one.violation.property == other.violation.property;
+    let is_same = |one: &Failure, other: &Failure| {
+        one.violation.property == other.violation.property && one.place == other.place
+    };
     loop {
         let found = smallest.smaller().into_iter().find_map(|plan| {
             let failed = run_plan::<M>(plan.clone(), false).0.err()?;
@@ -124,27 +132,36 @@ fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure
     let seed = plan.seed;
     let mut world = World::<M>::new(plan, is_traced);
     // An assertion of the code under test that does not hold is a failure like any other.
+    watch_panics();
+    PLACE.take();
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let nanos = world.now.as_nanos();
+    let mut place = None;
     let result = match ran {
         Ok(Ok(())) => Ok(()),
         Ok(Err(violation)) => Err(violation),
         // What was seen before it in the same turn is its cause.
-        Err(panic) => Err(world.checks.violation.take().unwrap_or_else(|| Violation {
-            property: "assertion",
-            what: words_of(&*panic),
+        Err(panic) => Err(world.checks.violation.take().unwrap_or_else(|| {
+            place = PLACE.take();
+            let at = place.as_deref().unwrap_or("an unknown place");
+            Violation {
+                property: "assertion",
+                what: format!("{} (at {at})", words_of(&*panic)),
+            }
         })),
     };
     let result = match result {
         Ok(()) => {
             let (answered, unanswered) = world.recorder.counts();
+            let faults = world.effects();
             Ok(Outcome {
                 steps: world.steps,
                 answered,
                 unanswered,
                 nanos,
                 marks: world.marks,
-                faults: world.faults,
+                faults,
+                demands: Demands::of(world.healing.as_ref()),
                 damaged: world.network.damaged,
             })
         }
@@ -153,11 +170,29 @@ fn run_plan<M: Subject>(plan: Plan, is_traced: bool) -> (Result<Outcome, Failure
             Err(Failure {
                 seed,
                 violation,
+                place,
                 nanos,
             })
         }
     };
     (result, world.trace.into_lines())
+}
+
+thread_local! {
+    /// Where this thread panicked last.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// From here on it is known where a thread panicked. What was done about a panic before is still done.
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PLACE.set(info.location().map(ToString::to_string));
+            before(info);
+        }));
+    });
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {

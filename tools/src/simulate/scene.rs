@@ -5,7 +5,9 @@
 //! happens, every property is watched at every step; [`Scene::end`] compares states and calls.
 
 use standin_core::identity::Durability;
+use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
+use standin_core::view::{ViewId, ViewRecord};
 
 use super::disk::Snapshot;
 use super::heal::Recovery;
@@ -106,16 +108,18 @@ impl<M: Subject> Scene<M> {
         record.backup.as_ref().map(|backup| backup.name.to_string())
     }
 
+    /// The view of the record.
+    #[must_use]
+    pub fn view(&self) -> Option<ViewId> {
+        let record = self.world.checks.truth.record.as_ref();
+        record.map(ViewRecord::id)
+    }
+
     /// Whether a replica has adopted the view of the record.
     #[must_use]
     pub fn has_adopted(&self, name: &str) -> bool {
-        let truth = &self.world.checks.truth;
-        let standing = truth.replicas[self.host(name)].standing;
-        let view = truth
-            .record
-            .as_ref()
-            .map(standin_core::view::ViewRecord::id);
-        standing.map(|standing| standing.view) == view
+        let standing = self.world.checks.truth.replicas[self.host(name)].standing;
+        standing.map(|standing| standing.view) == self.view()
     }
 
     /// The candidate of an inactive view.
@@ -249,6 +253,21 @@ impl<M: Subject> Scene<M> {
         });
     }
 
+    /// Starts a replica whose log may have a gap that it must take for damage. Whether it came up.
+    pub fn start_or_be_refused(&mut self, name: &str) -> bool {
+        let host = self.host(name);
+        self.world.start_at(host, self.world.now);
+        self.until(&format!("{name} up, or refused"), |scene| {
+            scene.world.hosts[host].is_up() || scene.world.machines[host].unfit.is_some()
+        });
+        let why = self.world.machines[host].unfit.as_deref();
+        assert!(
+            why.is_none_or(|why| why.contains("damaged")),
+            "{name} does not start: {why:?}"
+        );
+        why.is_none()
+    }
+
     /// Kills the view service and starts it again.
     pub fn restart_view_service(&mut self) {
         let service = self.world.plan.service();
@@ -275,6 +294,14 @@ impl<M: Subject> Scene<M> {
         }
     }
 
+    /// From here on nothing gets from a replica to the view service, nor the other way.
+    pub fn cut_from_service(&mut self, name: &str) {
+        let never = Instant::from_nanos(u64::MAX / 2);
+        let (host, service) = (self.host(name), self.world.plan.service());
+        self.world.block(host, service, never);
+        self.world.block(service, host, never);
+    }
+
     /// All links let everything through again.
     pub fn mend_links(&mut self) {
         self.world.network.unblock_all(self.world.now);
@@ -285,6 +312,26 @@ impl<M: Subject> Scene<M> {
         let host = self.host(name);
         let never = Instant::from_nanos(u64::MAX / 2);
         self.world.hosts[host].slow_disk = (never, Duration::from_secs(100_000));
+    }
+
+    /// A replica's disk has no room left, and its next sync fails: it forgets what it was given, as drawn,
+    /// and does not even take a note of that.
+    pub fn fail_sync_without_a_note(&mut self, name: &str, draw: u64) {
+        let disk = self.world.disk(self.host(name));
+        disk.fail_sync(0, RandomStream::new(draw, 0));
+        disk.set_capacity(Some(disk.used()));
+    }
+
+    /// A replica's disk is well again.
+    pub fn mend_disk(&mut self, name: &str) {
+        self.world.disk(self.host(name)).mend();
+    }
+
+    /// Whether a replica's process only stays to tell the view service that its disk failed.
+    #[must_use]
+    pub fn is_failed(&self, name: &str) -> bool {
+        let process = &self.world.hosts[self.host(name)].process;
+        matches!(process, Process::Failed(_))
     }
 
     /// A replica's disk is replaced by an empty one, which takes over its name when it starts.
@@ -311,7 +358,7 @@ impl<M: Subject> Scene<M> {
     /// # Panics
     /// If a property does not hold.
     pub fn end(mut self) {
-        self.world.finish();
+        self.world.finish(true);
         if let Some(violation) = &self.world.checks.violation {
             panic!("{violation}");
         }

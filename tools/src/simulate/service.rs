@@ -11,7 +11,7 @@ use standin_core::message::{Force, ForceReply, Party, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
-use standin_viewservice::{Action, Answer, Event, LeaseTerm, ViewService};
+use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
 
 use super::disk::SimDisk;
 use super::fact::Fact;
@@ -47,7 +47,8 @@ impl Service {
     ) -> Result<Self, Death> {
         let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
         let store = store.map_err(|error| {
-            if disk.is_stopped() {
+            let is_disk = matches!(error, StoreError::Io { .. } | StoreError::Failed { .. });
+            if is_disk || disk.is_stopped() {
                 store_failed(&error)
             } else {
                 Death::Unfit(error.to_string())
@@ -56,6 +57,7 @@ impl Service {
         stage.saw(&Fact::ServiceStarted);
         // What the life before wrote last may be on disk though it did not live to hear so.
         let known = stage.checks.truth.record.clone();
+        tell_stores(stage, store.state());
         tell_record(stage, known.as_ref(), store.state().record.as_ref());
         let term = LeaseTerm::new(plan.term).expect("a plan's term is within the limits");
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
@@ -156,21 +158,31 @@ impl Service {
                 standing: report.standing,
             });
         }
-        if let Some(Event::Swap { swap, .. }) = &event {
-            let record = self.store.state().record.as_ref();
-            if swap.proposed.reason == Reason::Joined
-                && record.is_some_and(|now| now.reason == Reason::Dropped && *now != swap.expected)
-            {
-                stage.mark(Mark::LateJoinRefused);
-            }
-        }
+        let fence = event.as_ref().and_then(|event| self.fence_of(event));
         match event {
-            Some(event) => self.handle(stage, now, event),
+            Some(event) => self.handle(stage, now, event)?,
             None => {
                 stage.close(conn, Some(Refusal::Protocol));
-                self.on_closed(stage, now, conn)
+                self.on_closed(stage, now, conn)?;
             }
         }
+        if fence.is_some() && fence == self.store.state().record {
+            stage.mark(Mark::LateJoinRefused);
+        }
+        Ok(())
+    }
+
+    /// The record as it is, if what happens is a Join that the last Drop has fenced.
+    fn fence_of(&self, event: &Event) -> Option<ViewRecord> {
+        let Event::Swap { swap, .. } = event else {
+            return None;
+        };
+        let record = self.store.state().record.as_ref()?;
+        let is_join = swap.proposed.reason == Reason::Joined;
+        let is_fenced = record.reason == Reason::Dropped
+            && record.id() == swap.proposed.id()
+            && record.primary == swap.proposed.primary;
+        (is_join && is_fenced).then(|| record.clone())
     }
 
     fn on_closed<M: Subject>(
@@ -216,6 +228,7 @@ impl Service {
                         let stored = self.store.store(&state);
                         stored.map_err(|error| store_failed(&error))?;
                         stage.wait_for_disk();
+                        tell_stores(stage, &state);
                         tell_record(stage, before.as_ref(), state.record.as_ref());
                         // The disk took its time: what is granted now counts from now.
                         next = Some((stage.read_clock_again(), Event::Stored));
@@ -229,9 +242,21 @@ impl Service {
 
 /// The view service says nothing before what it says is on disk, so no failure takes anything along.
 fn store_failed(error: &StoreError) -> Death {
-    Death::Disk {
-        why: error.to_string(),
-        may_have_lost_writes: false,
+    Death::disk(error.to_string(), false)
+}
+
+/// Tells what is new of the stores that it knows and of the tokens that it knows to be dead.
+fn tell_stores<M: Subject>(stage: &mut Stage<'_, M>, state: &StoredState) {
+    for replica in &state.replicas {
+        let store = replica.store;
+        if !stage.checks.truth.known_stores.contains(&store) {
+            stage.saw(&Fact::Known { store });
+        }
+    }
+    for dead in &state.dead_tokens {
+        if !stage.checks.truth.dead_tokens.contains(dead) {
+            stage.saw(&Fact::TokenKept { dead: *dead });
+        }
     }
 }
 

@@ -31,8 +31,10 @@ pub(crate) struct Stage<'a, M> {
     /// True time.
     pub(crate) now: Instant,
     pub(crate) clock: Clock,
-    /// How long the turn has waited for the disk.
+    /// How long the turn has waited for the disk, or stood still.
     pub(crate) waited: Duration,
+    /// How long a process may stand still between two things that it does.
+    pub(crate) slow: Duration,
     /// How long one sync takes just now.
     pub(crate) sync_time: Duration,
     pub(crate) network: &'a mut Network,
@@ -57,6 +59,13 @@ impl<M: Subject> Stage<'_, M> {
     /// The host's clocks after what the turn has waited for.
     pub(crate) fn read_clock_again(&self) -> Now {
         self.clock.read(self.now.plus(self.waited))
+    }
+
+    /// A slow process may stand still anywhere.
+    pub(crate) fn stall(&mut self) {
+        if self.slow > Duration::ZERO && self.random.chance(20) {
+            self.waited += self.random.between(Duration::ZERO, self.slow / 4);
+        }
     }
 
     /// The turn waits for a sync.

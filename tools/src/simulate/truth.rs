@@ -3,16 +3,17 @@
 //! Nothing here comes from what a replica believes: logs are followed entry by entry, tokens are held
 //! against the lives that really were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, ViewStart};
-use standin_core::identity::{BootId, CLEAN_LIVES_MAX, Identity, Life, StoreId, Token};
-use standin_core::message::{ReplyStatus, Standing, decode_payload};
+use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
+use standin_core::message::{ReplyStatus, Standing, TokenDead};
 use standin_core::time::Instant;
-use standin_core::view::{DataEpoch, Holder, Reason, ViewId, ViewRecord};
+use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::fact::{Asked, Fact};
+use super::fact::{Asked, Fact, Heard};
+use super::marks::Mark;
 
 /// An entry of a log, and a hash over it and all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +42,62 @@ pub(crate) struct Truly {
     is_boot_dirty: bool,
     /// Boots whose page cache went with the power.
     dead_boots: Vec<BootId>,
-    /// Its disk was put back or damaged, or forgot what it had taken.
-    is_tampered: bool,
-    /// Its disk forgot what it had taken, and no next life can know.
-    is_failure_unnoted: bool,
+    /// An older copy of its disk was put back, or rot took the end of its log: it may have less than
+    /// it had. Over once it was joined anew, which it is only with everything.
+    is_older: bool,
+    /// An older copy was put back, and no process has read it yet.
+    is_unread: bool,
+    /// Bits of its disk rotted since a process read the whole of it.
+    is_rotten: bool,
+    /// Its disk failed, so what is not synced may be gone as soon as its process ends.
+    is_cache_unsure: bool,
+    /// The boot in which its disk failed, as long as neither its data directory nor the view service
+    /// knows of it: a life that begins in that boot passes for having what was lost.
+    untold: Option<BootId>,
+    /// A life has begun in that boot, with less than was there before.
+    is_loss_sure: bool,
+    /// Its disk failed and its data directory does not say so: its next life takes a gap for damage.
+    pub(crate) is_failure_unnoted: bool,
+    /// The process that ran last has heard that its disk failed.
+    has_heard: bool,
     /// The view service had heard that it had more than its process began with.
     is_told_apart: bool,
     pub(crate) standing: Option<Standing>,
     /// The data epoch of the view that it has adopted.
     pub(crate) data_epoch: DataEpoch,
+    /// From which entry on its machine replies wrongly.
+    pub(crate) wrong_from: Option<Index>,
 }
 
 impl Truly {
-    /// Whether its disk may have less than it should, or something else.
+    /// Whether its disk was put back or damaged: it may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
-        self.is_tampered || self.is_failure_unnoted
+        self.is_older || self.is_rotten
+    }
+
+    /// Whether it may have less than it had, and perhaps does not know.
+    pub(crate) fn may_lack(&self) -> bool {
+        self.is_older || self.is_failure_untold()
+    }
+
+    /// Whether bits of its disk may be wrong.
+    pub(crate) fn is_rotten(&self) -> bool {
+        self.is_rotten
+    }
+
+    /// Whether nobody can know yet what is on its disk.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_unread
+    }
+
+    /// Whether its disk failed and nobody knows but perhaps its process, while that lives.
+    pub(crate) fn is_failure_untold(&self) -> bool {
+        self.untold.is_some()
+    }
+
+    /// Whether what is demanded of it cannot be said.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_tampered() || self.is_failure_untold()
     }
 
     /// The entry at `index`, if its log surely has it: on the platter if `is_on_disk`.
@@ -91,9 +133,13 @@ impl Truly {
 }
 
 impl Truly {
-    fn end(&mut self, lost_power: bool) {
+    fn end(&mut self, lost_power: bool, is_killed: bool) {
+        if std::mem::take(&mut self.has_heard) && !is_killed {
+            // It knew, and had all the time it needed to say so: nothing is excused.
+            self.untold = None;
+        }
         self.is_running = false;
-        self.has_lost_cache |= self.is_failure_unnoted;
+        self.has_lost_cache |= self.is_cache_unsure;
         if lost_power {
             self.has_lost_cache = true;
             if std::mem::take(&mut self.is_boot_dirty)
@@ -104,19 +150,26 @@ impl Truly {
         }
     }
 
-    /// What is not synced may be gone, as after a power loss; if that is noted, so may the tokens.
-    fn fail(&mut self, is_noted: bool) {
-        self.is_failure_unnoted = !is_noted;
-        if !is_noted {
-            return;
-        }
-        self.has_lost_cache = true;
-        // That was the last thing that the process did.
-        self.is_running = false;
-        if std::mem::take(&mut self.is_boot_dirty)
-            && let Some(identity) = &self.identity
+    /// What is not synced may be gone, as after a power loss, and the token with it. A store that the view
+    /// service does not know has none that counts.
+    fn fail(&mut self, heard: Heard, known_stores: &[StoreId]) {
+        self.is_cache_unsure = true;
+        self.is_failure_unnoted = heard != Heard::Noted;
+        if let Some(identity) = &self.identity
+            && known_stores.contains(&identity.store)
+            && std::mem::take(&mut self.is_boot_dirty)
         {
             self.dead_boots.push(identity.life.boot);
+            self.untold = Some(identity.life.boot);
+        }
+        if heard == Heard::Noted {
+            self.untold = None;
+        }
+        if heard != Heard::Not {
+            self.has_heard = true;
+            // That was the last thing that the process did.
+            self.is_running = false;
+            self.has_lost_cache = true;
         }
     }
 
@@ -126,9 +179,6 @@ impl Truly {
         let Some(identity) = &self.identity else {
             return;
         };
-        if self.clean_lives.len() == CLEAN_LIVES_MAX {
-            self.clean_lives.remove(0);
-        }
         self.clean_lives.push(identity.life);
         self.synced = self.log.len();
         self.is_boot_dirty = false;
@@ -142,6 +192,10 @@ pub(crate) struct Truth {
     pub(crate) now: Instant,
     /// The record that is durable at the view service.
     pub(crate) record: Option<ViewRecord>,
+    /// The stores that the view service ever knew durably.
+    pub(crate) known_stores: Vec<StoreId>,
+    /// The dead tokens that were ever durable at the view service.
+    pub(crate) dead_tokens: Vec<TokenDead>,
     pub(crate) replicas: Vec<Truly>,
     /// All entries that a primary ever made: index and hash, and the bytes.
     pub(crate) made: BTreeMap<(u64, u64), Vec<u8>>,
@@ -154,8 +208,22 @@ pub(crate) struct Truth {
     /// The most that each store has reported to the present process of the view service: its view,
     /// and what it has of the committed entries.
     reported: BTreeMap<StoreId, (ViewId, Index)>,
-    /// The highest entry that was applied anywhere: its index and hash.
-    pub(crate) applied_last: Option<(Index, u64)>,
+    /// When the view service last heard from each store.
+    pub(crate) heard_at: BTreeMap<StoreId, Instant>,
+    /// The highest entry that each store ever acknowledged or applied, and did not cut since: its
+    /// index and hash.
+    vouched: BTreeMap<StoreId, (Index, u64)>,
+    /// The hash over the log up to each entry that was applied anywhere.
+    pub(crate) applied: Vec<u64>,
+    /// When a Join last landed whose life had ended.
+    pub(crate) late_join_at: Option<Instant>,
+    /// When the newest swap of each view was asked for.
+    asked_at: BTreeMap<ViewId, Instant>,
+    /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
+    pub(crate) erred: BTreeSet<StoreId>,
+    /// A primary whose replies are wrong has answered with one: nobody can keep it from that, and what
+    /// clients were told proves nothing any more.
+    pub(crate) is_falsified: bool,
 }
 
 impl Truth {
@@ -163,13 +231,21 @@ impl Truth {
         Self {
             now: Instant::ZERO,
             record: None,
+            known_stores: Vec::new(),
+            dead_tokens: Vec::new(),
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
             answered: BTreeMap::new(),
             answered_in: BTreeMap::new(),
             replies: BTreeMap::new(),
             reported: BTreeMap::new(),
-            applied_last: None,
+            heard_at: BTreeMap::new(),
+            vouched: BTreeMap::new(),
+            applied: Vec::new(),
+            late_join_at: None,
+            asked_at: BTreeMap::new(),
+            erred: BTreeSet::new(),
+            is_falsified: false,
         }
     }
 
@@ -179,22 +255,76 @@ impl Truth {
         Some((Index(*index), *hash))
     }
 
-    /// Whether `record` makes a replica primary whose disk has less than it had, and nobody could
-    /// know: the view service has not heard of it having more, since its own process began.
-    pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> bool {
+    /// The known limit, if `record` makes a replica primary whose disk has less than it had, and nobody
+    /// could know: an older copy was put back, and the view service has not heard of it having more,
+    /// since its own process began; or the disk failed, and the process was killed before it could say so.
+    pub(crate) fn is_beyond_help(&self, record: &ViewRecord) -> Option<Mark> {
         let is_it = |one: &&Truly| {
             let identity = one.identity.as_ref();
             identity.is_some_and(|identity| record.primary.is(identity))
         };
-        let (Some(replica), Some((index, hash))) =
-            (self.replicas.iter().find(is_it), self.applied_last)
-        else {
-            return false;
-        };
-        let lacks_it = replica
-            .link(index, false)
-            .is_none_or(|link| link.hash != hash);
-        record.active && lacks_it && replica.is_tampered && !replica.is_told_apart
+        let replica = self.replicas.iter().find(is_it)?;
+        let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
+            let link = replica.link(index, false);
+            link.is_none_or(|link| link.hash != hash)
+        });
+        if !record.active || !has_lost {
+            None
+        } else if replica.is_failure_untold() {
+            Some(Mark::FailureUntold)
+        } else {
+            (replica.is_older && !replica.is_told_apart).then_some(Mark::BeyondHelp)
+        }
+    }
+
+    /// The highest entry that a replica's store ever acknowledged or applied: its index and hash.
+    pub(crate) fn vouched(&self, replica: &Truly) -> Option<(Index, u64)> {
+        let store = replica.identity.as_ref()?.store;
+        self.vouched.get(&store).copied()
+    }
+
+    fn vouch(&mut self, host: usize, through: Index) {
+        let replica = &self.replicas[host];
+        let link = replica.link(through, false);
+        if let Some(identity) = &replica.identity
+            && let Some(hash) = link.map(|link| link.hash)
+        {
+            let most = self.vouched.entry(identity.store);
+            let most = most.or_insert((through, hash));
+            *most = (*most).max((through, hash));
+        }
+    }
+
+    /// Whether the entry that ends with this hash of the log was applied anywhere.
+    pub(crate) fn is_applied(&self, index: Index, hash: u64) -> bool {
+        let place = usize::try_from(index.0 - 1).expect("a log in memory");
+        self.applied.get(place) == Some(&hash)
+    }
+
+    /// When the swap was asked for that led to the present record; `None` if nobody asked.
+    pub(crate) fn record_asked_at(&self) -> Option<Instant> {
+        let record = self.record.as_ref()?;
+        self.asked_at.get(&record.id()).copied()
+    }
+
+    /// Whether a member of a record is a life that still runs.
+    fn is_current(&self, member: &Member) -> bool {
+        self.replicas.iter().any(|one| {
+            let identity = one.identity.as_ref();
+            one.is_running && identity.is_some_and(|identity| member.is(identity))
+        })
+    }
+
+    /// Whether a replica's replies up to an entry are wrong.
+    pub(crate) fn is_wrong(&self, host: usize, through: Index) -> bool {
+        let from = self.replicas[host].wrong_from;
+        from.is_some_and(|from| from <= through)
+    }
+
+    /// Whether a replica's store is one whose replies have come to be wrong.
+    pub(crate) fn has_erred(&self, replica: &Truly) -> bool {
+        let identity = replica.identity.as_ref();
+        identity.is_some_and(|identity| self.erred.contains(&identity.store))
     }
 
     /// What the replica that an operator has named has on its platter for sure. The view service may have
@@ -219,7 +349,7 @@ impl Truth {
         let epoch = starts.find_map(|link| {
             let bytes = self.made.get(&(link.header.index.0, link.hash))?;
             let entry = Entry::decode(bytes).ok()?;
-            let start: ViewStart = decode_payload(entry.payload)?;
+            let start = ViewStart::decode(entry.payload)?;
             Some(start.data_epoch)
         });
         epoch.unwrap_or_default()
@@ -237,7 +367,15 @@ impl Truth {
         // Sessions of the new data epoch may have the numbers of lost ones.
         self.replies.clear();
         self.reported.clear();
-        self.applied_last = None;
+        let is_kept = |(place, hash): &(usize, &u64)| log.get(&(*place as u64 + 1)) == Some(*hash);
+        let applied = self.applied.iter().enumerate().take_while(is_kept).count();
+        self.applied.truncate(applied);
+        if let Some(store) = after.holders.first().map(|holder| holder.token.store()) {
+            let last = log.last_key_value();
+            let last = last.map(|(index, hash)| (Index(*index), *hash));
+            self.vouched.remove(&store);
+            self.vouched.extend(last.map(|last| (store, last)));
+        }
         let kept = self.answered_last();
         if let (Some(kept), Some(record)) = (kept, &self.record) {
             self.answered_in.insert(record.id(), kept);
@@ -274,16 +412,24 @@ impl Truth {
                 replica.is_told_apart |= most.is_some_and(|most| *adopted < most.0 || has < most.1);
             }
             Fact::AllSynced { host } => self.replicas[*host].end_cleanly(),
-            Fact::Ended { host, lost_power } => {
+            Fact::Ended {
+                host,
+                lost_power,
+                is_killed,
+            } => {
                 let Some(replica) = self.replicas.get_mut(*host) else {
                     return;
                 };
-                replica.end(*lost_power);
+                replica.end(*lost_power, *is_killed);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
             Fact::Restored { host } => {
-                self.replicas[*host].is_tampered = true;
+                let replica = &mut self.replicas[*host];
+                (replica.is_older, replica.is_unread) = (true, true);
+                replica.is_rotten = false;
             }
+            Fact::Rotted { host } => self.replicas[*host].is_rotten = true,
+            Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,
                 batch,
@@ -304,13 +450,34 @@ impl Truth {
                 let through = usize::try_from(through.0).expect("a log in memory");
                 replica.synced = replica.synced.max(through.min(replica.log.len()));
             }
-            Fact::DiskFailed { host, is_noted } => self.replicas[*host].fail(*is_noted),
+            Fact::Known { store } => self.known_stores.push(*store),
+            Fact::DiskFailed { host, heard } => {
+                self.replicas[*host].fail(*heard, &self.known_stores);
+            }
+            Fact::TokenKept { dead } => {
+                self.dead_tokens.push(*dead);
+                for replica in &mut self.replicas {
+                    let store = replica.identity.as_ref().map(|identity| identity.store);
+                    if store == Some(dead.store) && replica.untold == Some(dead.boot) {
+                        replica.untold = None;
+                    }
+                }
+            }
             Fact::Cut { host, after, .. } => {
                 let replica = &mut self.replicas[*host];
                 let after = usize::try_from(after.0).expect("a log in memory");
                 replica.log.truncate(after);
                 replica.synced = replica.log.len();
+                let last = replica.log.last();
+                let last = last.map(|link| (link.header.index, link.hash));
+                if let Some(identity) = &replica.identity
+                    && let Some(most) = self.vouched.remove(&identity.store)
+                {
+                    let most = last.map(|last| (identity.store, most.min(last)));
+                    self.vouched.extend(most);
+                }
             }
+            Fact::Acked { host, ack } => self.vouch(*host, ack.durable),
             Fact::ServiceStarted => {
                 self.reported.clear();
                 for replica in &mut self.replicas {
@@ -318,26 +485,29 @@ impl Truth {
                 }
             }
             Fact::Reported { identity, standing } => {
+                self.heard_at.insert(identity.store, self.now);
                 let has = standing.commit.min(standing.last.index);
                 let most = self.reported.entry(identity.store).or_default();
                 *most = (most.0.max(standing.view), most.1.max(has));
             }
             Fact::Adopted { host, view } => self.replicas[*host].data_epoch = view.data_epoch,
+            Fact::Proposed { swap } => {
+                self.asked_at.insert(swap.proposed.id(), self.now);
+            }
             Fact::Recorded { after, .. } => {
-                // The primary vouches for who joins, and an operator for who is named: what the view
-                // service held against them counts no longer.
-                let is_vouched_for = matches!(after.reason, Reason::Joined | Reason::Forced);
-                for replica in self.replicas.iter_mut().filter(|_| is_vouched_for) {
-                    let store = replica.identity.as_ref().map(|identity| identity.store);
-                    replica.is_told_apart &=
-                        store.and_then(|store| after.token_of(store)).is_none();
+                if after.reason == Reason::Joined && !self.is_current(&after.primary) {
+                    self.late_join_at = Some(self.now);
                 }
+                self.on_vouched_for(after);
                 self.record = Some((*after).clone());
             }
             Fact::Answered(answered) => {
                 if answered.status != ReplyStatus::Done {
                     return;
                 }
+                let is_command = matches!(answered.asked, Asked::Command { .. });
+                self.is_falsified |=
+                    is_command && self.is_wrong(answered.host, answered.seen.index);
                 if let Asked::Command { session, sequence } = answered.asked {
                     self.replies
                         .entry((session, sequence))
@@ -355,12 +525,12 @@ impl Truth {
                 }
             }
             Fact::Applied { host, through, .. } if self.is_of_data_epoch(*host) => {
-                let link = self.replicas[*host].link(*through, false);
-                if let Some(link) =
-                    link.filter(|_| self.applied_last.is_none_or(|it| it.0 < *through))
-                {
-                    self.applied_last = Some((*through, link.hash));
-                }
+                self.vouch(*host, *through);
+                let replica = &self.replicas[*host];
+                let through = usize::try_from(through.0).expect("a log in memory");
+                let log = replica.log.iter().take(through);
+                let new = log.skip(self.applied.len());
+                self.applied.extend(new.map(|link| link.hash));
             }
             Fact::Turned { host, standing, .. } => {
                 self.replicas[*host].standing = Some(*standing);
@@ -369,21 +539,68 @@ impl Truth {
         }
     }
 
+    /// The primary vouches for who joins, and an operator for who is named: what the view service held
+    /// against them counts no longer. Who is joined also has everything, whatever its disk was before.
+    fn on_vouched_for(&mut self, record: &ViewRecord) {
+        let is_vouched_for = matches!(record.reason, Reason::Joined | Reason::Forced);
+        for replica in self.replicas.iter_mut().filter(|_| is_vouched_for) {
+            let store = replica.identity.as_ref().map(|identity| identity.store);
+            let token = store.and_then(|store| record.token_of(store));
+            replica.is_told_apart &= token.is_none();
+        }
+        let Some(backup) = record
+            .backup
+            .as_ref()
+            .filter(|_| record.reason == Reason::Joined)
+        else {
+            return;
+        };
+        for replica in &mut self.replicas {
+            let identity = replica.identity.as_ref();
+            if replica.is_running && identity.is_some_and(|identity| backup.is(identity)) {
+                replica.is_older = false;
+                // What was lost in this boot it has again.
+                replica.untold = None;
+                replica.is_loss_sure = false;
+                let boot = replica.identity.as_ref().map(|identity| identity.life.boot);
+                replica.dead_boots.retain(|dead| Some(*dead) != boot);
+            }
+        }
+    }
+
     fn on_started(&mut self, host: usize, identity: &Identity, log: &[u8]) {
         let replica = &mut self.replicas[host];
-        replica.identity = Some(identity.clone());
+        let before = std::mem::take(&mut replica.log);
+        let had = before.len();
         replica.is_running = true;
         replica.is_boot_dirty = true;
         replica.is_end_unsure = false;
         replica.has_lost_cache = false;
+        replica.is_failure_unnoted = false;
+        replica.is_cache_unsure = false;
         replica.standing = None;
-        replica.log.clear();
         for (entry, bytes) in entries(log) {
             let link = next_link(&replica.log, &entry, bytes);
             replica.log.push(link);
         }
         // Recovery syncs what it has read.
         replica.synced = replica.log.len();
+        if let Some(boot) = replica.untold.take()
+            && identity.life.boot == boot
+        {
+            // Either nothing was lost after all, and its token stands, or it passes for what it is not.
+            replica.is_loss_sure |= !replica.log.starts_with(&before);
+            if replica.is_loss_sure {
+                replica.untold = Some(boot);
+            } else {
+                replica.dead_boots.retain(|dead| *dead != boot);
+            }
+        }
+        replica.is_loss_sure &= replica.untold.is_some();
+        replica.identity = Some(identity.clone());
+        // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
+        replica.is_unread = false;
+        replica.is_older |= std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use standin_core::digest::digest;
+use standin_core::entry::Index;
 use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
 
@@ -34,6 +37,9 @@ pub type RegisterCall = (RegisterInput<u64, u64>, Option<RegisterOutput<u64>>);
 /// Bytes before the machine's own in every command: the number of the call.
 const CALL_BYTES: usize = 8;
 
+/// What is wrong with the last byte of a wrong reply.
+const WRONG: u8 = 0xBA;
+
 /// The machine under test, and the numbers of all calls that it has executed.
 ///
 /// Each call of a client has a number that no other has, however often it is sent. So a number that
@@ -43,14 +49,44 @@ pub(crate) struct Watched<M> {
     machine: M,
     executed: BTreeSet<u64>,
     twice: Option<u64>,
+    fault: Falsehood,
+}
+
+/// From which entry on the machine of one host replies wrongly; nobody else's does.
+#[derive(Clone, Debug)]
+pub(crate) struct Falsehood(Arc<AtomicU64>);
+
+impl Default for Falsehood {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Falsehood {
+    /// Replies are wrong from an entry on, whoever applies it on this host, and how often.
+    pub(crate) fn begin(&self, from: Index) {
+        self.0.store(from.0, Ordering::Relaxed);
+    }
+
+    fn holds(&self, index: Index) -> bool {
+        index.0 >= self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<M: Default> Default for Watched<M> {
     fn default() -> Self {
+        Self::with(Falsehood::default())
+    }
+}
+
+impl<M: Default> Watched<M> {
+    /// A machine of a host with a fault of its own.
+    pub(crate) fn with(fault: Falsehood) -> Self {
         Self {
             machine: M::default(),
             executed: BTreeSet::new(),
             twice: None,
+            fault,
         }
     }
 }
@@ -93,7 +129,14 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         if !self.executed.insert(call) {
             self.twice.get_or_insert(call);
         }
+        let reply_at = reply.len();
         self.machine.apply(ctx, bytes, reply);
+        if self.fault.holds(ctx.index()) {
+            // As long as the right one: only the reply is wrong, not what a session keeps.
+            if let Some(last) = reply[reply_at..].last_mut() {
+                *last ^= WRONG;
+            }
+        }
     }
 
     fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
@@ -129,6 +172,7 @@ impl<M: StateMachine> StateMachine for Watched<M> {
             machine: M::restore(input)?,
             executed,
             twice: None,
+            fault: Falsehood::default(),
         })
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
-use standin_core::message::Refusal;
+use standin_core::message::{Refusal, TokenDead};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Member;
@@ -20,9 +20,10 @@ use super::clock::Clock;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::Fact;
+use super::failed::Failed;
 use super::fault::{FaultCounts, OldDisk};
 use super::heal::Healing;
-use super::marks::{Mark, Marks};
+use super::marks::Marks;
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
 use super::plan::Plan;
@@ -31,7 +32,7 @@ use super::record::Recorder;
 use super::service::Service;
 use super::stage::{Output, Stage, Watchers, observe};
 use super::trace::Trace;
-use super::watched::Subject;
+use super::watched::{Falsehood, Subject};
 
 /// Things that may happen at one moment before the run is taken to spin.
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 20_000;
@@ -45,6 +46,8 @@ pub(crate) enum Process<M> {
     /// Nothing.
     None,
     Replica(Box<Node<M>>),
+    /// A replica whose disk failed, and which has only that left to say.
+    Failed(Box<Failed>),
     Service(Box<Service>),
     Client(Box<Caller>),
 }
@@ -132,7 +135,7 @@ impl<M: Subject> World<M> {
             machines: Vec::new(),
             service_disk: SimDisk::new(),
             checks: Checks::new(&plan),
-            marks: Marks::default(),
+            marks: Marks::of(&plan),
             faults: FaultCounts::default(),
             trace: Trace::new(is_traced),
             recorder: Recorder::default(),
@@ -173,6 +176,8 @@ impl<M: Subject> World<M> {
                 start_at: None,
             });
         }
+        self.service_disk
+            .set_names_unordered(self.random.chance(500));
         for host in 0..self.plan.replicas {
             let disk = SimDisk::new();
             disk.set_names_unordered(self.random.chance(500));
@@ -182,6 +187,7 @@ impl<M: Subject> World<M> {
                 disk,
                 boot: 1,
                 replace: false,
+                falsehood: Falsehood::default(),
                 unfit: None,
             });
         }
@@ -198,8 +204,8 @@ impl<M: Subject> World<M> {
             if let Some(violation) = &self.checks.violation {
                 return Err(violation.clone());
             }
-            if self.checks.is_beyond_help {
-                self.marks.reach(Mark::BeyondHelp);
+            if let Some(limit) = self.checks.beyond_help {
+                self.marks.reach(limit);
                 return Ok(());
             }
             if self.is_over {
@@ -292,6 +298,20 @@ impl<M: Subject> World<M> {
         }
     }
 
+    /// A process that stands still goes on now. So does one that is in the midst of a slow turn or a slow
+    /// sync: both end now.
+    pub(crate) fn go_on(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.paused_until = it.paused_until.min(self.now);
+        it.busy_until = it.busy_until.min(self.now);
+        let (life, leaving) = (it.life, it.leaving.len());
+        for _ in 0..leaving {
+            self.queue.at(self.now, Coming::Leave(host, life));
+        }
+        self.queue.at(self.now, Coming::SyncDone(host, life));
+        self.wake(host, self.now);
+    }
+
     fn on_turn(&mut self, host: usize, life: u64) {
         let it = &mut self.hosts[host];
         if it.life != life || it.turn_at != Some(self.now) {
@@ -308,6 +328,7 @@ impl<M: Subject> World<M> {
         self.with_process(host, |process, stage| match process {
             Process::None => Ok(()),
             Process::Replica(node) => node.turn(stage, &mut arrivals),
+            Process::Failed(failed) => failed.turn(stage, &mut arrivals),
             Process::Service(service) => service.turn(stage, &mut arrivals),
             Process::Client(caller) => {
                 caller.turn(stage, &mut arrivals);
@@ -379,6 +400,11 @@ impl<M: Subject> World<M> {
             now: self.now,
             clock: it.clock,
             waited: Duration::ZERO,
+            slow: if self.now < it.slow.0 {
+                it.slow.1
+            } else {
+                Duration::ZERO
+            },
             sync_time: self.plan.sync_time + slow,
             network: &mut self.network,
             random: &mut self.random,
@@ -449,6 +475,7 @@ impl<M: Subject> World<M> {
         let deadline = match &it.process {
             Process::None => None,
             Process::Replica(node) => node.deadline(),
+            Process::Failed(failed) => failed.deadline(),
             Process::Service(service) => service.deadline(),
             Process::Client(caller) => caller.deadline(),
         };
@@ -524,7 +551,13 @@ impl<M: Subject> World<M> {
     }
 
     /// A process has ended by itself, in the midst of a turn.
-    fn on_death(&mut self, host: usize, death: Death, mut outputs: Vec<Output>) {
+    fn on_death(&mut self, host: usize, mut death: Death, mut outputs: Vec<Output>) {
+        if let Death::Disk { unnoted, .. } = &mut death
+            && let Some(dead) = unnoted.take()
+        {
+            self.send_all(outputs);
+            return self.fail(host, dead, death);
+        }
         self.trace.line(self.now, host, || format!("ends: {death}"));
         if !matches!(death, Death::Stopped) {
             // Some of what it had sent may have left before.
@@ -537,9 +570,9 @@ impl<M: Subject> World<M> {
         self.send_all(outputs);
         let was_stopped = self.disk(host).is_stopped();
         match death {
-            Death::Stopped => self.end(host, false),
+            Death::Stopped => self.end(host, false, was_stopped),
             Death::Unfit(why) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 if host < self.plan.replicas {
                     self.observe(&Fact::Unstartable { host, why: &why });
                     self.machines[host].unfit = Some(why);
@@ -550,21 +583,49 @@ impl<M: Subject> World<M> {
             }
             Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);
-                self.end(host, lose_power);
-                let wait = self.random.between(Duration::ZERO, self.plan.fault_length);
+                self.end(host, lose_power, was_stopped);
+                let within = if self.is_healed() {
+                    self.plan.term / 8
+                } else {
+                    self.plan.fault_length
+                };
+                let wait = self.random.between(Duration::ZERO, within);
                 self.start_at(host, self.now.plus(wait));
             }
             Death::Refused(Refusal::NameTaken { store }) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 let why = format!("its name belongs to store {store}");
                 self.machines[host].unfit = Some(why);
             }
             Death::Refused(_) => {
-                self.end(host, false);
+                self.end(host, false, was_stopped);
                 let wait = self.random.between(self.plan.term / 8, self.plan.term);
                 self.start_at(host, self.now.plus(wait));
             }
         }
+    }
+
+    /// The process of a replica stays only to tell the view service that its disk failed.
+    fn fail(&mut self, host: usize, dead: TokenDead, death: Death) {
+        self.trace.line(self.now, host, || {
+            format!("only has to tell that {dead:?}: {death}")
+        });
+        self.clear(host);
+        self.network
+            .close_all_of(host, self.hosts[host].life, self.now, &mut self.queue);
+        let it = &mut self.hosts[host];
+        it.life += 1;
+        it.process = Process::Failed(Box::new(Failed::new(dead, self.plan.service(), death)));
+        self.wake(host, self.now);
+    }
+
+    /// Nothing is under way any more in the process of a host.
+    fn clear(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.process = Process::None;
+        it.arrivals.clear();
+        it.leaving.clear();
+        it.turn_at = None;
     }
 
     /// Kills the process of a host, with the power of its machine or without.
@@ -577,23 +638,21 @@ impl<M: Subject> World<M> {
             }
             .to_owned()
         });
-        self.end(host, lose_power);
+        self.end(host, lose_power, true);
     }
 
     /// Tells a replica to stop.
     pub(crate) fn stop(&mut self, host: usize) {
         self.with_process(host, |process, stage| match process {
             Process::Replica(node) => node.stop(stage),
-            Process::None | Process::Service(_) | Process::Client(_) => Ok(()),
+            // One that has only its last words left is told in vain.
+            _ => Ok(()),
         });
     }
 
-    fn end(&mut self, host: usize, lose_power: bool) {
+    fn end(&mut self, host: usize, lose_power: bool, is_killed: bool) {
+        self.clear(host);
         let it = &mut self.hosts[host];
-        it.process = Process::None;
-        it.arrivals.clear();
-        it.leaving.clear();
-        it.turn_at = None;
         it.paused_until = it.paused_until.min(self.now);
         let life = it.life;
         it.is_disk_spoilt = false;
@@ -619,6 +678,7 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Ended {
             host,
             lost_power: lose_power,
+            is_killed,
         });
     }
 
@@ -664,7 +724,7 @@ impl<M: Subject> World<M> {
         hosts
             .filter_map(|(host, it)| match &it.process {
                 Process::Replica(node) => Some((host, &**node)),
-                Process::None | Process::Service(_) | Process::Client(_) => None,
+                _ => None,
             })
             .collect()
     }

@@ -1,10 +1,12 @@
 //! Who may come back alone (`protocol.md` section 7): the holders in the record, nobody else.
 
 use standin_core::identity::{BootId, Durability, Identity, StoreId};
-use standin_core::message::RoleName;
+use standin_core::message::{Refusal, RoleName, TokenDead};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 
-use super::rig::{Rig, TERM, accepted};
+use standin_viewservice::Event;
+
+use super::rig::{Rig, TERM, accepted, refusals, stores};
 
 /// Both die; `name` is started again, changed by `change`; whether it becomes primary.
 fn comes_back(
@@ -348,4 +350,59 @@ fn a_join_vouches_for_a_later_life_that_has_lost_nothing_since() {
     join(&mut rig, &b); // it was on its way
     rig.run(TERM);
     assert!(takes_over(rig));
+}
+
+/// Section 12: a replica whose disk failed says so, and no later life passes for the holder it was.
+#[test]
+fn a_token_that_is_said_to_be_dead_stays_dead_across_a_restart_of_the_view_service() {
+    let mut rig = Rig::pair_at(Durability::Os);
+    assert!(rig.tell_dead("a"));
+    assert!(rig.tell_dead("a"), "it may be said twice");
+    rig.kill("a");
+    rig.kill("b");
+    rig.restart(TERM, 10);
+    rig.start("a", 2);
+    let refused = rig.report("a");
+    assert_eq!(refusals(&refused), [&Refusal::TokenDead]);
+    // It has noted that itself, so its next life counts as one of another boot.
+    rig.start("a", 3);
+    rig.node("a").identity.life.boot = BootId(8);
+    rig.report("a");
+    rig.run(3 * TERM);
+    assert_eq!(rig.view().0, 2, "nobody takes over");
+    let words = rig.unavailable();
+    assert!(words.contains("start b (the disk of a failed"), "{words}");
+    rig.start("b", 2);
+    rig.run(3 * TERM);
+    assert_eq!(rig.view().1, "b");
+}
+
+#[test]
+fn at_level_disk_a_failed_disk_takes_nothing_along_that_counts() {
+    let mut rig = Rig::pair_at(Durability::Disk);
+    assert!(rig.tell_dead("a"));
+    rig.kill("a");
+    rig.kill("b");
+    rig.run(TERM + 100);
+    rig.start("a", 2);
+    rig.node("a").identity.life.boot = BootId(8);
+    rig.report("a");
+    rig.run(3 * TERM);
+    assert_eq!(rig.view().1, "a");
+}
+
+#[test]
+fn of_a_store_that_nobody_knows_nothing_is_kept() {
+    let mut rig = Rig::pair_at(Durability::Os);
+    rig.start("z", 1);
+    rig.node("z").reports = false;
+    rig.node("z").identity.store = StoreId(999);
+    let dead = TokenDead {
+        store: StoreId(999),
+        boot: BootId(7),
+    };
+    let conn = rig.node("z").conn;
+    let said = rig.handle(Event::TokenDead { conn, dead });
+    assert_eq!(stores(&said), 0);
+    assert_eq!(said.len(), 1, "but it is answered");
 }

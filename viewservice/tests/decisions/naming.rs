@@ -1,10 +1,10 @@
 //! Names belong to data directories, and a data directory has one life at a time.
 
-use standin_core::identity::StoreId;
+use standin_core::identity::{Durability, StoreId};
 use standin_core::message::{REPLICAS_MAX, Refusal};
 use standin_viewservice::{Action, Event};
 
-use super::rig::{REPORT_EVERY, Rig, TERM, refusals, report_replies};
+use super::rig::{REPORT_EVERY, Rig, TERM, accepted, holder, refusals, report_replies, stores};
 
 #[test]
 fn another_store_under_a_known_name_is_refused() {
@@ -136,17 +136,167 @@ fn a_replica_whose_connection_closes_while_its_name_is_stored_is_not_taken_for_a
     assert!(!status.replicas[3].is_alive);
 }
 
+const NAMES: [&str; REPLICAS_MAX] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
+];
+
+/// A pair of `a` and `b` in a cluster that knows as many names as it may; all but the pair have died.
+fn full_of_dead_spares() -> Rig {
+    let mut rig = Rig::pair();
+    for name in &NAMES[3..] {
+        rig.start(name, 1);
+        rig.report(name);
+    }
+    for name in &NAMES[2..] {
+        rig.run(10); // d is unseen a little shorter than c, and so on
+        rig.kill(name);
+    }
+    rig
+}
+
+fn names(rig: &Rig) -> Vec<String> {
+    let replicas = rig.service.state().replicas.iter();
+    replicas.map(|replica| replica.name.to_string()).collect()
+}
+
+/// A report of a replica with a new name is refused, and the refusal names those that are known.
+#[track_caller]
+fn is_refused(rig: &mut Rig, name: &'static str) {
+    rig.start(name, 1);
+    rig.node(name).reports = false;
+    let actions = rig.report(name);
+    let [Refusal::NamesTaken { names: held }] = refusals(&actions)[..] else {
+        panic!("{actions:?}");
+    };
+    let held: Vec<_> = held.iter().map(ToString::to_string).collect();
+    assert_eq!(held, names(rig));
+}
+
 #[test]
 fn a_cluster_has_a_largest_size() {
-    const NAMES: [&str; REPLICAS_MAX] = [
-        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
-    ];
     let mut rig = Rig::new();
     for name in NAMES {
         rig.start(name, 1);
         assert_eq!(refusals(&rig.report(name)), [] as [&Refusal; 0]);
     }
-    rig.start("q", 1);
-    assert_eq!(refusals(&rig.report("q")), [&Refusal::TooManyReplicas]);
+    is_refused(&mut rig, "q");
+    rig.run(100 * TERM);
+    is_refused(&mut rig, "q"); // all are alive
     assert!(rig.service.state().encode().len() < standin_viewservice::STATE_BYTES_MAX);
+}
+
+#[test]
+fn the_name_that_was_not_heard_of_for_the_longest_time_gives_way_to_a_new_one() {
+    let mut rig = full_of_dead_spares();
+    rig.run(9 * TERM);
+    is_refused(&mut rig, "q");
+    rig.run(2 * TERM);
+    rig.start("q", 1);
+    let actions = rig.report("q");
+    assert_eq!(refusals(&actions), [] as [&Refusal; 0]);
+    assert_eq!(
+        stores(&actions),
+        1,
+        "one name goes and the other comes at once"
+    );
+    let known = names(&rig);
+    assert_eq!(known.len(), REPLICAS_MAX);
+    assert!(known.contains(&"q".to_owned()) && !known.contains(&"c".to_owned()));
+    let listed = rig.status().replicas;
+    let mut listed = listed
+        .iter()
+        .map(|replica| replica.peer.identity.name.as_str());
+    assert!(!listed.any(|name| name == "c"));
+    // What comes back is new to the cluster, and the next dead one makes room for it.
+    rig.start("c", 2);
+    assert_eq!(refusals(&rig.report("c")), [] as [&Refusal; 0]);
+    assert!(!names(&rig).contains(&"d".to_owned()));
+}
+
+#[test]
+fn a_view_service_that_has_just_started_gives_no_name_up() {
+    let mut rig = full_of_dead_spares();
+    rig.run(20 * TERM);
+    rig.restart(TERM, 0);
+    rig.reconnect("a");
+    rig.reconnect("b");
+    rig.run(9 * TERM);
+    is_refused(&mut rig, "q");
+    rig.run(TERM);
+    rig.start("q", 1);
+    assert_eq!(refusals(&rig.report("q")), [] as [&Refusal; 0]);
+}
+
+#[test]
+fn a_view_service_that_was_frozen_gives_no_name_up() {
+    let mut rig = full_of_dead_spares();
+    rig.start("c", 2);
+    rig.report("c");
+    rig.freeze(20 * TERM);
+    is_refused(&mut rig, "q"); // c's reports lie in a socket
+}
+
+#[test]
+fn a_name_in_the_record_is_never_given_up() {
+    let mut rig = full_of_dead_spares();
+    rig.kill("a");
+    rig.kill("b");
+    for name in &NAMES[3..] {
+        rig.start(name, 2);
+    }
+    rig.run(20 * TERM);
+    rig.start("q", 1);
+    assert_eq!(refusals(&rig.report("q")), [] as [&Refusal; 0]);
+    assert!(!names(&rig).contains(&"c".to_owned()));
+    rig.run(20 * TERM);
+    is_refused(&mut rig, "r"); // though primary and backup are dead
+}
+
+#[test]
+fn no_name_is_given_up_that_proves_the_record_old() {
+    let mut rig = full_of_dead_spares();
+    rig.start("c", 2);
+    let mut ahead = rig.record().id();
+    ahead.view.0 += 1;
+    rig.node("c").view = Some(ahead);
+    rig.report("c");
+    rig.kill("c");
+    rig.run(20 * TERM);
+    is_refused(&mut rig, "q");
+}
+
+/// It was forgotten because it could not report; the primary hears it nevertheless.
+#[test]
+fn a_replica_whose_name_was_given_up_does_not_join_before_it_is_known_again() {
+    let mut rig = full_of_dead_spares();
+    let (a, c) = (rig.id("a"), rig.id("c"));
+    let dropped = rig.record().drop_backup(&a);
+    assert!(accepted(&rig.swap("a", dropped)));
+    rig.run(11 * TERM);
+    rig.start("q", 1);
+    rig.report("q");
+    assert!(!names(&rig).contains(&"c".to_owned()));
+    let own = holder(&a, Durability::Os);
+    let joined = rig.record().join(own, (&c, c.token(Durability::Os)));
+    assert!(!accepted(&rig.swap("a", joined.clone())));
+    rig.start("c", 1);
+    rig.report("c");
+    assert!(accepted(&rig.swap("a", joined)));
+}
+
+/// Section 7, last row: an old copy of a store that was forgotten comes back.
+#[test]
+fn what_a_forgotten_store_had_makes_nobody_primary() {
+    let mut rig = full_of_dead_spares();
+    rig.run(11 * TERM);
+    rig.start("q", 1);
+    rig.report("q");
+    rig.node("q").reports = false;
+    rig.kill("a");
+    rig.kill("b");
+    rig.start("c", 1);
+    rig.node("c").last = (2, 1_000_000);
+    rig.run(20 * TERM);
+    assert!(names(&rig).contains(&"c".to_owned()));
+    assert_eq!(rig.view(), (2, "a".to_owned(), true));
 }

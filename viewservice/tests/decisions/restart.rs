@@ -3,7 +3,7 @@
 use standin_core::view::Reason;
 use standin_viewservice::Event;
 
-use super::rig::{REPORT_EVERY, Rig, TERM, granted};
+use super::rig::{REPORT_EVERY, Rig, TERM, granted, report_replies};
 
 #[test]
 fn a_service_that_starts_grants_at_once_and_deposes_nobody_for_a_term() {
@@ -31,6 +31,21 @@ fn a_pair_rides_through_a_restart_of_the_service() {
     rig.restart(TERM, 5000);
     rig.run(10 * TERM);
     assert_eq!(rig.view(), (2, "a".to_owned(), true));
+}
+
+/// L3: the backup is cut off from the view service, which is restarted. Its primary must hear that
+/// nobody has seen it.
+#[test]
+fn who_has_not_reported_since_a_start_is_unseen_since_then() {
+    let mut rig = Rig::pair();
+    rig.restart(TERM, 5000);
+    rig.node("b").reports = false;
+    rig.run(6 * TERM);
+    let actions = rig.report("a");
+    let (_, reply) = report_replies(&actions)[0];
+    let mut peers = reply.peers.iter();
+    let backup = peers.find(|peer| peer.identity.name.as_str() == "b");
+    assert_eq!(backup.map(|peer| peer.unseen_ms), Some(6 * TERM));
 }
 
 #[test]
@@ -139,6 +154,70 @@ fn a_loop_that_is_a_little_late_deposes_in_time() {
     rig.freeze(TERM / 4);
     rig.handle(Event::Deadline);
     assert_eq!(rig.view(), (3, "b".to_owned(), false));
+}
+
+/// Time passes in which the view service is awake and hears nobody.
+fn hear_nobody(rig: &mut Rig, millis: u64) {
+    for name in ["a", "b", "c"] {
+        rig.node(name).reports = false;
+    }
+    rig.run(millis);
+}
+
+#[test]
+fn a_service_that_was_cut_off_from_all_deposes_nobody_who_is_well() {
+    for terms in [1, 2, 7] {
+        for first in ["a", "b", "c"] {
+            let mut rig = Rig::pair();
+            rig.node("a").reports = false; // its last renewal is the older one
+            rig.run(REPORT_EVERY);
+            hear_nobody(&mut rig, terms * TERM);
+            rig.report(first);
+            assert_eq!(rig.view(), (2, "a".to_owned(), true), "{first} first");
+            for name in ["a", "b", "c"] {
+                rig.node(name).reports = true;
+            }
+            rig.run(10 * TERM);
+            assert_eq!(rig.view(), (2, "a".to_owned(), true), "{first} first");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_was_cut_off_from_all_waits_a_full_term_from_the_first_report_and_no_longer() {
+    let mut rig = Rig::pair();
+    hear_nobody(&mut rig, 7 * TERM);
+    rig.kill("a");
+    rig.node("b").reports = true;
+    rig.report("b");
+    rig.run(TERM - 1);
+    assert_eq!(rig.view(), (2, "a".to_owned(), true));
+    rig.run(1);
+    assert_eq!(rig.view(), (3, "b".to_owned(), false));
+}
+
+#[test]
+fn a_backup_that_is_silent_for_half_a_term_after_its_primary_died_takes_over_in_time() {
+    let mut rig = Rig::pair();
+    rig.kill("a");
+    rig.run(TERM - REPORT_EVERY);
+    hear_nobody(&mut rig, TERM / 2);
+    assert_eq!(
+        rig.view(),
+        (3, "b".to_owned(), false),
+        "as its lease ran out"
+    );
+}
+
+#[test]
+fn proof_counts_also_after_the_service_was_cut_off_from_all() {
+    let mut rig = Rig::pair();
+    hear_nobody(&mut rig, 7 * TERM);
+    rig.report("b");
+    rig.start("a", 2);
+    rig.report("a");
+    assert_eq!(rig.view(), (3, "b".to_owned(), false));
+    assert_eq!(rig.record().reason, Reason::PrimaryRestarted);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use standin_core::identity::{
 };
 use standin_core::message::{
     Refusal, Release, Report, ReportReply, RoleName, Standing, StatusReply, Swap, SwapReply,
+    TokenDead, TokenDeadReply,
 };
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Holder, ViewId, ViewNumber, ViewRecord};
@@ -274,6 +275,23 @@ impl Rig {
             conn,
             release: Box::new(release),
         })
+    }
+
+    /// A replica says that its disk failed; whether it is told that this is kept.
+    pub(crate) fn tell_dead(&mut self, name: &str) -> bool {
+        let node = &self.nodes[name];
+        let (conn, store, boot) = (node.conn, node.identity.store, node.identity.life.boot);
+        let dead = TokenDead { store, boot };
+        let said = self.handle(Event::TokenDead { conn, dead });
+        let answer = Answer::TokenDead(TokenDeadReply { dead });
+        let kept = self.service.state().is_dead(dead.token());
+        assert!(
+            kept || !said.contains(&Action::Send {
+                conn,
+                answer: answer.clone()
+            })
+        );
+        said.contains(&Action::Send { conn, answer })
     }
 
     pub(crate) fn status(&mut self) -> StatusReply {

@@ -310,3 +310,46 @@ fn a_stale_id_finds_nothing() {
     far.turn();
     assert_eq!(far.closed.len(), 1);
 }
+
+#[test]
+fn whose_input_was_consumed_in_part_comes_after_those_who_still_wait() {
+    let mut server = Node::new(Party::Replica);
+    let bytes = [hello_of(Party::Client), frame_of(b"one"), frame_of(b"two")].concat();
+    let streams = [(); 3].map(|()| {
+        let mut stream = raw(server.addr);
+        stream.write_all(&bytes).unwrap();
+        stream
+    });
+    server.consumes = false;
+    turn_until([&mut server], |[server]| {
+        let conns = server.ready.iter();
+        conns
+            .filter(|(id, ..)| server.net.frames(*id).count() == 2)
+            .count()
+            == streams.len()
+    });
+    let order = |server: &mut Node| {
+        let mut events = Vec::new();
+        server.net.poll(None, &mut events).unwrap();
+        let inputs = events.iter().map(|event| match event {
+            NetEvent::Input { conn } => *conn,
+            other => panic!("{other:?}"),
+        });
+        inputs.collect::<Vec<_>>()
+    };
+    let [first, second, third] = order(&mut server)[..] else {
+        panic!("three have input");
+    };
+    let one = frame_of(b"one").len();
+    server.net.consume(first, one);
+    assert_eq!(order(&mut server), [second, third, first]);
+    // A pause changes nothing about whose turn it is.
+    server.net.consume(second, one);
+    server.net.pause_client_input(true);
+    server.net.flush();
+    let mut events = Vec::new();
+    server.net.poll(Some(Instant::ZERO), &mut events).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+    server.net.pause_client_input(false);
+    assert_eq!(order(&mut server), [third, first, second]);
+}

@@ -232,9 +232,10 @@ fn a_name_with_several_addresses_is_tried_until_one_answers() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dead = nobody.local_addr().unwrap();
     drop(nobody);
+    let addrs = vec![dead, dead, server.addr];
+    client.net.resolver.set(move |_| Ok(addrs.clone()));
     let timeout = Duration::from_secs(10);
-    let addrs = [dead, dead, server.addr].into();
-    client.net.open_any(addrs, clock::boot(), timeout);
+    client.net.connect("name:1", clock::boot(), timeout);
     turn_until([&mut client, &mut server], |[client, _]| {
         client.ready.len() == 1
     });

@@ -3,7 +3,7 @@
 use standin_core::time::Instant;
 
 use super::{Check, Verdict};
-use crate::simulate::fact::Fact;
+use crate::simulate::fact::{Fact, Heard};
 use crate::simulate::plan::Plan;
 use crate::simulate::truth::Truth;
 
@@ -29,6 +29,11 @@ impl Check for Leases {
     fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
             Fact::Ended { host, .. } if *host < self.until.len() => self.until[*host] = None,
+            // Its process may stay for a while, and answers nobody any more.
+            Fact::DiskFailed {
+                host,
+                heard: Heard::Unnoted | Heard::Noted,
+            } => self.until[*host] = None,
             Fact::Turned {
                 host, lease_until, ..
             } => {

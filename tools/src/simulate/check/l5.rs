@@ -1,18 +1,68 @@
 //! L5: bounds held.
+//!
+//! The real ones no run could fill, so each draws its own, some of them very small.
 
-use standin_primary::PENDING_ENTRIES_MAX;
+use standin_primary::Queues;
+use standin_replica::{Answers, Limits};
 
 use super::Verdict;
 use crate::simulate::heal::{Healing, Health};
+use crate::simulate::plan::Plan;
+
+/// Room is looked for before the input of a wake-up is taken in, which is bounded by itself: so many
+/// entries and reads may come on top.
+const ONE_WAKE_UP: u64 = 64;
+/// Bytes of what one wake-up brings, of one batch, or of one answer.
+const ONE_WAKE_UP_BYTES: usize = 16 << 10;
+
+/// The bounds of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    limits: Limits,
+    sessions_max: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self {
+            limits: plan.limits,
+            sessions_max: usize::try_from(plan.session_limits.sessions_max).expect("few"),
+        }
+    }
+
+    /// Holds what waits at a replica against them.
+    pub(crate) fn look(&self, (queues, recent_bytes): (Queues, usize), sessions: usize) -> Verdict {
+        let limits = &self.limits.primary;
+        let reads_max = limits.reads_max as u64 + ONE_WAKE_UP;
+        let is_held = queues.entries <= limits.pending_entries_max + ONE_WAKE_UP
+            && queues.entries_bytes <= limits.pending_bytes_max + ONE_WAKE_UP_BYTES
+            && queues.reads as u64 <= reads_max
+            && queues.reads_bytes <= limits.reads_bytes_max + ONE_WAKE_UP_BYTES
+            && recent_bytes <= self.limits.recent_bytes_max + ONE_WAKE_UP_BYTES
+            && sessions <= self.sessions_max;
+        if is_held {
+            return Ok(());
+        }
+        Err(format!(
+            "{queues:?}, {recent_bytes} bytes in memory and {sessions} sessions, with {self:?}"
+        ))
+    }
+
+    /// Holds the answers of one event against them.
+    pub(crate) fn look_at_answers(&self, answers: &Answers) -> Verdict {
+        let bytes = answers.bytes_count();
+        if bytes <= self.limits.answers_bytes_max + ONE_WAKE_UP_BYTES {
+            return Ok(());
+        }
+        Err(format!("{bytes} bytes of answers at once, with {self:?}"))
+    }
+}
 
 /// Things that happen in a term of a cluster that nobody asks anything, for each host: reports,
 /// heartbeats and their answers.
 const STEPS_PER_TERM_MAX: u64 = 400;
 
 pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
-    if health.backlog > PENDING_ENTRIES_MAX {
-        return Err(format!("{} entries wait to be applied", health.backlog));
-    }
     let Some((since, _, before)) = healing.settled else {
         return Ok(());
     };

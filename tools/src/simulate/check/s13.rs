@@ -1,10 +1,14 @@
 //! S13: only an active primary answers (labelled stale reads aside).
+//!
+//! One that is alone in the record is primary only while it holds the lease (section 3): without it
+//! nothing is committed and no read confirmed. What was committed before may still be answered (section
+//! 4.6). Its own clock decides, so this holds however clocks run.
 
 use std::collections::BTreeMap;
 
 use standin_core::entry::Index;
 use standin_core::message::{Consistency, ReplyStatus, RoleName, Standing};
-use standin_core::view::ViewNumber;
+use standin_core::view::{Member, ViewId, ViewNumber, ViewRecord};
 
 use super::{Check, Verdict};
 use crate::simulate::fact::{Answered, Asked, Fact};
@@ -14,6 +18,8 @@ use crate::simulate::truth::{Truly, Truth};
 /// Who speaks, and from which entry on each replica may.
 #[derive(Debug)]
 pub(crate) struct Speaking {
+    /// The primary of each view that was recorded active.
+    active: BTreeMap<ViewId, Member>,
     /// The view that each replica activated last.
     activated: Vec<Option<ViewNumber>>,
     /// Where views begin.
@@ -23,6 +29,7 @@ pub(crate) struct Speaking {
 impl Speaking {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
+            active: BTreeMap::new(),
             activated: vec![None; plan.replicas],
             starts: BTreeMap::new(),
         }
@@ -36,15 +43,26 @@ impl Speaking {
     }
 }
 
+/// Whether a replica, as it knows itself, is alone in the record.
+fn is_alone(truth: &Truth, host: usize, standing: &Standing) -> bool {
+    let identity = truth.replicas[host].identity.as_ref();
+    let is_it = |record: &&ViewRecord| {
+        record.id() == standing.view && identity.is_some_and(|it| record.primary.is(it))
+    };
+    let record = truth.record.as_ref().filter(is_it);
+    record.is_some_and(|record| record.active && record.backup.is_none())
+}
+
 impl Check for Speaking {
     const PROPERTY: &'static str = "S13";
 
     fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
-            Fact::Recorded {
-                before: Some(before),
-                after,
-            } if after.active && !before.active => {
+            Fact::Recorded { before, after } if after.active => {
+                self.active.insert(after.id(), after.primary.clone());
+                if before.is_none_or(|before| before.active) {
+                    return Ok(());
+                }
                 let lives = |one: &Truly| {
                     let identity = one.identity.as_ref();
                     identity.is_some_and(|identity| after.primary.is(identity))
@@ -60,18 +78,37 @@ impl Check for Speaking {
             } => self.starts.extend(batch.view_starts().iter().copied()),
             Fact::Answered(answered) if !is_allowed_to_all(answered) => {
                 let (host, standing) = (answered.host, &answered.standing);
-                // Nobody can know of a view that the view service has not made durable.
-                let record = truth.record.as_ref();
-                let was_recorded = record.is_some_and(|record| record.id() >= standing.view);
+                // The record of its view was active once, with this very life as its primary.
+                let own = truth.replicas[host].identity.as_ref();
+                let primary = self.active.get(&standing.view);
+                let is_recorded = own.zip(primary).is_some_and(|(own, it)| it.is(own));
                 let is_primary = standing.role == RoleName::Primary;
-                if !is_primary || !was_recorded || !self.has_begun(host, standing) {
+                if !is_primary || !is_recorded || !self.has_begun(host, standing) {
                     return Err(format!("host {host} answers as {standing:?}"));
                 }
+                if is_read(answered) && !answered.has_lease && is_alone(truth, host, standing) {
+                    return Err(format!("host {host}, alone, reads without its lease"));
+                }
+            }
+            Fact::Committed {
+                host,
+                standing,
+                has_lease: false,
+            } if is_alone(truth, *host, standing) => {
+                let commit = standing.commit;
+                return Err(format!(
+                    "host {host}, alone, commits up to {commit} without its lease"
+                ));
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// A read that was answered from the state.
+fn is_read(answered: &Answered<'_>) -> bool {
+    answered.status == ReplyStatus::Done && matches!(answered.asked, Asked::Read(_))
 }
 
 /// A stale read, or a refusal after which nothing has happened.

@@ -35,13 +35,14 @@ impl Check for Promoting {
             let identity = one.identity.as_ref();
             one.is_running && identity.is_some_and(|identity| after.primary.is(identity))
         };
-        // A process that has ended since it was last heard of is named in vain and does no harm, and
-        // of a disk that was put back not everything can be known.
+        // A process that has ended since it was last heard of is named in vain and does no harm; of a
+        // disk that was put back not everything can be known; and of one that failed nothing, if the
+        // process has not heard of it yet or was killed before it could say so.
         let Some(replica) = truth.replicas.iter().find(is_it) else {
             return Ok(());
         };
         let stands = |holder: &Holder| replica.satisfies(holder.token);
-        if before.holders.iter().any(stands) || replica.is_tampered() {
+        if before.holders.iter().any(stands) || replica.may_lack() {
             Ok(())
         } else {
             Err(format!(

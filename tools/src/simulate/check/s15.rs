@@ -2,25 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use standin_core::identity::StoreId;
+use standin_core::identity::{Durability, Token};
 use standin_core::message::{ReplyStatus, Swap};
-use standin_core::view::Holder;
 
 use super::{Check, Verdict};
 use crate::simulate::fact::{Answered, Asked, Fact};
 use crate::simulate::plan::Plan;
 use crate::simulate::truth::Truth;
 
-/// What each store has acknowledged, and which Joins may still land.
+/// What was acknowledged under each token, and which Joins may still land.
 #[derive(Debug)]
 pub(crate) struct Gating {
-    acknowledged: BTreeMap<StoreId, u64>,
+    durability: Durability,
+    acknowledged: BTreeMap<Token, u64>,
     proposed: Vec<Swap>,
 }
 
 impl Gating {
-    pub(crate) fn new(_plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
+            durability: plan.durability,
             acknowledged: BTreeMap::new(),
             proposed: Vec::new(),
         }
@@ -43,7 +44,10 @@ impl Gating {
             .chain(joins.flat_map(|swap| &swap.proposed.holders));
         let index = answered.seen.index;
         for holder in waits_for.filter(|holder| holder.token.store() != own.store) {
-            if !self.has_acknowledged(truth, holder, index.0) {
+            // Only what was acknowledged under this very token counts (section 2), and also if the
+            // token has died meanwhile.
+            let acknowledged = self.acknowledged.get(&holder.token);
+            if acknowledged.is_none_or(|through| *through < index.0) {
                 return Err(format!(
                     "host {} answers entry {index}, which {} has not acknowledged",
                     answered.host, holder.name
@@ -51,14 +55,6 @@ impl Gating {
             }
         }
         Ok(())
-    }
-
-    fn has_acknowledged(&self, truth: &Truth, holder: &Holder, index: u64) -> bool {
-        let acknowledged = self.acknowledged.get(&holder.token.store());
-        let is_dead = truth
-            .holder(holder)
-            .is_some_and(|(_, replica)| !replica.satisfies(holder.token));
-        is_dead || acknowledged.is_some_and(|through| *through >= index)
     }
 }
 
@@ -69,15 +65,18 @@ impl Check for Gating {
         match fact {
             Fact::Acked { host, ack } => {
                 if let Some(identity) = &truth.replicas[*host].identity {
-                    let through = self.acknowledged.entry(identity.store).or_default();
+                    let token = identity.token(self.durability);
+                    let through = self.acknowledged.entry(token).or_default();
                     *through = ack.durable.0.max(*through);
                 }
             }
             Fact::Cut { host, after, .. } => {
-                if let Some(identity) = &truth.replicas[*host].identity
-                    && let Some(through) = self.acknowledged.get_mut(&identity.store)
-                {
-                    *through = after.0.min(*through);
+                if let Some(identity) = &truth.replicas[*host].identity {
+                    for (token, through) in &mut self.acknowledged {
+                        if token.store() == identity.store {
+                            *through = after.0.min(*through);
+                        }
+                    }
                 }
             }
             Fact::Proposed { swap, .. } => self.proposed.push((*swap).clone()),

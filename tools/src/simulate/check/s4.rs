@@ -27,7 +27,7 @@ impl Holding {
             let Some((host, replica)) = truth.holder(holder) else {
                 continue;
             };
-            if replica.is_tampered() || !replica.satisfies(holder.token) {
+            if replica.may_lack() || !replica.satisfies(holder.token) {
                 continue;
             }
             let is_on_disk = matches!(holder.token, Token::Disk { .. });

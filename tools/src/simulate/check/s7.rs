@@ -40,9 +40,9 @@ impl Check for Adopting {
                 ..
             } => {
                 let before = self.adopted.insert(identity.store, *adopted);
-                let is_tampered = truth.replicas[*host].is_tampered();
+                let may_lack = truth.replicas[*host].may_lack();
                 match before {
-                    Some(before) if *adopted < before && !is_tampered => Err(format!(
+                    Some(before) if *adopted < before && !may_lack => Err(format!(
                         "host {host} starts with view {adopted} and had adopted {before}"
                     )),
                     _ => Ok(()),

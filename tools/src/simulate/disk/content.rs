@@ -68,6 +68,17 @@ impl Content {
         self.write(&bytes, at);
     }
 
+    /// Moves a sector to the place of another, as a write would have it that went astray: where it
+    /// should have gone there are zeros.
+    pub(super) fn misdirect(&mut self, from: u64, to: u64) {
+        let mut bytes = vec![0; position(SECTOR_BYTES)];
+        let is_there = self.read(&mut bytes, from * SECTOR_BYTES);
+        assert!(is_there, "sector {from} of {}", self.length);
+        self.write(&bytes, to * SECTOR_BYTES);
+        bytes.fill(0);
+        self.write(&bytes, from * SECTOR_BYTES);
+    }
+
     /// Flips a bit. Says whether there is one.
     #[must_use]
     pub(super) fn flip_bit(&mut self, bit: u64) -> bool {

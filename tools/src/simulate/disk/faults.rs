@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use standin_core::random::RandomStream;
 
+use super::content::{offset, position};
 use super::nodes::{Node, NodeId, Nodes};
 use super::state::State;
 use super::{SECTOR_BYTES, below};
@@ -113,6 +114,28 @@ impl State {
             bit -= bits(node);
         }
         unreachable!("the bit lies within the total")
+    }
+
+    pub(super) fn misdirect_any(&mut self, random: &mut RandomStream) -> Option<PathBuf> {
+        let mut places = self.nodes.files();
+        let sectors = |node: NodeId| {
+            let file = self.nodes.file(node).expect("only files are listed");
+            let (written, length) = (file.platter.written(), file.platter.length());
+            let written = written / SECTOR_BYTES;
+            (written, (length / SECTOR_BYTES).min(written + 4))
+        };
+        places.retain(|(_, node)| sectors(*node).0 > 0 && sectors(*node).1 > 1);
+        let place = below(random, offset(places.len()).max(1));
+        let (path, node) = places.into_iter().nth(position(place))?;
+        let (written, all) = sectors(node);
+        let from = below(random, written);
+        let to = (from + 1 + below(random, all - 1)) % all;
+        let file = self.nodes.file_mut(node).expect("only files are listed");
+        file.platter.misdirect(from, to);
+        file.is_stale = true;
+        file.evict();
+        self.counts.writes_misdirected += 1;
+        Some(path)
     }
 
     pub(super) fn snapshot(&self) -> Nodes {

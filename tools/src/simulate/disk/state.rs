@@ -22,6 +22,8 @@ pub(super) struct State {
     /// The directories on which the process holds a lock.
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
+    /// That there is no room has been noticed.
+    is_found_full: bool,
     pub(super) are_names_unordered: bool,
     pub(super) lie: Option<Lie>,
     /// Operations that are still carried out before the process dies, and what to draw from then.
@@ -47,7 +49,10 @@ impl State {
         self.check_alive()?;
         self.counts.operations += 1;
         match &mut self.stop {
-            Some((0, _)) => self.is_stopped = true,
+            Some((0, _)) => {
+                self.is_stopped = true;
+                self.counts.stops += 1;
+            }
             Some((left, _)) => *left -= 1,
             None => {}
         }
@@ -59,6 +64,17 @@ impl State {
         let room = |capacity: u64| capacity.saturating_sub(self.used());
         self.capacity
             .map_or(u64::MAX, |capacity| length + room(capacity))
+    }
+
+    pub(super) fn set_capacity(&mut self, bytes: Option<u64>) {
+        self.capacity = bytes;
+        self.is_found_full = false;
+    }
+
+    fn lack_room(&mut self) {
+        self.counts.writes_failed += 1;
+        self.counts.rooms_lacked += 1;
+        self.counts.times_full += u64::from(!std::mem::replace(&mut self.is_found_full, true));
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -219,7 +235,7 @@ impl State {
         let length = self.length(node).unwrap_or_default();
         let room = self.length_max(length).saturating_sub(at);
         if room < offset(bytes.len()) {
-            self.counts.writes_failed += 1;
+            self.lack_room();
             return (position(room), Err(io::ErrorKind::StorageFull.into()));
         }
         (bytes.len(), Ok(()))
@@ -234,7 +250,7 @@ impl State {
     pub(super) fn allocate(&mut self, node: NodeId, length: u64) -> io::Result<()> {
         self.begin()?;
         if length > self.length_max(self.length(node)?) {
-            self.counts.writes_failed += 1;
+            self.lack_room();
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.nodes.file_mut(node)?.change(Change::Allocate(length));

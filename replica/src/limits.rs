@@ -1,0 +1,32 @@
+//! How much is held in memory at one time, and how much is done for one event.
+
+use crate::answers::ANSWERS_BYTES_MAX;
+use crate::apply::{APPLY_ENTRIES_MAX, READ_BYTES};
+use crate::recent::RECENT_BYTES_MAX;
+
+/// The bounds of a replica. Others than the default ones are for tests, which could not fill those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Those of its queues while it is primary.
+    pub primary: standin_primary::Limits,
+    /// See [`ANSWERS_BYTES_MAX`].
+    pub answers_bytes_max: usize,
+    /// Bytes of the newest batches that are kept in memory, at most (and one batch more).
+    pub recent_bytes_max: usize,
+    /// Entries applied for one event, at most.
+    pub apply_entries_max: u64,
+    /// Bytes of log that are read at a time to be applied.
+    pub log_read_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            primary: standin_primary::Limits::default(),
+            answers_bytes_max: ANSWERS_BYTES_MAX,
+            recent_bytes_max: RECENT_BYTES_MAX,
+            apply_entries_max: APPLY_ENTRIES_MAX,
+            log_read_bytes: READ_BYTES,
+        }
+    }
+}

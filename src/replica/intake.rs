@@ -1,0 +1,284 @@
+//! How much of what clients have sent is taken in one wake-up.
+//!
+//! The rest stays where it is, and the loop comes round for it at once. Without a bound some
+//! connections full of short frames would keep the loop from everybody else, the view service included,
+//! for as long as those take: long enough to cost a primary its lease.
+
+use standin_core::conn::ConnId;
+use standin_io::net::{Net, READ_BYTES_PER_POLL};
+use standin_replica::{Request, client_request};
+
+/// Most frames of clients taken in one wake-up. Those with input share them evenly, and whoever had
+/// none comes first in the next.
+const FRAMES_PER_WAKE_UP: usize = 4096;
+/// Most frames taken of one connection when so many have input that an even share would be less: all
+/// that a client with 16 requests in flight has sent makes one batch.
+const FRAMES_PER_CONN_MIN: usize = 16;
+/// Bytes of clients after which nothing more is taken in one wake-up: about what one brings in.
+const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
+/// Most frames taken of one replica, or of the view service, in one wake-up.
+pub(super) const FRAMES_PER_PEER: usize = 64;
+
+/// What is taken of the input of all clients.
+#[derive(Debug, Default)]
+pub(super) struct Intake<'a> {
+    /// They become one batch.
+    pub(super) requests: Vec<Request<'a>>,
+    /// Who asks for this replica's state: each connection at most once, since that takes longer.
+    pub(super) asked: Vec<ConnId>,
+    pub(super) taken: Vec<Taken>,
+}
+
+/// How much was taken of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) conn: ConnId,
+    pub(super) bytes: usize,
+    /// Whether all of it was what a client may send.
+    pub(super) is_good: bool,
+}
+
+impl<'a> Intake<'a> {
+    /// Looks through the input of these connections, in this order.
+    pub(super) fn of(net: &'a Net, conns: &[ConnId]) -> Self {
+        let share = FRAMES_PER_WAKE_UP / conns.len().max(1);
+        let share = share.max(FRAMES_PER_CONN_MIN);
+        let mut intake = Self::default();
+        let (mut frames, mut bytes) = (0, 0);
+        for &conn in conns {
+            if frames >= FRAMES_PER_WAKE_UP || bytes >= BYTES_PER_WAKE_UP {
+                break;
+            }
+            let (count, taken) = intake.take(net, conn, share);
+            frames += count;
+            bytes += taken.bytes;
+            intake.taken.push(taken);
+        }
+        intake
+    }
+
+    /// Takes at most `share` frames, and says how many there were.
+    fn take(&mut self, net: &'a Net, conn: ConnId, share: usize) -> (usize, Taken) {
+        let mut taken = Taken {
+            conn,
+            bytes: 0,
+            is_good: true,
+        };
+        let (mut frames, mut has_asked) = (0, false);
+        for frame in net.frames(conn).take(share) {
+            match client_request(&frame) {
+                Ok(Some(body)) => self.requests.push(Request { conn, body }),
+                Ok(None) if has_asked => break,
+                Ok(None) => {
+                    has_asked = true;
+                    self.asked.push(conn);
+                }
+                Err(_) => taken.is_good = false,
+            }
+            frames += 1;
+            taken.bytes += frame.len();
+            if !taken.is_good {
+                break;
+            }
+        }
+        (frames, taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{SocketAddr, TcpStream};
+    use std::thread::{self, JoinHandle};
+    use std::time;
+
+    use standin_core::message::{
+        CloseSession, Consistency, Hello, HigherView, Inspect, Message as _, Party, QueryRequest,
+        Seen,
+    };
+    use standin_core::view::ViewId;
+    use standin_io::net::{NetConfig, NetEvent, NetLimits};
+
+    use super::*;
+
+    /// How long a test waits for something before it fails.
+    const PATIENCE: time::Duration = time::Duration::from_secs(60);
+
+    /// A loop to which clients have sent `frames` each, all of which have arrived.
+    struct Crowd {
+        net: Net,
+        /// In the order in which the loop reports their input.
+        conns: Vec<ConnId>,
+        _clients: Vec<JoinHandle<TcpStream>>,
+    }
+
+    impl Crowd {
+        fn new(clients: usize, frames: &[u8], count: usize) -> Self {
+            let mut net = Net::new(NetConfig {
+                party: Party::Replica,
+                cluster: None,
+                machine: None,
+                limits: NetLimits::default(),
+            })
+            .unwrap();
+            let address = net.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let senders = (0..clients).map(|_| client(address, frames)).collect();
+            let mut crowd = Self {
+                net,
+                conns: Vec::new(),
+                _clients: senders,
+            };
+            let begun = time::Instant::now();
+            while crowd.conns.len() < clients
+                || crowd.conns.iter().any(|conn| crowd.left(*conn) < count)
+            {
+                assert!(begun.elapsed() < PATIENCE, "waited in vain");
+                crowd.poll();
+            }
+            crowd
+        }
+
+        /// One wake-up. There is input all the time, or about to be, so it is over at once.
+        fn poll(&mut self) {
+            let mut events = Vec::new();
+            self.net.poll(None, &mut events).unwrap();
+            self.conns.clear();
+            for event in events {
+                match event {
+                    NetEvent::Input { conn } => self.conns.push(conn),
+                    NetEvent::Closed { reason, .. } => panic!("{reason}"),
+                    _ => {}
+                }
+            }
+        }
+
+        fn left(&self, conn: ConnId) -> usize {
+            self.net.frames(conn).count()
+        }
+
+        /// What a wake-up takes: all connections of which something is taken, and how many requests
+        /// and questions there are.
+        fn take(&mut self) -> (Vec<ConnId>, usize, usize) {
+            let intake = Intake::of(&self.net, &self.conns);
+            let (requests, asked) = (intake.requests.len(), intake.asked.len());
+            let taken = intake.taken;
+            for taken in &taken {
+                self.net.consume(taken.conn, taken.bytes);
+            }
+            let conns = taken.iter().map(|taken| taken.conn).collect();
+            (conns, requests, asked)
+        }
+    }
+
+    /// A client that has said hello, and what sends the rest meanwhile: it may not fit into the socket.
+    fn client(address: SocketAddr, frames: &[u8]) -> JoinHandle<TcpStream> {
+        let mut hello = Vec::new();
+        Hello::new(Party::Client, None, None).encode(&mut hello);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&hello).unwrap();
+        let frames = frames.to_vec();
+        thread::spawn(move || {
+            stream.write_all(&frames).unwrap();
+            stream
+        })
+    }
+
+    fn frames(encode: impl Fn(&mut Vec<u8>), count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        (0..count).for_each(|_| encode(&mut bytes));
+        bytes
+    }
+
+    fn request(out: &mut Vec<u8>) {
+        let close = CloseSession {
+            id: 1,
+            seen: Seen::default(),
+            session: 1,
+        };
+        close.encode(out);
+    }
+
+    fn inspect(out: &mut Vec<u8>) {
+        Inspect.encode(out);
+    }
+
+    #[test]
+    fn fifty_clients_with_sixteen_requests_each_are_served_in_one_wake_up() {
+        let mut crowd = Crowd::new(50, &frames(request, 16), 16);
+        let (conns, requests, _) = crowd.take();
+        assert_eq!((conns.len(), requests), (50, 800));
+        assert!(crowd.conns.iter().all(|conn| crowd.left(*conn) == 0));
+    }
+
+    #[test]
+    fn clients_with_much_input_share_a_wake_up_evenly() {
+        let mut crowd = Crowd::new(4, &frames(request, 3000), 3000);
+        let (conns, requests, _) = crowd.take();
+        assert_eq!((conns.len(), requests), (4, FRAMES_PER_WAKE_UP));
+        let left: Vec<_> = conns.iter().map(|conn| crowd.left(*conn)).collect();
+        assert_eq!(left, [3000 - FRAMES_PER_WAKE_UP / 4; 4]);
+        // A single one has a whole wake-up to itself, and no more than that.
+        let mut crowd = Crowd::new(1, &frames(request, 5000), 5000);
+        assert_eq!(crowd.take().1, FRAMES_PER_WAKE_UP);
+    }
+
+    #[test]
+    fn whoever_was_not_served_comes_first_in_the_next_wake_up() {
+        let served = FRAMES_PER_WAKE_UP / FRAMES_PER_CONN_MIN;
+        let clients = served + 44;
+        let count = 2 * FRAMES_PER_CONN_MIN;
+        let mut crowd = Crowd::new(clients, &frames(request, count), count);
+        let (first, requests, _) = crowd.take();
+        assert_eq!((first.len(), requests), (served, FRAMES_PER_WAKE_UP));
+        crowd.poll();
+        let (second, ..) = crowd.take();
+        assert_eq!(second.len(), served);
+        assert!(second[..44].iter().all(|conn| !first.contains(conn)));
+    }
+
+    #[test]
+    fn a_wake_up_ends_after_so_many_bytes() {
+        // Each as long as what is read of a connection in one wake-up.
+        let long = QueryRequest {
+            id: 1,
+            seen: Seen::default(),
+            consistency: Consistency::Stale,
+            bytes: &vec![0; 250 << 10],
+        };
+        let mut crowd = Crowd::new(40, &frames(|out| long.encode(out), 1), 1);
+        let (conns, requests, _) = crowd.take();
+        assert_eq!(conns.len(), requests);
+        let bytes = requests * (250 << 10);
+        let bounds = BYTES_PER_WAKE_UP..BYTES_PER_WAKE_UP + (300 << 10);
+        assert!(bounds.contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn one_question_for_the_state_is_answered_at_a_time() {
+        let mut bytes = frames(request, 2);
+        bytes.extend(frames(inspect, 1000));
+        bytes.extend(frames(request, 1));
+        let mut crowd = Crowd::new(3, &bytes, 1003);
+        let (conns, requests, asked) = crowd.take();
+        assert_eq!((conns.len(), requests, asked), (3, 6, 3));
+        for round in 1..1000 {
+            let left = crowd.conns.iter().map(|conn| crowd.left(*conn));
+            assert!(left.eq([1001 - round; 3]), "round {round}");
+            let (_, requests, asked) = crowd.take();
+            let last = if round == 999 { 3 } else { 0 };
+            assert_eq!((requests, asked), (last, 3), "round {round}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_after_what_no_client_may_send() {
+        let mut bytes = frames(request, 2);
+        let view = ViewId::default();
+        HigherView { view }.encode(&mut bytes);
+        bytes.extend(frames(request, 5));
+        let crowd = Crowd::new(1, &bytes, 8);
+        let intake = Intake::of(&crowd.net, &crowd.conns);
+        assert_eq!(intake.requests.len(), 2);
+        assert!(!intake.taken[0].is_good);
+    }
+}
