@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 25] = [
+const KINDS: [FrameKind; 27] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
