@@ -50,7 +50,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::AppliedEarly, 100, &["S8"]),
     (Bug::EpochForgotten, 400, &["S10", "S17", "S18"]),
     (Bug::SilentKept, 200, &["L3"]),
-    (Bug::UnseenKept, 400, &["L3"]),
+    (Bug::UnseenKept, 2000, &["L3"]),
     (Bug::OldSessionRefused, 200, &["L2"]),
     (Bug::DiskFailureUnnoted, 2000, &["S4", "S5", "S10", "S14"]),
     (Bug::DeadTokenForgotten, 4000, &["S4", "S5", "S10", "S14"]),
