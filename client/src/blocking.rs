@@ -251,14 +251,9 @@ impl Client {
                 let connection = link.connection;
                 match link.side {
                     Side::ViewService if hello.party != Party::ViewService => {
-                        log::debug!("no view service, but a {}", hello.party.words());
                         self.close_link(connection);
-                        let refusal = Some(Refusal::Protocol);
-                        let closed = Event::ViewServiceClosed {
-                            connection,
-                            refusal,
-                        };
-                        self.handle(now, closed);
+                        let is = hello.party;
+                        self.handle(now, Event::NoViewService { connection, is });
                     }
                     Side::ViewService => {
                         // From here on a replica of another cluster is told apart at its hello.

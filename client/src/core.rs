@@ -6,7 +6,7 @@ mod replies;
 use std::collections::VecDeque;
 
 use standin_core::entry::COMMAND_BYTES_MAX;
-use standin_core::message::{LookupReply, Refusal, Seen};
+use standin_core::message::{LookupReply, Party, Refusal, Seen};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, earliest};
 use standin_core::view::ViewId;
@@ -112,6 +112,7 @@ impl ClientCore {
                 connection,
                 refusal,
             } => self.on_view_service_closed(now, connection, refusal),
+            Event::NoViewService { connection, is } => self.on_no_view_service(now, connection, is),
             Event::Found { connection, reply } => self.on_found(now, connection, reply),
             Event::ReplicaConnected { connection } => self.on_replica_connected(now, connection),
             Event::ReplicaClosed {
@@ -182,6 +183,19 @@ impl ClientCore {
         let address = self.finder.address().to_owned();
         if self.finder.closed(connection, now, &mut self.random) {
             self.view_service_failed(now, address, refusal);
+        }
+    }
+
+    /// An address that is somebody else's will not become a view service's by itself.
+    fn on_no_view_service(&mut self, now: Instant, connection: ConnectionId, is: Party) {
+        let address = self.finder.address().to_owned();
+        if !self.finder.closed(connection, now, &mut self.random) {
+            return;
+        }
+        self.finder.put_off_later(now, &mut self.random);
+        while !self.requests.is_empty() {
+            let address = address.clone();
+            self.fail(now, 0, Some(ClientError::OtherParty { address, is }));
         }
     }
 

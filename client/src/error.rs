@@ -1,7 +1,7 @@
 //! How a request can end without an answer. Callers must act differently on each.
 
 use standin_core::identity::ClusterId;
-use standin_core::message::{Refusal, Seen};
+use standin_core::message::{Party, Refusal, Seen};
 use standin_core::time::Duration;
 use standin_core::view::ViewId;
 
@@ -160,6 +160,17 @@ pub enum ClientError {
         address: String,
         /// The cluster there.
         cluster: ClusterId,
+    },
+    /// Definitely not executed: what is there is no view service.
+    #[error(
+        "asked {address} for the primary, but that is a {}, not a view service: nothing was executed; \
+         check the address", .is.words()
+    )]
+    OtherParty {
+        /// The address.
+        address: String,
+        /// What is there.
+        is: Party,
     },
     /// Definitely not executed: the other side speaks something else.
     #[error(

@@ -348,7 +348,7 @@ fn a_client_does_not_learn_its_cluster_from_a_replica_given_as_view_service() {
     let addresses = format!("{},{}", stray.address, view_service.address);
     let mut client = client(&addresses, 60_000);
     let ended = client.query(b"q", Consistency::Confirmed);
-    let Err(ClientError::Protocol { address, .. }) = ended else {
+    let Err(ClientError::OtherParty { address, .. }) = ended else {
         panic!("{ended:?}");
     };
     assert_eq!(address, stray.address);

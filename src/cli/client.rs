@@ -94,6 +94,7 @@ fn exit_status(error: &CounterError) -> u8 {
             ClientError::Refused { .. }
             | ClientError::AnswerLost { .. }
             | ClientError::OtherCluster { .. }
+            | ClientError::OtherParty { .. }
             | ClientError::Protocol { .. },
         )
         | CounterError::Refused(_)

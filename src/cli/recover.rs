@@ -72,7 +72,9 @@ fn failed(error: &AskError) -> u8 {
     output::error(format_args!("{error}"));
     match error {
         AskError::Address(_) => EXIT_MISUSED,
-        AskError::Refused { .. } | AskError::Protocol { .. } => EXIT_NO,
+        AskError::Refused { .. } | AskError::OtherParty { .. } | AskError::Protocol { .. } => {
+            EXIT_NO
+        }
         _ => EXIT_UNREACHED,
     }
 }

@@ -318,11 +318,29 @@ fn what_the_counter_and_the_status_deny_is_told_by_exit_status_1() {
     );
     // A replica is no view service, and says so.
     let replica = cluster.address("a").unwrap();
-    goes_wrong(
-        &format!("status --viewservice {replica}"),
-        NO,
-        &[replica, "check the address"],
-    );
+    for (command, rest) in [
+        ("status", ""),
+        ("client", "counter get"),
+        ("client", "counter add 1"),
+        ("recover", "--primary a --accept-loss"),
+    ] {
+        let line = format!("{command} --viewservice {replica} {rest}");
+        let words = &[
+            replica,
+            "a replica, not a view service",
+            "check the address",
+        ];
+        let ended = goes_wrong(&line, NO, words);
+        assert!(ended.took < LATE_MAX, "{line} took {:?}", ended.took);
+    }
+    // And the operator has nothing to recover.
+    for name in ["a", "z"] {
+        goes_wrong(
+            &format!("recover --viewservice {service} --primary {name} --accept-loss"),
+            NO,
+            &["a holds the lease", "nothing was done"],
+        );
+    }
 }
 
 #[test]

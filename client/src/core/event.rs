@@ -1,6 +1,6 @@
 //! What a client core is told, and what it wants done.
 
-use standin_core::message::{LookupReply, Refusal, Reply, Seen};
+use standin_core::message::{LookupReply, Party, Refusal, Reply, Seen};
 
 use crate::error::ClientError;
 use crate::requests::Request;
@@ -25,6 +25,13 @@ pub enum Event<'a> {
         connection: ConnectionId,
         /// Why, if one side gave a reason.
         refusal: Option<Refusal>,
+    },
+    /// What was connected to as a view service is something else; that connection is gone.
+    NoViewService {
+        /// Which connection.
+        connection: ConnectionId,
+        /// What it says it is.
+        is: Party,
     },
     /// A view service answered a lookup.
     Found {

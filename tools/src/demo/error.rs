@@ -48,6 +48,7 @@ fn client_exit(error: &ClientError) -> u8 {
         error,
         ClientError::Refused { .. }
             | ClientError::OtherCluster { .. }
+            | ClientError::OtherParty { .. }
             | ClientError::Protocol { .. }
     );
     if is_refusal { 1 } else { 3 }
