@@ -16,7 +16,7 @@ use standin_io::log::{LogConfig, LogError, Recovered, SegmentIds, SegmentLog};
 
 fn open(
     dir: &Path,
-    may_have_lost_writes: bool,
+    (may_have_lost_writes, may_be_holder): (bool, bool),
 ) -> std::result::Result<(SegmentLog, Recovered), LogError> {
     let ids = SegmentIds {
         cluster: ClusterId(1),
@@ -26,7 +26,7 @@ fn open(
     let config = LogConfig {
         segment_bytes: 4096,
         may_have_lost_writes,
-        may_be_holder: true,
+        may_be_holder,
     };
     SegmentLog::open(dir, ids, config)
 }
@@ -70,7 +70,7 @@ struct Placed {
 
 /// Writes a log, and says where each entry stands.
 fn write(dir: &Path, input: &mut Unstructured<'_>) -> Result<Vec<Placed>> {
-    let (mut log, _) = open(dir, false).expect("an empty directory");
+    let (mut log, _) = open(dir, (false, true)).expect("an empty directory");
     let batches = input.int_in_range(1..=8)?;
     for _ in 0..batches {
         let batch = any_batch(input, log.tip())?;
@@ -123,7 +123,8 @@ fn run(data: &[u8]) -> Result<()> {
     harm(dir, &mut input)?;
     let harmed = picture(dir);
     let may_have_lost_writes = input.arbitrary()?;
-    let (mut log, recovered) = match open(dir, may_have_lost_writes) {
+    let may_be_holder = input.arbitrary().unwrap_or(true);
+    let (mut log, recovered) = match open(dir, (may_have_lost_writes, may_be_holder)) {
         Ok(opened) => opened,
         Err(_) => {
             assert_eq!(picture(dir), harmed, "a log was changed and refused");
@@ -142,7 +143,8 @@ fn run(data: &[u8]) -> Result<()> {
         // Behind a gap that lost writes may have left, only what calls the gap committed is kept. The
         // header of a segment may be part of the gap.
         let is_behind_gap = index > first_lost || SegmentHeader::decode(bytes).is_err();
-        if may_have_lost_writes && is_behind_gap && entry.commit < first_lost {
+        let is_called_committed = may_be_holder && entry.commit >= first_lost;
+        if may_have_lost_writes && is_behind_gap && !is_called_committed {
             continue;
         }
         let stands = bytes.get(entry.at..entry.at + entry.bytes.len());
@@ -152,7 +154,7 @@ fn run(data: &[u8]) -> Result<()> {
     let next = any_batch(&mut Unstructured::new(&[]), log.tip())?;
     log.append(&next).expect("there is room");
     drop(log);
-    let (log, recovered) = open(dir, false).expect("a repaired log is good");
+    let (log, recovered) = open(dir, (false, true)).expect("a repaired log is good");
     assert_eq!((log.tip(), recovered.torn), (next.tip(), None));
     Ok(())
 }

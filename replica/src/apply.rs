@@ -117,6 +117,7 @@ impl<M: StateMachine> Replica<M> {
         self.inspected = None;
         self.log.commit = Index::ZERO;
         self.log.data_epoch = self.adopted.data_epoch;
+        self.config.recovered.lost = Index::ZERO;
     }
 
     pub(crate) fn on_log_read(&mut self, now: Now, read: ReadFor, bytes: Vec<u8>) {

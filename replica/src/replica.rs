@@ -159,7 +159,7 @@ pub enum Action {
     /// The view service does not answer: connect anew, to another address if there is one.
     RedialViewService,
     /// Keep this view durably as the highest that was adopted, and the token under which its record names this
-    /// replica as a holder; [`Event::Adopted`] tells when it is. The view may be the one that was adopted
+    /// replica as a holder, or may come to name it before it reads so; [`Event::Adopted`] tells when it is. The view may be the one that was adopted
     /// before: then it is only to be done before what follows.
     Adopt(ViewId, Option<Token>),
     /// Keep durably that this replica is out of service, and why.
@@ -252,8 +252,10 @@ pub struct Replica<M> {
     pub(crate) record: Option<ViewRecord>,
     /// The highest view adopted durably. Never falls, across crashes (S7).
     pub(crate) adopted: ViewId,
-    /// The token under which the record names it as a holder, kept durably with the view.
+    /// The token under which the record names it as a holder, or may come to, kept durably with the view.
     pub(crate) holds: Option<Token>,
+    /// It may be a holder by its disk without having read so, by what it acknowledges or has asked for.
+    pub(crate) may_hold_by_disk: bool,
     /// The record whose view is being made durable.
     pub(crate) adopting: Option<ViewRecord>,
     pub(crate) dialog: Dialog,
@@ -311,6 +313,7 @@ impl<M: StateMachine> Replica<M> {
         Self {
             adopted: config.adopted,
             holds: config.holds,
+            may_hold_by_disk: false,
             trouble: config.quarantine.clone(),
             config,
             state: Replicated::around(machine),
@@ -364,6 +367,10 @@ impl<M: StateMachine> Replica<M> {
             Event::DialRefused(refusal) => self.on_dial_refused(now, refusal),
             Event::Resume(conn, resume) => {
                 self.on_accepted();
+                if resume.durability == Durability::Disk && resume.view == self.adopted {
+                    // A Join that names its disk may land before it reads of it.
+                    self.keep_that_disk_may_hold();
+                }
                 self.tell_backup(now, backup::Event::Resume(conn, resume));
             }
             Event::Entries(conn, entries) => {

@@ -155,6 +155,10 @@ impl<M: StateMachine> Replica<M> {
         if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }
+        if is_alone {
+            // It may land, and make this disk the one holder, before it is read.
+            self.keep_that_disk_may_hold();
+        }
         let number = self.dialog.swap(now.boot, &proposed);
         let identity = self.config.identity.clone();
         let swap = Swap {

@@ -2,6 +2,7 @@
 
 use standin_backup as backup;
 use standin_core::entry::Index;
+use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply};
 use standin_core::planted::Bug;
@@ -56,7 +57,8 @@ impl<M: StateMachine> Replica<M> {
     /// here again. It keeps nobody from promoting this replica: that its token has died does.
     fn loss(&self) -> Option<String> {
         let (last, lost) = (self.log.tip.index, self.config.recovered.lost);
-        let is_missing = last < lost && !matches!(self.role, Role::Primary(_));
+        let is_missing =
+            last < lost && !matches!(self.role, Role::Primary(_)) && !self.is_log_outdated();
         is_missing.then(|| {
             format!(
                 "its log ends at entry {last}, and entries up to {lost} had been committed: they were lost \
@@ -97,6 +99,7 @@ impl<M: StateMachine> Replica<M> {
         self.on_record(now, record);
         self.tell_lease(now);
         if is_newest && !reply.accepted && is_unchanged {
+            self.keep_what_record_says(record);
             self.tell_primary(now, primary::Event::SwapRefused);
         }
     }
@@ -212,8 +215,31 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    /// Has a record's view made durable, and as what it names this replica.
+    /// Keeps durably, before what follows, that this disk may come to be a holder's without being told: its
+    /// next life must then take damage for damage, whatever power loss has done (section 12).
+    pub(crate) fn keep_that_disk_may_hold(&mut self) {
+        let store = self.config.identity.store;
+        self.may_hold_by_disk = true;
+        if self.holds != Some(Token::Disk { store }) {
+            self.holds = Some(Token::Disk { store });
+            let adopting = self.adopting.as_ref();
+            let view = adopting.map_or(self.adopted, ViewRecord::id);
+            self.actions.push_back(Action::Adopt(view, self.holds));
+        }
+    }
+
+    /// What was asked for was refused, and changes nothing any more.
+    fn keep_what_record_says(&mut self, record: &ViewRecord) {
+        let is_other = record.token_of(self.config.identity.store) != self.holds;
+        if self.adopting.is_none() && is_other {
+            self.adopt(record);
+        }
+    }
+
+    /// Has a record's view made durable, and as what it names this replica. What was asked for in lower views
+    /// can land no more.
     fn adopt(&mut self, record: &ViewRecord) {
+        self.may_hold_by_disk = false;
         self.holds = record.token_of(self.config.identity.store);
         let action = Action::Adopt(record.id(), self.holds);
         self.actions.push_back(action);
@@ -253,7 +279,7 @@ impl<M: StateMachine> Replica<M> {
         let was = self.role_name();
         self.record = Some(record.clone());
         // By Activate the candidate's disk comes to be all that counts, within the view.
-        if record.token_of(self.config.identity.store) != self.holds {
+        if record.token_of(self.config.identity.store) != self.holds && !self.may_hold_by_disk {
             self.adopt(&record);
         }
         let is_named = record.primary.is(&self.config.identity);

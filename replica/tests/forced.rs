@@ -229,6 +229,10 @@ fn who_was_answered_what_is_not_in_the_log_is_told_so() {
         (1, 1, ReplyStatus::AnswerLost),
         (1, 0, ReplyStatus::Done),
         (0, 0, ReplyStatus::Done),
+        // The log has a first entry of view 2, and no more.
+        (2, 1, ReplyStatus::Done),
+        (2, 2, ReplyStatus::AnswerLost),
+        (3, 1, ReplyStatus::AnswerLost),
     ] {
         let seen = Seen {
             view: view(number),
@@ -245,4 +249,35 @@ fn who_was_answered_what_is_not_in_the_log_is_told_so() {
         query(&mut bench, seen, Consistency::Stale),
         ReplyStatus::Done
     );
+}
+
+/// What its report says of entries that a power loss took.
+fn told_of_loss(bench: &mut Bench) -> Option<String> {
+    bench.event(Event::ViewServiceDown);
+    bench.event(Event::ViewServiceUp);
+    let reports = bench.take(|action| matches!(action, Action::Report(_)));
+    match reports.into_iter().next() {
+        Some(Action::Report(report)) => report.trouble,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn entries_that_a_log_lost_are_not_missed_any_more_once_it_is_set_aside() {
+    let recovered = Recovered {
+        lost: Index(90),
+        ..recovered()
+    };
+    let mut bench = Bench::new(identity("a", 1), view(1), recovered);
+    let loss = told_of_loss(&mut bench).expect("something is lost");
+    assert!(loss.contains("entries up to 90"), "{loss}");
+    let record = forced("b");
+    bench.tell(&record);
+    bench.event(Event::Adopted(forced_view(2)));
+    bench.tell(&record.activate(&identity("b", 1)));
+    assert_eq!(told_of_loss(&mut bench), None, "the log is outdated");
+    follows(&mut bench);
+    resume(&mut bench, LogTip::default());
+    bench.event(Event::Cut(LogTip::default()));
+    assert_eq!(told_of_loss(&mut bench), None, "and set aside");
 }

@@ -262,6 +262,41 @@ fn an_old_copy_of_the_only_disk_serves_once_the_operator_accepts_the_loss() {
     scene.call();
 }
 
+/// Sections 7 and 12: what it had acknowledged made it a holder, though it had not read so.
+#[test]
+fn rot_in_the_log_of_a_holder_that_has_not_read_its_join_is_damage() {
+    for has_read in [true, false] {
+        let mut scene = Cluster::new(2, Disk);
+        scene.kill("b");
+        scene.until_alone();
+        for _ in 0..10 {
+            scene.call();
+        }
+        scene.start("b");
+        if !has_read {
+            scene.until("b in the view", |scene| scene.has_adopted("b"));
+            scene.cut_from_service("b");
+        }
+        scene.until_backup("b");
+        if has_read {
+            scene.until("b in the view", |scene| scene.has_adopted("b"));
+        }
+        assert_eq!(scene.has_adopted("b"), has_read);
+        scene.lose_power("a");
+        scene.lose_power("b");
+        scene.rot("b", 700);
+        scene.restart_view_service();
+        scene.mend_links();
+        assert!(
+            !scene.start_or_be_refused("b"),
+            "it may have been relied on"
+        );
+        scene.start("a");
+        scene.until_primary("a");
+        scene.call();
+    }
+}
+
 #[test]
 fn nobody_is_forced_where_nothing_need_be_lost() {
     let mut scene = Cluster::new(3, Os);

@@ -4,8 +4,8 @@
 //! lease can be held, and nobody is about to take over with all that was answered. Those are the
 //! states in which the status tells of it.
 
-use standin_core::identity::ReplicaName;
-use standin_core::view::ViewRecord;
+use standin_core::identity::{Durability, ReplicaName};
+use standin_core::view::{DataEpoch, Holder, Reason, ViewRecord};
 
 use crate::candidates::{HolderState, holder_state};
 use crate::roster::{Replica, millis};
@@ -50,6 +50,11 @@ pub(crate) fn chosen<'a>(facts: &Facts<'a>, name: &ReplicaName) -> Result<&'a Re
         let why = replica.trouble.as_deref().unwrap_or("quarantined");
         return Err(format!("{name} is out of service ({why}); {living}"));
     }
+    if facts.state.is_dead(replica.identity.token(Durability::Os)) {
+        return Err(format!(
+            "the disk of {name} has failed, and it is about to end: start it again first; {living}"
+        ));
+    }
     if is_whole(record, replica, facts) {
         return Err(format!(
             "{name} has every answered entry, and nothing need be lost: restart it if it makes no \
@@ -59,8 +64,17 @@ pub(crate) fn chosen<'a>(facts: &Facts<'a>, name: &ReplicaName) -> Result<&'a Re
     Ok(replica)
 }
 
+/// What came of an earlier wish to the same end, if it was granted: who asks again may not have heard.
+pub(crate) fn done_before(record: &ViewRecord, name: &ReplicaName) -> Option<String> {
+    let goes_on = matches!(record.reason, Reason::Forced | Reason::Activated);
+    let is_it = record.data_epoch > DataEpoch(0) && record.primary.name == *name;
+    (goes_on && is_it).then(|| {
+        format!("nothing more was done: {name} had been named before, and goes on with the log that it had")
+    })
+}
+
 /// Whether a replica is a holder that needs no force.
-fn is_whole(record: &ViewRecord, replica: &Replica, facts: &Facts<'_>) -> bool {
+pub(crate) fn is_whole(record: &ViewRecord, replica: &Replica, facts: &Facts<'_>) -> bool {
     let at = (facts.now, facts.term());
     record.holders.iter().any(|holder| {
         holder.token.store() == replica.identity.store
@@ -107,10 +121,17 @@ pub(crate) fn loss(record: &ViewRecord, chosen: &Replica, facts: &Facts<'_>) -> 
             other.identity.name
         );
         if facts.is_alive(other) && !other.is_quarantined() {
-            words += ", and is running: name it to lose less";
+            words += match is_whole(record, other, facts) {
+                true => ", and is running: restart it, and nothing need be lost",
+                false => ", and is running: name it to lose less",
+            };
         }
     }
-    let silent = (record.holders.iter()).filter(|holder| holder.name != chosen.identity.name);
+    let is_silent = |holder: &&Holder| {
+        let reported = facts.roster.by_name(&holder.name);
+        !reported.is_some_and(|replica| facts.is_alive(replica))
+    };
+    let silent = record.holders.iter().filter(is_silent);
     let silent: Vec<&str> = silent.map(|holder| holder.name.as_str()).collect();
     if !silent.is_empty() {
         let silent = silent.join(" and ");

@@ -471,8 +471,15 @@ impl ViewService {
         let (chosen, record) = match (chosen, &self.state.record) {
             (Ok(chosen), Some(record)) => (chosen, record),
             (Ok(_), None) => unreachable!("without a view nobody is chosen"),
-            (Err(reason), _) => {
-                return self.answer_force(conn, ForceOutcome::Refused { reason });
+            (Err(reason), record) => {
+                let done = record
+                    .as_ref()
+                    .and_then(|it| force::done_before(it, &force.primary));
+                let outcome = match done.filter(|_| force.accept_loss) {
+                    Some(loss) => ForceOutcome::Done { loss },
+                    None => ForceOutcome::Refused { reason },
+                };
+                return self.answer_force(conn, outcome);
             }
         };
         let loss = force::loss(record, chosen, &facts);

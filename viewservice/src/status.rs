@@ -6,6 +6,7 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewRecord;
 
 use crate::candidates::{HolderState, Unfit, best_candidate, holder_state, primary_restarted};
+use crate::force;
 use crate::lease::Grantor;
 use crate::roster::{Replica, Roster, millis};
 use crate::stored::StoredState;
@@ -206,7 +207,7 @@ fn no_holder(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let unfit = unfit.join("; ");
     let recover = format!(
         "`standin recover --primary {} --accept-loss`",
-        best_survivor(facts).map_or("NAME", ReplicaName::as_str)
+        best_survivor(record, facts).map_or("NAME", ReplicaName::as_str)
     );
     if silent.is_empty() {
         return format!(
@@ -259,12 +260,13 @@ fn stalled_words(replica: &Replica) -> String {
     }
 }
 
-/// The living replica with the longest log.
-fn best_survivor<'a>(facts: &Facts<'a>) -> Option<&'a ReplicaName> {
+/// Of the living replicas that may be named the one with the longest log.
+fn best_survivor<'a>(record: &ViewRecord, facts: &Facts<'a>) -> Option<&'a ReplicaName> {
     facts
         .roster
         .iter()
         .filter(|replica| facts.is_alive(replica) && !replica.is_quarantined())
+        .filter(|replica| !force::is_whole(record, replica, facts))
         .max_by_key(|replica| (replica.standing.last.view, replica.standing.last.index))
         .map(|replica| &replica.identity.name)
 }

@@ -85,8 +85,8 @@ pub(crate) enum Fact<'a> {
     Wiped { host: usize },
     /// An older copy of a replica's disk was put back.
     Restored { host: usize },
-    /// Bits of a replica's disk flipped.
-    Rotted { host: usize },
+    /// Something on a replica's disk is damaged: one bit, or a whole block.
+    Rotted { host: usize, is_bit: bool },
     /// From here on a replica's machine replies wrongly.
     Falsified { host: usize, from: Index },
     /// A replica appended to its log: as primary, or as a follower.

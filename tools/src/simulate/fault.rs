@@ -177,8 +177,9 @@ impl<M: Subject> World<M> {
         if self.plan.faults.is_empty() {
             return;
         }
-        // Now and then somebody looks, and accepts the loss.
-        if self.is_lost() && self.random.chance(300) {
+        // Now and then somebody looks, and accepts the loss; or does not look.
+        let is_careless = self.plan.is_operator_careless;
+        if (is_careless && self.random.chance(900)) || (self.is_lost() && self.random.chance(300)) {
             self.recover();
         }
         let kind = *self.random.pick(&self.plan.faults);
@@ -443,7 +444,8 @@ impl<M: Subject> World<M> {
             _ => disk.misdirect_any(&mut random),
         };
         if place.is_some() {
-            self.observe(&Fact::Rotted { host });
+            let is_bit = kind == FaultKind::Rot;
+            self.observe(&Fact::Rotted { host, is_bit });
         }
         place.is_some()
     }

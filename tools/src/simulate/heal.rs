@@ -646,7 +646,12 @@ impl<M: Subject> World<M> {
         let is_fit = |(host, node): (usize, &Node<M>)| {
             let is_tampered = self.checks.truth.replicas[host].is_tampered();
             let is_quarantined = node.replica.role_name() == RoleName::Quarantined;
-            (!is_tampered && !is_quarantined && !self.is_broken_for_good(host)).then_some(host)
+            // Who is about to set its log aside has nothing a moment later.
+            let log_epoch = self.checks.truth.log_epoch(host);
+            let is_outdated = self.plan.is_operator_careless
+                && log_epoch < self.checks.truth.replicas[host].data_epoch;
+            let is_out = is_quarantined || is_outdated || self.is_broken_for_good(host);
+            (!is_tampered && !is_out).then_some(host)
         };
         let fit: Vec<usize> = self.nodes().into_iter().filter_map(is_fit).collect();
         if fit.is_empty() {

@@ -60,6 +60,9 @@ pub struct Plan {
     pub clock_rates: Vec<u64>,
     /// The rates are as close to each other as the lease asks for, and no pause is hidden.
     pub are_clocks_bounded: bool,
+    /// An operator forces a takeover wherever the view service lets them, though a pair that is merely cut off
+    /// may go on.
+    pub is_operator_careless: bool,
     /// The bug that all parties have: none, but in tests of this simulator.
     pub planted: Planted,
 }
@@ -124,6 +127,7 @@ impl Plan {
             limits: draw_limits(random),
             clock_rates,
             are_clocks_bounded,
+            is_operator_careless: limits.chance(100),
             planted: Planted::default(),
         }
     }
@@ -153,6 +157,7 @@ impl Plan {
             limits: Limits::default(),
             clock_rates: Vec::new(),
             are_clocks_bounded: true,
+            is_operator_careless: false,
             planted: Planted::default(),
         };
         plan.set_clients(1);

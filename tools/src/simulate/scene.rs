@@ -268,6 +268,18 @@ impl<M: Subject> Scene<M> {
         why.is_none()
     }
 
+    /// The lowest bit of a byte in a replica's log flips.
+    pub fn rot(&mut self, name: &str, byte: u64) {
+        let host = self.host(name);
+        let path = std::path::Path::new("/data/log/00000000000000000001.log");
+        assert!(
+            self.world.disk(host).flip_bit(path, byte * 8),
+            "{name} has that byte"
+        );
+        self.world
+            .observe(&super::fact::Fact::Rotted { host, is_bit: true });
+    }
+
     /// Kills the view service and starts it again.
     pub fn restart_view_service(&mut self) {
         let service = self.world.plan.service();

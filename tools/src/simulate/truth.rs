@@ -49,6 +49,8 @@ pub(crate) struct Truly {
     is_unread: bool,
     /// Bits of its disk rotted since a process read the whole of it.
     is_rotten: bool,
+    /// It was more than one bit.
+    is_very_rotten: bool,
     /// Its disk failed, so what is not synced may be gone as soon as its process ends.
     is_cache_unsure: bool,
     /// The boot in which its disk failed, as long as neither its data directory nor the view service
@@ -268,7 +270,8 @@ impl Truth {
             let link = replica.link(index, false);
             link.is_none_or(|link| link.hash != hash)
         });
-        if !record.active || !has_lost {
+        // A candidate applies all that it has; one of an older copy that was not told apart goes on.
+        if !has_lost || !(record.active || replica.is_older) {
             None
         } else if replica.is_failure_untold() {
             Some(Mark::FailureUntold)
@@ -426,9 +429,13 @@ impl Truth {
             Fact::Restored { host } => {
                 let replica = &mut self.replicas[*host];
                 (replica.is_older, replica.is_unread) = (true, true);
-                replica.is_rotten = false;
+                (replica.is_rotten, replica.is_very_rotten) = (false, false);
             }
-            Fact::Rotted { host } => self.replicas[*host].is_rotten = true,
+            Fact::Rotted { host, is_bit } => {
+                let replica = &mut self.replicas[*host];
+                let was_rotten = std::mem::replace(&mut replica.is_rotten, true);
+                replica.is_very_rotten |= was_rotten || !is_bit;
+            }
             Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,
@@ -502,7 +509,8 @@ impl Truth {
                 self.record = Some((*after).clone());
             }
             Fact::Answered(answered) => {
-                if answered.status != ReplyStatus::Done {
+                // What is answered in a data epoch that is over goes with it.
+                if answered.status != ReplyStatus::Done || !self.is_of_data_epoch(answered.host) {
                     return;
                 }
                 let is_command = matches!(answered.asked, Asked::Command { .. });
@@ -600,7 +608,19 @@ impl Truth {
         replica.identity = Some(identity.clone());
         // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
         replica.is_unread = false;
-        replica.is_older |= std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
+        let is_shorter = std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
+        // An entry behind the one bit that calls it committed tells rot from a write that was lost. Where
+        // nothing does, a power loss hides it: the known limit.
+        let first = replica.log.len() + 1;
+        let mut behind = before.iter().skip(first);
+        let is_told = !std::mem::take(&mut replica.is_very_rotten)
+            && behind.any(|link| link.header.commit.0 >= first as u64);
+        replica.is_older |= is_shorter && !is_told;
+        if is_shorter {
+            // An end that it does not know to have been clean is none: nobody relies on that life any more.
+            let known = &identity.clean_lives;
+            replica.clean_lives.retain(|life| known.contains(life));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use standin_core::message::{Force, ForceOutcome, ForceReply, RoleName};
 use standin_core::view::{DataEpoch, Reason};
 use standin_viewservice::{Action, Answer, Event};
 
-use super::rig::{REPORT_EVERY, Rig, TERM, accepted, stores};
+use super::rig::{REPORT_EVERY, Rig, TERM, accepted, granted, stores};
 
 fn ask(rig: &mut Rig, name: &str, accept_loss: bool) -> Vec<Action> {
     let conn = rig.conn();
@@ -256,4 +256,82 @@ fn it_waits_for_a_store_in_progress_and_is_judged_by_what_came_of_it() {
         matches!(second.outcome, ForceOutcome::Refused { .. }),
         "b is taking over"
     );
+}
+
+/// A lone primary that is alive and does not renew its lease.
+fn stalled() -> Rig {
+    let mut rig = Rig::solo();
+    rig.node("a").last = (1, 50);
+    rig.node("a").commit = 50;
+    for name in ["b", "c"] {
+        rig.node(name).last = (1, 30);
+    }
+    rig.run(REPORT_EVERY);
+    rig.node("a").renews = false;
+    rig.run(3 * TERM);
+    rig
+}
+
+#[test]
+fn who_has_everything_is_to_be_restarted_and_not_named() {
+    let mut rig = stalled();
+    let why = rig.unavailable();
+    assert!(why.contains("a is alive and makes no progress"), "{why}");
+    let is_named = |name| why.contains(&format!("recover --primary {name} "));
+    assert!(!is_named("a") && (is_named("b") || is_named("c")), "{why}");
+    let reason = refused(&mut rig, "a");
+    assert!(reason.contains("restart it"), "{reason}");
+    let actions = ask(&mut rig, "b", false);
+    match &replies(&actions)[0].outcome {
+        ForceOutcome::WouldLose { loss } => {
+            assert!(
+                loss.contains("restart it, and nothing need be lost"),
+                "{loss}"
+            );
+            assert!(!loss.contains("cut off"), "it reports: {loss}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_present_primary_is_granted_no_lease_while_another_is_being_named() {
+    let mut rig = stalled();
+    let view = rig.record().id();
+    rig.disk_is_slow = true;
+    assert_eq!(stores(&ask(&mut rig, "b", true)), 1);
+    assert!(
+        !granted(&rig.report_renewing("a", Some(view))),
+        "both would serve"
+    );
+    rig.disk_is_slow = false;
+    rig.stored();
+    assert_eq!(rig.record().data_epoch, DataEpoch(1));
+    assert!(!granted(&rig.report_renewing("a", Some(view))));
+}
+
+#[test]
+fn who_did_not_hear_that_it_was_done_may_ask_again() {
+    let mut rig = both_lost();
+    assert_eq!(stores(&ask(&mut rig, "b", true)), 1);
+    let is_done = |rig: &mut Rig| {
+        let actions = ask(rig, "b", true);
+        assert_eq!(stores(&actions), 0, "once is enough");
+        matches!(replies(&actions)[0].outcome, ForceOutcome::Done { .. })
+    };
+    assert!(is_done(&mut rig), "it is taking over");
+    let b = rig.id("b");
+    assert!(accepted(&rig.swap("b", rig.record().activate(&b))));
+    rig.run(REPORT_EVERY);
+    assert!(is_done(&mut rig), "it serves");
+    assert!(refused(&mut rig, "c").contains("b holds the lease"));
+}
+
+#[test]
+fn who_is_about_to_end_since_its_disk_failed_is_not_named() {
+    let mut rig = both_lost();
+    rig.tell_dead("c");
+    rig.node("c").reports = false;
+    let reason = refused(&mut rig, "c");
+    assert!(reason.contains("the disk of c has failed"), "{reason}");
 }

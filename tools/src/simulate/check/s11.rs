@@ -32,6 +32,9 @@ impl Check for Repeats {
         else {
             return Ok(());
         };
+        if !truth.is_of_data_epoch(answered.host) {
+            return Ok(()); // another one's session may have that number by now
+        }
         // The first wrong answer of all may be a repeat.
         let is_falsified = truth.is_falsified || truth.is_wrong(answered.host, answered.seen.index);
         match truth.replies.get(&(session, sequence)) {

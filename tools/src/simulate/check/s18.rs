@@ -3,6 +3,7 @@
 //! Wrong answers are what the other properties look for, and the end of a run demands the "why". Here
 //! it is watched that nobody goes out of service without a cause.
 
+use standin_core::identity::Durability;
 use standin_core::view::ViewRecord;
 
 use super::{Check, Verdict};
@@ -32,11 +33,15 @@ pub(crate) fn explain(record: &ViewRecord, why: Option<&str>) -> Verdict {
 
 /// That only what was damaged is treated as damaged.
 #[derive(Debug)]
-pub(crate) struct Quarantines;
+pub(crate) struct Quarantines {
+    is_at_disk: bool,
+}
 
 impl Quarantines {
-    pub(crate) fn new(_plan: &Plan) -> Self {
-        Self
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            is_at_disk: plan.durability == Durability::Disk,
+        }
     }
 }
 
@@ -48,10 +53,19 @@ impl Check for Quarantines {
             Fact::Quarantined { host, why } | Fact::Unstartable { host, why } => {
                 let replica = &truth.replicas[*host];
                 // A power loss may take any part of what a pair at `memory` or `os` had committed: then it is
-                // no holder any more, and comes back with what is left. But of a disk failure that was not
-                // noted recovery does not know: the known limit.
-                let is_left =
-                    replica.is_failure_unnoted && matches!(fact, Fact::Unstartable { .. });
+                // no holder any more, and comes back with what is left. The known limits: of a disk failure
+                // that was not noted recovery does not know; and a follower at `disk` does not know whether
+                // a Join has made it a holder.
+                let is_holder = truth.record.as_ref().is_some_and(|record| {
+                    let mut holders = record.holders.iter();
+                    holders.any(|holder| {
+                        let found = truth.holder(holder);
+                        found.is_some_and(|(at, it)| at == *host && it.satisfies(holder.token))
+                    })
+                });
+                let is_follower = self.is_at_disk && replica.has_lost_cache && !is_holder;
+                let is_left = (replica.is_failure_unnoted || is_follower)
+                    && matches!(fact, Fact::Unstartable { .. });
                 let has_cause = replica.is_tampered() || is_left;
                 if has_cause {
                     return Ok(());

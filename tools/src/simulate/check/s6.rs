@@ -24,7 +24,10 @@ impl Check for Answers {
         let Fact::Answered(answered) = fact else {
             return Ok(());
         };
-        if answered.status != ReplyStatus::Done || matches!(answered.asked, Asked::Read(_)) {
+        let is_read = matches!(answered.asked, Asked::Read(_));
+        // S6 is about one data epoch.
+        if answered.status != ReplyStatus::Done || is_read || !truth.is_of_data_epoch(answered.host)
+        {
             return Ok(());
         }
         let index = answered.seen.index;
