@@ -33,8 +33,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let again = meta.encode();
+    // One of an earlier version lacks what has been appended since.
+    let is_current = bytes[8..12] == again[8..12];
     assert!(
-        again.len() <= bytes.len(),
+        !is_current || again.len() <= bytes.len(),
         "the encoding is not the shortest: {meta:?}"
     );
     assert_eq!(ReplicaMeta::decode(&again).as_ref(), Ok(&meta));

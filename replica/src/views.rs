@@ -263,6 +263,8 @@ impl<M: StateMachine> Replica<M> {
         if matches!(self.role, Role::Primary(_)) {
             self.dialog.lease.carry_over(from, view);
         }
+        // What was asked for in lower views meanwhile can land no more.
+        self.may_hold_by_disk = false;
         self.enter(now, record);
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Process {
     /// Connections of followers.
     accepted: Vec<ConnId>,
     asked: BTreeMap<ConnId, Asked>,
+    /// The view that this process adopted last.
+    adopted: Option<ViewId>,
     /// A sync is under way up to so many entries.
     pub(super) syncing: Option<usize>,
     sync_waits: bool,
@@ -132,6 +134,7 @@ impl Node {
             dial: None,
             accepted: Vec::new(),
             asked: BTreeMap::new(),
+            adopted: None,
             syncing: None,
             sync_waits: false,
         });
@@ -331,7 +334,9 @@ impl Turn<'_, '_> {
                 self.disk.holds = holds;
                 let before = std::mem::replace(&mut self.disk.adopted, view);
                 // A token may be kept anew in the view that it knows to have adopted.
-                if before != view || self.process.replica.standing().view != view {
+                let known = self.process.adopted.replace(view);
+                let is_known = known == Some(view) || self.process.replica.standing().view == view;
+                if before != view || !is_known {
                     let fact = Fact::Adopted { host, before, view };
                     self.stage.facts.push(fact);
                 }
