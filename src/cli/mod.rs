@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use standin_client::AskError;
 use standin_core::machine::StateMachine as _;
 use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
@@ -174,6 +175,18 @@ fn misused_command(text: &str) -> (String, String) {
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
     (path, names.join(", "))
+}
+
+/// Says why the view service told nothing, and gives the exit status for it.
+fn not_told(error: &AskError) -> u8 {
+    output::error(format_args!("{error}"));
+    match error {
+        AskError::Address(_) => EXIT_MISUSED,
+        AskError::Refused { .. } | AskError::OtherParty { .. } | AskError::Protocol { .. } => {
+            EXIT_NO
+        }
+        _ => EXIT_UNREACHED,
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use standin_client::{AskError, ViewServices};
+use standin_client::ViewServices;
 use standin_core::identity::ReplicaName;
 use standin_core::message::{Force, ForceOutcome};
 use standin_core::time::Duration;
 
-use super::{EXIT_MISUSED, EXIT_NO, EXIT_UNREACHED, duration, output};
+use super::{EXIT_NO, duration, output};
 
 /// The arguments of `standin recover`.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: RecoverArgs) -> u8 {
     };
     let reply = match standin_client::force(&args.viewservice, &force, args.timeout) {
         Ok(reply) => reply,
-        Err(error) => return failed(&error),
+        Err(error) => return super::not_told(&error),
     };
     match reply.outcome {
         ForceOutcome::Done { loss } => {
@@ -65,17 +65,6 @@ pub(crate) fn run(args: RecoverArgs) -> u8 {
             ));
             EXIT_NO
         }
-    }
-}
-
-fn failed(error: &AskError) -> u8 {
-    output::error(format_args!("{error}"));
-    match error {
-        AskError::Address(_) => EXIT_MISUSED,
-        AskError::Refused { .. } | AskError::OtherParty { .. } | AskError::Protocol { .. } => {
-            EXIT_NO
-        }
-        _ => EXIT_UNREACHED,
     }
 }
 

@@ -6,13 +6,13 @@ use std::io::{self, IsTerminal};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use standin_client::{AskError, ViewServices};
+use standin_client::ViewServices;
 use standin_core::identity::ReplicaName;
 use standin_core::message::{ReplicaStatus, RoleName, StatusReply};
 use standin_core::time::Duration;
 use standin_core::view::{Member, ViewRecord};
 
-use super::{EXIT_MISUSED, EXIT_NO, EXIT_UNREACHED, duration, output};
+use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 
 /// How often `--watch` looks.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
@@ -133,7 +133,7 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
     }
     let reply = match standin_client::status(&args.viewservice, args.timeout) {
         Ok(reply) => reply,
-        Err(error) => return failed(&error),
+        Err(error) => return super::not_told(&error),
     };
     if let (Some(name), Some(expected)) = (&args.name, args.expect) {
         return match check(&reply, name, expected) {
@@ -145,17 +145,6 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
         };
     }
     output::written(output::write(&render(&Account::of(&reply), args.json)))
-}
-
-fn failed(error: &AskError) -> u8 {
-    output::error(format_args!("{error}"));
-    match error {
-        AskError::Address(_) => EXIT_MISUSED,
-        AskError::Refused { .. } | AskError::OtherParty { .. } | AskError::Protocol { .. } => {
-            EXIT_NO
-        }
-        _ => EXIT_UNREACHED,
-    }
 }
 
 /// Says in words what the replica is instead, if it isn't what is expected.
