@@ -52,7 +52,7 @@ impl StateMachine for Meter {
         [self.coins, self.paid_until.0, self.expired]
     }
 
-    fn write_capture(capture: Self::Capture, out: &mut dyn io::Write) -> io::Result<()> {
+    fn write_capture(capture: &Self::Capture, out: &mut dyn io::Write) -> io::Result<()> {
         capture
             .iter()
             .try_for_each(|field| out.write_all(&field.to_le_bytes()))
@@ -70,11 +70,6 @@ impl StateMachine for Meter {
             paid_until: WallTime(field()?),
             expired: field()?,
         })
-    }
-
-    fn digest(&self) -> u128 {
-        let fields = self.capture();
-        standin::digest::digest(&fields.map(u64::to_le_bytes).concat())
     }
 }
 

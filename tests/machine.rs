@@ -12,6 +12,7 @@ use standin::machine::StateMachine as _;
 use standin::machines::counter::{Counter, decode_command, decode_reply, encode_add, encode_get};
 use standin::state::Replicated;
 use standin::view::{DataEpoch, ViewNumber};
+use standin_core::capture::Captured;
 use standin_core::identity::{Durability, Incarnation, ReplicaName};
 use standin_core::message::{ReplyStatus, encode_payload};
 use standin_core::session::SessionLimits;
@@ -109,18 +110,31 @@ fn value_of(state: &Replicated<Counter>) -> i64 {
     decode_reply(&reply).unwrap().unwrap()
 }
 
+fn restored(captured: &Captured<Counter>) -> Replicated<Counter> {
+    let mut bytes = Vec::new();
+    captured.write(&mut bytes).unwrap();
+    let (applied, digest) = (captured.applied(), captured.reply_digest());
+    Replicated::restore(&mut bytes.as_slice(), applied, digest).unwrap()
+}
+
 proptest! {
     #[test]
     fn two_replicas_agree_and_each_request_takes_effect_once(
-        steps in vec((0..2000_u64, any_step()), 1..80),
+        steps in vec((0..2000_u64, any_step(), prop::bool::weighted(0.2)), 1..80),
     ) {
         let start = Step::ViewStart(SessionLimits::default());
-        let steps = [(0, start), (0, Step::Open)].into_iter().chain(steps);
+        let steps = [(0, start, false), (0, Step::Open, false)].into_iter().chain(steps);
         let mut one = Replicated::<Counter>::default();
         let mut other = Replicated::<Counter>::default();
         let (mut tip, mut sessions, mut value) = (LogTip::default(), Vec::new(), 0_i64);
         let mut replies: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
-        for (later_ms, step) in steps {
+        let mut taken: Vec<(Captured<Counter>, u128)> = Vec::new();
+        for (later_ms, step, is_restored) in steps {
+            if is_restored {
+                let captured = other.capture();
+                taken.push((captured, other.state_digest()));
+                other = restored(&other.capture());
+            }
             let batch = entry(tip, later_ms, &step, &sessions);
             let copy = Batch::verify(batch.bytes().to_vec(), tip).unwrap();
             tip = batch.tip();
@@ -149,6 +163,9 @@ proptest! {
             }
             prop_assert_eq!(value_of(&one), value);
         }
+        for (captured, digest) in &taken {
+            prop_assert_eq!(captured.digest(), *digest, "it changed after it was taken");
+        }
     }
 
     #[test]
@@ -160,9 +177,9 @@ proptest! {
         prop_assert_eq!(restored.is_ok(), bytes.len() == 8);
         if let Ok(counter) = restored {
             let mut again = Vec::new();
-            Counter::write_capture(counter.capture(), &mut again).unwrap();
+            Counter::write_capture(&counter.capture(), &mut again).unwrap();
             prop_assert_eq!(&again, &bytes);
-            prop_assert_eq!(Counter::restore(&mut again.as_slice()).unwrap().digest(), counter.digest());
+            prop_assert_eq!(Counter::restore(&mut again.as_slice()).unwrap().capture(), counter.capture());
         }
     }
 }

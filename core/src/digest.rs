@@ -1,17 +1,14 @@
 //! Digests of state and of replies: xxh3, 128 bits. They find divergence, not an adversary: the
 //! function is not cryptographic.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
+use std::io;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The digest of some bytes.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> u128 {
     xxh3_128(bytes)
-}
-
-/// A shorter digest of some bytes.
-pub(crate) fn digest_64(bytes: &[u8]) -> u64 {
-    xxh3_64(bytes)
 }
 
 /// Digests bytes as they come, in pieces, without a copy of all of them.
@@ -24,15 +21,22 @@ impl Digester {
         self.0.update(bytes);
     }
 
-    /// Takes in a number.
-    pub fn u64(&mut self, number: u64) {
-        self.bytes(&number.to_le_bytes());
-    }
-
     /// The digest of all bytes so far.
     #[must_use]
     pub fn finish(&self) -> u128 {
         self.0.digest128()
+    }
+}
+
+/// Digests what is written to it.
+impl io::Write for Digester {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -83,9 +87,6 @@ mod tests {
             whole.chunks(piece).for_each(|piece| digester.bytes(piece));
             assert_eq!(digester.finish(), digest(&whole));
         }
-        let mut digester = Digester::default();
-        digester.u64(7);
-        assert_eq!(digester.finish(), digest(&7_u64.to_le_bytes()));
     }
 
     #[test]

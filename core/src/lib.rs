@@ -7,6 +7,7 @@
 //! file or a socket, reads a clock or draws a random number.
 
 mod bytes;
+pub mod capture;
 pub mod clock;
 pub mod conn;
 pub mod digest;

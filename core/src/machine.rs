@@ -113,16 +113,13 @@ impl fmt::Display for MachineId {
 ///     fn capture(&self) -> Vec<u8> {
 ///         self.0.clone()
 ///     }
-///     fn write_capture(capture: Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
-///         out.write_all(&capture)
+///     fn write_capture(capture: &Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
+///         out.write_all(capture)
 ///     }
 ///     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
 ///         let mut text = Vec::new();
 ///         input.read_to_end(&mut text)?;
 ///         Ok(Self(text))
-///     }
-///     fn digest(&self) -> u128 {
-///         standin_core::digest::digest(&self.0)
 ///     }
 /// }
 /// ```
@@ -134,7 +131,7 @@ pub trait StateMachine: Default + Send + 'static {
     const VERSION: u32;
 
     /// The state at one moment, cheap to take and ready to be serialised on another thread.
-    type Capture: Send + 'static;
+    type Capture: Send + Sync + 'static;
 
     /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
     /// What `reply` holds already differs from replica to replica and is not to be looked at.
@@ -150,23 +147,26 @@ pub trait StateMachine: Default + Send + 'static {
     /// [`crate::entry::COMMAND_BYTES_MAX`] bytes.
     fn query(&self, query: &[u8], reply: &mut Vec<u8>);
 
-    /// Hands back the state as it is now, quickly: it is serialised in the background.
+    /// Hands back the state as it is now, quickly: no command is executed meanwhile. What takes time is
+    /// done in [`StateMachine::write_capture`]. For a large state: a persistent map, or parts behind
+    /// [`std::sync::Arc`] that are copied when they change.
     fn capture(&self) -> Self::Capture;
 
-    /// Writes a captured state.
+    /// Writes a captured state, on another thread, while commands are executed.
+    ///
+    /// Equal states write equal bytes, on every replica and whatever way led to them; different ones write
+    /// different bytes: the digest by which replicas are compared is made of them. `out` is buffered.
     ///
     /// # Errors
-    /// Those of `out`.
-    fn write_capture(capture: Self::Capture, out: &mut dyn io::Write) -> io::Result<()>;
+    /// Those of `out`, and no others.
+    fn write_capture(capture: &Self::Capture, out: &mut dyn io::Write) -> io::Result<()>;
 
-    /// The machine with the state that [`StateMachine::write_capture`] wrote.
+    /// The machine with the state that [`StateMachine::write_capture`] wrote, of this or of an earlier version
+    /// that replicas of this one are to be able to go on from. Reads `input` to its end.
     ///
     /// # Errors
     /// Those of `input`, and if the bytes are no state of this machine.
     fn restore(input: &mut dyn io::Read) -> io::Result<Self>;
-
-    /// A digest of the whole state: equal on two replicas exactly when their states are.
-    fn digest(&self) -> u128;
 }
 
 /// What a machine asks of its timers while it executes.

@@ -4,10 +4,14 @@
 //! time alone, so it is the same on every replica and in every replay. After Liskov and Cowling 2012
 //! (the client table), with a window of several requests in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+mod captured;
 
-use crate::digest::{Digester, digest_64};
-use crate::time::{Duration, WallTime, nanos};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::time::{Duration, WallTime};
+
+pub(crate) use captured::CapturedSessions;
 
 /// Requests of one session that may be without an acknowledged reply at one time.
 pub const SESSION_WINDOW: u64 = 16;
@@ -109,9 +113,8 @@ enum KeptReply {
         length: u8,
         bytes: [u8; SHORT_REPLY_BYTES_MAX],
     },
-    /// With its own digest, so that the whole table is digested without a look at each long reply: they
-    /// lie all over the memory.
-    Long { digest: u64, bytes: Box<[u8]> },
+    /// Shared with the captures that were taken since, so that to copy a session copies no long reply.
+    Long(Arc<[u8]>),
 }
 
 impl KeptReply {
@@ -122,25 +125,14 @@ impl KeptReply {
                 place.copy_from_slice(reply);
                 Self::Short { length, bytes }
             }
-            _ => Self::Long {
-                digest: digest_64(reply),
-                bytes: reply.into(),
-            },
+            _ => Self::Long(reply.into()),
         }
     }
 
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Long { bytes, .. } => bytes,
-        }
-    }
-
-    fn digest(&self, digester: &mut Digester) {
-        digester.u64(self.bytes().len() as u64);
-        match self {
-            Self::Short { length, bytes } => digester.bytes(&bytes[..usize::from(*length)]),
-            Self::Long { digest, .. } => digester.u64(*digest),
+            Self::Long(bytes) => bytes,
         }
     }
 }
@@ -148,7 +140,8 @@ impl KeptReply {
 /// All open sessions.
 #[derive(Clone, Debug, Default)]
 pub struct SessionTable {
-    sessions: BTreeMap<u64, Session>,
+    /// Shared with the captures that were taken since: a session is copied when it changes.
+    sessions: BTreeMap<u64, Arc<Session>>,
     /// All sessions in order of last activity: the first one expires or is pushed out first.
     ///
     /// Invariant: exactly one element for each session, under its rank. Since logged time never
@@ -224,7 +217,7 @@ impl SessionTable {
             last_active: now,
             rank,
         };
-        let replaced = self.sessions.insert(id, session);
+        let replaced = self.sessions.insert(id, Arc::new(session));
         assert!(replaced.is_none(), "session {id} opened twice");
         self.by_activity.insert(rank, id);
         true
@@ -253,6 +246,7 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Verdict::Refuse(SessionError::Unknown);
         };
+        let session = Arc::make_mut(session);
         session.last_active = now;
         // The most recently active one is in its place already: requests often come in runs.
         if session.rank + 1 != self.rank_next {
@@ -279,6 +273,7 @@ impl SessionTable {
             .sessions
             .get_mut(&id)
             .expect("an admitted session is open");
+        let session = Arc::make_mut(session);
         assert_eq!(sequence, session.next, "only the next request is executed");
         assert!(
             (session.replies.len() as u64) < SESSION_WINDOW,
@@ -320,25 +315,6 @@ impl SessionTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
-    }
-
-    /// Takes in everything that the state digest covers, in order of activity.
-    pub fn digest(&self, digester: &mut Digester) {
-        for id in self.by_activity.values() {
-            let session = &self.sessions[id];
-            digester.u64(*id);
-            digester.u64(session.next);
-            digester.u64(session.last_active.0);
-            digester.u64(session.replies.len() as u64);
-            for reply in &session.replies {
-                reply.digest(digester);
-            }
-        }
-        digester.u64(self.active_since.0);
-        digester.u64(nanos(self.limits.timeout));
-        digester.u64(self.limits.sessions_max.into());
-        digester.u64(self.limits.replies_bytes_max);
-        digester.u64(nanos(self.limits.idle_min));
     }
 
     /// The session that expires or is pushed out first, and when it was last active.
@@ -562,7 +538,7 @@ mod tests {
     impl SessionTable {
         /// What is kept along the way is what one comes to by looking at everything.
         fn check(&self) {
-            let bytes_of = |session: &Session| -> u64 {
+            let bytes_of = |session: &Arc<Session>| -> u64 {
                 let replies = session.replies.iter();
                 replies.map(|reply| reply.bytes().len() as u64).sum()
             };

@@ -4,9 +4,11 @@
 //! simulator all go through [`Replicated::apply`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use crate::bytes::put_u64;
-use crate::digest::{DigestChain, Digester};
+use crate::capture::{Captured, invalid, read_count, read_u64};
+use crate::digest::DigestChain;
 use crate::entry::{
     COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, ViewStart,
 };
@@ -207,14 +209,49 @@ impl<M: StateMachine> Replicated<M> {
         self.reply_digest
     }
 
-    /// The digest of the whole state. Costs time in proportion to the state.
+    /// The whole state as it is now, for another thread to write or digest. Quick: what is large in it is
+    /// shared until it changes.
+    #[must_use]
+    pub fn capture(&self) -> Captured<M> {
+        Captured {
+            machine: self.machine.capture(),
+            sessions: self.sessions.capture(),
+            timers: self.timers.by_deadline.iter().copied().collect(),
+            applied: self.applied,
+            reply_digest: self.reply_digest,
+        }
+    }
+
+    /// The state that [`Captured::write`] wrote, as of the entry `applied`, where the chain over all replies
+    /// is `reply_digest`. Reads `input` to its end.
+    ///
+    /// # Errors
+    /// Those of `input`, and `InvalidData` if the bytes are no such state.
+    pub fn restore(
+        input: &mut dyn io::Read,
+        applied: Index,
+        reply_digest: DigestChain,
+    ) -> io::Result<Self> {
+        let sessions = SessionTable::restore(input)?;
+        let timers = Timers::restore(input)?;
+        let machine = M::restore(input)?;
+        if input.read(&mut [0])? != 0 {
+            return Err(invalid("there is more than the machine has read"));
+        }
+        Ok(Self {
+            sessions,
+            timers,
+            applied,
+            reply_digest,
+            ..Self::around(machine)
+        })
+    }
+
+    /// The digest of the whole state: of the bytes that [`Captured::write`] writes. Costs time in proportion to
+    /// the state.
     #[must_use]
     pub fn state_digest(&self) -> u128 {
-        let mut digester = Digester::default();
-        digester.bytes(&self.machine.digest().to_le_bytes());
-        self.sessions.digest(&mut digester);
-        self.timers.digest(&mut digester);
-        digester.finish()
+        self.capture().digest()
     }
 
     /// The timers that are due at `now`, in order, at most `most`.
@@ -310,10 +347,17 @@ impl Timers {
         self.by_id.len()
     }
 
-    fn digest(&self, digester: &mut Digester) {
-        for (deadline, id) in &self.by_deadline {
-            digester.u64(deadline.0);
-            digester.u64(*id);
+    fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
+        let mut timers = Self::default();
+        for _ in 0..read_count(input, TIMERS_MAX as u64)? {
+            let deadline = WallTime(read_u64(input)?);
+            let id = read_u64(input)?;
+            let follows = timers.by_deadline.last() < Some(&(deadline, id));
+            if !follows || timers.by_id.insert(id, deadline).is_some() {
+                return Err(invalid("its timers are out of order"));
+            }
+            timers.by_deadline.insert((deadline, id));
         }
+        Ok(timers)
     }
 }

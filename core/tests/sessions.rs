@@ -18,14 +18,11 @@ impl StateMachine for Nothing {
     fn apply(&mut self, _: &mut Context<'_>, _: &[u8], _: &mut Vec<u8>) {}
     fn query(&self, _: &[u8], _: &mut Vec<u8>) {}
     fn capture(&self) {}
-    fn write_capture((): (), _: &mut dyn std::io::Write) -> std::io::Result<()> {
+    fn write_capture((): &(), _: &mut dyn std::io::Write) -> std::io::Result<()> {
         Ok(())
     }
     fn restore(_: &mut dyn std::io::Read) -> std::io::Result<Self> {
         Ok(Self)
-    }
-    fn digest(&self) -> u128 {
-        0
     }
 }
 

@@ -79,7 +79,7 @@ impl StateMachine for Moody {
         self.calls
     }
 
-    fn write_capture(capture: u64, out: &mut dyn io::Write) -> io::Result<()> {
+    fn write_capture(capture: &u64, out: &mut dyn io::Write) -> io::Result<()> {
         out.write_all(&capture.to_le_bytes())
     }
 
@@ -89,10 +89,6 @@ impl StateMachine for Moody {
         Ok(Self {
             calls: u64::from_le_bytes(calls),
         })
-    }
-
-    fn digest(&self) -> u128 {
-        u128::from(self.calls)
     }
 }
 

@@ -43,16 +43,13 @@ impl StateMachine for Tally {
     fn capture(&self) -> u64 {
         self.0
     }
-    fn write_capture(capture: u64, out: &mut dyn io::Write) -> io::Result<()> {
+    fn write_capture(capture: &u64, out: &mut dyn io::Write) -> io::Result<()> {
         out.write_all(&capture.to_le_bytes())
     }
     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
         let mut bytes = [0; 8];
         input.read_exact(&mut bytes)?;
         Ok(Self(u64::from_le_bytes(bytes)))
-    }
-    fn digest(&self) -> u128 {
-        u128::from(self.0)
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::io::{self, Read};
 
-use standin_core::digest::digest;
 use standin_core::machine::{Context, StateMachine};
 
 /// The calls that took effect, by number.
@@ -30,17 +29,13 @@ impl StateMachine for Journal {
         self.0.clone()
     }
 
-    fn write_capture(capture: Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
-        out.write_all(&capture)
+    fn write_capture(capture: &Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(capture)
     }
 
     fn restore(input: &mut dyn Read) -> io::Result<Self> {
         let mut list = Vec::new();
         input.read_to_end(&mut list)?;
         Ok(Self(list))
-    }
-
-    fn digest(&self) -> u128 {
-        digest(&self.0)
     }
 }

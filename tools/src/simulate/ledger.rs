@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use standin_core::digest::digest;
 use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
 use standin_core::time::Duration;
@@ -124,8 +123,8 @@ impl StateMachine for Ledger {
         self.encode()
     }
 
-    fn write_capture(capture: Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
-        out.write_all(&capture)
+    fn write_capture(capture: &Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(capture)
     }
 
     fn restore(input: &mut dyn Read) -> io::Result<Self> {
@@ -144,10 +143,6 @@ impl StateMachine for Ledger {
             }
         }
         Ok(ledger)
-    }
-
-    fn digest(&self) -> u128 {
-        digest(&self.encode())
     }
 }
 

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use standin_core::digest::digest;
 use standin_core::entry::Index;
 use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
@@ -151,7 +150,7 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         (self.machine.capture(), self.executed.clone())
     }
 
-    fn write_capture(capture: Self::Capture, out: &mut dyn io::Write) -> io::Result<()> {
+    fn write_capture(capture: &Self::Capture, out: &mut dyn io::Write) -> io::Result<()> {
         let (machine, executed) = capture;
         out.write_all(&(executed.len() as u64).to_le_bytes())?;
         for call in executed {
@@ -174,13 +173,5 @@ impl<M: StateMachine> StateMachine for Watched<M> {
             twice: None,
             fault: Falsehood::default(),
         })
-    }
-
-    fn digest(&self) -> u128 {
-        let mut bytes = self.machine.digest().to_le_bytes().to_vec();
-        for call in &self.executed {
-            bytes.extend_from_slice(&call.to_le_bytes());
-        }
-        digest(&bytes)
     }
 }

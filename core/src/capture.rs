@@ -1,0 +1,121 @@
+//! The replicated state at one moment, and the bytes that it is written as.
+//!
+//! They are the body of a snapshot, and the state digest is made of them. Fields are little-endian and have a
+//! fixed order: sessions, timers, then the machine's own bytes to the end. docs/format.md has them all.
+
+use std::fmt;
+use std::io;
+
+use crate::digest::{DigestChain, Digester};
+use crate::entry::Index;
+use crate::machine::StateMachine;
+use crate::session::CapturedSessions;
+use crate::time::WallTime;
+
+/// Bytes that a machine and its sessions may write in small pieces before they are passed on.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// The whole state as of one entry, apart from the state that goes on changing.
+///
+/// Made by [`crate::state::Replicated::capture`]; restored by [`crate::state::Replicated::restore`].
+pub struct Captured<M: StateMachine> {
+    pub(crate) machine: M::Capture,
+    pub(crate) sessions: CapturedSessions,
+    pub(crate) timers: Vec<(WallTime, u64)>,
+    pub(crate) applied: Index,
+    pub(crate) reply_digest: DigestChain,
+}
+
+impl<M: StateMachine> Captured<M> {
+    /// The last entry that was applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The chain over all replies up to there.
+    #[must_use]
+    pub fn reply_digest(&self) -> DigestChain {
+        self.reply_digest
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Writes the state: equal bytes for equal states. Takes time in proportion to the state.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, out);
+        self.sessions.write(&mut out)?;
+        write_u64(&mut out, self.timers.len() as u64)?;
+        for (deadline, id) in &self.timers {
+            write_u64(&mut out, deadline.0)?;
+            write_u64(&mut out, *id)?;
+        }
+        M::write_capture(&self.machine, &mut out)?;
+        io::Write::flush(&mut out)
+    }
+
+    /// The digest of what [`Captured::write`] writes. Takes time in proportion to the state.
+    ///
+    /// # Panics
+    /// If the machine's `write_capture` fails by itself.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        let mut digester = Digester::default();
+        self.write(&mut digester)
+            .expect("writing to a digester cannot fail");
+        digester.finish()
+    }
+}
+
+impl<M: StateMachine> fmt::Debug for Captured<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Captured")
+            .field("machine", &M::NAME)
+            .field("sessions", &self.sessions.len())
+            .field("timers", &self.timers.len())
+            .field("applied", &self.applied)
+            .field("reply_digest", &self.reply_digest)
+            .finish()
+    }
+}
+
+pub(crate) fn write_u64(out: &mut dyn io::Write, number: u64) -> io::Result<()> {
+    out.write_all(&number.to_le_bytes())
+}
+
+pub(crate) fn write_u32(out: &mut dyn io::Write, number: u32) -> io::Result<()> {
+    out.write_all(&number.to_le_bytes())
+}
+
+pub(crate) fn read_u64(input: &mut dyn io::Read) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    input.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+pub(crate) fn read_u32(input: &mut dyn io::Read) -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    input.read_exact(&mut bytes)?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// Reads a number of things, which is no more than `most`.
+pub(crate) fn read_count(input: &mut dyn io::Read, most: u64) -> io::Result<u64> {
+    let count = read_u64(input)?;
+    if count > most {
+        return Err(invalid("it tells of more than may be"));
+    }
+    Ok(count)
+}
+
+/// The bytes are no state.
+pub(crate) fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
