@@ -21,6 +21,7 @@ pub mod planted;
 pub mod random;
 pub mod segment;
 pub mod session;
+pub mod snapshot;
 pub mod state;
 pub mod time;
 pub mod view;

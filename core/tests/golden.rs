@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
     Index, LogTip, TimerFired, ViewStart,
@@ -22,6 +23,9 @@ use standin_core::identity::{
 use standin_core::machine::MachineId;
 use standin_core::message::*;
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
+use standin_core::snapshot::{
+    SNAPSHOT_BLOCK_BYTES, SnapshotHeader, SnapshotPoint, SnapshotReader, encode_snapshot,
+};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
@@ -657,4 +661,40 @@ fn tokens_and_levels_are_as_they_were() {
     encode_payload(&tokens.to_vec(), &mut now);
     let stored = golden("tokens", &now);
     assert_eq!(decode_payload::<Vec<Token>>(&stored), Some(tokens.to_vec()));
+}
+
+fn point() -> SnapshotPoint {
+    SnapshotPoint {
+        cluster: record(Reason::Joined).cluster,
+        machine: machine(),
+        data_epoch: view().data_epoch,
+        tip: tip(),
+        view_first: Index(79_000),
+        reply_digest: DigestChain(0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40),
+    }
+}
+
+#[test]
+fn a_snapshot_is_as_it_was() {
+    let state: Vec<u8> = (0..=255).collect();
+    let stored = golden("snapshot", &encode_snapshot(point(), &state));
+    let header = SnapshotHeader {
+        point: point(),
+        state_digest: digest(&state),
+        state_bytes: 256,
+    };
+    let mut reader = SnapshotReader::new();
+    let mut rest = &stored[..];
+    let block = reader.next(&mut rest).unwrap().map(<[u8]>::to_vec);
+    assert_eq!(block, Some(state));
+    assert_eq!(reader.next(&mut rest), Ok(None));
+    assert_eq!(reader.finish(), Ok(header));
+    // One of several blocks is too long to be kept.
+    let state: Vec<u8> = (0..=250)
+        .cycle()
+        .take(SNAPSHOT_BLOCK_BYTES * 5 / 2)
+        .collect();
+    let long = encode_snapshot(point(), &state);
+    assert_eq!(long.len(), 655_584);
+    assert_eq!(digest(&long), 0xa23c84cfd2a7bf9f678c5e506eb29e6);
 }

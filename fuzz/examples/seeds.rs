@@ -113,6 +113,9 @@ fn main() {
         &[&[1], &[0; 28], &entries[FRAME_HEADER_BYTES + 36..]],
     );
 
+    let snapshot = read("tests/golden/v1/snapshot");
+    write("snapshot", "golden", &[&[1], &snapshot]);
+    write("snapshot", "golden-header", &[&[2], &snapshot[16..192]]);
     write(
         "view_store",
         "golden",
@@ -138,6 +141,7 @@ fn main() {
     let rising: Vec<u8> = (0..=255).collect();
     for target in [
         "segments",
+        "snapshot",
         "recovery",
         "state_machine",
         "view_service",
