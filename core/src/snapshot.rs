@@ -513,6 +513,20 @@ impl SnapshotReader {
         self.at + u64_of(handed_out)
     }
 
+    /// How many bytes were taken, good ones and those of a part that is not whole yet.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.at + u64_of(self.part.len())
+    }
+
+    /// Forgets the part that is not whole yet, or that was found to be bad: from [`SnapshotReader::good`]
+    /// on the bytes are to come again.
+    pub fn forget_partial(&mut self) {
+        if !self.is_handed_out {
+            self.part.clear();
+        }
+    }
+
     /// Whether the end mark was read: nothing is missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -532,7 +546,7 @@ impl SnapshotReader {
     /// The error if there is no more than what was read.
     fn short(&self) -> SnapshotError {
         SnapshotError {
-            at: self.at + u64_of(self.part.len()),
+            at: self.taken(),
             flaw: SnapshotFlaw::Short,
         }
     }

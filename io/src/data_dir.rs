@@ -1,8 +1,8 @@
 //! A replica's data directory: its lock, its meta file, and the place of its log.
 //!
 //! `DIR/lock` is held as long as the process lives; `DIR/meta` says whose directory this is and what
-//! must survive a restart; `DIR/log/` and `DIR/cut/` belong to [`crate::log`]. `docs/format.md` has
-//! the bytes.
+//! must survive a restart; `DIR/log/` and `DIR/cut/` belong to [`crate::log`], `DIR/snapshots/` to
+//! [`crate::snapshots`]. `docs/format.md` has the bytes.
 
 mod lock;
 mod meta;
@@ -30,8 +30,12 @@ use crate::storage::{OsStorage, Storage};
 pub const LOG_DIR: &str = "log";
 /// The directory of tails that were cut off the log, inside a data directory.
 pub const CUT_DIR: &str = "cut";
+/// The directory of snapshots inside a data directory.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
 /// How the name of a segment file ends.
 pub(crate) const SEGMENT_SUFFIX: &str = ".log";
+/// How the name of a snapshot file ends.
+pub(crate) const SNAPSHOT_SUFFIX: &str = ".snap";
 const META_FILE: &str = "meta";
 /// What may stand in a directory that has not been formatted: our own lock, a meta file whose
 /// formatting was interrupted, and what `mkfs` leaves at the root of a file system.

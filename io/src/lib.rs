@@ -11,4 +11,5 @@ pub mod log_limit;
 pub mod log_thread;
 pub mod net;
 pub mod signals;
+pub mod snapshots;
 pub mod storage;

@@ -20,6 +20,7 @@ use standin_core::segment::SegmentError;
 use standin_core::view::DataEpoch;
 
 pub use error::LogError;
+pub(crate) use segment_file::index_of_digits;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
 use sync::SyncState;
 pub use sync::{PrepareRequest, PreparedSegment, SyncRequest};

@@ -28,7 +28,11 @@ pub(super) fn segment_name(first: Index) -> String {
 
 /// The first entry of the segment with this file name, if it is one.
 pub(super) fn first_of_name(name: &str) -> Option<Index> {
-    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    name.strip_suffix(SEGMENT_SUFFIX).and_then(index_of_digits)
+}
+
+/// The index in the 20 digits that a segment's or a snapshot's name begins with.
+pub(crate) fn index_of_digits(digits: &str) -> Option<Index> {
     let is_plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
     is_plain.then(|| digits.parse().ok().map(Index)).flatten()
 }

@@ -1,6 +1,8 @@
 //! Logs to try things on.
 #![allow(dead_code)] // each test file uses some of it
 
+pub(crate) mod snapshots;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

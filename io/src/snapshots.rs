@@ -1,0 +1,367 @@
+//! Snapshot files: `DIR/snapshots/`, each named by the entry that its state stands at.
+//!
+//! [`Snapshots`] lists, writes, receives and removes them. A file is written under another name, synced,
+//! renamed, and the directory synced, so what has the name of a snapshot was whole once; that it still is
+//! is seen by reading all of it. Nothing here holds more of a snapshot in memory than a block.
+//! `docs/format.md` has the bytes, and what is made of each kind of damage. All of it waits for the disk.
+
+mod error;
+mod file;
+mod receiving;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use standin_core::entry::Index;
+use standin_core::identity::ClusterId;
+use standin_core::machine::MachineId;
+use standin_core::snapshot::{
+    SnapshotError, SnapshotFlaw, SnapshotHeader, SnapshotPoint, SnapshotWriter,
+};
+
+use error::SYNCING;
+pub use error::SnapshotsError;
+pub use file::SnapshotFile;
+pub use receiving::Receiving;
+
+use crate::data_dir::{SNAPSHOT_SUFFIX, SNAPSHOTS_DIR, create_dir_durably};
+use crate::storage::{OsStorage, Storage, StorageFile};
+
+/// How many snapshots [`Snapshots::prune`] keeps: if the newest is damaged, there is another.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// Most damaged snapshots that are kept for people; the lowest index goes first.
+pub const DAMAGED_SNAPSHOTS_MAX: usize = 2;
+
+/// How the name of a snapshot ends that is being written.
+const WRITING_SUFFIX: &str = ".tmp";
+/// How the name of a snapshot ends that is being received.
+const RECEIVING_SUFFIX: &str = ".part";
+/// How the name of a snapshot ends that was found to be damaged.
+const DAMAGED_SUFFIX: &str = ".bad";
+
+/// Whose snapshots they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotIds {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The state machine.
+    pub machine: MachineId,
+}
+
+/// A snapshot that was found to be damaged, and was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot of entry {index} is damaged: {error}; it is kept as {file}")]
+pub struct Damaged {
+    /// The entry that it is named by.
+    pub index: Index,
+    /// Where it is now.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub error: SnapshotError,
+}
+
+/// What [`Snapshots::newest`] found.
+#[derive(Debug)]
+pub struct Newest<S: Storage = OsStorage> {
+    /// The newest snapshot that is whole.
+    pub snapshot: Option<SnapshotFile<S>>,
+    /// Newer ones that are not, and others that do not even have a good header.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Snapshot files, by what their headers say.
+#[derive(Debug, Default)]
+struct Listed {
+    /// Those with a good header, oldest first.
+    good: Vec<(SnapshotHeader, PathBuf)>,
+    /// Those with a damaged one: the index in the name, and what is wrong.
+    bad: Vec<(Index, PathBuf, SnapshotError)>,
+}
+
+/// The snapshots of one replica. Clones are handles to the same directory.
+#[derive(Clone, Debug)]
+pub struct Snapshots<S: Storage = OsStorage> {
+    storage: S,
+    dir: PathBuf,
+    ids: SnapshotIds,
+}
+
+impl Snapshots {
+    /// [`Snapshots::open_in`] the operating system's files.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn open(dir: &Path, ids: SnapshotIds) -> Result<Self, SnapshotsError> {
+        Self::open_in(OsStorage, dir, ids)
+    }
+}
+
+impl<S: Storage> Snapshots<S> {
+    /// Opens the snapshots in data directory `dir`, whose lock is held, and removes what was being
+    /// written when a process died. What was being received stays, see [`Snapshots::receive`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open_in(storage: S, dir: &Path, ids: SnapshotIds) -> Result<Self, SnapshotsError> {
+        let dir = dir.join(SNAPSHOTS_DIR);
+        create_dir_durably(&storage, &dir).map_err(SnapshotsError::io("creating", &dir))?;
+        let snapshots = Self { storage, dir, ids };
+        for (_, path) in snapshots.list_names(WRITING_SUFFIX)? {
+            snapshots.remove(&path)?;
+        }
+        Ok(snapshots)
+    }
+
+    /// Finds the newest snapshot that is whole: of the highest data epoch, and in that of the highest
+    /// index. Reads all of it. A damaged one is renamed aside, for people, and the one before is tried.
+    ///
+    /// # Errors
+    /// [`SnapshotsError`] if one is not this replica's, or of an unknown format: nothing is changed then.
+    /// Else those of the file system.
+    pub fn newest(&self) -> Result<Newest<S>, SnapshotsError> {
+        let mut damaged = Vec::new();
+        let listed = self.list_by_header()?;
+        for (index, path, error) in listed.bad {
+            damaged.push(self.set_aside(index, &path, error)?);
+        }
+        for (header, path) in listed.good.into_iter().rev() {
+            let file = self.open_file(&path)?;
+            match file::verify(&file, &path)? {
+                Ok(_) => {
+                    self.sync_dir()?;
+                    let snapshot = Some(SnapshotFile::new(path, file, header));
+                    return Ok(Newest { snapshot, damaged });
+                }
+                Err(error) => {
+                    damaged.push(self.set_aside(header.point.tip.index, &path, error)?);
+                }
+            }
+        }
+        Ok(Newest {
+            snapshot: None,
+            damaged,
+        })
+    }
+
+    /// The headers of all snapshots, oldest first, as [`Snapshots::newest`] would try them from the last
+    /// to the first. Whether they are whole is not known, and damaged headers are left out.
+    ///
+    /// # Errors
+    /// As of [`Snapshots::newest`].
+    pub fn list(&self) -> Result<Vec<SnapshotHeader>, SnapshotsError> {
+        let good = self.list_by_header()?.good;
+        Ok(good.into_iter().map(|(header, _)| header).collect())
+    }
+
+    /// Writes the snapshot of the state at `point`, whose bytes `state` writes. When this returns, it is
+    /// on disk; otherwise nothing is left of it. May be called on another thread, one at a time.
+    ///
+    /// # Errors
+    /// [`SnapshotsError::Io`] if it cannot be written.
+    ///
+    /// # Panics
+    /// If `point` is impossible or another's.
+    pub fn write(
+        &self,
+        point: SnapshotPoint,
+        state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<SnapshotHeader, SnapshotsError> {
+        assert_eq!(point.cluster, self.ids.cluster, "a snapshot of ours");
+        assert_eq!(point.machine, self.ids.machine, "a snapshot of ours");
+        let beside = self.path(point.tip.index, WRITING_SUFFIX);
+        let written = self.write_beside(&beside, point, state);
+        let named = written.and_then(|header| self.name(&beside, &header).map(|_| header));
+        named.inspect_err(|_| {
+            // Best effort, so that a full disk gets its room back; the next start removes it, too.
+            let _ = self.storage.remove(&beside);
+        })
+    }
+
+    fn write_beside(
+        &self,
+        path: &Path,
+        point: SnapshotPoint,
+        state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<SnapshotHeader, SnapshotsError> {
+        let failed = || SnapshotsError::io("writing", path);
+        let file = self.storage.create(path).map_err(failed())?;
+        let out = FileWriter { file: &file, at: 0 };
+        let mut writer = SnapshotWriter::new(out).map_err(failed())?;
+        state(&mut writer).map_err(failed())?;
+        let (header, _) = writer.finish(point).map_err(failed())?;
+        file.write_all_at(&header.encode(), 0).map_err(failed())?;
+        file.sync_all().map_err(SnapshotsError::io(SYNCING, path))?;
+        Ok(header)
+    }
+
+    /// Receives the snapshot that begins with `header`, in pieces. If some of that very snapshot came
+    /// before, also in another life, what is good of it is kept: [`Receiving::at`] says how much. What
+    /// there is of others is removed.
+    ///
+    /// # Errors
+    /// [`SnapshotsError::Foreign`] if it is of another cluster or machine. Else those of the file system.
+    pub fn receive(&self, header: &SnapshotHeader) -> Result<Receiving<S>, SnapshotsError> {
+        let wanted = self.path(header.point.tip.index, RECEIVING_SUFFIX);
+        self.check_ours(header, header.point.tip.index, &wanted)?;
+        for (_, path) in self.list_names(RECEIVING_SUFFIX)? {
+            if path != wanted {
+                self.remove(&path)?;
+            }
+        }
+        Receiving::begin(self.clone(), wanted, header.clone())
+    }
+
+    /// Removes snapshots that are not needed any more: all but the newest [`SNAPSHOTS_KEPT`], and those of
+    /// a lower data epoch than the newest that lie beyond it, since they are of another history.
+    ///
+    /// Says up to where [`crate::log::SegmentLog::forget`] may go now: so far that the oldest that is
+    /// kept can be gone on from, should the newer be damaged; nowhere while there are fewer.
+    ///
+    /// # Errors
+    /// As of [`Snapshots::newest`].
+    pub fn prune(&self) -> Result<Index, SnapshotsError> {
+        let good = self.list_by_header()?.good;
+        let Some((newest, _)) = good.last() else {
+            return Ok(Index::ZERO);
+        };
+        let last = newest.point.tip.index;
+        let (mut kept, mut gone): (Vec<_>, Vec<_>) = good
+            .into_iter()
+            .partition(|(header, _)| header.point.tip.index <= last);
+        let surplus = kept.len().saturating_sub(SNAPSHOTS_KEPT);
+        gone.extend(kept.drain(..surplus));
+        for (_, path) in &gone {
+            self.remove(path)?;
+        }
+        if !gone.is_empty() {
+            self.sync_dir()?;
+        }
+        let is_enough = kept.len() == SNAPSHOTS_KEPT;
+        let oldest = kept[0].0.point.tip.index;
+        Ok(if is_enough { oldest } else { Index::ZERO })
+    }
+
+    /// All snapshots, by what their headers say.
+    fn list_by_header(&self) -> Result<Listed, SnapshotsError> {
+        let mut listed = Listed::default();
+        for (index, path) in self.list_names(SNAPSHOT_SUFFIX)? {
+            let file = self.open_file(&path)?;
+            match file::read_header(&file, &path)? {
+                Ok(header) => {
+                    self.check_ours(&header, index, &path)?;
+                    listed.good.push((header, path));
+                }
+                // Not ours to judge; but version 0 never was.
+                Err(SnapshotError {
+                    flaw: source @ SnapshotFlaw::Version(1..),
+                    ..
+                }) => return Err(SnapshotsError::Version { file: path, source }),
+                Err(error) => listed.bad.push((index, path, error)),
+            }
+        }
+        let order = |header: &SnapshotHeader| (header.point.data_epoch, header.point.tip.index);
+        listed.good.sort_by_key(|(header, _)| order(header));
+        Ok(listed)
+    }
+
+    fn check_ours(
+        &self,
+        header: &SnapshotHeader,
+        index: Index,
+        path: &Path,
+    ) -> Result<(), SnapshotsError> {
+        let point = &header.point;
+        let what = if point.cluster != self.ids.cluster {
+            format!("it belongs to cluster {}", point.cluster)
+        } else if point.machine != self.ids.machine {
+            format!("it belongs to the machine {}", point.machine)
+        } else if point.tip.index != index {
+            format!("it is of entry {}, not as it is named", point.tip.index)
+        } else {
+            return Ok(());
+        };
+        let file = path.to_owned();
+        Err(SnapshotsError::Foreign { file, what })
+    }
+
+    /// Renames a damaged snapshot aside. The oldest of those make room.
+    fn set_aside(
+        &self,
+        index: Index,
+        path: &Path,
+        error: SnapshotError,
+    ) -> Result<Damaged, SnapshotsError> {
+        let file = self.path(index, DAMAGED_SUFFIX);
+        let renamed = self.storage.rename(path, &file);
+        renamed.map_err(SnapshotsError::io("setting aside", path))?;
+        let aside = self.list_names(DAMAGED_SUFFIX)?;
+        let surplus = aside.len().saturating_sub(DAMAGED_SNAPSHOTS_MAX);
+        let others = aside.iter().filter(|(_, other)| *other != file);
+        for (_, path) in others.take(surplus) {
+            self.remove(path)?;
+        }
+        self.sync_dir()?;
+        Ok(Damaged { index, file, error })
+    }
+
+    /// Gives a file that is on disk the name of a snapshot, durably.
+    fn name(&self, beside: &Path, header: &SnapshotHeader) -> Result<PathBuf, SnapshotsError> {
+        let path = self.path(header.point.tip.index, SNAPSHOT_SUFFIX);
+        let renamed = self.storage.rename(beside, &path);
+        renamed.map_err(SnapshotsError::io("naming", &path))?;
+        self.sync_dir()?;
+        Ok(path)
+    }
+
+    fn path(&self, index: Index, suffix: &str) -> PathBuf {
+        self.dir.join(format!("{:020}{suffix}", index.0))
+    }
+
+    /// The files whose names are an index and this suffix, in order.
+    fn list_names(&self, suffix: &str) -> Result<Vec<(Index, PathBuf)>, SnapshotsError> {
+        let listed = self.storage.list(&self.dir);
+        let mut found = Vec::new();
+        for name in listed.map_err(SnapshotsError::io("listing", &self.dir))? {
+            let digits = name.to_str().and_then(|name| name.strip_suffix(suffix));
+            let index = digits.and_then(crate::log::index_of_digits);
+            if let Some(index) = index {
+                found.push((index, self.dir.join(name)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn open_file(&self, path: &Path) -> Result<S::File, SnapshotsError> {
+        let opened = self.storage.open(path);
+        opened.map_err(SnapshotsError::io("opening", path))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), SnapshotsError> {
+        let removed = self.storage.remove(path);
+        removed.map_err(SnapshotsError::io("removing", path))
+    }
+
+    fn sync_dir(&self) -> Result<(), SnapshotsError> {
+        let synced = self.storage.sync_dir(&self.dir);
+        synced.map_err(SnapshotsError::io(SYNCING, &self.dir))
+    }
+}
+
+/// A file, as a stream from its beginning on.
+struct FileWriter<'a, F> {
+    file: &'a F,
+    at: u64,
+}
+
+impl<F: StorageFile> Write for FileWriter<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += u64::try_from(bytes.len()).expect("no buffer is longer");
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,473 @@
+//! Snapshot files: written, found, received and removed, and what is made of each kind of damage, on real
+//! files.
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+mod sample;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use sample::snapshots::{ids, open, point, snapshot_path, state_of, write};
+use standin_core::entry::Index;
+use standin_core::identity::ClusterId;
+use standin_core::machine::MachineId;
+use standin_core::snapshot::{
+    SNAPSHOT_BLOCK_BYTES, SNAPSHOT_BLOCK_HEADER_BYTES, SNAPSHOT_HEADER_BYTES, SnapshotFlaw,
+    encode_snapshot,
+};
+use standin_io::snapshots::{
+    DAMAGED_SNAPSHOTS_MAX, SnapshotFile, SnapshotIds, Snapshots, SnapshotsError,
+};
+
+fn names(dir: &Path) -> Vec<String> {
+    let listed = fs::read_dir(dir.join("snapshots")).unwrap();
+    let mut names: Vec<String> = listed
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn name(index: u64, suffix: &str) -> String {
+    format!("{index:020}.{suffix}")
+}
+
+fn picture(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| {
+        let bytes = fs::read(dir.join("snapshots").join(&name)).unwrap();
+        (name, bytes)
+    };
+    names(dir).into_iter().map(read).collect()
+}
+
+fn state_in(file: &SnapshotFile) -> Vec<u8> {
+    let mut state = Vec::new();
+    file.state().unwrap().read_to_end(&mut state).unwrap();
+    state
+}
+
+/// The index of the newest whole one, and those of damaged ones.
+fn found(snapshots: &Snapshots) -> (Option<u64>, Vec<u64>) {
+    let newest = snapshots.newest().unwrap();
+    let index = |file: SnapshotFile| file.header().point.tip.index.0;
+    let damaged = newest.damaged.iter().map(|one| one.index.0).collect();
+    (newest.snapshot.map(index), damaged)
+}
+
+#[test]
+fn what_was_written_is_found_and_reads_back() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    assert_eq!(found(&snapshots), (None, Vec::new()));
+    for index in [5, 70, 9] {
+        let header = write(&snapshots, 1, index, 1000);
+        assert_eq!(header.point, point(1, index));
+        assert_eq!(header.state_bytes, 1000);
+    }
+    assert_eq!(
+        names(root.path()),
+        [5, 9, 70].map(|index| name(index, "snap"))
+    );
+    let listed = snapshots.list().unwrap();
+    let indexes: Vec<u64> = listed
+        .iter()
+        .map(|header| header.point.tip.index.0)
+        .collect();
+    assert_eq!(indexes, [5, 9, 70]);
+
+    let newest = open(root.path()).newest().unwrap().snapshot.unwrap();
+    assert_eq!(newest.header(), listed.last().unwrap());
+    assert_eq!(newest.path(), snapshot_path(root.path(), 70));
+    assert_eq!(state_in(&newest), state_of(70, 1000));
+    let bytes = fs::read(newest.path()).unwrap();
+    assert!(bytes == encode_snapshot(point(1, 70), &state_of(70, 1000)));
+    assert_eq!(newest.bytes(), bytes.len() as u64);
+    assert_eq!(newest.read_at(100, 50).unwrap(), bytes[100..150]);
+    assert_eq!(newest.read_at(0, 1 << 20).unwrap(), bytes);
+    assert_eq!(newest.read_at(newest.bytes(), 50).unwrap(), []);
+    assert_eq!(newest.read_at(u64::MAX, 50).unwrap(), []);
+    // It is still read by whoever has begun to.
+    fs::remove_file(newest.path()).unwrap();
+    assert_eq!(state_in(&newest), state_of(70, 1000));
+    assert_eq!(newest.read_at(100, 50).unwrap(), bytes[100..150]);
+}
+
+#[test]
+fn a_state_that_cannot_be_written_leaves_nothing() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    let error = snapshots.write(point(1, 5), |out| {
+        out.write_all(&[7; 100_000])?;
+        Err(std::io::ErrorKind::StorageFull.into())
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(&error, SnapshotsError::Io { .. }), "{error}");
+    assert!(!error.may_have_lost_writes());
+    assert_eq!(names(root.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_being_written_is_removed_at_the_start_and_nothing_else_is() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 5, 10);
+    for name in [
+        name(6, "tmp"),
+        name(5, "bad"),
+        name(7, "part"),
+        "notes.tmp".to_owned(),
+    ] {
+        fs::write(root.path().join("snapshots").join(name), "x").unwrap();
+    }
+    open(root.path());
+    let left = [
+        name(5, "bad"),
+        name(5, "snap"),
+        name(7, "part"),
+        "notes.tmp".to_owned(),
+    ];
+    assert_eq!(names(root.path()), left);
+}
+
+#[test]
+fn all_but_the_newest_two_are_removed_and_the_log_must_reach_back_to_the_older() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    assert_eq!(snapshots.prune().unwrap(), Index::ZERO);
+    write(&snapshots, 1, 5, 10);
+    assert_eq!(
+        snapshots.prune().unwrap(),
+        Index::ZERO,
+        "the log is the other copy"
+    );
+    write(&snapshots, 1, 9, 10);
+    assert_eq!(snapshots.prune().unwrap(), Index(5));
+    write(&snapshots, 1, 12, 10);
+    assert_eq!(snapshots.prune().unwrap(), Index(9));
+    assert_eq!(names(root.path()), [name(9, "snap"), name(12, "snap")]);
+}
+
+#[test]
+fn a_higher_data_epoch_goes_before_a_higher_index() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 40, 10);
+    write(&snapshots, 1, 100, 10);
+    write(&snapshots, 2, 75, 10);
+    assert_eq!(found(&snapshots), (Some(75), Vec::new()));
+    // What lies beyond it is of a history that a forced takeover has put an end to.
+    assert_eq!(snapshots.prune().unwrap(), Index(40));
+    assert_eq!(names(root.path()), [name(40, "snap"), name(75, "snap")]);
+}
+
+/// What may happen to a snapshot of `bytes` bytes: at places in each of its parts.
+fn mishaps(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let block = SNAPSHOT_HEADER_BYTES + SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES;
+    let end = bytes.len() - SNAPSHOT_BLOCK_HEADER_BYTES;
+    let places = [0, 12, 16, 50, 100, 140, 191, 192, 196, 200, 5000];
+    let places = places
+        .into_iter()
+        .chain([block - 1, block, block + 9, end, end + 7]);
+    let mut harmed = Vec::new();
+    for at in places.filter(|at| *at < bytes.len()) {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 0x20;
+        harmed.push((format!("byte {at} flipped"), flipped));
+        harmed.push((format!("cut at {at}"), bytes[..at].to_vec()));
+        let mut blank = bytes.to_vec();
+        blank[at..].fill(0);
+        harmed.push((format!("zeros from {at}"), blank));
+    }
+    harmed.push(("a byte too much".to_owned(), [bytes, &[0]].concat()));
+    harmed.retain(|(_, harmed)| harmed != bytes);
+    harmed
+}
+
+#[test]
+fn row_damaged_snapshot_with_an_older_good_one() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 5, 300);
+    write(&snapshots, 1, 9, SNAPSHOT_BLOCK_BYTES + 500);
+    let path = snapshot_path(root.path(), 9);
+    let good = fs::read(&path).unwrap();
+    for (what, harmed) in mishaps(&good) {
+        fs::write(&path, &harmed).unwrap();
+        let newest = snapshots.newest().unwrap();
+        let header = newest.snapshot.unwrap().header().clone();
+        assert_eq!(header.point, point(1, 5), "{what}");
+        let [damaged] = &newest.damaged[..] else {
+            panic!("{what}: {:?}", newest.damaged);
+        };
+        assert_eq!(damaged.index, Index(9));
+        let text = damaged.to_string();
+        assert!(
+            text.contains("entry 9 ") && text.contains(" byte "),
+            "{text}"
+        );
+        assert!(!text.contains('\n'), "{text}");
+        // It is kept for people, and counts for nothing any more.
+        assert!(fs::read(&damaged.file).unwrap() == harmed, "{what}");
+        assert_eq!(names(root.path()), [name(5, "snap"), name(9, "bad")]);
+        assert_eq!(found(&snapshots), (Some(5), Vec::new()), "{what}");
+    }
+}
+
+#[test]
+fn row_damaged_only_snapshot_is_reported_and_set_aside() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 9, 700);
+    let path = snapshot_path(root.path(), 9);
+    let good = fs::read(&path).unwrap();
+    for (what, harmed) in mishaps(&good) {
+        fs::write(&path, harmed).unwrap();
+        assert_eq!(found(&snapshots), (None, vec![9]), "{what}");
+        assert_eq!(names(root.path()), [name(9, "bad")]);
+    }
+}
+
+#[test]
+fn of_damaged_snapshots_the_newest_few_are_kept() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    for index in 1..=6 {
+        write(&snapshots, 1, index, 10);
+        fs::write(snapshot_path(root.path(), index), "rot").unwrap();
+    }
+    let (newest, mut damaged) = found(&snapshots);
+    damaged.sort_unstable();
+    assert_eq!((newest, damaged), (None, vec![1, 2, 3, 4, 5, 6]));
+    assert_eq!(DAMAGED_SNAPSHOTS_MAX, 2);
+    assert_eq!(names(root.path()), [name(5, "bad"), name(6, "bad")]);
+}
+
+#[test]
+fn row_snapshot_of_another_cluster_machine_name_or_version_is_refused_unchanged() {
+    let others = [
+        SnapshotIds {
+            cluster: ClusterId(9),
+            ..ids()
+        },
+        SnapshotIds {
+            machine: MachineId::new("kv", 1).unwrap(),
+            ..ids()
+        },
+        SnapshotIds {
+            machine: MachineId::new("counter", 2).unwrap(),
+            ..ids()
+        },
+    ];
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 9, 10);
+    fs::write(snapshot_path(root.path(), 3), "rot").unwrap();
+    let before = picture(root.path());
+    let refused = |snapshots: &Snapshots| {
+        let error = snapshots.newest().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(&name(9, "snap")) || text.contains(&name(11, "snap")),
+            "{text}"
+        );
+        assert!(snapshots.list().is_err() && snapshots.prune().is_err());
+        error
+    };
+    for other in others {
+        let error = refused(&Snapshots::open(root.path(), other).unwrap());
+        assert!(matches!(error, SnapshotsError::Foreign { .. }), "{error}");
+        assert!(picture(root.path()) == before);
+    }
+    let path = snapshot_path(root.path(), 9);
+    fs::rename(&path, snapshot_path(root.path(), 11)).unwrap();
+    let error = refused(&snapshots);
+    assert!(matches!(error, SnapshotsError::Foreign { .. }), "{error}");
+    fs::rename(snapshot_path(root.path(), 11), &path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 2;
+    fs::write(&path, &bytes).unwrap();
+    let error = refused(&snapshots);
+    assert!(matches!(error, SnapshotsError::Version { .. }), "{error}");
+    assert!(fs::read(&path).unwrap() == bytes);
+}
+
+/// A snapshot to be sent, and its header.
+fn sent(length: usize) -> (standin_core::snapshot::SnapshotHeader, Vec<u8>) {
+    let bytes = encode_snapshot(point(2, 80), &state_of(80, length));
+    let header = standin_core::snapshot::SnapshotHeader::decode(&bytes).unwrap();
+    (header, bytes)
+}
+
+fn place(at: u64) -> usize {
+    usize::try_from(at).unwrap()
+}
+
+const LONG: usize = 2 * SNAPSHOT_BLOCK_BYTES + 5000;
+
+#[test]
+fn a_snapshot_is_received_in_pieces_across_cut_connections_and_restarts() {
+    for length in [0, 700, LONG] {
+        let (header, bytes) = sent(length);
+        for piece in [100, 65_536, bytes.len()] {
+            let root = sample::root();
+            write(&open(root.path()), 1, 5, 10);
+            let mut pieces = 0;
+            let mut receiving = open(root.path()).receive(&header).unwrap();
+            assert_eq!(receiving.at(), SNAPSHOT_HEADER_BYTES as u64);
+            while !receiving.is_whole() {
+                let at = place(receiving.at());
+                let end = bytes.len().min(at + piece);
+                receiving.put(receiving.at(), &bytes[at..end]).unwrap();
+                assert_eq!(receiving.at(), end as u64);
+                pieces += 1;
+                if [1, 2, 6, 2700].contains(&pieces) {
+                    // Another life: what is good of it stays, up to the last whole block.
+                    let before = receiving.at();
+                    drop(receiving);
+                    receiving = open(root.path()).receive(&header).unwrap();
+                    let block = SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES;
+                    assert!(receiving.at() <= before);
+                    assert!(before - receiving.at() < block as u64);
+                }
+            }
+            let snapshots = open(root.path());
+            assert_eq!(
+                found(&snapshots),
+                (Some(5), Vec::new()),
+                "not before it is done"
+            );
+            let file = receiving.finish().unwrap();
+            assert_eq!(file.header(), &header);
+            assert!(state_in(&file) == state_of(80, length));
+            assert_eq!(names(root.path()), [name(5, "snap"), name(80, "snap")]);
+            assert!(fs::read(file.path()).unwrap() == bytes);
+            assert_eq!(found(&snapshots), (Some(80), Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn a_damaged_piece_is_noticed_at_once_and_can_come_again() {
+    let (header, bytes) = sent(LONG);
+    let root = sample::root();
+    let mut receiving = open(root.path()).receive(&header).unwrap();
+    let first = SNAPSHOT_HEADER_BYTES;
+    let second = first + SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES;
+    receiving
+        .put(first as u64, &bytes[first..second + 10])
+        .unwrap();
+    let mut damaged = bytes[second + 10..].to_vec();
+    damaged[100] ^= 1;
+    let error = receiving.put(receiving.at(), &damaged).unwrap_err();
+    let SnapshotsError::Unsound { source, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (source.at, source.flaw),
+        (second as u64, SnapshotFlaw::BlockChecksum)
+    );
+    assert!(!receiving.is_whole());
+    assert_eq!(receiving.at(), second as u64);
+    // A piece that does not continue, before or behind, changes nothing.
+    for at in [0, second as u64 - 1, second as u64 + 1] {
+        let error = receiving.put(at, &bytes[second..]).unwrap_err();
+        assert!(matches!(error, SnapshotsError::Offset { .. }), "{error}");
+    }
+    receiving.put(receiving.at(), &bytes[second..]).unwrap();
+    let error = receiving.put(receiving.at(), &[0]).unwrap_err();
+    assert!(
+        matches!(error, SnapshotsError::Unsound { .. }),
+        "more than all: {error}"
+    );
+    assert!(receiving.is_whole());
+    let file = receiving.finish().unwrap();
+    assert!(fs::read(file.path()).unwrap() == bytes);
+}
+
+#[test]
+fn what_has_come_is_only_believed_when_it_was_read_back() {
+    let (header, bytes) = sent(LONG);
+    let first = SNAPSHOT_HEADER_BYTES as u64;
+    let block = (SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES) as u64;
+    let half = SNAPSHOT_HEADER_BYTES + 2 * place(block);
+    let root = sample::root();
+    let part = root.path().join("snapshots").join(name(80, "part"));
+    let begin = || {
+        let mut receiving = open(root.path()).receive(&header).unwrap();
+        let at = place(receiving.at());
+        if at < half {
+            receiving.put(receiving.at(), &bytes[at..half]).unwrap();
+        }
+        receiving
+    };
+    type Loss = fn(&mut Vec<u8>);
+    // What a power loss may leave of it, each time: where it goes on.
+    let rows: [(Loss, u64); 5] = [
+        (|part| part.truncate(100), first),
+        (|part| part[..8].fill(0), first),
+        (|part| part[250_000..].fill(0), first),
+        (|part| part[300_000] ^= 1, first + block),
+        (|part| part.resize(1 << 20, 0), first + 2 * block),
+    ];
+    for (lose, at) in rows {
+        drop(begin());
+        let mut left = fs::read(&part).unwrap();
+        lose(&mut left);
+        fs::write(&part, left).unwrap();
+        let receiving = open(root.path()).receive(&header).unwrap();
+        assert_eq!(receiving.at(), at);
+        assert_eq!(fs::metadata(&part).unwrap().len(), at);
+    }
+    // Not whole yet.
+    let error = begin().finish().unwrap_err();
+    assert!(matches!(error, SnapshotsError::Unsound { .. }), "{error}");
+    assert_eq!(names(root.path()), [name(80, "part")]);
+    // The disk keeps something else than what came: it begins anew.
+    let mut receiving = begin();
+    receiving.put(receiving.at(), &bytes[half..]).unwrap();
+    let mut kept = fs::read(&part).unwrap();
+    kept[70_000] ^= 1;
+    fs::write(&part, kept).unwrap();
+    let error = receiving.finish().unwrap_err();
+    assert!(matches!(error, SnapshotsError::Unsound { .. }), "{error}");
+    assert_eq!(names(root.path()), Vec::<String>::new());
+    assert_eq!(open(root.path()).receive(&header).unwrap().at(), first);
+}
+
+#[test]
+fn what_has_come_of_another_snapshot_is_removed() {
+    let (header, bytes) = sent(LONG);
+    let root = sample::root();
+    let snapshots = open(root.path());
+    let mut receiving = snapshots.receive(&header).unwrap();
+    receiving.put(receiving.at(), &bytes[192..]).unwrap();
+    drop(receiving);
+    // Of the same entry, but another.
+    let mut same_entry = header.clone();
+    same_entry.state_digest ^= 1;
+    assert_eq!(snapshots.receive(&same_entry).unwrap().at(), 192);
+    let mut receiving = snapshots.receive(&header).unwrap();
+    receiving.put(receiving.at(), &bytes[192..]).unwrap();
+    drop(receiving);
+    let mut other = header.clone();
+    other.point.tip.index = Index(81);
+    assert_eq!(snapshots.receive(&other).unwrap().at(), 192);
+    assert_eq!(names(root.path()), [name(81, "part")]);
+    // One of another cluster does not even begin.
+    let mut foreign = header;
+    foreign.point.cluster = ClusterId(9);
+    let error = snapshots.receive(&foreign).unwrap_err();
+    assert!(matches!(error, SnapshotsError::Foreign { .. }), "{error}");
+    assert_eq!(names(root.path()), [name(81, "part")]);
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_snapshot_is_an_error_that_names_it() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    fs::create_dir(snapshot_path(root.path(), 4)).unwrap();
+    let error = snapshots.newest().unwrap_err();
+    assert!(matches!(&error, SnapshotsError::Io { .. }), "{error}");
+    assert!(error.to_string().contains(&name(4, "snap")), "{error}");
+}
