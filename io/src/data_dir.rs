@@ -220,9 +220,12 @@ impl<S: Storage> DataDir<S> {
         Ok(())
     }
 
-    /// A directory that lost its log must not pass for one that never had any.
+    /// A directory that lost its log must not pass for one that never had any. A snapshot alone is no
+    /// substitute: entries after it may have been answered. (Where a log is begun anew after a snapshot,
+    /// there is one at each moment.)
     fn check_log(&self) -> Result<(), DataDirError> {
-        if self.meta.has_log && !has_segments(&self.storage, &self.path) {
+        let had_log = self.meta.has_log || has_snapshots(&self.storage, &self.path);
+        if had_log && !has_segments(&self.storage, &self.path) {
             return Err(DataDirError::LogLost {
                 path: self.path.clone(),
                 view: self.meta.adopted,
@@ -395,9 +398,18 @@ fn read_meta(storage: &impl Storage, path: &Path) -> Result<Option<ReplicaMeta>,
 
 /// Whether there is a log. One that cannot be listed counts as none.
 fn has_segments(storage: &impl Storage, path: &Path) -> bool {
-    let is_segment = |name: &OsString| name.to_string_lossy().ends_with(SEGMENT_SUFFIX);
-    let names = storage.list(&path.join(LOG_DIR));
-    names.is_ok_and(|names| names.iter().any(is_segment))
+    has_files(storage, &path.join(LOG_DIR), SEGMENT_SUFFIX)
+}
+
+/// Whether there are snapshots. They are written of what was logged, and received by whoever has a log.
+fn has_snapshots(storage: &impl Storage, path: &Path) -> bool {
+    has_files(storage, &path.join(SNAPSHOTS_DIR), SNAPSHOT_SUFFIX)
+}
+
+fn has_files(storage: &impl Storage, dir: &Path, suffix: &str) -> bool {
+    let is_one = |name: &OsString| name.to_string_lossy().ends_with(suffix);
+    let names = storage.list(dir);
+    names.is_ok_and(|names| names.iter().any(is_one))
 }
 
 /// The machine's boot, as the kernel names it.

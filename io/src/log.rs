@@ -4,6 +4,7 @@
 //! the disk; what waits goes through [`crate::log_thread::LogThread`]. `docs/format.md` has the
 //! bytes, and what recovery makes of each kind of damage.
 
+mod base;
 mod cut;
 mod error;
 mod recovery;
@@ -19,6 +20,7 @@ use standin_core::machine::MachineId;
 use standin_core::segment::SegmentError;
 use standin_core::view::DataEpoch;
 
+pub use base::{ForgetRequest, LogBase, Superseded, SupersededBy};
 pub use error::LogError;
 pub(crate) use segment_file::index_of_digits;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
@@ -64,6 +66,12 @@ pub struct LogConfig {
     /// lost writes have left is a torn end also if what is missing had been committed: it is not here any
     /// more, nobody takes this copy for one that has it, and it is fetched from a primary.
     pub may_be_holder: bool,
+    /// The state up to here is in a snapshot that was found to be whole ([`crate::snapshots`]): the log may
+    /// begin anywhere up to the entry after it, and goes on from it.
+    pub base: Option<LogBase>,
+    /// Entries that a snapshot covers are kept all the same, for replay: [`SegmentLog::forget`] does
+    /// nothing.
+    pub keeps_covered: bool,
 }
 
 impl Default for LogConfig {
@@ -72,6 +80,8 @@ impl Default for LogConfig {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: false,
             may_be_holder: true,
+            base: None,
+            keeps_covered: false,
         }
     }
 }
@@ -117,14 +127,21 @@ pub enum TornBy {
 pub struct Recovered {
     /// The log's end.
     pub tip: LogTip,
-    /// The views in the log, and where they begin.
+    /// The views that begin in the log, and where, and the view that the snapshot before it ends in. The
+    /// log's first entries may be of a view that began before it; that one is not listed then, unless it
+    /// is the snapshot's.
     pub view_starts: ViewStarts,
     /// The data epoch of the newest of them; the first one if there is none.
     pub data_epoch: DataEpoch,
-    /// The highest commit index that an entry names.
+    /// The highest commit index that an entry names, or the snapshot's index if that is higher.
     pub commit: Index,
     /// The torn end that was cut off, if there was one.
     pub torn: Option<Torn>,
+    /// The log that did not go on from the snapshot, if it was so: it was set aside, and a new one begins.
+    pub superseded: Option<Superseded>,
+    /// Segment files in front of a gap, which a crash had left of what a snapshot covers. They were
+    /// removed, or are left alone where [`LogConfig::keeps_covered`].
+    pub left_over: Vec<PathBuf>,
 }
 
 /// Where the log's files are.
@@ -172,6 +189,8 @@ pub struct SegmentLog<S: Storage = OsStorage> {
     requested: Index,
     /// A segment was named since a sync was last asked for.
     is_dir_dirty: bool,
+    /// A snapshot covers everything up to here, so nothing of it is ever cut (`protocol.md` S9).
+    covered: Index,
     state: Arc<SyncState>,
 }
 
@@ -229,6 +248,7 @@ impl<S: Storage> SegmentLog<S> {
             tip: recovered.tip,
             requested: recovered.tip.index,
             is_dir_dirty: false,
+            covered: config.base.map_or(Index::ZERO, |base| base.tip.index),
             state: Arc::new(SyncState::new(recovered.tip.index)),
             paths,
             ids,
@@ -344,7 +364,15 @@ impl<S: Storage> SegmentLog<S> {
     ///
     /// # Errors
     /// [`LogError`] if it fails, which is final.
+    ///
+    /// # Panics
+    /// If a snapshot covers what would be cut.
     pub fn cut(&mut self, after: Index) -> Result<LogTip, LogError> {
+        assert!(
+            after >= self.covered,
+            "cutting after {after}, and a snapshot covers entries up to {}",
+            self.covered
+        );
         self.check_usable()?;
         if after < self.tip.index {
             cut::cut(self, after).inspect_err(|_| self.state.fail())?;
@@ -357,6 +385,12 @@ impl<S: Storage> SegmentLog<S> {
     #[must_use]
     pub fn tip(&self) -> LogTip {
         self.tip
+    }
+
+    /// The first entry that the log has, or will have. Those before it are in a snapshot alone.
+    #[must_use]
+    pub fn first(&self) -> Index {
+        self.segments[0].before.index.next()
     }
 
     /// Everything up to here is known to be on disk.
@@ -373,9 +407,13 @@ impl<S: Storage> SegmentLog<S> {
     /// [`LogError`] if they cannot be read or are damaged.
     ///
     /// # Panics
-    /// If `from` is 0: no entry has that index.
+    /// If `from` lies before [`SegmentLog::first`].
     pub fn read(&self, from: Index, bytes_max: usize) -> Result<Vec<u8>, LogError> {
-        assert!(from > Index::ZERO, "entries begin at 1");
+        assert!(
+            from >= self.first(),
+            "entry {from} is not in a log that begins at {}",
+            self.first()
+        );
         if from > self.tip.index {
             return Ok(Vec::new());
         }
@@ -390,12 +428,9 @@ impl<S: Storage> SegmentLog<S> {
         Ok(entries.bytes)
     }
 
-    /// The number of the segment that holds entry `index`, or will: the first for 0.
+    /// The number of the segment that holds entry `index`, or will.
     fn segment_of(&self, index: Index) -> usize {
-        let beyond = self
-            .segments
-            .partition_point(|segment| segment.before.index < index);
-        beyond.saturating_sub(1)
+        segment_file::segment_of(&self.segments, index)
     }
 
     /// The segment in use.

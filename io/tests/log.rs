@@ -100,6 +100,7 @@ fn long_segments_are_read_from_any_position_too() {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
         may_be_holder: true,
+        ..LogConfig::default()
     };
     let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
     // Small batches, large ones, and entries as long as they get.
@@ -220,6 +221,7 @@ fn a_long_segment_reads_right_after_a_cut_in_it() {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
         may_be_holder: true,
+        ..LogConfig::default()
     };
     let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
     let grow = |log: &mut SegmentLog, view, bytes| {

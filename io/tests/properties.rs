@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sample::{contents, fill, segments, try_open};
-use standin_core::entry::{Batch, Entry, LogTip};
+use standin_core::entry::{Batch, Entry, Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId, Token};
 use standin_core::machine::MachineId;
 
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 use standin_io::data_dir::{META_BYTES_MAX, MetaError, ReplicaMeta};
+use standin_io::log::{LogBase, LogConfig, SegmentLog};
 
 prop_compose! {
     fn any_life()(boot: u128, start: u64, nonce: u64) -> Life {
@@ -190,5 +191,66 @@ proptest! {
         let (log, again) = try_open(root.path()).unwrap();
         prop_assert_eq!((again.tip, again.torn), (recovered.tip, None));
         prop_assert_eq!(contents(&log), kept);
+    }
+
+    #[test]
+    fn a_harmed_log_behind_a_snapshot_is_refused_unchanged_or_lost_nothing_whole_beyond_it(
+        batches in 1..40_usize,
+        base in any::<prop::sample::Index>(),
+        harm in vec((any::<prop::sample::Index>(), Mishap::any()), 0..3),
+        gone in vec(any::<prop::sample::Index>(), 0..3),
+        forgotten in any::<prop::sample::Index>(),
+    ) {
+        let root = sample::root();
+        let (mut log, _) = sample::open(root.path());
+        let tips = fill(&mut log, batches);
+        let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
+        drop(log);
+        let good = picture(root.path());
+        for (file, mishap) in harm {
+            let (path, _) = &good[file.index(good.len())];
+            let mut bytes = fs::read(path).unwrap();
+            mishap.strike(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        }
+        let gone = gone.iter().map(|file| file.index(good.len()));
+        for number in gone.chain(0..forgotten.index(good.len())) {
+            let _ = fs::remove_file(&good[number].0);
+        }
+        let base = 1 + base.index(tips.len() - 1);
+        let view_first = tips.iter().position(|tip| tip.view == tips[base].view).unwrap();
+        let covered = Index(base as u64);
+        let config = LogConfig {
+            base: Some(LogBase {
+                tip: tips[base],
+                view_first: Index(view_first as u64),
+                data_epoch: DataEpoch(0),
+            }),
+            ..sample::CONFIG
+        };
+        let harmed = picture(root.path());
+        let open = || SegmentLog::open(root.path(), sample::ids(), config);
+        let Ok((log, recovered)) = open() else {
+            prop_assert!(picture(root.path()) == harmed, "a log was changed and refused");
+            return Ok(());
+        };
+        let tip = recovered.tip;
+        prop_assert!(log.first() <= covered.next() && tip.index >= covered);
+        prop_assert_eq!(tip, tips[usize::try_from(tip.index.0).unwrap()]);
+        let mut at = 0;
+        for entry in all.entries() {
+            let bytes = bytes_of(&entry, all.bytes(), &mut at);
+            let index = entry.header.index;
+            if log.first() <= index && index <= tip.index {
+                prop_assert_eq!(&log.read(index, 1).unwrap()[..], bytes);
+            }
+            let is_lost = index > tip.index && stands(&good, &harmed, bytes);
+            prop_assert!(!is_lost, "entry {} was whole and is lost", index);
+        }
+        let first = log.first();
+        drop(log);
+        let (log, again) = open().unwrap();
+        prop_assert_eq!((again.tip, again.torn, again.superseded), (tip, None, None));
+        prop_assert_eq!((log.first(), again.left_over), (first, Vec::new()));
     }
 }

@@ -77,6 +77,7 @@ pub fn run<M: StateMachine>(
         segment_bytes: config.segment_bytes,
         may_have_lost_writes: dir.may_have_lost_writes(boot),
         may_be_holder: dir.may_be_holder(boot),
+        ..LogConfig::default()
     };
     let opened = SegmentLog::open(&config.data, ids, log_config);
     let (log, recovered) = opened.map_err(|error| {

@@ -89,6 +89,7 @@ fn a_log_that_was_opened_again_after_a_failed_sync_does_not_lose_what_it_found()
             segment_bytes: SEGMENT_BYTES_MIN,
             may_have_lost_writes: false,
             may_be_holder: true,
+            ..LogConfig::default()
         };
         let ids = SegmentIds {
             cluster: ClusterId(1),

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use standin_core::entry::{Entry, Index, LogTip};
 
-use super::segment_file::{self, OpenSegment};
-use super::{CUT_TAILS_MAX, LogError, Paths, SegmentLog, sync_log_dir};
+use super::segment_file::{self, OpenSegment, Segment};
+use super::{CUT_TAILS_MAX, LogError, Paths, SegmentIds, SegmentLog, sync_log_dir};
 use crate::data_dir::SEGMENT_SUFFIX;
 use crate::storage::{Storage, StorageFile};
 
@@ -39,9 +39,10 @@ impl Piece {
 
 /// Cuts off everything after `after`, which lies before the log's end.
 pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(), LogError> {
-    let (tip, end) = find_end(log, after)?;
-    let target = log.segment_of(after);
-    save_tail(log, tip, target, end)?;
+    let tail = Tail::find(&log.storage, &log.segments, after)?;
+    let last = log.tip.index;
+    tail.save(&log.storage, &log.paths, &log.ids, &log.segments, last)?;
+    let Tail { tip, target, end } = tail;
     // From here on a sync that is under way speaks of entries that are being removed.
     log.state.count_cut();
     log.state.set_durable(log.state.durable().min(after));
@@ -98,51 +99,77 @@ pub(super) fn shorten<S: Storage>(
     Ok(file)
 }
 
-/// The log's end if `after` were its last entry, and the byte at which that entry's segment then
-/// ends.
-fn find_end<S: Storage>(log: &SegmentLog<S>, after: Index) -> Result<(LogTip, u64), LogError> {
-    let segment = &log.segments[log.segment_of(after)];
-    if after == Index::ZERO {
-        return Ok((LogTip::default(), segment_file::ENTRIES_AT));
-    }
-    let opened = OpenSegment::open(&log.storage, &segment.path)?;
-    let found = segment.read(&opened.file, after, 0)?;
-    let tip = Entry::decode(&found.bytes)
-        .expect("what was read was checked")
-        .tip();
-    let length = u64::try_from(found.bytes.len()).expect("an entry is short");
-    Ok((tip, found.at + length))
+/// What stands behind an entry of a log.
+pub(super) struct Tail {
+    /// The log's end if that entry were its last.
+    pub(super) tip: LogTip,
+    /// The number of the segment with that entry in it, and the byte at which the entry ends.
+    pub(super) target: usize,
+    pub(super) end: u64,
 }
 
-/// Keeps what will be cut off, as a segment file of its own that follows `tip`.
-fn save_tail<S: Storage>(
-    log: &SegmentLog<S>,
-    tip: LogTip,
-    target: usize,
-    end: u64,
-) -> Result<(), LogError> {
-    let mut from = end;
-    let mut pieces = Vec::with_capacity(log.segments.len() - target);
-    for segment in &log.segments[target..] {
-        pieces.push(Piece {
-            path: segment.path.clone(),
-            bytes: from..segment.end,
-        });
-        from = segment_file::ENTRIES_AT;
+impl Tail {
+    /// What stands behind entry `after`; behind the one before the log's first, all of it.
+    pub(super) fn find<S: Storage>(
+        storage: &S,
+        segments: &[Segment],
+        after: Index,
+    ) -> Result<Self, LogError> {
+        let target = segment_file::segment_of(segments, after);
+        let segment = &segments[target];
+        if after == segment.before.index {
+            return Ok(Self {
+                tip: segment.before,
+                target,
+                end: segment_file::ENTRIES_AT,
+            });
+        }
+        let opened = OpenSegment::open(storage, &segment.path)?;
+        let found = segment.read(&opened.file, after, 0)?;
+        let tip = Entry::decode(&found.bytes)
+            .expect("what was read was checked")
+            .tip();
+        let length = u64::try_from(found.bytes.len()).expect("an entry is short");
+        Ok(Self {
+            tip,
+            target,
+            end: found.at + length,
+        })
     }
-    let name = format!("{}-{}", tip.index.next(), log.tip.index);
-    let header = segment_file::header(&log.ids, tip);
-    keep(&log.storage, &log.paths, &name, &header, &pieces)
+
+    /// Keeps it, up to the log's last entry, as a segment file of its own, and says where.
+    pub(super) fn save<S: Storage>(
+        &self,
+        storage: &S,
+        paths: &Paths,
+        ids: &SegmentIds,
+        segments: &[Segment],
+        last: Index,
+    ) -> Result<PathBuf, LogError> {
+        let mut from = self.end;
+        let mut pieces = Vec::with_capacity(segments.len() - self.target);
+        for segment in &segments[self.target..] {
+            pieces.push(Piece {
+                path: segment.path.clone(),
+                bytes: from..segment.end,
+            });
+            from = segment_file::ENTRIES_AT;
+        }
+        let name = format!("{}-{last}", self.tip.index.next());
+        let header = segment_file::header(ids, self.tip);
+        keep(storage, paths, &name, &header, &pieces)
+    }
 }
 
-/// Keeps pieces of segments behind a header, as a file of its own in `cut/`; the oldest ones make room.
+/// Keeps pieces of segments behind a header, as a file of its own in `cut/`, and says where; the oldest
+/// ones make room.
 pub(super) fn keep(
     storage: &impl Storage,
     paths: &Paths,
     name: &str,
     header: &[u8],
     pieces: &[Piece],
-) -> Result<(), LogError> {
+) -> Result<PathBuf, LogError> {
     let dir = &paths.cut;
     let failed = || LogError::io("saving a cut tail in", dir);
     let mut kept = list_tails(storage, dir).map_err(failed())?;
@@ -160,7 +187,8 @@ pub(super) fn keep(
         to += piece.bytes.end - piece.bytes.start;
     }
     out.sync_all().map_err(failed())?;
-    sync_log_dir(storage, dir)
+    sync_log_dir(storage, dir)?;
+    Ok(path)
 }
 
 /// Copies some of a file's bytes to byte `to` of `out`.

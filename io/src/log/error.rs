@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use standin_core::entry::{EntryError, Index};
 use standin_core::segment::SegmentError;
+use standin_core::view::ViewNumber;
+
+use super::SupersededBy;
 
 /// Why the log cannot be used, or not any further.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,15 +51,29 @@ pub enum LogError {
     },
     /// A segment does not continue the one before it.
     #[error(
-        "the log is incomplete before byte 0 of {file}: that segment continues after entry {found}, but the log before it ends at entry {expected}; nothing was changed; restore the missing segment, or, if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
+        "the log is incomplete before byte 0 of {file}: that segment continues after entry {found}, but the log or the snapshot before it ends at entry {expected}; nothing was changed; restore what is missing, or, if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
     )]
     Missing {
         /// The segment file that does not fit.
         file: PathBuf,
-        /// The last entry before it.
+        /// The last entry before it, in the log or in the snapshot that it is to go on from.
         expected: Index,
         /// The entry that it says it continues after.
         found: Index,
+    },
+    /// The log is newer than the snapshot that it should go on from, and does not.
+    #[error(
+        "the log does not go on from the newest whole snapshot: {why}, and though its last entry, in {file}, is of view {view}, the snapshot's is of view {snapshot_view}; nothing was changed; restore the snapshot that is missing, or, if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
+    )]
+    Newer {
+        /// The log's last segment file.
+        file: PathBuf,
+        /// How it does not fit.
+        why: SupersededBy,
+        /// The view of the log's last entry.
+        view: ViewNumber,
+        /// The view of the snapshot's.
+        snapshot_view: ViewNumber,
     },
     /// A segment belongs to another cluster, store or machine, or its name is not its own.
     #[error(
@@ -87,6 +104,7 @@ impl LogError {
             Self::Damaged { .. }
             | Self::Header { .. }
             | Self::Missing { .. }
+            | Self::Newer { .. }
             | Self::Foreign { .. } => false,
         }
     }

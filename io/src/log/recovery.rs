@@ -9,6 +9,7 @@ use standin_core::entry::{EntryError, Index, LogTip, ViewStart, ViewStarts};
 use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
 use standin_core::view::DataEpoch;
 
+use super::base::{self, LogBase};
 use super::cut::{self, Piece};
 use super::segment_file::{self, OpenSegment, Segment};
 use super::{
@@ -20,6 +21,10 @@ use crate::storage::{Storage, StorageFile};
 pub(super) struct Found {
     pub(super) segments: Vec<Segment>,
     pub(super) recovered: Recovered,
+    /// The log's end at the entry that the snapshot stands at, if the log has it or begins there.
+    pub(super) at_base: Option<LogTip>,
+    /// Segment files in front of a gap in what the snapshot covers.
+    pub(super) left_over: Vec<PathBuf>,
     /// Where the log ends before its time.
     flaw: Option<Flaw>,
 }
@@ -46,8 +51,12 @@ pub(super) fn recover(
 ) -> Result<Found, LogError> {
     let mut files = list(storage, &paths.log)?;
     let dropped = drop_unwritten(storage, &mut files)?;
-    let mut found = read_all(storage, &files, ids)?;
+    let mut found = read_all(storage, &files, ids, config.base)?;
     judge(&mut found, config)?;
+    let superseded = match config.base {
+        Some(base) => base::judge(&found, base)?.map(|why| (base, why)),
+        None => None,
+    };
     for path in &dropped {
         storage
             .remove(path)
@@ -55,16 +64,38 @@ pub(super) fn recover(
     }
     remove_prepared(storage, &paths.log)?;
     if found.segments.is_empty() {
-        found
-            .segments
-            .push(create_first(storage, paths, ids, config)?);
+        let first = create_first(storage, paths, ids, config)?;
+        found.recovered.tip = first.before;
+        found.segments.push(first);
     }
     match found.flaw.take().filter(|flaw| flaw.is_gap) {
         Some(flaw) => cut_off(storage, paths, ids, config, &found, flaw)?,
         None => mend_end(storage, &found, config)?,
     }
+    match superseded {
+        Some(by) => base::supersede(storage, paths, ids, config, &mut found, by)?,
+        None => go_on(storage, &mut found, config)?,
+    }
     sync_log_dir(storage, &paths.log)?;
     Ok(found)
+}
+
+/// Goes on with the log that was found.
+fn go_on(storage: &impl Storage, found: &mut Found, config: LogConfig) -> Result<(), LogError> {
+    let Some(base) = config.base else {
+        return Ok(());
+    };
+    base::join(found, base);
+    found.recovered.left_over.clone_from(&found.left_over);
+    if config.keeps_covered {
+        return Ok(());
+    }
+    // In any order: none of them joins the log.
+    for path in &found.left_over {
+        let removed = storage.remove(path);
+        removed.map_err(LogError::io("removing", path))?;
+    }
+    Ok(())
 }
 
 /// Tells a torn end from damage.
@@ -74,11 +105,14 @@ pub(super) fn recover(
 /// committed: what a lone primary, or a pair at level `disk`, calls committed was synced before. An entry
 /// that is called committed was here, and is lost. A pair at `os` or `memory` calls committed what it has not
 /// synced; but the tokens of such a replica have died with what it lost, so that nobody relies on it.
+///
+/// What is missing is not lost as far as the snapshot has it.
 fn judge(found: &mut Found, config: LogConfig) -> Result<(), LogError> {
     let Some(flaw) = &found.flaw else {
         return Ok(());
     };
-    let first = found.recovered.tip.index.next();
+    let covered = config.base.map_or(Index::ZERO, |base| base.tip.index);
+    let first = found.recovered.tip.index.max(covered).next();
     let is_called_committed = flaw.stranded.commit >= first;
     let is_torn = !flaw.is_gap
         || (config.may_have_lost_writes && !(is_called_committed && config.may_be_holder));
@@ -209,6 +243,7 @@ fn read_all(
     storage: &impl Storage,
     files: &[(Index, PathBuf)],
     ids: &SegmentIds,
+    base: Option<LogBase>,
 ) -> Result<Found, LogError> {
     let mut found = Found {
         segments: Vec::with_capacity(files.len()),
@@ -218,24 +253,32 @@ fn read_all(
             data_epoch: DataEpoch(0),
             commit: Index::ZERO,
             torn: None,
+            superseded: None,
+            left_over: Vec::new(),
         },
+        at_base: None,
+        left_over: Vec::new(),
         flaw: None,
     };
-    for (first, path) in files {
+    for (number, (first, path)) in files.iter().enumerate() {
         let bytes = read(storage, path)?;
         let header = read_header(path, &bytes, *first, ids)?;
+        if let (Ok(header), Some(base)) = (&header, base) {
+            let before = files[..number].iter().map(|(_, path)| path);
+            begin_at(header.before, base, before, &mut found);
+        }
         let goes_on = header
             .as_ref()
             .is_ok_and(|header| header.before == found.recovered.tip);
         match &found.flaw {
-            None => found.flaw = check_header(path, header, *first, &found)?,
+            None => found.flaw = check_header(path, header, *first, &found, base)?,
             // Nothing is missing before this segment, so what stands there is no lost write's.
             Some(flaw) if goes_on => return Err(flaw.damage.clone()),
             Some(_) => {}
         }
         let entries = bytes.get(segment_file::HEADER_BYTES..).unwrap_or_default();
         match &mut found.flaw {
-            None => read_entries(path, entries, &mut found)?,
+            None => read_entries(path, entries, base, &mut found)?,
             Some(flaw) => {
                 let tip = found.recovered.tip;
                 flaw.stranded = flaw.stranded.and(Stranded::find(entries, tip));
@@ -245,6 +288,37 @@ fn read_all(
         }
     }
     Ok(found)
+}
+
+/// Begins with a segment that does not continue those before it, if nothing is missing all the same,
+/// since a snapshot has it. There are two such:
+///
+/// - One that continues after a later entry, up to the snapshot's. So it is if segments were forgotten and
+///   a crash brought an older one back, or if someone took one away. All entries of the segments before it
+///   come before its first, so the snapshot has them.
+/// - One that continues right after the snapshot, whatever the log before it has there. That is where a log
+///   began anew, and before it got its name the old one was set aside.
+fn begin_at<'a>(
+    before: LogTip,
+    base: LogBase,
+    files: impl Iterator<Item = &'a PathBuf>,
+    found: &mut Found,
+) {
+    let tip = found.recovered.tip;
+    let is_later = before.index > tip.index && before.index <= base.tip.index;
+    let begins_anew = before == base.tip && before != tip;
+    // Where something is wrong before it, people are to look.
+    if found.flaw.is_some() || !(is_later || begins_anew) {
+        return;
+    }
+    found.left_over = files.cloned().collect();
+    found.segments.clear();
+    let recovered = &mut found.recovered;
+    recovered.tip = before;
+    recovered.view_starts.clear();
+    recovered.data_epoch = DataEpoch(0);
+    recovered.commit = Index::ZERO;
+    found.at_base = (before.index == base.tip.index).then_some(before);
 }
 
 /// Reads the segment's header, if it is whole, and checks that it is ours.
@@ -291,6 +365,7 @@ fn check_header(
     header: Result<SegmentHeader, SegmentError>,
     first: Index,
     found: &Found,
+    base: Option<LogBase>,
 ) -> Result<Option<Flaw>, LogError> {
     let tip = found.recovered.tip;
     let file = path.to_owned();
@@ -310,8 +385,10 @@ fn check_header(
             });
         }
         Ok(header) => {
+            let covered = base.map_or(Index::ZERO, |base| base.tip.index);
+            let is_first = found.segments.is_empty();
             let found = header.before.index;
-            let expected = tip.index;
+            let expected = if is_first { covered } else { tip.index };
             let missing = LogError::Missing {
                 file,
                 expected,
@@ -350,7 +427,13 @@ impl Flaw {
 }
 
 /// Reads the entries of a segment onto what was found before it.
-fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogError> {
+fn read_entries(
+    path: &Path,
+    bytes: &[u8],
+    base: Option<LogBase>,
+    found: &mut Found,
+) -> Result<(), LogError> {
+    let base = base.map(|base| base.tip.index);
     let recovered = &mut found.recovered;
     let mut segment = Segment::new(path.to_owned(), recovered.tip);
     let scan = scan(bytes, recovered.tip, |entry| {
@@ -365,6 +448,9 @@ fn read_entries(path: &Path, bytes: &[u8], found: &mut Found) -> Result<(), LogE
             recovered.data_epoch = recovered.data_epoch.max(data_epoch);
         }
         recovered.tip = entry.tip();
+        if base == Some(recovered.tip.index) {
+            found.at_base = Some(recovered.tip);
+        }
     });
     recovered.commit = recovered.commit.max(scan.commit);
     let damage = |source| LogError::Damaged {
@@ -397,7 +483,7 @@ fn create_first(
     ids: &SegmentIds,
     config: LogConfig,
 ) -> Result<Segment, LogError> {
-    let tip = LogTip::default();
+    let tip = config.base.map_or(LogTip::default(), |base| base.tip);
     let beside = paths.log.join(format!("{NEXT_PREFIX}0"));
     let path = paths.log.join(segment_file::segment_name(tip.index.next()));
     let file = segment_file::create(storage, &beside, config.segment_bytes)?;

@@ -172,6 +172,12 @@ impl Segment {
     }
 }
 
+/// The number of the segment that holds entry `index`, or will: the first for an entry before it.
+pub(super) fn segment_of(segments: &[Segment], index: Index) -> usize {
+    let beyond = segments.partition_point(|segment| segment.before.index < index);
+    beyond.saturating_sub(1)
+}
+
 /// Entries that were read, and where they begin in their file.
 #[derive(Debug)]
 pub(super) struct Entries {

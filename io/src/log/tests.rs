@@ -15,6 +15,8 @@ const CONFIG: LogConfig = LogConfig {
     segment_bytes: SEGMENT_BYTES_MIN,
     may_have_lost_writes: false,
     may_be_holder: true,
+    base: None,
+    keeps_covered: false,
 };
 
 fn open(dir: &Path) -> SegmentLog {
@@ -247,5 +249,28 @@ fn a_cut_that_is_interrupted_leaves_a_whole_log() {
         drop(log);
         let log = open(root.path());
         assert_eq!(log.tip(), gone.before);
+    }
+}
+
+#[test]
+fn a_forgetting_that_is_interrupted_leaves_no_gap() {
+    for stop_at in 0..4 {
+        let root = tempfile::tempdir().unwrap();
+        let mut log = open(root.path());
+        while log.segments.len() < 6 {
+            let next = batch(log.tip());
+            log.append(&next).unwrap();
+        }
+        log.sync_now().unwrap();
+        let paths: Vec<_> = log.segments.iter().map(|one| one.path.clone()).collect();
+        let request = log.forget_request(log.tip().index).unwrap();
+        // As above.
+        fs::remove_file(&paths[stop_at]).unwrap();
+        request.run().unwrap_err();
+        let left: Vec<_> = paths.iter().map(|path| path.exists()).collect();
+        let expected: Vec<_> = (0..6).map(|number| number > stop_at).collect();
+        assert_eq!(left, expected);
+        let next = batch(log.tip());
+        assert!(matches!(log.append(&next), Err(LogError::Failed)));
     }
 }

@@ -20,6 +20,8 @@ pub(crate) const CONFIG: LogConfig = LogConfig {
     segment_bytes: 4096,
     may_have_lost_writes: false,
     may_be_holder: true,
+    base: None,
+    keeps_covered: false,
 };
 
 /// A directory for one test, in memory if the system has such a place: these tests sync thousands of

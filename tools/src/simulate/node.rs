@@ -143,6 +143,7 @@ impl<M: Subject> Node<M> {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: dir.may_have_lost_writes(boot),
             may_be_holder: dir.may_be_holder(boot),
+            ..LogConfig::default()
         };
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {

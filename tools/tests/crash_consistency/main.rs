@@ -2,6 +2,7 @@
 //! nothing that was synced is ever lost, and nothing comes back that was cut off.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod base;
 mod shadow;
 mod snapshots;
 mod steps;

@@ -284,6 +284,7 @@ impl World {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes,
             may_be_holder: true,
+            ..LogConfig::default()
         };
         SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids, config)
     }
