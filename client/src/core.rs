@@ -217,11 +217,11 @@ impl ClientCore {
     }
 
     fn on_found(&mut self, now: Instant, connection: ConnectionId, reply: LookupReply) {
-        if !self.finder.answered(connection) {
+        let view = reply.view.unwrap_or_default();
+        if !self.finder.answered(connection) && !self.is_news(connection, view, &reply) {
             return;
         }
         self.hints = 0;
-        let view = reply.view.unwrap_or_default();
         if view < self.seen.view {
             self.trouble = Trouble::ViewServiceBehind {
                 address: self.finder.address().to_owned(),
@@ -249,6 +249,16 @@ impl ClientCore {
                 self.finder.put_off_later(now, &mut self.random);
             }
         }
+    }
+
+    /// Whether what the view service says unasked tells of a primary that is not known yet. What it said
+    /// while nobody listened may be out of date.
+    fn is_news(&self, connection: ConnectionId, view: ViewId, reply: &LookupReply) -> bool {
+        let is_new = self.link.as_ref().is_none_or(|link| view > link.view);
+        self.finder.is_connected_by(connection)
+            && reply.primary.is_some()
+            && is_new
+            && view >= self.seen.view
     }
 
     // The replica.

@@ -166,7 +166,8 @@ impl Finder {
         &self.services.as_slice()[self.nth]
     }
 
-    fn is_connected_by(&self, connection: ConnectionId) -> bool {
+    /// Whether this is the present connection.
+    pub(crate) fn is_connected_by(&self, connection: ConnectionId) -> bool {
         self.link
             .as_ref()
             .is_some_and(|link| link.connection == connection)

@@ -68,6 +68,10 @@ frame_kinds! {
     Force = 21,
     /// View service to operator.
     ForceReply = 22,
+    /// A replica's parent process to view service: that life has died, I have reaped it.
+    Died = 27,
+    /// View service to a replica's parent process: so I have heard.
+    DiedReply = 28,
     /// Follower to primary: let me follow; this is my log.
     Follow = 30,
     /// Primary to follower: continue after this entry.

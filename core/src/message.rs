@@ -4,6 +4,7 @@
 //! Ack) have fixed little-endian fields and borrow their bytes. Field and variant order is the format:
 //! append, never reorder, and raise [`PROTOCOL_VERSION`].
 
+mod death;
 mod hot;
 
 use serde::de::DeserializeOwned;
@@ -19,6 +20,7 @@ use crate::machine::MachineId;
 use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
+pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
@@ -102,7 +104,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply TokenDead TokenDeadReply Force ForceReply Follow Resume HigherView OpenSession CloseSession
+    StatusReply TokenDead TokenDeadReply Force ForceReply Died DiedReply Follow Resume HigherView OpenSession CloseSession
     Inspect InspectReply
 }
 
@@ -320,7 +322,7 @@ pub struct Peer {
     pub identity: Identity,
     /// Where it is reached.
     pub address: String,
-    /// How long ago it was last heard of, in milliseconds.
+    /// How long ago it was last heard of, in milliseconds; [`UNSEEN_DEAD_MS`] if that life has died.
     pub unseen_ms: u64,
 }
 
@@ -407,7 +409,8 @@ pub struct TokenDeadReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup;
 
-/// View service to client.
+/// View service to client: the answer to a [`Lookup`]; and, over the same connection, news of every other
+/// primary that takes over from then on, unasked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupReply {
     /// The record's view; `None` before the first.

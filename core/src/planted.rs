@@ -105,6 +105,11 @@ bugs! {
     DeadTokenForgotten,
     /// The replies of a follower are not compared with the primary's (section 12).
     RepliesUncompared,
+    /// The proof of a death is sent though the process lives and is only not heard (section 3). Planted in the
+    /// simulator's shell.
+    DeathUnproven,
+    /// The proof of a death is taken for the present life, whichever life it was that died (section 3).
+    DeathMistaken,
 }
 
 /// The bug that is planted here, if there is one.

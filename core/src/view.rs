@@ -130,6 +130,8 @@ pub enum Reason {
     Forced,
     /// The primary handed over.
     HandedOver,
+    /// The primary's process died, as its parent has told, which has reaped it.
+    Died,
 }
 
 impl Reason {
@@ -147,6 +149,7 @@ impl Reason {
             Self::Dropped => "the backup was dropped",
             Self::Forced => "an operator forced a takeover",
             Self::HandedOver => "the primary handed over",
+            Self::Died => "the primary's process died",
         }
     }
 }

@@ -291,6 +291,13 @@ impl Primary {
         }
     }
 
+    /// Nothing more will come of the backup, so its silence is not waited for.
+    pub(crate) fn on_backup_died(&mut self, now: Instant) {
+        if matches!(self.gate, Gate::Paired { .. }) && self.swap.is_none() {
+            self.drop_backup(now);
+        }
+    }
+
     pub(crate) fn join_tried_at(&self) -> Option<Instant> {
         let waits = self
             .candidates()

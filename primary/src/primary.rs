@@ -120,6 +120,8 @@ pub enum Event<'a> {
     Lease(Option<Instant>),
     /// How long the backup has not been seen by a view service that this primary was heard by.
     BackupUnseen(Duration),
+    /// The life that the record names as backup has died: its parent process has reaped it.
+    BackupDied,
 }
 
 /// Entries on their way to a follower.
@@ -342,6 +344,7 @@ impl Primary {
             Event::SwapRefused => self.on_swap_refused(now.boot),
             Event::Lease(until) => self.lease_until = until,
             Event::BackupUnseen(unseen) => self.on_backup_unseen(unseen, now.boot),
+            Event::BackupDied => self.on_backup_died(now.boot),
         }
         self.lease_until = self.lease_until.filter(|until| now.boot < *until);
         self.watch_gate(now.boot);

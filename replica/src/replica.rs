@@ -29,6 +29,10 @@ use crate::limits::Limits;
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
 
+/// A primary whose view is active lets clients wait for so long before it sends them away, as it does while it
+/// does not serve: mostly it serves a few milliseconds later, and they would have to find it again.
+const RISE_PATIENCE: Duration = Duration::from_millis(100);
+
 /// What the log held when it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -270,6 +274,10 @@ pub struct Replica<M> {
     /// Timers up to this entry were ordered and are not all applied yet.
     pub(crate) timers_through: Index,
     pub(crate) timer_at: Option<Instant>,
+    /// Since when its view is active and it does not serve yet.
+    pub(crate) rising_since: Option<Instant>,
+    /// Clients need not be sent away: it serves in a moment.
+    pub(crate) serves_soon: bool,
     pub(crate) is_stopping: bool,
     /// Bytes appended since a sync was last asked for.
     pub(crate) unsynced_bytes: usize,
@@ -329,6 +337,8 @@ impl<M: StateMachine> Replica<M> {
             is_reading: false,
             timers_through: Index::ZERO,
             timer_at: None,
+            rising_since: None,
+            serves_soon: false,
             is_stopping: false,
             unsynced_bytes: 0,
             refused: None,
@@ -397,6 +407,7 @@ impl<M: StateMachine> Replica<M> {
         self.apply_committed(now);
         self.fire_timers(now);
         self.watch_progress(now.boot);
+        self.watch_rise(now.boot);
         self.report_if_due(now);
     }
 
@@ -419,7 +430,11 @@ impl<M: StateMachine> Replica<M> {
         }
         let role = match &self.role {
             Role::Backup(backup) => backup.deadline(),
-            Role::Primary(primary) => earliest(primary.deadline(), self.timer_at),
+            Role::Primary(primary) => {
+                let rise = self.rising_since.filter(|_| self.serves_soon);
+                let rise = rise.map(|since| since.plus(RISE_PATIENCE));
+                earliest(earliest(primary.deadline(), self.timer_at), rise)
+            }
             Role::Between | Role::Quarantined => None,
         };
         earliest(role, self.dialog.deadline(self.term()))
@@ -429,10 +444,21 @@ impl<M: StateMachine> Replica<M> {
     #[must_use]
     pub fn has_room(&self) -> bool {
         match &self.role {
-            // One that does not serve answers at once, that it does not.
-            Role::Primary(primary) => !primary.is_serving() || primary.has_room(),
+            // One that does not serve answers at once, that it does not, unless it is about to.
+            Role::Primary(primary) if !primary.is_serving() => !self.serves_soon,
+            Role::Primary(primary) => primary.has_room(),
             Role::Backup(_) | Role::Between | Role::Quarantined => true,
         }
+    }
+
+    /// Notices how long clients, who were told of the new primary as soon as its view was active, wait for
+    /// its first entry to be committed and its log to be applied.
+    fn watch_rise(&mut self, now: Instant) {
+        let is_rising = matches!(&self.role,
+            Role::Primary(primary) if primary.is_active() && !primary.is_serving());
+        let since = is_rising.then(|| self.rising_since.unwrap_or(now));
+        self.serves_soon = since.is_some_and(|since| now < since.plus(RISE_PATIENCE));
+        self.rising_since = since;
     }
 
     /// Where this replica stands.

@@ -4,7 +4,9 @@ use standin_backup as backup;
 use standin_core::entry::Index;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply};
+use standin_core::message::{
+    Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply, UNSEEN_DEAD_MS,
+};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Now};
 use standin_core::view::{ViewId, ViewRecord};
@@ -131,8 +133,17 @@ impl<M: StateMachine> Replica<M> {
                 self.tell_backup(now, backup::Event::Primary(address));
             }
             Role::Primary(_) => {
-                let backup = record.backup.as_ref().map(|member| member.name.clone());
-                if let Some(peer) = backup.and_then(|name| find(name, &self.dialog.peers)) {
+                let Some(backup) = record.backup.clone() else {
+                    return;
+                };
+                let peer = find(backup.name.clone(), &self.dialog.peers);
+                if let Some(peer) = peer {
+                    if peer.unseen_ms == UNSEEN_DEAD_MS {
+                        if backup.is(&peer.identity) {
+                            self.tell_primary(now, primary::Event::BackupDied);
+                        }
+                        return;
+                    }
                     let told = Duration::from_millis(peer.unseen_ms);
                     let unseen = self.dialog.unseen(told, now.boot);
                     self.tell_primary(now, primary::Event::BackupUnseen(unseen));

@@ -16,7 +16,7 @@ use standin_viewservice::daemon::{self, DaemonConfig};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::machines::counter::Counter;
-use crate::replica::{self, ReplicaConfig, ReplicaError};
+use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, parent};
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
@@ -64,6 +64,9 @@ pub(crate) struct ReplicaArgs {
     /// Take over the name of a replica whose data directory is lost
     #[arg(long, env = "STANDIN_REPLACE", value_parser = BoolishValueParser::new())]
     replace: bool,
+    /// Run as one process, without one beside it that tells the view service at once if it dies
+    #[arg(long, env = "STANDIN_NO_PARENT", value_parser = BoolishValueParser::new())]
+    no_parent: bool,
 }
 
 /// The machines that this version has.
@@ -112,6 +115,19 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
 
 /// Runs a replica until it is told to stop.
 pub(crate) fn replica(args: ReplicaArgs) -> u8 {
+    let parent = match ParentLink::find() {
+        Ok(parent) => parent,
+        Err(why) => return ended(Err((EXIT_NO, format!("cannot run a replica: {why}")))),
+    };
+    if parent.is_none() && !args.no_parent {
+        match parent::run(args.viewservice.as_slice()) {
+            Ok(status) => return status,
+            Err(why) => log::warn!(
+                "this replica runs without a parent process ({why}): if it is killed, a takeover waits \
+                 for its lease to run out"
+            ),
+        }
+    }
     let config = ReplicaConfig {
         name: args.name,
         listen: args.listen,
@@ -122,6 +138,7 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
         session_limits: SessionLimits::default(),
         segment_bytes: SEGMENT_BYTES,
         replace: args.replace,
+        parent,
     };
     let name = config.name.clone();
     let on_ready = move |address: SocketAddr| ready(&format!("ready replica {name} {address}"));

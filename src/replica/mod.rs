@@ -6,7 +6,9 @@
 mod host;
 mod intake;
 mod last_words;
+pub mod parent;
 mod start;
+mod will;
 
 use std::path::PathBuf;
 
@@ -17,6 +19,7 @@ use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::LogError;
 
 pub use start::run;
+pub use will::ParentLink;
 
 /// How a replica is to run.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct ReplicaConfig {
     pub segment_bytes: u64,
     /// Take over the name of a replica whose data directory is lost.
     pub replace: bool,
+    /// The process that waits for the end of this one, to tell the view service of it, if there is one.
+    pub parent: Option<ParentLink>,
 }
 
 /// Why a replica's process ended, or never began.

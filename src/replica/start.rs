@@ -113,6 +113,11 @@ pub fn run<M: StateMachine>(
         .map_err(ReplicaError::io(
             "counting this start in the data directory",
         ))?;
+    if let Some(parent) = &config.parent {
+        // Before anybody can hear of this life.
+        let left = parent.leave(cluster, &identity);
+        left.map_err(ReplicaError::io("telling the parent process who this is"))?;
+    }
     let replica = Replica::<M>::new(
         Config {
             identity,

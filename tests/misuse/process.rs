@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use standin_tools::cluster::PARENT_VARIABLE;
+use standin_tools::cluster::{PARENT_VARIABLE, kill_family};
 
 /// How long to wait for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -148,9 +148,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It fails only if it has ended already.
+        let _ = kill_family(&mut self.child);
     }
 }
 

@@ -7,6 +7,8 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use standin_tools::cluster::children_of;
+
 /// The number of the socket that connected from `own` to `other`; `None` if it has been closed.
 ///
 /// Takes the kernel some milliseconds.
@@ -22,8 +24,14 @@ pub(crate) fn socket(own: SocketAddr, other: SocketAddr) -> Option<String> {
     })
 }
 
-/// Whether process `pid` has this socket.
+/// Whether process `pid` or a child of it has this socket.
 pub(crate) fn has_socket(pid: u32, socket: &str) -> bool {
+    let mut family = children_of(pid);
+    family.push(pid);
+    family.into_iter().any(|pid| holds(pid, socket))
+}
+
+fn holds(pid: u32, socket: &str) -> bool {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false; // it has died
     };

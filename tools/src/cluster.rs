@@ -9,6 +9,7 @@
 
 mod directory;
 mod error;
+mod family;
 mod outline;
 mod parent;
 mod placement;
@@ -28,6 +29,7 @@ use standin_io::signals::Signals;
 
 use directory::Directory;
 pub use error::ClusterError;
+pub use family::{children_of, kill_family};
 pub use outline::Outline;
 pub use parent::{PARENT_VARIABLE, die_with_parent_if_asked};
 pub use placement::Placement;
@@ -178,7 +180,8 @@ impl Cluster {
         replicas.iter().try_for_each(|name| self.start(name))
     }
 
-    /// Kills a process (SIGKILL), frozen or not, and reaps it: when this returns, it is dead.
+    /// Pulls the plug: kills all processes of a party at once (SIGKILL), frozen or not. When this returns,
+    /// they are dead.
     ///
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
@@ -193,9 +196,18 @@ impl Cluster {
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn kill_together(&mut self, names: &[&str]) -> Result<(), ClusterError> {
         for name in names {
-            self.process(name)?.signal(Signal::SIGKILL, "kill")?;
+            self.process(name)?.kill()?;
         }
         names.iter().try_for_each(|name| self.process(name)?.reap())
+    }
+
+    /// Kills the process that serves (SIGKILL) and leaves its parent alone, which sees it and ends then.
+    /// Waits for neither.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
+    pub fn kill_serving(&mut self, name: &str) -> Result<(), ClusterError> {
+        self.process(name)?.signal_serving(Signal::SIGKILL, "kill")
     }
 
     /// Kills a process if it still runs, starts it again and waits until it is ready.
@@ -209,12 +221,12 @@ impl Cluster {
         self.start(name)
     }
 
-    /// Freezes a process (SIGSTOP): it keeps its sockets and its memory and does nothing.
+    /// Freezes the process that serves (SIGSTOP): it keeps its sockets and its memory and does nothing.
     ///
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn pause(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.process(name)?.signal(Signal::SIGSTOP, "freeze")
+        self.process(name)?.signal_serving(Signal::SIGSTOP, "freeze")
     }
 
     /// Lets a frozen process go on (SIGCONT).
@@ -222,7 +234,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn resume(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.process(name)?.signal(Signal::SIGCONT, "resume")
+        self.process(name)?.signal_serving(Signal::SIGCONT, "resume")
     }
 
     /// Asks a process to stop cleanly (SIGTERM), without waiting for it.
@@ -290,10 +302,11 @@ impl Cluster {
         Ok(ViewServices::parse(address).map_err(AskError::from)?)
     }
 
-    /// A process's id, while it has not been reaped.
+    /// The id of the process that serves, while it has not been reaped; until it has begun, that of its
+    /// parent.
     #[must_use]
     pub fn pid(&self, name: &str) -> Option<u32> {
-        self.processes.get(name).and_then(Process::pid)
+        self.processes.get(name).and_then(Process::serving_pid)
     }
 
     /// The view service's account of all replicas.

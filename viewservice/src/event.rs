@@ -3,7 +3,7 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    DecodeError, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal, Release, Report,
+    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal, Release, Report,
     ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 
@@ -42,6 +42,13 @@ pub enum Event {
         conn: ConnId,
         /// The message.
         dead: TokenDead,
+    },
+    /// A replica's process has died, says its parent, which has reaped it.
+    Died {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        died: Died,
     },
     /// Somebody asks who is primary.
     Lookup {
@@ -97,7 +104,8 @@ impl Event {
             kind @ (FrameKind::Report
             | FrameKind::Swap
             | FrameKind::Release
-            | FrameKind::TokenDead)
+            | FrameKind::TokenDead
+            | FrameKind::Died)
                 if !is_replica =>
             {
                 return Err(InputError::Kind(kind));
@@ -117,6 +125,10 @@ impl Event {
             FrameKind::TokenDead => Self::TokenDead {
                 conn,
                 dead: TokenDead::decode(frame)?,
+            },
+            FrameKind::Died => Self::Died {
+                conn,
+                died: Died::decode(frame)?,
             },
             FrameKind::Lookup => {
                 Lookup::decode(frame)?;
@@ -145,7 +157,9 @@ pub enum Answer {
     Swap(SwapReply),
     /// To the word that a token is dead.
     TokenDead(TokenDeadReply),
-    /// To a lookup.
+    /// To the word that a process has died.
+    Died(DiedReply),
+    /// To a lookup, or news of another primary.
     Lookup(LookupReply),
     /// To a status request.
     Status(StatusReply),
@@ -160,6 +174,7 @@ impl Answer {
             Self::Report(reply) => reply.encode(out),
             Self::Swap(reply) => reply.encode(out),
             Self::TokenDead(reply) => reply.encode(out),
+            Self::Died(reply) => reply.encode(out),
             Self::Lookup(reply) => reply.encode(out),
             Self::Status(reply) => reply.encode(out),
             Self::Force(reply) => reply.encode(out),

@@ -45,6 +45,6 @@ mod waiting;
 pub use event::{Action, Answer, Event, InputError};
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;
-pub use service::ViewService;
+pub use service::{LOOKERS_MAX, ViewService};
 pub use stored::{Registered, STATE_BYTES_MAX, STATE_FORMAT_VERSION, StateError, StoredState};
 pub use waiting::WAITING_MAX;

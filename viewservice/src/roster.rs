@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, Incarnation, ReplicaName, StoreId};
-use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing};
+use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing, UNSEEN_DEAD_MS};
 use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{ViewId, ViewRecord};
+use standin_core::view::{Member, ViewId, ViewRecord};
 
 /// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
 pub const TROUBLE_BYTES_MAX: usize = 1024;
@@ -32,6 +32,8 @@ pub(crate) struct Replica {
     ///
     /// What comes over an earlier one was sent earlier, however late it comes.
     conn_newest: ConnId,
+    /// Its newest life has died: its parent has reaped it.
+    has_died: bool,
     /// What its store was seen to have.
     had: Had,
     /// What its newest life was seen to have.
@@ -97,6 +99,7 @@ impl Replica {
         Self {
             had,
             had_in_life: had,
+            has_died: false,
             regressed_in: None,
             identity: report.identity,
             address: report.address,
@@ -108,9 +111,14 @@ impl Replica {
         }
     }
 
-    /// Whether it is connected and was heard of within a lease term.
+    /// Whether it is connected and was heard of within a lease term, and nobody knows better.
     pub(crate) fn is_alive(&self, now: Instant, term: Duration) -> bool {
-        self.conn.is_some() && now.since(self.seen_at) <= term
+        self.conn.is_some() && now.since(self.seen_at) <= term && !self.has_died
+    }
+
+    /// Whether its newest life has died: its parent has reaped it.
+    pub(crate) fn has_died(&self) -> bool {
+        self.has_died
     }
 
     /// Whether its store came back with less than it was seen to have.
@@ -132,7 +140,10 @@ impl Replica {
         Peer {
             identity: self.identity.clone(),
             address: self.address.clone(),
-            unseen_ms: millis(now.since(self.seen_at)),
+            unseen_ms: match self.has_died {
+                true => UNSEEN_DEAD_MS,
+                false => millis(now.since(self.seen_at)),
+            },
         }
     }
 }
@@ -176,6 +187,7 @@ impl Roster {
         {
             let life = replica.identity.life.incarnation;
             let is_same_life = before.identity.life.incarnation == life;
+            replica.has_died = is_same_life && before.has_died;
             let had = if is_same_life {
                 before.had_in_life
             } else {
@@ -212,6 +224,13 @@ impl Roster {
                 replica.regressed_in = None;
             }
         }
+    }
+
+    /// A life has died. Whether that is news, and the newest life of its replica that is known.
+    pub(crate) fn died(&mut self, member: &Member) -> bool {
+        let replica = self.replicas.get_mut(&member.name);
+        let replica = replica.filter(|replica| member.is(&replica.identity));
+        replica.is_some_and(|replica| !std::mem::replace(&mut replica.has_died, true))
     }
 
     /// An operator has named a replica, with what it has now: what it had before is given up.

@@ -1,11 +1,14 @@
 //! [`ViewService`]: one event in, actions out.
 
+mod death;
+mod lookups;
+
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, LookupReply, Peer, REPLICAS_MAX, Refusal,
+    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, REPLICAS_MAX, Refusal,
     Release, Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
@@ -22,6 +25,9 @@ use crate::roster::{Life, Roster, has_history};
 use crate::status;
 use crate::stored::{Registered, StoredState};
 use crate::waiting::{Request, WaitingLine};
+use lookups::Lookers;
+
+pub use lookups::LOOKERS_MAX;
 
 /// The view of an inactive record is moved on after this many lease terms.
 const INACTIVE_TERMS_MAX: u32 = 2;
@@ -69,6 +75,11 @@ pub struct ViewService {
     grantor: Grantor,
     /// The primary that gave its lease back, and in which view.
     released: Option<(ViewId, Member)>,
+    /// A primary that has died, as its parent process said, though it may not have reported yet since
+    /// this process started.
+    died: Option<Member>,
+    /// Connections over which somebody asked who is primary.
+    lookers: Lookers,
     /// Since when the record is as it is, counted from this process's start at the earliest.
     changed_at: Instant,
     /// When this process started.
@@ -96,6 +107,8 @@ impl ViewService {
             roster: Roster::default(),
             grantor: Grantor::new(now, granted_max.max(term.duration())),
             released: None,
+            died: None,
+            lookers: Lookers::default(),
             changed_at: now,
             started_at: now,
             now,
@@ -140,6 +153,7 @@ impl ViewService {
             Event::Swap { conn, swap } => self.on_swap(now, conn, swap),
             Event::Release { release, .. } => self.on_release(&release),
             Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
+            Event::Died { conn, died } => self.on_died(now, conn, died),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
             Event::Force { conn, force } => self.on_force(now, conn, force),
@@ -426,21 +440,6 @@ impl ViewService {
         }
     }
 
-    fn on_lookup(&mut self, conn: ConnId) {
-        let record = self.state.record.as_ref();
-        let primary = record.filter(|record| record.active).and_then(|record| {
-            let replica = self.roster.by_name(&record.primary.name)?;
-            let is_it = record.primary.is(&replica.identity);
-            is_it.then(|| replica.address.clone())
-        });
-        let reply = LookupReply {
-            view: record.map(ViewRecord::id),
-            primary,
-            term_ms: self.view_term_ms(),
-        };
-        self.send(conn, Answer::Lookup(reply));
-    }
-
     fn on_status_request(&mut self, now: Now, conn: ConnId) {
         let reply = status::reply(&self.facts(now.boot));
         self.send(conn, Answer::Status(reply));
@@ -457,6 +456,7 @@ impl ViewService {
             term_ms: self.view_term_ms(),
             is_behind: self.is_behind(),
             is_released: record.is_some_and(|record| self.is_released(record)),
+            has_died: record.is_some_and(|record| self.has_died(record)),
             is_overdue: record.is_some_and(|record| !record.active && now >= self.inactive_until()),
         }
     }
@@ -503,6 +503,7 @@ impl ViewService {
     }
 
     fn on_closed(&mut self, conn: ConnId) {
+        self.lookers.forget(conn);
         self.roster.disconnect(conn);
         self.waiting.forget(conn);
         match self.storing.as_mut().map(|storing| &mut storing.cause) {
@@ -550,6 +551,7 @@ impl ViewService {
         }
         if has_changed {
             self.push(now);
+            self.tell_lookers(before.record.as_ref());
         }
         while self.storing.is_none()
             && let Some((conn, request)) = self.waiting.pop()
@@ -631,6 +633,8 @@ impl ViewService {
             None
         } else if primary_restarted(record, &self.roster).is_some() {
             Some(Reason::PrimaryRestarted)
+        } else if self.has_died(record) {
+            Some(Reason::Died)
         } else if self.is_released(record) {
             Some(Reason::Released)
         } else if !self.grantor.is_out(now, self.view_term()) {

@@ -26,6 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) is_behind: bool,
     /// This view's primary gave its lease back.
     pub(crate) is_released: bool,
+    /// This view's primary has died: its parent has reaped it.
+    pub(crate) has_died: bool,
     /// The view is inactive, and its candidate has had its time.
     pub(crate) is_overdue: bool,
 }
@@ -150,6 +152,8 @@ fn why(record: &ViewRecord, facts: &Facts<'_>) -> String {
         format!("view {view} is not active yet: {primary} is to be its primary")
     } else if primary_restarted(record, facts.roster).is_some() {
         format!("{primary}, the primary of view {view}, was restarted")
+    } else if facts.has_died {
+        format!("{primary}, the primary of view {view}, has died")
     } else if facts.is_released {
         format!("{primary}, the primary of view {view}, has stopped")
     } else {
@@ -279,12 +283,13 @@ impl Facts<'_> {
             .is_some_and(|record| record.active && primary_restarted(record, self.roster).is_none())
             && self.grantor.remaining(self.now).is_some()
             && !self.is_released
+            && !self.has_died
     }
 
     /// How long a lease may still be held; `None` if nobody can hold one.
     pub(crate) fn lease_may_be_held_for(&self) -> Option<Duration> {
         let record = self.state.record.as_ref()?;
-        if self.is_released || primary_restarted(record, self.roster).is_some() {
+        if self.is_released || self.has_died || primary_restarted(record, self.roster).is_some() {
             return None;
         }
         let (remaining, hold) = (

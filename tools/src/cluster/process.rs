@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::{ClusterError, PARENT_VARIABLE, Placement};
+use super::{ClusterError, PARENT_VARIABLE, Placement, family};
 
 /// How much of the end of a log is quoted in an error, in bytes.
 const LAST_WORDS_BYTES: u64 = 600;
@@ -33,6 +33,8 @@ pub(super) struct Process {
     /// The present or the last life; not reaped as long as `ended` is `None`.
     child: Option<Child>,
     ended: Option<ExitStatus>,
+    /// Children of it that were killed, and may still be on their way out.
+    dying: Vec<u32>,
     /// Whether it was killed or asked to stop, so that its end is no surprise.
     may_end: bool,
     is_ready: bool,
@@ -46,6 +48,7 @@ impl Process {
             config,
             child: None,
             ended: None,
+            dying: Vec::new(),
             may_end: false,
             is_ready: false,
             address: None,
@@ -139,7 +142,38 @@ impl Process {
             .expect("only a process that was started is killed");
         let ended = child.wait();
         self.ended = Some(ended.map_err(|source| self.failed("wait for", source))?);
+        let dying = std::mem::take(&mut self.dying);
+        family::wait_for_end(&dying).map_err(|source| self.failed("wait for", source))
+    }
+
+    /// Kills the process and its children, without waiting for their end.
+    pub(super) fn kill(&mut self) -> Result<(), ClusterError> {
+        let name = self.config.name.clone();
+        if !self.is_running()? {
+            return Err(ClusterError::NotRunning { name });
+        }
+        self.may_end = true;
+        let child = self.child.as_mut().expect("it runs");
+        let dying = family::signal_family(child);
+        self.dying = dying.map_err(|source| self.failed("kill", source))?;
         Ok(())
+    }
+
+    /// Signals the process that serves: the child, if there is one.
+    pub(super) fn signal_serving(
+        &mut self,
+        signal: Signal,
+        doing: &'static str,
+    ) -> Result<(), ClusterError> {
+        if self.is_running()?
+            && let Some(serving) = self.serving_pid()
+        {
+            self.may_end |= signal == Signal::SIGKILL;
+            let signalled = family::signal(serving, signal);
+            return signalled.map_err(|errno| self.failed(doing, errno.into()));
+        }
+        let name = self.config.name.clone();
+        Err(ClusterError::NotRunning { name })
     }
 
     /// Signals the process by its id, which is its own as long as it is not reaped.
@@ -177,9 +211,15 @@ impl Process {
         }
     }
 
-    pub(super) fn pid(&self) -> Option<u32> {
+    fn pid(&self) -> Option<u32> {
         let child = self.child.as_ref().filter(|_| self.ended.is_none());
         child.map(Child::id)
+    }
+
+    /// The id of the process that serves.
+    pub(super) fn serving_pid(&self) -> Option<u32> {
+        let pid = self.pid()?;
+        Some(family::children_of(pid).first().copied().unwrap_or(pid))
     }
 
     pub(super) fn address(&self) -> Option<&str> {
@@ -234,9 +274,8 @@ impl Drop for Process {
         let Some(child) = self.child.as_mut().filter(|_| self.ended.is_none()) else {
             return;
         };
-        // Both fail only if it is gone already.
-        let _ = child.kill();
-        let _ = child.wait();
+        // It fails only if it is gone already.
+        let _ = family::kill_family(child);
     }
 }
 
