@@ -39,6 +39,8 @@ const CHANGED_IN_2: [&str; 9] = [
     "frames/TokenDeadReply",
     "frames/Force",
     "frames/ForceReply",
+    "frames/Died",
+    "frames/DiedReply",
     "segment",
 ];
 
@@ -331,6 +333,12 @@ fn check_view_service(frames: &mut Frames) {
     };
     frames.messages(&[dead]);
     frames.messages(&[TokenDeadReply { dead }]);
+    let member = Member::of(&identity("a"));
+    let died = Died {
+        member: member.clone(),
+    };
+    frames.messages(&[died]);
+    frames.messages(&[DiedReply { member }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {
         view: is_known.then(view),

@@ -504,6 +504,9 @@ proptest! {
         let dead = TokenDead { store: identity.store, boot: identity.life.boot };
         check_whole(&dead)?;
         check_whole(&TokenDeadReply { dead })?;
+        let member = Member::of(&identity);
+        check_whole(&Died { member: member.clone() })?;
+        check_whole(&DiedReply { member })?;
         check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
     }
 

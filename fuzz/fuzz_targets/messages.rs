@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 27] = [
+const KINDS: [FrameKind; 29] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -17,6 +17,8 @@ const KINDS: [FrameKind; 27] = [
     FrameKind::Release,
     FrameKind::TokenDead,
     FrameKind::TokenDeadReply,
+    FrameKind::Died,
+    FrameKind::DiedReply,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -109,6 +111,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::Release => drop(message::<Release>(frame)),
         FrameKind::TokenDead => drop(message::<TokenDead>(frame)),
         FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
+        FrameKind::Died => drop(message::<Died>(frame)),
+        FrameKind::DiedReply => drop(message::<DiedReply>(frame)),
         FrameKind::Lookup => drop(message::<Lookup>(frame)),
         FrameKind::LookupReply => drop(message::<LookupReply>(frame)),
         FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),

@@ -4,9 +4,9 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Force, ForceOutcome, Message, Release, Report, Swap, TokenDead};
+use standin_core::message::{Died, Force, ForceOutcome, Message, Release, Report, Swap, TokenDead};
 use standin_core::time::{Duration, Instant, Now, WallTime};
-use standin_core::view::ViewRecord;
+use standin_core::view::{Member, ViewRecord};
 use standin_fuzz::parties;
 use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
 
@@ -72,6 +72,7 @@ impl World {
             }
             Answer::Swap(reply) => reply.encode(&mut out),
             Answer::TokenDead(reply) => reply.encode(&mut out),
+            Answer::Died(reply) => reply.encode(&mut out),
             Answer::Lookup(reply) => {
                 reply.encode(&mut out);
                 check_words(reply.primary.as_deref());
@@ -179,6 +180,15 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             };
             let release = Box::new(release);
             Event::Release { conn, release }
+        }
+        10 if input.ratio(1, 3)? => {
+            let record = world.service.state().record.as_ref();
+            let member = match record.filter(|_| input.ratio(1, 2).unwrap_or_default()) {
+                Some(record) => record.primary.clone(),
+                None => Member::of(&parties::identity(input)?),
+            };
+            let died = Died { member };
+            Event::Died { conn, died }
         }
         10 => Event::Lookup { conn },
         11 => Event::StatusRequest { conn },

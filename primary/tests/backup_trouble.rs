@@ -366,3 +366,25 @@ fn a_follower_whose_views_begin_elsewhere_is_shown_an_entry_that_it_has_otherwis
     };
     assert_eq!((*conn, resume.common), (B, ours));
 }
+
+#[test]
+fn a_backup_that_is_proven_dead_is_dropped_without_waiting_for_its_silence() {
+    let mut bench = Bench::paired(Durability::Os);
+    let index = bench.command();
+    bench.event(Event::BackupDied);
+    bench.sync_all();
+    let (_, drop) = bench.asked.swaps.pop().expect("a Drop is asked");
+    assert_eq!(drop.reason, Reason::Dropped);
+    assert!(
+        !bench.is_committed(index),
+        "R1: not before the record is read"
+    );
+    bench.event(Event::BackupDied);
+    assert!(bench.asked.swaps.is_empty(), "it is on its way");
+    bench.record(&drop);
+    bench.sync_all();
+    assert!(bench.is_committed(index));
+    bench.event(Event::BackupDied);
+    bench.pass(JUST);
+    assert!(bench.asked.swaps.is_empty(), "there is no backup any more");
+}

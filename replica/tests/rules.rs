@@ -9,7 +9,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Durability, Incarnation, Life};
 use standin_core::message::{
     Ack, Consistency, Entries, Follow, HigherView, InspectReply, Peer, QueryRequest, Refusal,
-    ReplyStatus, ReportReply, Resume, RoleName, Seen,
+    ReplyStatus, ReportReply, Resume, RoleName, Seen, UNSEEN_DEAD_MS,
 };
 use standin_core::time::Duration;
 use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
@@ -690,4 +690,82 @@ fn the_state_is_not_digested_for_everybody_who_asks_and_digest_and_index_belong_
     assert_eq!(later.state_digest, bench.replica.state().state_digest());
     assert_eq!(later.sessions, 1);
     assert_ne!(later.state_digest, first.state_digest);
+}
+
+/// The record of a pair of a and b, where a is primary.
+fn pair_record() -> ViewRecord {
+    let (a, b) = (identity("a", 1), identity("b", 1));
+    let own = Holder {
+        name: a.name.clone(),
+        token: a.token(Durability::Os),
+    };
+    let active = ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a);
+    active.join(own, (&b, b.token(Durability::Os)))
+}
+
+#[test]
+fn a_primary_drops_its_backup_when_exactly_that_life_is_said_to_have_died() {
+    for (start, unseen_ms, drops) in [
+        (1, UNSEEN_DEAD_MS, true),
+        (2, UNSEEN_DEAD_MS, false),
+        (1, 0, false),
+    ] {
+        let mut bench = Bench::primary();
+        bench.tell(&pair_record());
+        bench.adopted(2);
+        bench.actions.clear();
+        let reply = ReportReply {
+            number: 0,
+            record: Some(pair_record()),
+            granted: false,
+            wall: bench.now.wall,
+            peers: vec![Peer {
+                identity: identity("b", start),
+                address: String::new(),
+                unseen_ms,
+            }],
+        };
+        bench.event(Event::ReportReply(&reply));
+        bench.sync();
+        let asked: Vec<Reason> = bench
+            .swaps()
+            .iter()
+            .map(|swap| swap.proposed.reason)
+            .collect();
+        let expected: &[Reason] = if drops { &[Reason::Dropped] } else { &[] };
+        assert_eq!(asked, expected, "life {start}, {unseen_ms}");
+    }
+}
+
+#[test]
+fn clients_wait_a_moment_for_a_primary_whose_view_has_just_become_active() {
+    let mut bench = Bench::fresh("a");
+    let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+    bench.tell(&record);
+    bench.adopted(1);
+    assert!(bench.replica.has_room(), "a candidate sends them away");
+    bench.accept_swap();
+    assert!(
+        !bench.replica.has_room(),
+        "its first entry is not on disk yet"
+    );
+    let until = bench.replica.deadline().expect("it does not wait for ever");
+    assert!(until <= bench.now.boot.plus(Duration::from_millis(100)));
+    let mut late = Bench::fresh("a");
+    late.tell(&record);
+    late.adopted(1);
+    late.accept_swap();
+    late.now.boot = late.now.boot.plus(Duration::from_millis(100));
+    late.event(Event::Deadline);
+    assert!(
+        late.replica.has_room(),
+        "they are told that it does not serve"
+    );
+    late.open(1);
+    assert_eq!(late.answers[0].1, ReplyStatus::NotPrimary);
+    bench.sync();
+    assert!(bench.replica.has_room());
+    bench.open(1);
+    bench.sync();
+    assert_eq!(bench.answers[0].1, ReplyStatus::Done);
 }

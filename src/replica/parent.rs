@@ -51,9 +51,8 @@ impl std::fmt::Display for NoParent {
 /// # Errors
 /// [`NoParent`], and nothing was started.
 pub fn run(viewservice: &[String]) -> Result<u8, NoParent> {
-    let failed = |doing: &'static str| {
-        move |error: io::Error| NoParent(format!("{doing} failed: {error}"))
-    };
+    let failed =
+        |doing: &'static str| move |error: io::Error| NoParent(format!("{doing} failed: {error}"));
     if is_ignored(Signal::SIGCHLD).map_err(failed("looking for ignored signals"))? {
         // The kernel reaps by itself then, and tells nobody.
         return Err(NoParent("it was started with SIGCHLD ignored".to_owned()));
@@ -135,7 +134,11 @@ fn bury(status: ExitStatus, pid: u32, will: WillReader, viewservice: &[String]) 
     }
     if let Some(signal) = status.signal() {
         let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-        let dumped = if status.core_dumped() { ", core dumped" } else { "" };
+        let dumped = if status.core_dumped() {
+            ", core dumped"
+        } else {
+            ""
+        };
         output::error(format_args!(
             "the replica's process {pid} was killed by {name} (signal {signal}{dumped}); if nobody \
              here did that, look at the kernel's log, and start the replica again"

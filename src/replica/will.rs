@@ -62,7 +62,9 @@ impl ParentLink {
         }
         // It may have died before the kernel was asked: then this process has another one.
         if getppid().as_raw() != parent {
-            return Err(format!("its parent, process {parent}, is gone; start it again"));
+            return Err(format!(
+                "its parent, process {parent}, is gone; start it again"
+            ));
         }
         // It is in a process group of its own, and may write to the terminal all the same.
         let mut output = SigSet::empty();

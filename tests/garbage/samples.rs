@@ -7,13 +7,13 @@ use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, Force, ForceOutcome,
-    ForceReply, HigherView, Inspect, InspectReply, Lookup, LookupReply, Message, OpenSession,
-    QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume, RoleName, Seen,
-    Standing, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
+    Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, Entries, Follow, Force,
+    ForceOutcome, ForceReply, HigherView, Inspect, InspectReply, Lookup, LookupReply, Message,
+    OpenSession, QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume, RoleName,
+    Seen, Standing, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
-use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
+use standin_core::view::{DataEpoch, Member, ViewId, ViewNumber, ViewRecord};
 
 use crate::arena::Arena;
 
@@ -130,6 +130,11 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         store: identity.store,
         boot: identity.life.boot,
     };
+    let member = Member::of(&identity);
+    let died = Died {
+        member: member.clone(),
+    };
+    let died_reply = DiedReply { member };
     let release = Release {
         identity: identity.clone(),
         view,
@@ -223,6 +228,8 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
             FrameKind::TokenDeadReply,
             frame_of(&TokenDeadReply { dead }),
         ),
+        (FrameKind::Died, frame_of(&died)),
+        (FrameKind::DiedReply, frame_of(&died_reply)),
         (FrameKind::Lookup, frame_of(&Lookup)),
         (FrameKind::LookupReply, frame_of(&lookup_reply)),
         (FrameKind::StatusRequest, frame_of(&StatusRequest)),

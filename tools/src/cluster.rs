@@ -226,7 +226,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn pause(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.process(name)?.signal_serving(Signal::SIGSTOP, "freeze")
+        self.process(name)?
+            .signal_serving(Signal::SIGSTOP, "freeze")
     }
 
     /// Lets a frozen process go on (SIGCONT).
@@ -234,7 +235,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotRunning`] and [`ClusterError::Control`].
     pub fn resume(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.process(name)?.signal_serving(Signal::SIGCONT, "resume")
+        self.process(name)?
+            .signal_serving(Signal::SIGCONT, "resume")
     }
 
     /// Asks a process to stop cleanly (SIGTERM), without waiting for it.

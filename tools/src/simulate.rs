@@ -20,6 +20,7 @@ mod fault;
 mod heal;
 mod ledger;
 mod marks;
+mod mourning;
 mod network;
 mod node;
 mod plan;

@@ -3,8 +3,9 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal, Release, Report,
-    ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
+    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal,
+    Release, Report, ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead,
+    TokenDeadReply,
 };
 
 use crate::stored::StoredState;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, REPLICAS_MAX, Refusal,
-    Release, Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
+    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, REPLICAS_MAX, Refusal, Release,
+    Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;

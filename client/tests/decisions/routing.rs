@@ -368,3 +368,34 @@ fn a_connection_of_the_other_kind_with_the_same_number_means_nothing() {
     let said = client.reply(2, frames[0].id, ReplyStatus::Done, seen(1, 11), b"");
     assert_eq!(said, [Said::Answered(1, Vec::new())]);
 }
+
+#[test]
+fn news_of_another_primary_is_followed_unasked() {
+    let mut client = Harness::settled();
+    let frames = sent(&client.command(1, b"c"));
+    let said = client.found(1, 2, Some("b:1"));
+    assert_eq!(said, [Said::Close(2), Said::Connect(3, "b:1".into())]);
+    let again = client.connected_and_sent(3);
+    assert_eq!(again[0].what, frames[0].what, "the very same command");
+    // Without a connection, while the next question is put off.
+    client.closed(3);
+    client.found(1, 2, None);
+    let said = client.found(1, 3, Some("c:1"));
+    assert_eq!(said, [Said::Connect(4, "c:1".into())]);
+}
+
+#[test]
+fn news_that_is_none_changes_nothing() {
+    let mut client = Harness::settled();
+    client.command(1, b"c");
+    for (number, primary) in [
+        (1, Some("b:1")),
+        (0, Some("b:1")),
+        (2, None),
+        (2, Some("a:1")),
+    ] {
+        assert_eq!(client.found(1, number, primary), [], "{number} {primary:?}");
+    }
+    // Over a connection that is not the view service's.
+    assert_eq!(client.found(9, 5, Some("b:1")), []);
+}

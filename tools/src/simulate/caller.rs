@@ -317,7 +317,9 @@ impl Caller {
                 let refusal = refusal.filter(|refusal| *refusal != Refusal::Protocol);
                 self.close(stage, now, link, refusal);
             }
-            Arrival::Accepted(_) | Arrival::Woken => unreachable!("nobody calls or wakes a client"),
+            Arrival::Accepted(_) | Arrival::Woken | Arrival::Proof(_) => {
+                unreachable!("nobody calls or wakes a client")
+            }
         }
     }
 

@@ -70,7 +70,11 @@ impl Failed {
                     }
                     self.hang_up(now);
                 }
-                Arrival::Ready | Arrival::Frame(_) | Arrival::Closed(_) | Arrival::Woken => {}
+                Arrival::Ready
+                | Arrival::Frame(_)
+                | Arrival::Closed(_)
+                | Arrival::Woken
+                | Arrival::Proof(_) => {}
             }
             self.carry_out(stage, now)?;
         }

@@ -191,6 +191,7 @@ impl<M: Subject> World<M> {
         if self.inflict(kind, replica, length) {
             self.faults.happened(kind);
         }
+        self.mourn_again(kind);
         let wait = self
             .random
             .between(Duration::from_millis(1), self.plan.fault_pause);

@@ -51,6 +51,8 @@ macro_rules! marks {
 marks! {
     /// Another replica than the one that served last has activated a view.
     Takeover: "takeover",
+    /// The parent of the process that served had proved its death.
+    TakeoverByProof: "takeover by proof of death",
     /// From a primary that had asked for a Join and did not know yet what came of it.
     TakeoverDuringJoin: "takeover while a Join is under way",
     /// A candidate did not activate in time, and another one did.
@@ -150,6 +152,8 @@ pub struct Marks {
     served: Option<Member>,
     /// It had died when it was deposed.
     has_served_died: bool,
+    /// The last depose was for a proof of death.
+    is_proven: bool,
     /// It had asked for a Join whose outcome it did not know when it was deposed.
     has_served_joined: bool,
     /// The candidates since then, by name.
@@ -174,6 +178,7 @@ impl Default for Marks {
             died_at: [None, None],
             served: None,
             has_served_died: false,
+            is_proven: false,
             has_served_joined: false,
             candidates: BTreeSet::new(),
             is_takeover: false,
@@ -333,6 +338,7 @@ impl Marks {
             self.candidates.clear();
         }
         if !after.active {
+            self.is_proven = after.reason == Reason::Died;
             self.candidates.insert(after.primary.name.clone());
         }
         let is_activation = after.reason == Reason::Activated;
@@ -341,6 +347,9 @@ impl Marks {
         self.is_dropped_dead = after.reason == Reason::Dropped && is_backup_dead;
         if self.is_takeover {
             self.reach(Mark::Takeover);
+            if self.is_proven {
+                self.reach(Mark::TakeoverByProof);
+            }
             if self.has_served_joined {
                 self.reach(Mark::TakeoverDuringJoin);
             }

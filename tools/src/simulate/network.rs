@@ -31,6 +31,8 @@ pub(crate) enum Arrival {
     Closed(Option<Refusal>),
     /// Another thread of the process has woken the loop.
     Woken,
+    /// A frame of the parent of a replica's process, over a connection that is otherwise not looked at.
+    Proof(Vec<u8>),
 }
 
 /// One end of a connection.
@@ -222,7 +224,7 @@ impl Network {
         match arrival {
             Arrival::Ready => self.conns[conn].is_ready = true,
             Arrival::Closed(_) => self.conns[conn].ends[end].is_open = false,
-            Arrival::Accepted(_) | Arrival::Frame(_) | Arrival::Woken => {}
+            Arrival::Accepted(_) | Arrival::Frame(_) | Arrival::Woken | Arrival::Proof(_) => {}
         }
         Some((here.host, here.id?, arrival))
     }

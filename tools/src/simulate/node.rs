@@ -361,6 +361,7 @@ impl<M: Subject> Node<M> {
             Arrival::Frame(bytes) => self.on_frame(stage, now, conn, &bytes),
             Arrival::Closed(why) => self.on_closed(stage, now, conn, why),
             Arrival::Woken => self.on_sync_done(stage, now),
+            Arrival::Proof(_) => unreachable!("parents tell the view service alone"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use standin_core::time::Instant;
+use standin_core::view::Member;
 
 use super::network::Arrival;
 
@@ -26,6 +27,8 @@ pub(crate) enum Coming {
     SyncDone(usize, u64),
     /// A process is started.
     Start(usize),
+    /// The parent of a replica's process says that this life has died; until when it tries to.
+    Proof(Member, Instant),
     /// Something goes wrong.
     Fault,
     /// Nothing more goes wrong, but for what stays broken.

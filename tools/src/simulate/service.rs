@@ -91,6 +91,7 @@ impl Service {
                     stage.outputs.push(Output::Accept(conn));
                 }
                 Arrival::Ready | Arrival::Woken => {}
+                Arrival::Proof(bytes) => self.on_proof(stage, now, &bytes)?,
                 Arrival::Frame(bytes) => self.on_frame(stage, now, conn, &bytes)?,
                 Arrival::Closed(_) => self.on_closed(stage, now, conn)?,
             }
@@ -172,6 +173,19 @@ impl Service {
         Ok(())
     }
 
+    /// The parent of a replica's process says something, and hangs up.
+    fn on_proof<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        bytes: &[u8],
+    ) -> Result<(), Death> {
+        let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX);
+        let frame = frame.ok().flatten().expect("a parent sends whole frames");
+        let event = Event::from_frame(NOBODY, true, &frame).expect("a replica may say so");
+        self.handle(stage, now, event)
+    }
+
     /// The record as it is, if what happens is a Join that the last Drop has fenced.
     fn fence_of(&self, event: &Event) -> Option<ViewRecord> {
         let Event::Swap { swap, .. } = event else {
@@ -217,6 +231,8 @@ impl Service {
                         conn: NOBODY,
                         answer: Answer::Force(reply),
                     } => self.forced = Some(reply),
+                    // Its parent has what it wants, and is gone.
+                    Action::Send { conn: NOBODY, .. } => {}
                     Action::Send { conn, answer } => stage.send(conn, |out| answer.encode(out)),
                     Action::Refuse { conn, refusal } => {
                         self.replicas.remove(&conn);

@@ -24,6 +24,7 @@ use super::failed::Failed;
 use super::fault::{FaultCounts, OldDisk};
 use super::heal::Healing;
 use super::marks::Marks;
+use super::mourning::Mourning;
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
 use super::plan::Plan;
@@ -38,7 +39,7 @@ use super::watched::{Falsehood, Subject};
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 20_000;
 
 /// Stands where no connection is meant.
-const NO_CONN: ConnId = ConnId(u64::MAX);
+pub(super) const NO_CONN: ConnId = ConnId(u64::MAX);
 
 /// What runs on a host.
 #[derive(Debug)]
@@ -101,6 +102,7 @@ pub(crate) struct World<M> {
     pub(crate) recorder: Recorder,
     pub(crate) healing: Option<Healing>,
     pub(crate) old_disk: Option<OldDisk>,
+    pub(crate) mourning: Mourning,
     pub(crate) steps: u64,
     steps_at_once: u32,
     forks: u64,
@@ -141,6 +143,7 @@ impl<M: Subject> World<M> {
             recorder: Recorder::default(),
             healing: None,
             old_disk: None,
+            mourning: Mourning::new(plan.seed),
             steps: 0,
             steps_at_once: 0,
             forks: 0,
@@ -250,6 +253,7 @@ impl<M: Subject> World<M> {
             Coming::Leave(host, life) => self.on_leave(host, life),
             Coming::SyncDone(host, life) => self.on_sync_done(host, life),
             Coming::Start(host) => self.on_start(host),
+            Coming::Proof(member, until) => self.on_proof(member, until),
             Coming::Fault => self.on_fault(),
             Coming::Heal => self.on_heal(),
             Coming::Script => self.on_script(),
@@ -277,7 +281,7 @@ impl<M: Subject> World<M> {
         }
     }
 
-    fn arrived(&mut self, arrived: Option<(usize, ConnId, Arrival)>) {
+    pub(super) fn arrived(&mut self, arrived: Option<(usize, ConnId, Arrival)>) {
         if let Some((host, id, arrival)) = arrived {
             self.hosts[host].arrivals.push_back((id, arrival));
             // The kernel takes a moment to wake a process, in which more may arrive.
@@ -651,6 +655,7 @@ impl<M: Subject> World<M> {
     }
 
     fn end(&mut self, host: usize, lose_power: bool, is_killed: bool) {
+        self.mourn(host, lose_power);
         self.clear(host);
         let it = &mut self.hosts[host];
         it.paused_until = it.paused_until.min(self.now);

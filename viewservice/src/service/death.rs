@@ -22,9 +22,12 @@ impl ViewService {
             self.died = Some(member.clone());
         }
         let is_news = self.roster.died(&member);
-        self.send(conn, Answer::Died(DiedReply {
-            member: died.member,
-        }));
+        self.send(
+            conn,
+            Answer::Died(DiedReply {
+                member: died.member,
+            }),
+        );
         if is_news && is_backup {
             // Its primary need not wait for it any more.
             self.push(now);

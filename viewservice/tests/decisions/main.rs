@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod bounds;
+mod death;
 mod depose;
 mod fitness;
 mod force;
