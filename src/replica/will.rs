@@ -63,7 +63,8 @@ impl ParentLink {
         // It may have died before the kernel was asked: then this process has another one.
         if getppid().as_raw() != parent {
             return Err(format!(
-                "its parent, process {parent}, is gone; start it again"
+                "its parent, process {parent} by {CHILD_VARIABLE}, is gone; unset that, which standin sets \
+                 by itself, and start it again"
             ));
         }
         // It is in a process group of its own, and may write to the terminal all the same.
@@ -74,7 +75,9 @@ impl ParentLink {
         // Opened anew, the descriptor belongs to a value that can be owned.
         let path = format!("/proc/self/fd/{fd}");
         let pipe = OpenOptions::new().write(true).open(&path);
-        let pipe = pipe.map_err(|error| format!("cannot open {path}: {error}"))?;
+        let pipe = pipe.map_err(|error| {
+            format!("cannot open {path}, which {CHILD_VARIABLE} names: {error}; unset that")
+        })?;
         close(fd).map_err(|errno| format!("cannot close {path}: {errno}"))?;
         Ok(Some(Self {
             pipe: Arc::new(pipe),

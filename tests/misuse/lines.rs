@@ -241,6 +241,10 @@ fn a_variable_that_says_no_is_as_good_as_none() {
             "STANDIN_REPLACE",
             "replica --name a --listen 192.0.2.1:0 --viewservice h:1 --data /proc/x --machine counter",
         ),
+        (
+            "STANDIN_NO_PARENT",
+            "replica --name a --listen 192.0.2.1:0 --viewservice h:1 --data /proc/x --machine counter",
+        ),
     ] {
         let without = start(line).end();
         for no in ["0", "false", "no"] {
@@ -270,6 +274,24 @@ fn a_parent_that_is_none_is_named_with_the_variable_that_names_it() {
             &ended.err,
             &["unset STANDIN_DIE_WITH_PARENT", &quoted, &own],
         );
+    }
+}
+
+#[test]
+fn a_replica_that_takes_itself_for_a_child_and_is_none_says_which_variable_to_unset() {
+    let own = std::process::id();
+    let bad_pipe = format!("{own},987654");
+    for (value, words) in [
+        ("", "is ''"),
+        ("1x,3", "is '1x,3'"),
+        ("3", "is '3'"),
+        ("4194305,3", "process 4194305"),
+        (bad_pipe.as_str(), "/proc/self/fd/987654"),
+    ] {
+        let ended = start_with(REPLICA_LINE, &[("STANDIN_REPLICA_PARENT", value)]).end();
+        assert_eq!(ended.status, Some(NO), "{ended:?}");
+        is_one_line(REPLICA_LINE, &ended.err, &["STANDIN_REPLICA_PARENT", words]);
+        assert!(!Path::new("unused").exists(), "nothing is touched");
     }
 }
 
