@@ -17,7 +17,7 @@ use standin_tools::cluster::{POLL_PAUSE, VIEW_SERVICE, children_of, kill_family}
 
 use support::cli::STANDIN;
 use support::load::{Load, LoadConfig};
-use support::scene::{Scene, TRIES, names};
+use support::scene::{Scene, TRIES, is_standing_still, names};
 use support::{PATIENCE, SLACK, ms, sure, tell};
 
 /// The default.
@@ -110,6 +110,8 @@ fn a_pulled_plug_still_waits_for_the_lease() {
 struct Replica {
     child: Child,
     directory: PathBuf,
+    /// The one that serves, once it does.
+    serving: Option<u32>,
 }
 
 impl Replica {
@@ -144,11 +146,13 @@ impl Replica {
         let mut replica = Self {
             child: sure(command.spawn()),
             directory,
+            serving: None,
         };
         replica.until("it is ready", |replica| {
             let out = sure(fs::read_to_string(replica.file("out")));
             out.starts_with("ready replica ").then_some(())
         });
+        replica.serving = replica.processes().last().copied();
         replica
     }
 
@@ -205,6 +209,13 @@ impl Drop for Replica {
     fn drop(&mut self) {
         // It fails only if it has ended already.
         let _ = kill_family(&mut self.child);
+        // One whose parent was killed may live on where what is tested here fails.
+        let Some(serving) = self.serving else { return };
+        let arguments = text_of(&format!("/proc/{serving}/cmdline"));
+        if arguments.contains(&self.directory.display().to_string()) {
+            let pid = i32::try_from(serving).expect("process ids are no longer");
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
@@ -215,10 +226,10 @@ fn signal(pid: u32, signal: Signal) {
 
 fn is_gone(pid: u32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists()
-        || sure_or_empty(&format!("/proc/{pid}/stat")).contains(") Z ")
+        || text_of(&format!("/proc/{pid}/stat")).contains(") Z ")
 }
 
-fn sure_or_empty(path: &str) -> String {
+fn text_of(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
@@ -314,6 +325,9 @@ fn when_its_parent_is_killed_the_process_that_serves_stops_cleanly() {
         if is_frozen {
             // The kernel wakes a group that nobody is left to wake.
             signal(serving, Signal::SIGSTOP);
+            scene.until("it to stand still", |_| {
+                is_standing_still(serving).then_some(())
+            });
         }
         signal(replica.parent(), Signal::SIGKILL);
         scene.until("the other to end", |_| is_gone(serving).then_some(()));
@@ -400,14 +414,14 @@ fn signals_are_passed_on_and_statuses_come_back() {
     signal(first.parent(), Signal::SIGTSTP);
     for pid in [first.parent(), serving] {
         first.until("both stand still", |_| {
-            sure_or_empty(&format!("/proc/{pid}/stat"))
+            text_of(&format!("/proc/{pid}/stat"))
                 .contains(") T ")
                 .then_some(())
         });
     }
     signal(first.parent(), Signal::SIGCONT);
     first.until("both go on", |_| {
-        (!sure_or_empty(&format!("/proc/{serving}/stat")).contains(") T ")).then_some(())
+        (!text_of(&format!("/proc/{serving}/stat")).contains(") T ")).then_some(())
     });
     scene.until("it to serve", |scene| {
         scene.cli_expects("a", "primary").then_some(())

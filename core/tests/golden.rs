@@ -30,7 +30,7 @@ use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 /// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
-const CHANGED_IN_2: [&str; 9] = [
+const CHANGED_IN_2: [&str; 11] = [
     "frames/Hello",
     "frames/Refusal",
     "frames/Entries",

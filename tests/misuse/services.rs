@@ -11,7 +11,7 @@ use standin_core::identity::{ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_io::data_dir::DataDir;
 use standin_io::signals::is_ignored;
-use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
+use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE, children_of};
 
 use crate::process::*;
 
@@ -88,7 +88,8 @@ fn a_data_directory_that_cannot_be_used_is_refused_and_left_alone() {
         NO,
         &[&vs, "holds it", &pid],
     );
-    let pid = replica.child.id().to_string();
+    // The one that serves, and not its parent, which has nothing to do with the directory.
+    let pid = children_of(replica.child.id())[0].to_string();
     goes_wrong(
         &replica_line("a", &address, &a),
         NO,

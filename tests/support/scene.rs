@@ -373,7 +373,7 @@ pub(crate) fn role(status: &StatusReply, name: &str) -> Option<RoleName> {
 }
 
 /// Whether every thread of a process is stopped by a signal.
-fn is_standing_still(pid: u32) -> bool {
+pub(crate) fn is_standing_still(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return false;
     };
