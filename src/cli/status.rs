@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use standin_client::ViewServices;
 use standin_core::identity::ReplicaName;
-use standin_core::message::{ReplicaStatus, RoleName, StatusReply};
+use standin_core::message::{ReplicaStatus, RoleName, StatusReply, UNSEEN_DEAD_MS};
 use standin_core::time::Duration;
 use standin_core::view::{Member, ViewRecord};
 
@@ -164,6 +164,10 @@ fn check(reply: &StatusReply, name: &ReplicaName, expected: Expected) -> Result<
             role.word(),
             expected.word()
         )),
+        None if replica.peer.unseen_ms == UNSEEN_DEAD_MS => {
+            let expected = expected.word();
+            Err(format!("{name} is not {expected}: its process has died"))
+        }
         None => Err(format!(
             "{name} is not {}: it was last heard of {} ms ago",
             expected.word(),

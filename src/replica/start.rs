@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use nix::unistd::getppid;
 use standin_core::entry::Index;
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
@@ -32,7 +33,10 @@ pub fn run<M: StateMachine>(
     // Before anything is touched, and while signals still end the process: names take their time.
     let listen = resolve(&config.listen)?;
     check_reachable(config, listen)?;
-    let signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
+    let mut signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
+    if config.parent.is_some() {
+        signals.passed_on_by(getppid());
+    }
     let machine = MachineId::of::<M>();
     let store = StoreId(entropy::u128());
     let (mut dir, is_new) = DataDir::open(&config.data, &config.name, &machine, store)?;

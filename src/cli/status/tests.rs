@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Durability, Identity, Incarnation, Life, StoreId};
-use standin_core::message::{Peer, Standing};
+use standin_core::message::{Peer, Standing, UNSEEN_DEAD_MS};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Reason, ViewId, ViewNumber};
 
@@ -197,6 +197,9 @@ fn expectations_are_about_the_living_and_the_record() {
     reply.replicas[2].standing.as_mut().unwrap().role = RoleName::Quarantined;
     let no = check(&reply, "c", Expected::Backup).unwrap_err();
     assert_eq!(no, "c is quarantined, not backup");
+    (reply.replicas[2].is_alive, reply.replicas[2].peer.unseen_ms) = (false, UNSEEN_DEAD_MS);
+    let no = check(&reply, "c", Expected::Backup).unwrap_err();
+    assert_eq!(no, "c is not backup: its process has died");
 }
 
 #[test]
