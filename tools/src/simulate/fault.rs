@@ -329,9 +329,16 @@ impl<M: Subject> World<M> {
             self.pause(primary, self.now.plus(still));
             until = until.max(self.now.plus(still + self.plan.term / 2));
         }
-        for other in 0..=self.plan.service() {
+        let service = self.plan.service();
+        for other in 0..=service {
             self.block(primary, other, until);
             self.block(other, primary, until);
+        }
+        // Some clients do not hear either that another one is primary by then, and stay with this one.
+        for client in service + 1..self.hosts.len() {
+            if self.random.chance(500) {
+                self.block(service, client, until);
+            }
         }
         true
     }

@@ -27,6 +27,8 @@ pub(crate) struct Mourning {
     /// Of its own, so that runs without deaths are as they would be without parents.
     random: RandomStream,
     dead: Vec<Member>,
+    /// There are no parents: only what a script does happens.
+    is_off: bool,
 }
 
 impl Mourning {
@@ -34,13 +36,23 @@ impl Mourning {
         Self {
             random: RandomStream::new(seed, 8),
             dead: Vec::new(),
+            is_off: false,
         }
     }
 }
 
 impl<M: Subject> World<M> {
+    /// From here on every plug is pulled for the parent, too.
+    pub(crate) fn without_parents(mut self) -> Self {
+        self.mourning.is_off = true;
+        self
+    }
+
     /// The process of a replica is about to end, and its parent may be there to see it.
     pub(crate) fn mourn(&mut self, host: usize, lose_power: bool) {
+        if self.mourning.is_off {
+            return;
+        }
         let Some(replica) = self.checks.truth.replicas.get(host) else {
             return;
         };

@@ -123,7 +123,7 @@ impl<M: Subject> World<M> {
 
     /// A cluster in which nothing happens by itself.
     pub(crate) fn still(plan: Plan) -> Self {
-        Self::unstarted(plan, false)
+        Self::unstarted(plan, false).without_parents()
     }
 
     fn unstarted(plan: Plan, is_traced: bool) -> Self {
