@@ -73,6 +73,8 @@ pub enum Event<'a> {
     Synced(Index),
     /// Everything up to here is applied, and the chain over the replies.
     Applied(Index, u128),
+    /// The process is about to stop.
+    Leave,
 }
 
 /// Something to be done.
@@ -88,6 +90,8 @@ pub enum Action {
     Ack(ConnId, Ack),
     /// Say that there is a higher view than the one the other side speaks in.
     HigherView(ConnId, ViewId),
+    /// Say that this process is about to stop, on the stream of that name.
+    Leave(ConnId, u64),
     /// Append to the log; [`Event::Written`] tells when it is in the page cache.
     Append(Arc<Batch>),
     /// Make all that was appended durable; [`Event::Synced`] tells when it is.
@@ -215,6 +219,12 @@ impl Backup {
                 assert!(through <= self.commit, "only what is committed is applied");
                 (self.applied, self.reply_digest) = (through, digest);
             }
+            Event::Leave => {
+                if let Link::Streaming(stream) = &self.link {
+                    self.actions
+                        .push_back(Action::Leave(stream.conn, stream.nonce));
+                }
+            }
         }
         self.keep_link(now);
         if std::mem::take(&mut self.is_sync_wanted) && self.sync_asked < self.tip.index {
@@ -270,6 +280,8 @@ impl Backup {
         self.primary = address;
         self.retry = DIAL_RETRY;
         self.hang(now);
+        // Nothing has failed: whoever has just become primary may be waiting for this one.
+        self.link = Link::Idle(now);
     }
 
     /// Dials when it is time; gives up a stream that has gone silent, for a connection may die

@@ -5,6 +5,7 @@ use std::io;
 use standin_core::conn::ConnId;
 use standin_core::message::{
     Force, ForceReply, Inspect, InspectReply, Message, Party, Refusal, StatusReply, StatusRequest,
+    Switchover, SwitchoverReply,
 };
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -99,6 +100,62 @@ pub fn force(
 pub fn inspect(address: &str, timeout: Duration) -> Result<InspectReply, AskError> {
     check_address(address)?;
     ask(&[address.to_owned()], Party::Replica, &Inspect, timeout)
+}
+
+/// An operator's word to the primary, whoever that is: hand over to your backup. The answer comes when the
+/// outcome is known. A primary that is not there yet is waited for until `timeout` is over.
+///
+/// It is asked of one replica at most once: asked again, it might be handed back. If nothing came back, that
+/// is [`SwitchoverReply::Unknown`].
+///
+/// # Errors
+/// [`AskError`], when no view service and no primary is reached in time.
+pub fn switchover(
+    view_services: &ViewServices,
+    switchover: &Switchover,
+    timeout: Duration,
+) -> Result<SwitchoverReply, AskError> {
+    let mut net = new_net()?;
+    let end = clock::boot().plus(timeout);
+    let mut reason = "no replica serves as primary".to_owned();
+    loop {
+        let now = clock::boot();
+        let status = status(view_services, end.since(now))?;
+        if let Some((name, address)) = primary_of(&status) {
+            let asked = ask_one(&mut net, address, Party::Replica, switchover, end)?;
+            match asked {
+                Ok(SwitchoverReply::NotPrimary) => {
+                    reason = format!("{name} at {address} does not serve as primary");
+                }
+                Ok(reply) => return Ok(reply),
+                Err(why) => {
+                    let reason = format!(
+                        "{name} at {address} was asked, and did not answer ({why}); ask for the status"
+                    );
+                    return Ok(SwitchoverReply::Unknown { reason });
+                }
+            }
+        } else if let Some(unavailable) = status.unavailable {
+            reason = unavailable;
+        }
+        let now = clock::boot();
+        if now >= end {
+            return Err(AskError::Unreachable {
+                address: view_services.as_slice().join(","),
+                waited: timeout,
+                reason,
+            });
+        }
+        wait_until(&mut net, end.min(now.plus(PAUSE)))?;
+    }
+}
+
+/// The name and address of the active primary, if it is known.
+fn primary_of(status: &StatusReply) -> Option<(&str, &str)> {
+    let record = status.record.as_ref().filter(|record| record.active)?;
+    let mut peers = status.replicas.iter().map(|replica| &replica.peer);
+    let peer = peers.find(|peer| record.primary.is(&peer.identity))?;
+    Some((record.primary.name.as_str(), peer.address.as_str()))
 }
 
 fn ask<Q: Message, A: Message>(

@@ -76,6 +76,8 @@ pub enum EntryKind {
     Command = 4,
     /// A timer of the machine is due ([`TimerFired`]).
     Timer = 5,
+    /// The primary is about to hand over ([`Handover`]). Since log format 2.
+    Handover = 6,
 }
 
 impl EntryKind {
@@ -86,6 +88,7 @@ impl EntryKind {
             3 => Self::CloseSession,
             4 => Self::Command,
             5 => Self::Timer,
+            6 => Self::Handover,
             _ => return None,
         })
     }
@@ -207,6 +210,15 @@ pub struct TimerFired {
     pub deadline: WallTime,
 }
 
+/// Payload of a [`EntryKind::Handover`]: the last entry before a planned change of the primary, unless that
+/// came to nothing. It changes nothing in the state; that both replicas applied it with the same chain
+/// over their replies is what the primary waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The backup that is to be primary.
+    pub to: ReplicaName,
+}
+
 /// Payload of a [`EntryKind::Command`]: fixed little-endian fields, then the machine's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
@@ -304,6 +316,7 @@ impl<'a> Entry<'a> {
             EntryKind::CloseSession => decode_payload::<CloseSession>(self.payload).is_some(),
             EntryKind::Command => self.payload.len() >= COMMAND_HEADER_BYTES,
             EntryKind::Timer => decode_payload::<TimerFired>(self.payload).is_some(),
+            EntryKind::Handover => decode_payload::<Handover>(self.payload).is_some(),
         }
     }
 

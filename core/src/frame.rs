@@ -68,6 +68,12 @@ frame_kinds! {
     Force = 21,
     /// View service to operator.
     ForceReply = 22,
+    /// Operator to primary: hand over to your backup.
+    Switchover = 23,
+    /// Primary to operator.
+    SwitchoverReply = 24,
+    /// Follower to primary: this process is about to stop, wait for me no longer.
+    Leave = 25,
     /// A replica's parent process to view service: that life has died, I have reaped it.
     Died = 27,
     /// View service to a replica's parent process: so I have heard.

@@ -89,6 +89,12 @@ impl LeaseHolder {
             .map(|(_, until)| until)
     }
 
+    /// Gives the lease back: what was granted counts no more, nor does what is on its way.
+    pub fn give_back(&mut self) {
+        self.sent.clear();
+        self.held = None;
+    }
+
     /// A view change that this primary brought about itself (Join, Drop): the lease goes on, since
     /// the grantor, too, carries it over.
     pub fn carry_over(&mut self, from: ViewId, to: ViewId) {
@@ -136,6 +142,21 @@ mod tests {
         assert!(!lease.is_held(view(4), at(1)), "a lease is for one view");
         lease.granted(2, TERM);
         assert!(lease.is_held(view(3), at(1399)));
+    }
+
+    #[test]
+    fn a_lease_that_was_given_back_is_not_granted_by_an_answer_that_comes_late() {
+        let mut lease = LeaseHolder::new();
+        lease.sent(1, view(3), at(0));
+        lease.sent(2, view(3), at(100));
+        lease.granted(1, TERM);
+        lease.give_back();
+        assert_eq!(lease.until(view(3)), None);
+        lease.granted(2, TERM);
+        assert_eq!(lease.until(view(3)), None);
+        lease.sent(3, view(4), at(200));
+        lease.granted(3, TERM);
+        assert!(lease.is_held(view(4), at(300)));
     }
 
     #[test]

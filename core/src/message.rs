@@ -104,7 +104,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply TokenDead TokenDeadReply Force ForceReply Died DiedReply Follow Resume HigherView OpenSession CloseSession
+    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply Follow Resume HigherView OpenSession CloseSession
     Inspect InspectReply
 }
 
@@ -491,6 +491,47 @@ pub enum ForceOutcome {
         /// Why, and what to do instead, in words.
         reason: String,
     },
+}
+
+/// Operator to primary: hand over to your backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switchover {
+    /// Whom to hand over to; `None`: to the backup, whoever that is.
+    pub to: Option<ReplicaName>,
+}
+
+/// Primary to operator, once the outcome is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwitchoverReply {
+    /// The new primary serves.
+    Done {
+        /// The view that began with it.
+        view: ViewId,
+        /// The new primary.
+        primary: ReplicaName,
+        /// Its backup, which was primary before.
+        backup: ReplicaName,
+    },
+    /// This replica is not the primary, or not yet.
+    NotPrimary,
+    /// The primary is who it was, and serves.
+    Refused {
+        /// Why, and what to do about it, in words.
+        reason: String,
+    },
+    /// Nobody knows yet who the primary will be.
+    Unknown {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Follower to primary: this process is about to stop. Sent by a backup, so that answers wait for it no
+/// longer than the Drop takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// The stream's name, from its [`Resume`].
+    pub nonce: u64,
 }
 
 /// Follower to primary: let me follow.

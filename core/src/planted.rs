@@ -110,6 +110,12 @@ bugs! {
     DeathUnproven,
     /// The proof of a death is taken for the present life, whichever life it was that died (section 3).
     DeathMistaken,
+    /// Whoever was handed a view answers without the backup that it was handed with (section 6).
+    HandOverUngated,
+    /// A primary that has asked to hand over keeps its lease (section 3).
+    HandOverLeased,
+    /// A primary asks to hand over before its backup has the Handover entry (section 6).
+    HandsOverUndrained,
 }
 
 /// The bug that is planted here, if there is one.

@@ -106,6 +106,7 @@ impl<M: StateMachine> Replicated<M> {
                 self.sessions.close(close.session);
                 ReplyStatus::Done
             }
+            EntryKind::Handover => ReplyStatus::Done,
             EntryKind::Command => self.apply_command(entry, reply),
             EntryKind::Timer => {
                 let fired: TimerFired = payload_of(entry);

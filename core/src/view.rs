@@ -185,7 +185,7 @@ pub enum MoveError {
     /// Somebody other than the record's primary asked.
     #[error("only this view's primary may ask for that")]
     NotThePrimary,
-    /// The proposal is none of Activate, Join, Drop.
+    /// The proposal is none of Activate, Join, Drop, Hand over.
     #[error("the proposed record is not one that the rules allow from the current one")]
     NotAMove,
 }
@@ -262,11 +262,30 @@ impl ViewRecord {
         }
     }
 
-    /// Activate: the candidate takes up its role; it alone is the holder from here on.
+    /// Hand over: primary and backup change places, and both stay holders. The new primary waits for the
+    /// old one from its first entry on. `None` without a backup: there is nobody to hand over to.
+    #[must_use]
+    pub fn hand_over(&self) -> Option<Self> {
+        Some(Self {
+            view: self.view.next(),
+            primary: self.backup.clone()?,
+            backup: Some(self.primary.clone()),
+            active: false,
+            reason: Reason::HandedOver,
+            ..self.clone()
+        })
+    }
+
+    /// Activate: the candidate takes up its role. It alone is the holder from here on, unless the view
+    /// was handed over to it: then so is its backup.
     #[must_use]
     pub fn activate(&self, candidate: &Identity) -> Self {
+        let holders = match &self.backup {
+            Some(_) => self.holders.clone(),
+            None => vec![lone_holder(candidate)],
+        };
         Self {
-            holders: vec![lone_holder(candidate)],
+            holders,
             active: true,
             reason: Reason::Activated,
             ..self.clone()
@@ -340,6 +359,7 @@ impl ViewRecord {
         let expected = match proposed.reason {
             Reason::Activated if !self.active => self.activate(asker),
             Reason::Dropped if self.active => self.drop_backup(asker),
+            Reason::HandedOver if self.active => self.hand_over().ok_or(MoveError::NotAMove)?,
             Reason::Joined if self.active && self.backup.is_none() => {
                 return self.check_join(proposed, asker);
             }
@@ -453,6 +473,38 @@ mod tests {
                 "an operator's move, and no replica's"
             );
         }
+    }
+
+    #[test]
+    fn to_hand_over_is_to_change_places_and_both_stay_holders() {
+        let (a, b) = (identity("a", 1), identity("b", 1));
+        let pair = joined();
+        let handed = pair.hand_over().unwrap();
+        pair.check_move(&handed, &a).unwrap();
+        assert_eq!(handed.view, ViewNumber(3));
+        assert!(handed.primary.is(&b) && !handed.active);
+        assert!(handed.backup.as_ref().is_some_and(|it| it.is(&a)));
+        assert_eq!(handed.holders, pair.holders);
+        let active = handed.activate(&b);
+        handed.check_move(&active, &b).unwrap();
+        assert_eq!(active.holders, pair.holders, "both have every answer");
+        let back = active.hand_over().unwrap();
+        active.check_move(&back, &b).unwrap();
+        for (from, asker) in [(&pair, &b), (&handed, &a), (&active, &a)] {
+            let proposed = from.hand_over().unwrap();
+            assert!(from.check_move(&proposed, asker).is_err(), "{from:?}");
+        }
+        assert_eq!(
+            handed.check_move(&handed.hand_over().unwrap(), &b),
+            Err(MoveError::NotAMove),
+            "a view that nobody serves in is not handed over"
+        );
+        assert!(record().activate(&a).hand_over().is_none());
+        let mut alone = handed;
+        alone.backup = None;
+        assert_eq!(pair.check_move(&alone, &a), Err(MoveError::NotAMove));
+        let deposed = active.depose(&a, Reason::LeaseExpired);
+        assert_eq!(deposed.activate(&a).holders.len(), 1);
     }
 
     #[test]

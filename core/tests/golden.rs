@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
-    Index, LogTip, TimerFired, ViewStart,
+    Handover, Index, LogTip, TimerFired, ViewStart,
 };
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameKind};
 use standin_core::identity::{
@@ -30,7 +30,7 @@ use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 /// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
-const CHANGED_IN_2: [&str; 11] = [
+const CHANGED_IN_2: [&str; 15] = [
     "frames/Hello",
     "frames/Refusal",
     "frames/Entries",
@@ -39,6 +39,10 @@ const CHANGED_IN_2: [&str; 11] = [
     "frames/TokenDeadReply",
     "frames/Force",
     "frames/ForceReply",
+    "frames/Switchover",
+    "frames/SwitchoverReply",
+    "frames/Leave",
+    "handover",
     "frames/Died",
     "frames/DiedReply",
     "segment",
@@ -360,6 +364,24 @@ fn check_view_service(frames: &mut Frames) {
         record: matches!(outcome, ForceOutcome::Done { .. }).then(|| record(Reason::Forced)),
         outcome,
     }));
+    frames.messages(&[true, false].map(|is_named| Switchover {
+        to: is_named.then(|| name("b")),
+    }));
+    frames.messages(&[
+        SwitchoverReply::Done {
+            view: view(),
+            primary: name("b-2"),
+            backup: name("a"),
+        },
+        SwitchoverReply::NotPrimary,
+        SwitchoverReply::Refused {
+            reason: "there is no backup".to_owned(),
+        },
+        SwitchoverReply::Unknown {
+            reason: "nobody has said".to_owned(),
+        },
+    ]);
+    frames.messages(&[Leave { nonce: 0x1112 }]);
     frames.messages(&[true, false].map(|is_well| {
         StatusReply {
             cluster: record(Reason::Joined).cluster,
@@ -617,11 +639,32 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
             EntryKind::Command => assert_eq!(Command::decode(entry.payload), Some(COMMAND)),
             EntryKind::Timer => assert_eq!(decode_payload(entry.payload), Some(FIRED)),
             EntryKind::CloseSession => assert_eq!(decode_payload(entry.payload), Some(CLOSED)),
+            EntryKind::Handover => panic!("it is in a file of its own"),
         }
     });
     assert_eq!(kinds.len(), 5);
     assert_eq!((found.tip, found.end), (batch().tip(), ScanEnd::Clean));
     assert_eq!(found.bytes, batch().bytes().len());
+}
+
+#[test]
+fn a_handover_is_as_it_was() {
+    let before = batch().tip();
+    let stamp = BatchStamp {
+        view: before.view,
+        time: before.time,
+        seed: 7,
+        commit: before.index,
+    };
+    let handover = Handover { to: name("b-2") };
+    let mut builder = BatchBuilder::new(before, stamp);
+    builder.push(EntryKind::Handover, |out| encode_payload(&handover, out));
+    let now = builder.finish().unwrap();
+    let stored = golden("handover", now.bytes());
+    let entry = Entry::decode(&stored).unwrap();
+    assert_eq!(entry.header.kind, EntryKind::Handover);
+    assert!(entry.has_sound_payload());
+    assert_eq!(decode_payload(entry.payload), Some(handover));
 }
 
 /// The ViewStart of log format 1 had no limits but the first two, and is applied without others.

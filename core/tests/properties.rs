@@ -39,6 +39,9 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<StatusRequest>(frame)
         + one::<Force>(frame)
         + one::<ForceReply>(frame)
+        + one::<Switchover>(frame)
+        + one::<SwitchoverReply>(frame)
+        + one::<Leave>(frame)
         + one::<StatusReply>(frame)
         + one::<Follow>(frame)
         + one::<Resume>(frame)
@@ -56,7 +59,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 27] = [
+const KINDS: [FrameKind; 30] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -71,6 +74,9 @@ const KINDS: [FrameKind; 27] = [
     FrameKind::StatusRequest,
     FrameKind::Force,
     FrameKind::ForceReply,
+    FrameKind::Switchover,
+    FrameKind::SwitchoverReply,
+    FrameKind::Leave,
     FrameKind::StatusReply,
     FrameKind::Follow,
     FrameKind::Resume,

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 29] = [
+const KINDS: [FrameKind; 32] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -24,6 +24,9 @@ const KINDS: [FrameKind; 29] = [
     FrameKind::StatusRequest,
     FrameKind::Force,
     FrameKind::ForceReply,
+    FrameKind::Switchover,
+    FrameKind::SwitchoverReply,
+    FrameKind::Leave,
     FrameKind::StatusReply,
     FrameKind::Follow,
     FrameKind::Resume,
@@ -118,6 +121,9 @@ fn check(frame: &Frame<'_>) {
         FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),
         FrameKind::Force => drop(message::<Force>(frame)),
         FrameKind::ForceReply => drop(message::<ForceReply>(frame)),
+        FrameKind::Switchover => drop(message::<Switchover>(frame)),
+        FrameKind::SwitchoverReply => drop(message::<SwitchoverReply>(frame)),
+        FrameKind::Leave => drop(message::<Leave>(frame)),
         FrameKind::StatusReply => drop(message::<StatusReply>(frame)),
         FrameKind::Follow => drop(message::<Follow>(frame)),
         FrameKind::Resume => drop(message::<Resume>(frame)),

@@ -12,7 +12,7 @@ use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
-    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply,
+    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply, Switchover, Leave,
 };
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
@@ -212,6 +212,8 @@ impl World {
             Action::Resume(conn, resume) => self.stream = Some((conn, resume)),
             Action::Entries { round, payload, .. } => self.note_entries(round, &payload),
             Action::Inspected(_, reply) => reply.encode(&mut Vec::new()),
+            Action::Switched(_, reply) => reply.encode(&mut Vec::new()),
+            Action::Leave(_, leave) => leave.encode(&mut Vec::new()),
             Action::Release(_)
             | Action::Quarantine(_)
             | Action::HigherView(..)
@@ -507,6 +509,16 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             true => world.handle(Event::DialClosed),
             false => world.handle(Event::DialRefused(&Refusal::RepliesDiffer)),
         },
+        30 => {
+            let to = input.arbitrary::<bool>()?.then(|| peer_identity("b", 1).name);
+            world.handle(Event::Switchover(conn, &Switchover { to }));
+        }
+        31 if input.arbitrary::<bool>()? => world.handle(Event::Leave),
+        31 => {
+            let (conn, ack) = ack(input, world)?;
+            let nonce = ack.nonce;
+            world.handle(Event::FollowerLeaves(conn, Leave { nonce }));
+        }
         28 | 29 => {
             if let Some(at) = world.replica.deadline() {
                 world.now = world.now.max(at);

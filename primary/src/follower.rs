@@ -83,6 +83,8 @@ pub(crate) struct Follower {
     pub(crate) next: Index,
     /// Everything up to here is durable at the follower, at the level of the pair.
     pub(crate) acked: Index,
+    /// Everything up to here is applied at the follower.
+    pub(crate) applied: Index,
     pub(crate) round_sent: u64,
     pub(crate) round_acked: u64,
     /// What the last message said is committed.
@@ -116,6 +118,7 @@ impl Follower {
             common,
             next: common.next(),
             acked: Index::ZERO,
+            applied: Index::ZERO,
             round_sent: 0,
             round_acked: 0,
             commit_sent: Index::ZERO,
@@ -214,6 +217,7 @@ impl Follower {
         }
         self.phase = Phase::Streaming;
         self.acked = self.acked.max(ack.durable);
+        self.applied = self.applied.max(ack.applied);
         self.round_acked = self.round_acked.max(ack.round);
         while let Some((through, bytes)) = self.in_flight.front()
             && *through <= self.acked

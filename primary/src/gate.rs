@@ -267,7 +267,12 @@ impl Primary {
             Gate::Paired { backup } => backup.token.store(),
             Gate::Joining(joining) => joining.identity.store,
         };
+        self.stop_handing_over();
         self.flapping.dropped(store, now);
+        self.ask_to_drop();
+    }
+
+    fn ask_to_drop(&mut self) {
         let proposed = self.record.drop_backup(&self.identity);
         self.ask(proposed);
     }
@@ -275,12 +280,38 @@ impl Primary {
     /// A Join that is turned down for good must not be asked for ever. An earlier copy of it may
     /// still be on its way, so it is fenced like one that was given up.
     pub(crate) fn on_swap_refused(&mut self, now: Instant) {
+        if self.is_asked_to_hand_over() {
+            return self.on_hand_over_refused(now);
+        }
         let is_join = self
             .swap
             .as_ref()
             .is_some_and(|swap| swap.proposed.backup.is_some());
         if is_join {
             self.drop_backup(now);
+        }
+    }
+
+    /// A follower is about to stop. Answers need not wait for the backup to be silent for long; that it
+    /// goes is no sign that it flaps.
+    pub(crate) fn on_leave(&mut self, conn: ConnId, nonce: u64, now: Instant) {
+        let is_of_stream = self
+            .followers
+            .get(&conn)
+            .is_some_and(|it| it.nonce == nonce);
+        let is_gate = self.gate_follower().is_some_and(|gate| gate.conn == conn);
+        if !is_of_stream || !is_gate || self.is_dropping() {
+            return;
+        }
+        match &self.gate {
+            Gate::Solo => {}
+            Gate::Paired { .. } => {
+                self.stop_handing_over();
+                self.ask_to_drop();
+            }
+            Gate::Joining(joining) if joining.is_asked => self.drop_backup(now),
+            // It is given up as if its connection had gone.
+            Gate::Joining(_) => self.close_follower(conn),
         }
     }
 
@@ -441,6 +472,8 @@ impl Primary {
             return;
         }
         self.swap = None;
+        self.hand_over = None;
+        self.has_given_lease_back = false;
         self.joins_in_vain = 0;
         self.gate_alone_since = now.boot;
         self.gate_joined_with = self.acked_by_spare();
@@ -450,6 +483,7 @@ impl Primary {
             .iter()
             .find(|holder| !holder.is(&self.identity))
             .filter(|_| record.backup.is_some() || !self.planted.has(Bug::DeposedKept))
+            .filter(|_| !(is_first && self.planted.has(Bug::HandOverUngated)))
         {
             Some(backup) => Gate::Paired {
                 backup: backup.clone(),

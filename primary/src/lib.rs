@@ -9,12 +9,14 @@
 
 mod follower;
 mod gate;
+mod handover;
 mod limits;
 mod primary;
 mod reads;
 mod streams;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};
+pub use handover::{HandOverFailure, hand_over_max};
 pub use limits::{
     LOG_READ_BYTES, Limits, PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, Queues, READS_BYTES_MAX,
     READS_MAX,

@@ -20,6 +20,7 @@ use standin_core::view::{ViewId, ViewRecord};
 
 use crate::follower::Follower;
 use crate::gate::{Flapping, Gate, JOIN_WAIT_MAX, PendingSwap};
+use crate::handover::{HandOver, HandOverFailure};
 use crate::limits::{Limits, Queues};
 use crate::reads::Reads;
 
@@ -122,6 +123,11 @@ pub enum Event<'a> {
     BackupUnseen(Duration),
     /// The life that the record names as backup has died: its parent process has reaped it.
     BackupDied,
+    /// Hand over to the backup. If that cannot be done, [`Action::HandOverFailed`] says so; if it is done,
+    /// the role ends.
+    HandOver,
+    /// A follower, of this stream, is about to stop.
+    Leave(ConnId, u64),
 }
 
 /// Entries on their way to a follower.
@@ -187,6 +193,8 @@ pub enum Action {
     },
     /// Ask the view service what the record is.
     ReadRecord,
+    /// The primary does not hand over, and takes input again.
+    HandOverFailed(HandOverFailure),
 }
 
 /// How far this primary has come.
@@ -211,6 +219,10 @@ pub struct Primary {
     pub(crate) gate: Gate,
     /// The swap that was decided on, until the record shows its outcome.
     pub(crate) swap: Option<PendingSwap>,
+    /// A switchover under way.
+    pub(crate) hand_over: Option<HandOver>,
+    /// Hand over was asked in this view, so the lease is another's already, for all that is known here.
+    pub(crate) has_given_lease_back: bool,
     pub(crate) flapping: Flapping,
     pub(crate) join_at: Instant,
     /// Stores whose replies differed: not to be joined again. Invariant: at most
@@ -279,6 +291,8 @@ impl Primary {
             stage: Stage::Candidate,
             gate: Gate::Solo,
             swap: None,
+            hand_over: None,
+            has_given_lease_back: false,
             flapping: Flapping::default(),
             join_at: Instant::ZERO,
             excluded: BTreeSet::new(),
@@ -342,15 +356,20 @@ impl Primary {
             Event::Applied(through) => self.on_applied(through),
             Event::Record(record, wall) => self.on_record(now, record, wall),
             Event::SwapRefused => self.on_swap_refused(now.boot),
-            Event::Lease(until) => self.lease_until = until,
+            Event::Lease(until) => {
+                self.lease_until = until.filter(|_| !self.has_given_lease_back);
+            }
             Event::BackupUnseen(unseen) => self.on_backup_unseen(unseen, now.boot),
             Event::BackupDied => self.on_backup_died(now.boot),
+            Event::HandOver => self.on_hand_over(now),
+            Event::Leave(conn, nonce) => self.on_leave(conn, nonce, now.boot),
         }
         self.lease_until = self.lease_until.filter(|until| now.boot < *until);
         self.watch_gate(now.boot);
         self.advance(now.boot);
         self.feed_followers(now.boot);
         self.confirm_reads(now.boot);
+        self.continue_hand_over(now.boot);
         self.finish(now.boot);
     }
 
@@ -372,7 +391,7 @@ impl Primary {
     /// When [`Event::Deadline`] is wanted at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let mut deadline = self.silence_ends();
+        let mut deadline = self.hand_over_deadline(self.silence_ends());
         if let Some(swap) = &self.swap {
             let asked = swap.asked_at.map(|at| at.plus(self.term() / 4));
             deadline = earliest(deadline, asked);
@@ -489,6 +508,7 @@ impl Primary {
 
     pub(crate) fn on_inputs(&mut self, now: Now, inputs: &[Input<'_>]) {
         assert!(self.is_active(), "only an active primary orders");
+        assert!(!self.is_holding(), "nothing is ordered after a Handover");
         // Reads that came before this batch are confirmed by the acknowledgement of its message.
         if let Some(round) = self.gate_follower().map(|follower| follower.round_sent + 1) {
             self.reads.assign_round(round);

@@ -193,7 +193,7 @@ impl Primary {
 
     pub(crate) fn beat_at(&self, follower: &Follower) -> Instant {
         let is_commit_new = follower.commit_sent < self.applied;
-        let wait = if is_commit_new {
+        let wait = if is_commit_new || self.is_awaited_for_hand_over(follower) {
             COMMIT_IDLE
         } else {
             self.term() / 10

@@ -242,7 +242,8 @@ impl<M: StateMachine> Replica<M> {
         let Role::Primary(primary) = &mut self.role else {
             return;
         };
-        let (Some(next), true) = (self.state.timer_next(), primary.is_serving()) else {
+        let takes_input = primary.is_serving() && !primary.is_holding();
+        let (Some(next), true) = (self.state.timer_next(), takes_input) else {
             return;
         };
         let Some(time) = primary.logged_time(now) else {

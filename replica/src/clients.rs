@@ -32,6 +32,9 @@ pub(crate) struct Inspected {
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn on_requests(&mut self, now: Now, requests: &[Request<'_>]) {
+        if self.held.is_on() {
+            return self.hold(requests);
+        }
         let mut inputs = Vec::with_capacity(requests.len());
         for request in requests {
             let (id, seen) = request.body.id_and_seen();

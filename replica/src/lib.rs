@@ -13,6 +13,7 @@ mod answers;
 mod apply;
 mod clients;
 mod dialog;
+mod handover;
 mod last_words;
 mod limits;
 mod recent;
@@ -22,7 +23,8 @@ mod views;
 mod wire;
 
 pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
+pub use handover::{HELD_BYTES_MAX, HELD_REQUESTS_MAX};
 pub use last_words::{LastAction, LastWords};
 pub use limits::Limits;
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
-pub use wire::{Destination, Side, client_request};
+pub use wire::{Destination, FromClient, Side, client_frame};

@@ -10,8 +10,8 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, Follow, HigherView, InspectReply, Refusal, Release, Report, ReportReply, Resume,
-    RoleName, Standing, Swap, SwapReply,
+    Ack, Entries, Follow, HigherView, InspectReply, Leave, Refusal, Release, Report, ReportReply,
+    Resume, RoleName, Standing, Swap, SwapReply, Switchover, SwitchoverReply,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::session::SessionLimits;
@@ -25,6 +25,7 @@ use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
 use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
+use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
@@ -115,6 +116,13 @@ pub enum Event<'a> {
     Closed(ConnId),
     /// Someone asks for this replica's state.
     Inspect(ConnId),
+    /// An operator asks this primary to hand over; [`Action::Switched`] answers.
+    Switchover(ConnId, &'a Switchover),
+    /// A follower is about to stop.
+    FollowerLeaves(ConnId, Leave),
+    /// The process is to stop soon: hand over first, or tell the primary. [`Replica::has_left`] says when
+    /// [`Event::Stop`] may come without anybody waiting for this replica.
+    Leave,
     /// Everything up to here is in the page cache.
     Written(Index),
     /// Everything up to here is on the disk.
@@ -209,6 +217,10 @@ pub enum Action {
     RefuseFollower(ConnId, Refusal),
     /// Send to whoever asked.
     Inspected(ConnId, Box<InspectReply>),
+    /// Send to whoever asked.
+    Switched(ConnId, Box<SwitchoverReply>),
+    /// Send to the primary.
+    Leave(ConnId, Leave),
     /// Tell people.
     Log(Level, String),
 }
@@ -279,6 +291,12 @@ pub struct Replica<M> {
     /// Clients need not be sent away: it serves in a moment.
     pub(crate) serves_soon: bool,
     pub(crate) is_stopping: bool,
+    /// Requests that wait until it is clear who is primary.
+    pub(crate) held: Held,
+    /// A switchover that was begun here.
+    pub(crate) planned: Option<Planned>,
+    /// The process is about to stop.
+    pub(crate) leaving: Option<Leaving>,
     /// Bytes appended since a sync was last asked for.
     pub(crate) unsynced_bytes: usize,
     pub(crate) trouble: Option<String>,
@@ -340,6 +358,9 @@ impl<M: StateMachine> Replica<M> {
             rising_since: None,
             serves_soon: false,
             is_stopping: false,
+            held: Held::default(),
+            planned: None,
+            leaving: None,
             unsynced_bytes: 0,
             refused: None,
             planted: Planted::default(),
@@ -402,9 +423,15 @@ impl<M: StateMachine> Replica<M> {
             Event::LogRead(read, bytes) => self.on_log_read(now, read, bytes),
             Event::Cut(tip) => self.on_cut(now, tip),
             Event::Adopted(view) => self.on_adopted(now, view),
+            Event::Switchover(conn, request) => self.on_switchover(now, conn, request),
+            Event::FollowerLeaves(conn, leave) => {
+                self.tell_primary(now, primary::Event::Leave(conn, leave.nonce));
+            }
+            Event::Leave => self.on_leave(now),
             Event::Stop => self.on_stop(now),
         }
         self.apply_committed(now);
+        self.look_after_handover(now);
         self.fire_timers(now);
         self.watch_progress(now.boot);
         self.watch_rise(now.boot);
@@ -437,6 +464,7 @@ impl<M: StateMachine> Replica<M> {
             }
             Role::Between | Role::Quarantined => None,
         };
+        let role = earliest(role, self.handover_deadline());
         earliest(role, self.dialog.deadline(self.term()))
     }
 
@@ -444,6 +472,7 @@ impl<M: StateMachine> Replica<M> {
     #[must_use]
     pub fn has_room(&self) -> bool {
         match &self.role {
+            _ if self.held.is_on() => false,
             // One that does not serve answers at once, that it does not, unless it is about to.
             Role::Primary(primary) if !primary.is_serving() => !self.serves_soon,
             Role::Primary(primary) => primary.has_room(),
@@ -521,6 +550,12 @@ impl<M: StateMachine> Replica<M> {
             Role::Backup(_) | Role::Between | Role::Quarantined => primary::Queues::default(),
         };
         (queues, self.recent.bytes())
+    }
+
+    /// Requests of clients that are held until it is clear who is primary, and their bytes.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        self.held.count()
     }
 
     /// Whether the answers of one event are as many as may be.

@@ -4,7 +4,7 @@ use standin_backup as backup;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Ack, Consistency, Follow, Swap};
+use standin_core::message::{Ack, Consistency, Follow, Leave, Swap};
 use standin_core::planted::Bug;
 use standin_core::time::Now;
 use standin_core::view::{Reason, ViewRecord};
@@ -142,16 +142,22 @@ impl<M: StateMachine> Replica<M> {
                 self.swap(now, *expected, *proposed);
             }
             primary::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
+            primary::Action::HandOverFailed(failure) => self.on_hand_over_failed(failure),
         }
     }
 
     pub(crate) fn swap(&mut self, now: Now, expected: ViewRecord, proposed: ViewRecord) {
         // A primary that can speak but not hear takes its backup for silent. If it were to drop it, it
         // would be the one holder, and nobody could take over from it. A candidate likewise.
-        let is_alone = matches!(proposed.reason, Reason::Dropped | Reason::Activated);
-        let is_deaf = is_alone
+        let is_alone = proposed.backup.is_none();
+        let is_careful = matches!(proposed.reason, Reason::Dropped | Reason::Activated);
+        let is_deaf = is_careful
             && self.dialog.is_unanswered(now.boot, self.term())
             && !self.planted.has(Bug::DeafDrops);
+        if proposed.reason == Reason::HandedOver && !self.planted.has(Bug::HandOverLeased) {
+            // Also if it does not leave: what was decided on is not taken back.
+            self.dialog.lease.give_back();
+        }
         if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }
@@ -191,6 +197,9 @@ impl<M: StateMachine> Replica<M> {
             backup::Action::Ack(conn, ack) => self.actions.push_back(Action::Ack(conn, ack)),
             backup::Action::HigherView(conn, view) => {
                 self.actions.push_back(Action::HigherView(conn, view));
+            }
+            backup::Action::Leave(conn, nonce) => {
+                self.actions.push_back(Action::Leave(conn, Leave { nonce }));
             }
             backup::Action::Append(batch) => self.append(batch),
             backup::Action::Sync => self.sync(),

@@ -37,7 +37,11 @@ impl<M: StateMachine> Replica<M> {
             return;
         }
         let renew = match &self.role {
-            Role::Primary(primary) if primary.is_active() && !self.is_stalled(now.boot) => {
+            Role::Primary(primary)
+                if primary.is_active()
+                    && !primary.has_given_lease_back()
+                    && !self.is_stalled(now.boot) =>
+            {
                 Some(self.adopted)
             }
             _ => None,
@@ -197,10 +201,12 @@ impl<M: StateMachine> Replica<M> {
             if view >= adopting.id() {
                 *adopting = record.clone();
             }
+            self.note_handed_over(now.boot, record);
             self.end_role_unless_kept(record);
             return;
         }
         if view > self.adopted {
+            self.note_handed_over(now.boot, record);
             self.end_role_unless_kept(record);
             self.adopting = Some(record.clone());
             if self.planted.has(Bug::ViewUnsynced) {

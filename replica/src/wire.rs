@@ -6,8 +6,8 @@ use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Message,
-    OpenSession, QueryRequest, ReportReply, Resume, SwapReply,
+    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Leave,
+    Message, OpenSession, QueryRequest, ReportReply, Resume, SwapReply, Switchover,
 };
 use standin_core::time::Now;
 use standin_primary::Payload;
@@ -35,20 +35,32 @@ pub enum Destination {
     Conn(ConnId),
 }
 
-/// A client's frame as a request; `None`: it asks for this replica's state ([`Event::Inspect`]).
+/// What a client's frame is.
+#[derive(Clone, Debug)]
+pub enum FromClient<'a> {
+    /// A request.
+    Request(RequestBody<'a>),
+    /// It asks for this replica's state ([`Event::Inspect`]).
+    Inspect,
+    /// It asks this replica to hand over ([`Event::Switchover`]).
+    Switchover(Switchover),
+}
+
+/// What a client's frame is.
 ///
 /// # Errors
 /// [`DecodeError`] if it is nothing that a client may send.
-pub fn client_request<'a>(frame: &Frame<'a>) -> Result<Option<RequestBody<'a>>, DecodeError> {
-    Ok(Some(match frame.kind {
+pub fn client_frame<'a>(frame: &Frame<'a>) -> Result<FromClient<'a>, DecodeError> {
+    Ok(FromClient::Request(match frame.kind {
         FrameKind::OpenSession => RequestBody::Open(OpenSession::decode(frame)?),
         FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
         FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
         FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
         FrameKind::Inspect => {
             Inspect::decode(frame)?;
-            return Ok(None);
+            return Ok(FromClient::Inspect);
         }
+        FrameKind::Switchover => return Switchover::decode(frame).map(FromClient::Switchover),
         kind => return Err(DecodeError { kind }),
     }))
 }
@@ -89,6 +101,9 @@ impl<M: StateMachine> Replica<M> {
                 }
                 self.handle(now, Event::Follow(conn, &follow));
             }
+            (Side::Follower, FrameKind::Leave) => {
+                self.handle(now, Event::FollowerLeaves(conn, Leave::decode(frame)?));
+            }
             (Side::Primary | Side::Follower, FrameKind::HigherView) => {
                 self.handle(now, Event::HigherView(Message::decode(frame)?));
             }
@@ -109,6 +124,8 @@ impl Action {
             | Self::Resume(conn, _)
             | Self::Entries { conn, .. }
             | Self::HigherView(conn, _)
+            | Self::Leave(conn, _)
+            | Self::Switched(conn, _)
             | Self::Inspected(conn, _) => Destination::Conn(*conn),
             _ => return None,
         })
@@ -147,6 +164,8 @@ impl Action {
             }
             Self::HigherView(_, view) => HigherView { view: *view }.encode(out),
             Self::Inspected(_, reply) => reply.encode(out),
+            Self::Switched(_, reply) => reply.encode(out),
+            Self::Leave(_, leave) => leave.encode(out),
             _ => {}
         }
     }

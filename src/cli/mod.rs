@@ -5,6 +5,7 @@ pub mod duration;
 mod recover;
 mod serve;
 mod status;
+mod switchover;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     Client(client::ClientArgs),
     /// Show the view, the lease and every replica
     Status(status::StatusArgs),
+    /// Let the backup take the primary's place, while the service goes on
+    Switchover(switchover::SwitchoverArgs),
     /// Make a replica primary though it may lack what was answered
     Recover(recover::RecoverArgs),
     /// Measure throughput and latency, and those of other services in the same run
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Demo(_)
         | Command::Client(_)
         | Command::Status(_)
+        | Command::Switchover(_)
         | Command::Recover(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Replica(args) => serve::replica(args),
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
+        Command::Switchover(args) => switchover::run(&args),
         Command::Recover(args) => recover::run(args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),

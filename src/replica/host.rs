@@ -195,6 +195,8 @@ pub(super) struct Host<M> {
     log_thread: LogThread,
     follow_ups: VecDeque<FollowUp>,
     answers: Answers,
+    /// It was told to stop, and hands over first. Told again, it stops at once.
+    is_leaving: bool,
     is_stopping: bool,
 }
 
@@ -222,6 +224,7 @@ impl<M: StateMachine> Host<M> {
             log_thread,
             follow_ups: VecDeque::new(),
             answers: Answers::default(),
+            is_leaving: false,
             is_stopping: false,
         }
     }
@@ -291,6 +294,9 @@ impl<M: StateMachine> Host<M> {
                 self.handle(now, Event::Deadline)?;
             }
             self.handle(now, Event::Flush)?;
+            if self.replica.has_left() {
+                self.begin_stop(now)?;
+            }
             if self.viewservice.is_accepted
                 && let Some(on_ready) = on_ready.take()
             {
@@ -298,6 +304,13 @@ impl<M: StateMachine> Host<M> {
             }
         }
         self.stop(events)
+    }
+
+    fn begin_stop(&mut self, now: Now) -> Result<(), ReplicaError> {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return Ok(());
+        }
+        self.handle(now, Event::Stop)
     }
 
     /// A clean stop: what was said leaves, the log is synced, and a mark says so, so that what this
@@ -374,9 +387,10 @@ impl<M: StateMachine> Host<M> {
             }
             NetEvent::Closed { conn, reason } => self.on_closed(now, conn, &reason),
             NetEvent::Woken => self.on_woken(now),
+            NetEvent::Signal(_) if self.is_leaving => self.begin_stop(now),
             NetEvent::Signal(_) => {
-                self.is_stopping = true;
-                self.handle(now, Event::Stop)
+                self.is_leaving = true;
+                self.handle(now, Event::Leave)
             }
         }
     }
@@ -427,7 +441,12 @@ impl<M: StateMachine> Host<M> {
         let intake = Intake::of(&self.net, conns);
         conns.clear();
         self.replica.handle(now, Event::Requests(&intake.requests));
-        let Intake { asked, taken, .. } = intake;
+        let Intake {
+            asked,
+            switchovers,
+            taken,
+            ..
+        } = intake;
         for part in taken {
             self.net.consume(part.conn, part.bytes);
             if !part.is_good {
@@ -437,6 +456,9 @@ impl<M: StateMachine> Host<M> {
         self.carry_out(now)?;
         for conn in asked {
             self.handle(now, Event::Inspect(conn))?;
+        }
+        for (conn, wanted) in switchovers {
+            self.handle(now, Event::Switchover(conn, &wanted))?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@
 //! for as long as those take: long enough to cost a primary its lease.
 
 use standin_core::conn::ConnId;
+use standin_core::message::Switchover;
 use standin_io::net::{Net, READ_BYTES_PER_POLL};
-use standin_replica::{Request, client_request};
+use standin_replica::{FromClient, Request, client_frame};
 
 /// Most frames of clients taken in one wake-up. Those with input share them evenly, and whoever had
 /// none comes first in the next.
@@ -26,6 +27,8 @@ pub(super) struct Intake<'a> {
     pub(super) requests: Vec<Request<'a>>,
     /// Who asks for this replica's state: each connection at most once, since that takes longer.
     pub(super) asked: Vec<ConnId>,
+    /// Who asks this replica to hand over: each connection at most once.
+    pub(super) switchovers: Vec<(ConnId, Switchover)>,
     pub(super) taken: Vec<Taken>,
 }
 
@@ -66,12 +69,16 @@ impl<'a> Intake<'a> {
         };
         let (mut frames, mut has_asked) = (0, false);
         for frame in net.frames(conn).take(share) {
-            match client_request(&frame) {
-                Ok(Some(body)) => self.requests.push(Request { conn, body }),
-                Ok(None) if has_asked => break,
-                Ok(None) => {
+            match client_frame(&frame) {
+                Ok(FromClient::Request(body)) => self.requests.push(Request { conn, body }),
+                Ok(FromClient::Inspect | FromClient::Switchover(_)) if has_asked => break,
+                Ok(FromClient::Inspect) => {
                     has_asked = true;
                     self.asked.push(conn);
+                }
+                Ok(FromClient::Switchover(wanted)) => {
+                    has_asked = true;
+                    self.switchovers.push((conn, wanted));
                 }
                 Err(_) => taken.is_good = false,
             }

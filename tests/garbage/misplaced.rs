@@ -14,7 +14,7 @@ use crate::{ALL, GROWTH_MAX};
 fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
     let arena = Arena::start();
     let messages = every_message(&arena);
-    assert_eq!(messages.len(), 27, "every kind but Hello and Refusal");
+    assert_eq!(messages.len(), 30, "every kind but Hello and Refusal");
     let mut offenders = BTreeMap::from(ALL.map(|name| (name, 0)));
     for name in ALL {
         for party in [Party::Client, Party::Replica] {
@@ -98,8 +98,14 @@ fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
             FrameKind::Command,
             FrameKind::Query,
             FrameKind::Inspect,
+            FrameKind::Switchover,
         ],
-        (false, Party::Replica) => &[FrameKind::Follow, FrameKind::Ack, FrameKind::HigherView],
+        (false, Party::Replica) => &[
+            FrameKind::Follow,
+            FrameKind::Ack,
+            FrameKind::HigherView,
+            FrameKind::Leave,
+        ],
     };
     is_asked.contains(&kind)
 }

@@ -8,9 +8,10 @@ use standin_core::identity::{
 };
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, Entries, Follow, Force,
-    ForceOutcome, ForceReply, HigherView, Inspect, InspectReply, Lookup, LookupReply, Message,
-    OpenSession, QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume, RoleName,
-    Seen, Standing, StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
+    ForceOutcome, ForceReply, HigherView, Inspect, InspectReply, Leave, Lookup, LookupReply,
+    Message, OpenSession, QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume,
+    RoleName, Seen, Standing, StatusReply, StatusRequest, Swap, SwapReply, Switchover,
+    SwitchoverReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Member, ViewId, ViewNumber, ViewRecord};
@@ -236,6 +237,12 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         (FrameKind::StatusReply, frame_of(&status_reply)),
         (FrameKind::Force, frame_of(&force)),
         (FrameKind::ForceReply, frame_of(&force_reply)),
+        (FrameKind::Switchover, frame_of(&Switchover { to: None })),
+        (
+            FrameKind::SwitchoverReply,
+            frame_of(&SwitchoverReply::NotPrimary),
+        ),
+        (FrameKind::Leave, frame_of(&Leave { nonce: u64::MAX })),
         (FrameKind::Follow, frame_of(&sample_follow(identity, view))),
         (FrameKind::Resume, frame_of(&resume)),
         (FrameKind::Entries, raw_frame(|out| entries.encode(out))),

@@ -24,6 +24,7 @@ mod mourning;
 mod network;
 mod node;
 mod plan;
+mod planned;
 mod queue;
 mod record;
 mod reference;

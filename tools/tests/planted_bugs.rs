@@ -57,6 +57,9 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RepliesUncompared, 400, &["L3", "S10"]),
     (Bug::DeathUnproven, 400, &["C1"]),
     (Bug::DeathMistaken, 1000, &["C1"]),
+    (Bug::HandOverUngated, 400, &["S15", "S4"]),
+    (Bug::HandOverLeased, 8000, &["C1"]),
+    (Bug::HandsOverUndrained, 400, &["S14"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

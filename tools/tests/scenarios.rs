@@ -559,3 +559,64 @@ fn a_primary_that_dies_is_replaced_as_soon_as_its_lease_has_run_out() {
         scene.end();
     }
 }
+
+#[test]
+fn a_pair_changes_places_again_and_again_and_either_may_die_afterwards() {
+    for durability in [Memory, Os, Disk] {
+        for dies in ["a", "b"] {
+            let mut scene = Cluster::new(2, durability);
+            for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
+                scene.call();
+                scene.switch_over(from);
+                scene.until_primary(to);
+                scene.call();
+                assert_eq!(scene.backup().as_deref(), Some(from));
+            }
+            scene.kill(dies);
+            scene.call();
+            scene.end();
+        }
+    }
+}
+
+#[test]
+fn if_whoever_was_handed_the_view_dies_before_it_serves_the_old_primary_takes_it_back() {
+    let mut scene = Cluster::new(2, Os);
+    scene.call();
+    scene.switch_over("a");
+    scene.until("the view to be handed over", Cluster::is_handed_over);
+    scene.kill("b");
+    scene.until_primary("a");
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn if_the_old_primary_dies_as_it_hands_over_the_new_one_goes_on_alone() {
+    let mut scene = Cluster::new(2, Os);
+    scene.call();
+    scene.switch_over("a");
+    scene.until("the view to be handed over", Cluster::is_handed_over);
+    scene.kill("a");
+    scene.until_primary("b");
+    scene.call();
+    assert_eq!(scene.backup(), None);
+    scene.end();
+}
+
+#[test]
+fn nobody_waits_for_a_lease_or_for_silence_when_a_replica_leaves() {
+    let mut scene = Cluster::new(3, Os);
+    scene.call();
+    for name in ["a", "b", "c"] {
+        // Whoever has just become primary or backup has still to hear of it.
+        scene.run_for(scene.term());
+        let begun = scene.now();
+        scene.leave(name);
+        scene.call();
+        let took = scene.now().since(begun);
+        assert!(took < scene.term() / 4, "{name}: {took:?}");
+        scene.until("a pair", |scene| scene.backup().is_some());
+    }
+    scene.end();
+}

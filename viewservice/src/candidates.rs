@@ -124,6 +124,27 @@ pub(crate) fn best_candidate<'a>(
         })
 }
 
+/// Whether whom the primary hands over to can take over: it lives, in the very life that `proposed` names,
+/// and still is the holder that the record names.
+///
+/// Not that the view service judged who is in sync (rule R6). But somebody who is away would leave a view
+/// without anybody to serve in it, while a primary is there that can.
+pub(crate) fn can_be_handed_to(
+    state: &StoredState,
+    record: &ViewRecord,
+    proposed: &ViewRecord,
+    roster: &Roster,
+    at: (Instant, Duration),
+) -> bool {
+    record.holders.iter().any(|holder| {
+        holder.name == proposed.primary.name
+            && matches!(
+                holder_state(state, record, holder, roster, at),
+                HolderState::Ready(replica) if proposed.primary.is(&replica.identity)
+            )
+    })
+}
+
 /// The later life of the primary's store that has reported, which proves the primary dead.
 pub(crate) fn primary_restarted(record: &ViewRecord, roster: &Roster) -> Option<Incarnation> {
     let store = primary_store(record)?;

@@ -17,7 +17,7 @@ use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
-use crate::candidates::{best_candidate, primary_restarted};
+use crate::candidates::{best_candidate, can_be_handed_to, primary_restarted};
 use crate::event::{Action, Answer, Event};
 use crate::force;
 use crate::lease::{Grantor, LeaseTerm};
@@ -342,10 +342,13 @@ impl ViewService {
         let Some(record) = &self.state.record else {
             return false;
         };
-        let storing = self.storing.as_ref().map(|storing| &storing.cause);
+        let storing = self
+            .storing
+            .as_ref()
+            .and_then(|it| it.state.record.as_ref());
         // Once another primary is on its way to the disk, the present one gets no more time: it
         // would hold its lease while the other serves.
-        let is_being_deposed = matches!(storing, Some(StoreCause::Depose | StoreCause::Force(_)));
+        let is_being_deposed = storing.is_some_and(|next| !next.active);
         record.active
             && report.renew == Some(record.id())
             && record.primary.is(&report.identity)
@@ -383,7 +386,8 @@ impl ViewService {
     /// Whether a swap is one of the protocol's moves from the present record.
     ///
     /// Not who is alive decides, but the record alone: a swap that a dead primary sent, and that
-    /// arrives before anybody took over, is as good as if it had come earlier.
+    /// arrives before anybody took over, is as good as if it had come earlier. Only whom the view is
+    /// handed over to must be there.
     fn accepts(&self, swap: &Swap) -> bool {
         let Some(current) = &self.state.record else {
             return false;
@@ -391,6 +395,7 @@ impl ViewService {
         swap.expected == *current
             && current.check_move(&swap.proposed, &swap.identity).is_ok()
             && self.knows_joining(&swap.proposed)
+            && self.can_follow(current, &swap.proposed)
             && !self.is_behind()
     }
 
@@ -400,6 +405,13 @@ impl ViewService {
         proposed.reason != Reason::Joined
             || (proposed.holders.iter())
                 .all(|holder| self.state.store_of(&holder.name) == Some(holder.token.store()))
+    }
+
+    /// Whether Hand over names a replica that can take over.
+    fn can_follow(&self, current: &ViewRecord, proposed: &ViewRecord) -> bool {
+        let at = (self.now, self.view_term());
+        proposed.reason != Reason::HandedOver
+            || can_be_handed_to(&self.state, current, proposed, &self.roster, at)
     }
 
     fn answer_swap(&mut self, now: Now, conn: ConnId, number: u64, accepted: bool) {

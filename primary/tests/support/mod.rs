@@ -13,7 +13,9 @@ use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewRecord};
-use standin_primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
+use standin_primary::{
+    Action, Config, Event, HandOverFailure, Input, Payload, Primary, Query, Waiter,
+};
 
 /// The lease term of every test.
 pub(crate) const TERM: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ pub(crate) struct Asked {
     pub(crate) closed: Vec<ConnId>,
     pub(crate) refused: Vec<ConnId>,
     pub(crate) record_reads: usize,
+    pub(crate) failures: Vec<HandOverFailure>,
 }
 
 pub(crate) struct Bench {
@@ -213,6 +216,7 @@ impl Bench {
             Action::Answer(query) => self.asked.answers.push(query),
             Action::Swap { expected, proposed } => self.asked.swaps.push((*expected, *proposed)),
             Action::ReadRecord => self.asked.record_reads += 1,
+            Action::HandOverFailed(failure) => self.asked.failures.push(failure),
         }
     }
 
@@ -266,12 +270,19 @@ impl Bench {
     }
 
     pub(crate) fn read(&mut self) {
+        self.read_as(Consistency::Confirmed);
+    }
+
+    pub(crate) fn read_by_lease(&mut self) {
+        self.read_as(Consistency::Lease);
+    }
+
+    fn read_as(&mut self, consistency: Consistency) {
         let waiter = Waiter {
             conn: CLIENT,
             id: 2,
         };
         let bytes = b"q".to_vec();
-        let consistency = Consistency::Confirmed;
         self.event(Event::Read(Query {
             waiter,
             consistency,

@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io;
+use std::sync::Arc;
 
 use standin_core::conn::ConnId;
+use standin_core::entry::Batch;
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
@@ -106,6 +108,8 @@ pub(crate) struct Bench {
     /// The most bytes that one event's answers had.
     pub(crate) answers_bytes_most: usize,
     pub(crate) reports: u64,
+    /// All that was appended to the log.
+    pub(crate) appended: Vec<Arc<Batch>>,
 }
 
 impl Bench {
@@ -124,6 +128,7 @@ impl Bench {
             replies: Vec::new(),
             answers_bytes_most: 0,
             reports: 0,
+            appended: Vec::new(),
         };
         bench.event(Event::ViewServiceUp);
         bench
@@ -152,6 +157,7 @@ impl Bench {
         while let Some(action) = self.replica.next_action() {
             if let Action::Append(batch) = &action {
                 written = Some(batch.last());
+                self.appended.push(Arc::clone(batch));
             }
             self.actions.push(action);
         }

@@ -1,6 +1,7 @@
 //! The state of everything, and the step that follows from it by default.
 
 use standin_core::conn::ConnId;
+use standin_core::message::RoleName;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 
 use super::Bounds;
@@ -122,6 +123,11 @@ impl Cluster {
             Party::Service => self.bounds.replicas,
             Party::Client => unreachable!("clients have no troubles of their own"),
         }
+    }
+
+    pub(super) fn is_primary(&self, host: usize) -> bool {
+        let process = self.nodes[host].process.as_ref();
+        process.is_some_and(|process| process.replica.role_name() == RoleName::Primary)
     }
 
     pub(super) fn is_up(&self, host: usize) -> bool {

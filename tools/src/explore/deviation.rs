@@ -7,6 +7,7 @@ use standin_core::conn::ConnId;
 
 use super::cluster::{Cluster, Task};
 use super::links::{Hold, Party};
+use super::node::Node;
 use super::past::Fact;
 use super::rules::{self, Broken};
 
@@ -56,6 +57,8 @@ pub(super) enum Deviation {
     Restart { is_mute: bool },
     /// A client does not wait for the answer to the call before.
     Hurry(usize),
+    /// An operator asks a primary to hand over.
+    HandOver(usize),
 }
 
 /// What may come before `task`.
@@ -70,6 +73,9 @@ pub(super) fn deviations(cluster: &Cluster, task: Task) -> Vec<Deviation> {
         Task::ComeRound(Party::Replica(host)) => {
             all.push(Deviation::Pause(Party::Replica(host)));
             all.push(Deviation::Isolate(host));
+            if cluster.is_primary(host) {
+                all.push(Deviation::HandOver(host));
+            }
             ends(host, &mut all);
         }
         Task::ComeRound(party) => {
@@ -181,13 +187,14 @@ impl Cluster {
                 self.service.edit().restart(self.bounds.planted, now);
             }
             Deviation::Hurry(call) => self.call(call),
+            Deviation::HandOver(host) => self.on_stage(host, &mut facts, Node::hand_over),
         }
         rules::look(self, &facts)
     }
 
     fn end(&mut self, host: usize, how: Ending, is_mute: bool, facts: &mut Vec<Fact>) {
         if how == Ending::Stop {
-            self.on_stage(host, facts, super::node::Node::stop);
+            self.on_stage(host, facts, Node::stop);
         }
         let is_noticed = !self.bounds.boots_look_alike;
         let node = self.nodes[host].edit();

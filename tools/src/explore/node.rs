@@ -7,12 +7,13 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{Identity, ReplicaName, StoreId};
-use standin_core::message::{ReplyStatus, RoleName};
+use standin_core::message::{ReplyStatus, RoleName, Switchover};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_replica::{
-    Action, Answers, Config, Destination, Event, ReadFor, Replica, Request, Side, client_request,
+    Action, Answers, Config, Destination, Event, FromClient, ReadFor, Replica, Request, Side,
+    client_frame,
 };
 
 use super::Bounds;
@@ -21,6 +22,8 @@ use super::journal::Journal;
 use super::links::{Letter, Links, Party, name_of};
 use super::past::{Answered, Asked, Fact};
 
+/// Whoever asks for a switchover, and does not hear what came of it.
+const OPERATOR: ConnId = ConnId(u64::MAX);
 const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 /// Far longer than any run.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -153,6 +156,21 @@ impl Node {
             closed: VecDeque::new(),
         };
         turn.come_round(arrival);
+    }
+
+    /// An operator asks this replica to hand over.
+    pub(super) fn hand_over(&mut self, stage: &mut Stage<'_>) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let mut turn = Turn {
+            disk: &mut self.disk,
+            process,
+            stage,
+            follow_ups: VecDeque::new(),
+            closed: VecDeque::new(),
+        };
+        turn.handle(Event::Switchover(OPERATOR, &Switchover { to: None }));
     }
 
     /// A clean stop: what was said leaves, the log is synced, and a mark says so.
@@ -290,9 +308,9 @@ impl Turn<'_, '_> {
     fn on_request(&mut self, conn: ConnId, letter: &Letter, asked: Asked) {
         let Letter::Frame(frame) = letter else { return };
         let frame = whole(&frame.bytes);
-        let body = client_request(&frame)
-            .expect("our own requests are understood")
-            .expect("nobody inspects");
+        let Ok(FromClient::Request(body)) = client_frame(&frame) else {
+            unreachable!("our own requests are understood, and nobody asks for anything else");
+        };
         self.process.asked.insert(conn, asked);
         let request = Request { conn, body };
         self.handle(Event::Requests(&[request]));

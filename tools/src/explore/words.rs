@@ -168,6 +168,7 @@ pub(super) fn deviation(cluster: &Cluster, deviation: Deviation) -> String {
                 ""
             }
         ),
+        Deviation::HandOver(host) => format!("{} is asked to hand over", name_of(host)),
         Deviation::Hurry(call) => format!(
             "the client does not wait: it asks {} to {}",
             name_of(cluster.client.target(call, cluster.named())),

@@ -114,6 +114,10 @@ kinds! {
     WrongReplica: "a replica replies wrongly",
     /// The primary is cut off from all others at the moment at which it asks for a Join.
     JoinHarried: "a primary is cut off as it asks for a Join",
+    /// An operator asks for a switchover, whatever else is going on.
+    Switchover: "an operator asks for a switchover",
+    /// The primary is cut off from all others at the moment at which it asks to hand over.
+    HandOverHarried: "a primary is cut off as it asks to hand over",
 }
 
 impl FaultKind {
@@ -151,7 +155,7 @@ impl FaultCounts {
         }
     }
 
-    fn happened(&mut self, kind: FaultKind) {
+    pub(crate) fn happened(&mut self, kind: FaultKind) {
         self.counts[kind as usize] += 1;
     }
 }
@@ -297,14 +301,15 @@ impl<M: Subject> World<M> {
             }
             FaultKind::SentAgain => return self.send_again(replica),
             FaultKind::WrongReplica => return self.falsify(replica),
-            // It comes when a Join is asked: see `harry_join`.
-            FaultKind::JoinHarried => return false,
+            FaultKind::Switchover => return self.switch_over(replica),
+            // They come when the swap is asked: see `harry`.
+            FaultKind::JoinHarried | FaultKind::HandOverHarried => return false,
         }
         true
     }
 
     /// The hosts of the present primary and backup.
-    fn pair(&self) -> Vec<usize> {
+    pub(crate) fn pair(&self) -> Vec<usize> {
         let Some(record) = &self.checks.truth.record else {
             return Vec::new();
         };
@@ -362,9 +367,14 @@ impl<M: Subject> World<M> {
     fn stop_for(&mut self, host: usize, length: Duration) -> bool {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
-            self.stop(host);
+            if self.random.chance(500) {
+                self.leave(host);
+            } else {
+                self.stop(host); // told twice, as it were
+            }
             if self.hosts[host].is_up() {
-                return true; // its disk failed meanwhile, and it has still to say so
+                // It is still handing over, or its disk failed meanwhile, and it has still to say so.
+                return true;
             }
             // Many are back before anybody misses them, some after a reboot of their machine.
             let away = if self.random.chance(500) {
@@ -513,25 +523,6 @@ impl<M: Subject> World<M> {
         machine.replace = false;
         self.start_at(host, self.now.plus(length));
         true
-    }
-
-    /// A primary has asked for a Join: in a run with that fault it is cut off now, often for long
-    /// enough that it gives the Join up, fences it, and tries another connection.
-    pub(crate) fn harry_join(&mut self, host: usize) {
-        let is_planned = self.plan.faults.contains(&FaultKind::JoinHarried);
-        if !is_planned || self.is_healed() || !self.random.chance(500) {
-            return;
-        }
-        let term = self.plan.term;
-        let until = self.now.plus(self.random.between(term / 2, term * 5 / 4));
-        for other in 0..self.hosts.len() {
-            self.block(host, other, until);
-            self.block(other, host, until);
-        }
-        self.faults.happened(FaultKind::JoinHarried);
-        self.trace.remark(self.now, || {
-            format!("fault: h{host} is cut off as it asks for a Join")
-        });
     }
 
     fn send_again(&mut self, to: usize) -> bool {

@@ -8,7 +8,7 @@ use standin_core::identity::{ReplicaName, StoreId, Token};
 use standin_core::message::ReplyStatus;
 use standin_core::session::KEPT_REPLIES_BYTES_MAX;
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Member, Reason, ViewRecord};
+use standin_core::view::{Member, Reason, ViewNumber, ViewRecord};
 
 use super::fact::{Answered, Asked, Fact};
 use super::plan::Plan;
@@ -123,6 +123,14 @@ marks! {
     FailureTold: "a disk fails and cannot note it, and the view service keeps it",
     /// The known limit of section 12, see `docs/testing.md`.
     FailureUntold: "a replica serves whose disk failed: its process was killed before anybody could know",
+    /// A primary handed over as planned, and its backup serves.
+    Switchover: "a switchover is done",
+    /// The Handover entry was ordered, and nothing was asked.
+    SwitchoverGivenUp: "a switchover is given up",
+    /// Hand over was asked, and then fenced.
+    SwitchoverFenced: "the outcome of a switchover is unknown, and it is fenced by a Drop",
+    /// It came after its fence.
+    LateHandOverRefused: "a fenced Hand over comes late and is refused",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }
@@ -167,6 +175,10 @@ pub struct Marks {
     /// The first entry of the newest view in which somebody else took over.
     taken_over_from: Option<Index>,
     has_falsified: bool,
+    /// The record from which Hand over was asked last.
+    hand_over: Option<ViewRecord>,
+    /// The view in which a Handover was the last entry to be ordered.
+    handing_over: Option<ViewNumber>,
 }
 
 impl Default for Marks {
@@ -186,6 +198,8 @@ impl Default for Marks {
             powerless: BTreeSet::new(),
             taken_over_from: None,
             has_falsified: false,
+            hand_over: None,
+            handing_over: None,
         }
     }
 }
@@ -243,6 +257,9 @@ impl Marks {
             Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::Joined => {
                 self.join = Some((swap.expected.clone(), swap.proposed.clone()));
             }
+            Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::HandedOver => {
+                self.hand_over = Some(swap.expected.clone());
+            }
             Fact::TokenKept { .. } => self.reach(Mark::FailureTold),
             Fact::Adopted { host, view } => {
                 let identity = truth.replicas[*host].identity.as_ref();
@@ -267,6 +284,7 @@ impl Marks {
                 is_primary,
             } => {
                 for entry in batch.entries().filter(|_| *is_primary) {
+                    self.on_ordered(entry.header.kind, entry.header.view);
                     match entry.header.kind {
                         EntryKind::Timer => self.reach(Mark::Timer),
                         EntryKind::ViewStart if self.is_takeover => {
@@ -307,6 +325,15 @@ impl Marks {
         }
     }
 
+    fn on_ordered(&mut self, kind: EntryKind, view: ViewNumber) {
+        let before = self.handing_over.take();
+        let is_asked = |record: &ViewRecord| record.view == view;
+        if before == Some(view) && !self.hand_over.as_ref().is_some_and(is_asked) {
+            self.reach(Mark::SwitchoverGivenUp);
+        }
+        self.handing_over = (kind == EntryKind::Handover).then_some(view);
+    }
+
     fn on_unknown_session(&mut self, answered: &Answered<'_>) {
         let Asked::Command { session, .. } = answered.asked else {
             return;
@@ -345,7 +372,9 @@ impl Marks {
         let is_other = |served: &Member| served.name != after.primary.name;
         self.is_takeover = is_activation && self.served.as_ref().is_some_and(is_other);
         self.is_dropped_dead = after.reason == Reason::Dropped && is_backup_dead;
-        if self.is_takeover {
+        if is_activation && before.reason == Reason::HandedOver {
+            self.reach(Mark::Switchover);
+        } else if self.is_takeover {
             self.reach(Mark::Takeover);
             if self.is_proven {
                 self.reach(Mark::TakeoverByProof);
@@ -361,6 +390,9 @@ impl Marks {
             Reason::Joined => self.reach(Mark::Join),
             Reason::Forced => self.reach(Mark::Forced),
             Reason::Dropped if before.backup.is_none() => self.reach(Mark::JoinFenced),
+            Reason::Dropped if self.hand_over.as_ref() == Some(before) => {
+                self.reach(Mark::SwitchoverFenced);
+            }
             Reason::Dropped => {
                 self.reach(Mark::Drop);
                 let backup = before.backup.as_ref();

@@ -3,6 +3,7 @@
 //! simulated network.
 
 mod death;
+mod leaving;
 mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,8 +22,8 @@ use standin_core::view::{DataEpoch, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_replica::{
-    Action, Answers, Config, Destination, Event, ReadFor, Recovered, Replica, Request, RequestBody,
-    Side, client_request,
+    Action, Answers, Config, Destination, Event, FromClient, ReadFor, Recovered, Replica, Request,
+    RequestBody, Side, client_frame,
 };
 
 use super::check::l5::Bounds;
@@ -48,6 +49,8 @@ pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
 /// Somebody who asks now and then how a replica is.
 const INSPECTOR: ConnId = ConnId(u64::MAX);
+/// Somebody who asks a primary to hand over.
+const OPERATOR: ConnId = ConnId(u64::MAX - 1);
 
 /// What a replica's machine keeps while no process runs.
 #[derive(Debug)]
@@ -261,12 +264,13 @@ impl<M: Subject> Node<M> {
             self.handle(stage, now, Event::Flush)?;
         }
         self.tell_standing(stage);
-        Ok(())
+        self.stop_if_left(stage)
     }
 
     fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
         let sessions = self.replica.state().session_count();
-        if let Err(what) = self.bounds.look(self.replica.queues(), sessions) {
+        let held = self.replica.held();
+        if let Err(what) = self.bounds.look(self.replica.queues(), held, sessions) {
             stage
                 .checks
                 .fail("L5", format!("host {}: {what}", stage.host));
@@ -315,13 +319,18 @@ impl<M: Subject> Node<M> {
     }
 
     fn stop_cleanly(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
+        let has_left = self.replica.has_left();
         self.is_stopping = true;
         let now = stage.read_clock();
         self.handle(stage, now, Event::Stop)?;
         self.log.sync_now().map_err(log_failed)?;
         stage.saw(&Fact::AllSynced { host: stage.host });
         self.dir.note_clean_stop().map_err(dir_failed)?;
-        Err(Death::Stopped)
+        Err(if has_left {
+            Death::Left
+        } else {
+            Death::Stopped
+        })
     }
 
     fn handle(
@@ -439,7 +448,7 @@ impl<M: Subject> Node<M> {
             if !self.accepted.contains_key(conn) {
                 continue;
             }
-            if let Ok(Some(body)) = client_request(&frame) {
+            if let Ok(FromClient::Request(body)) = client_frame(&frame) {
                 let (id, _) = body.id_and_seen();
                 self.asked.insert((*conn, id), asked_of(&body));
                 requests.push(Request { conn: *conn, body });
@@ -560,13 +569,16 @@ impl<M: Subject> Node<M> {
             Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
             Action::Swap(swap) => {
                 stage.join_asked |= swap.proposed.reason == Reason::Joined;
+                stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;
                 stage.saw(&Fact::Proposed { swap });
             }
             _ => {}
         }
         let conn = match destination {
             Destination::ViewService => self.link,
-            Destination::Conn(conn) => Some(conn).filter(|conn| *conn != INSPECTOR),
+            Destination::Conn(conn) => {
+                Some(conn).filter(|conn| ![INSPECTOR, OPERATOR].contains(conn))
+            }
         };
         if let Some(conn) = conn {
             stage.send(conn, |out| action.encode(out));

@@ -93,9 +93,18 @@ impl Plan {
         };
         let clock_rates = (0..hosts).map(|_| rate(random)).collect();
         let faults_for = term * *random.pick(&[4, 6, 10]);
+        // Kinds that came later draw from a stream of their own: nothing else of a seed's plan changes.
+        let mut later = RandomStream::new(seed, 7);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
-            .filter(|kind| random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks()))
+            .filter(|kind| {
+                let random = if *kind < FaultKind::Switchover {
+                    &mut *random
+                } else {
+                    &mut later
+                };
+                random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks())
+            })
             .collect();
         Self {
             seed,

@@ -7,7 +7,7 @@
 use standin_core::identity::Durability;
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{ViewId, ViewRecord};
+use standin_core::view::{Reason, ViewId, ViewRecord};
 
 use super::disk::Snapshot;
 use super::heal::Recovery;
@@ -83,6 +83,12 @@ impl<M: Subject> Scene<M> {
         while self.world.now < end {
             self.step();
         }
+    }
+
+    /// True time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.world.now
     }
 
     /// The lease term.
@@ -235,6 +241,34 @@ impl<M: Subject> Scene<M> {
     /// Tells a replica to stop, and waits until it has.
     pub fn stop(&mut self, name: &str) {
         self.world.stop(self.host(name));
+    }
+
+    /// An operator asks a replica to hand over.
+    pub fn switch_over(&mut self, name: &str) {
+        let host = self.host(name);
+        self.world
+            .with_process(host, |process, stage| match process {
+                Process::Replica(node) => node.switch_over(stage),
+                _ => Ok(()),
+            });
+    }
+
+    /// Whether the record's view is one that was handed over and is not active yet.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        let record = self.world.checks.truth.record.as_ref();
+        record.is_some_and(|record| record.reason == Reason::HandedOver && !record.active)
+    }
+
+    /// Tells a replica to stop, which hands over or says that it goes before it does; and waits until it
+    /// has. It comes back by itself.
+    pub fn leave(&mut self, name: &str) {
+        let host = self.host(name);
+        let life = self.world.hosts[host].life;
+        self.world.leave(host);
+        self.until(&format!("{name} to leave"), |scene| {
+            scene.world.hosts[host].life > life
+        });
     }
 
     /// A replica's machine, whose process has ended, is booted anew.

@@ -167,8 +167,10 @@ impl Service {
                 self.on_closed(stage, now, conn)?;
             }
         }
-        if fence.is_some() && fence == self.store.state().record {
-            stage.mark(Mark::LateJoinRefused);
+        if let Some((fence, mark)) = fence
+            && self.store.state().record == Some(fence)
+        {
+            stage.mark(mark);
         }
         Ok(())
     }
@@ -186,17 +188,21 @@ impl Service {
         self.handle(stage, now, event)
     }
 
-    /// The record as it is, if what happens is a Join that the last Drop has fenced.
-    fn fence_of(&self, event: &Event) -> Option<ViewRecord> {
+    /// The record as it is, if what happens is a swap that the last Drop has fenced.
+    fn fence_of(&self, event: &Event) -> Option<(ViewRecord, Mark)> {
         let Event::Swap { swap, .. } = event else {
             return None;
         };
         let record = self.store.state().record.as_ref()?;
-        let is_join = swap.proposed.reason == Reason::Joined;
+        let mark = match swap.proposed.reason {
+            Reason::Joined => Mark::LateJoinRefused,
+            Reason::HandedOver => Mark::LateHandOverRefused,
+            _ => return None,
+        };
         let is_fenced = record.reason == Reason::Dropped
             && record.id() == swap.proposed.id()
-            && record.primary == swap.proposed.primary;
-        (is_join && is_fenced).then(|| record.clone())
+            && record.primary == swap.expected.primary;
+        is_fenced.then(|| (record.clone(), mark))
     }
 
     fn on_closed<M: Subject>(

@@ -48,6 +48,8 @@ pub(crate) struct Stage<'a, M> {
     pub(crate) sync_started: bool,
     /// A Join was asked for.
     pub(crate) join_asked: bool,
+    /// Hand over was asked in this turn.
+    pub(crate) hand_over_asked: bool,
 }
 
 impl<M: Subject> Stage<'_, M> {

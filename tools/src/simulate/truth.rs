@@ -591,6 +591,7 @@ impl Truth {
             let link = next_link(&replica.log, &entry, bytes);
             replica.log.push(link);
         }
+        let was_synced = std::mem::take(&mut replica.synced);
         // Recovery syncs what it has read.
         replica.synced = replica.log.len();
         if let Some(boot) = replica.untold.take()
@@ -610,9 +611,9 @@ impl Truth {
         replica.is_unread = false;
         let is_shorter = std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
         // An entry behind the one bit that calls it committed tells rot from a write that was lost. Where
-        // nothing does, a power loss hides it: the known limit.
+        // nothing does, a power loss hides it: the known limit. One that was not synced may be gone itself.
         let first = replica.log.len() + 1;
-        let mut behind = before.iter().skip(first);
+        let mut behind = before.iter().take(was_synced).skip(first);
         let is_told = !std::mem::take(&mut replica.is_very_rotten)
             && behind.any(|link| link.header.commit.0 >= first as u64);
         replica.is_older |= is_shorter && !is_told;

@@ -21,7 +21,7 @@ use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::failed::Failed;
-use super::fault::{FaultCounts, OldDisk};
+use super::fault::{FaultCounts, FaultKind, OldDisk};
 use super::heal::Healing;
 use super::marks::Marks;
 use super::mourning::Mourning;
@@ -365,6 +365,7 @@ impl<M: Subject> World<M> {
         let died = act(&mut process, &mut stage).err();
         let (outputs, waited) = (stage.outputs, stage.waited);
         let (sync_started, join_asked) = (stage.sync_started, stage.join_asked);
+        let hand_over_asked = stage.hand_over_asked;
         let it = &mut self.hosts[host];
         it.process = process;
         let slow = if self.now < it.slow.0 {
@@ -385,7 +386,10 @@ impl<M: Subject> World<M> {
                 .at(self.now.plus(wait), Coming::SyncDone(host, life));
         }
         if join_asked {
-            self.harry_join(host);
+            self.harry(host, FaultKind::JoinHarried);
+        }
+        if hand_over_asked {
+            self.harry(host, FaultKind::HandOverHarried);
         }
         self.send_after(host, outputs);
         self.wake_at_deadline(host);
@@ -419,6 +423,7 @@ impl<M: Subject> World<M> {
             outputs: Vec::new(),
             sync_started: false,
             join_asked: false,
+            hand_over_asked: false,
         }
     }
 
@@ -563,7 +568,7 @@ impl<M: Subject> World<M> {
             return self.fail(host, dead, death);
         }
         self.trace.line(self.now, host, || format!("ends: {death}"));
-        if !matches!(death, Death::Stopped) {
+        if !matches!(death, Death::Stopped | Death::Left) {
             // Some of what it had sent may have left before.
             let left = usize::try_from(self.random.below(outputs.len() as u64 + 1)).expect("few");
             outputs.truncate(left);
@@ -575,6 +580,10 @@ impl<M: Subject> World<M> {
         let was_stopped = self.disk(host).is_stopped();
         match death {
             Death::Stopped => self.end(host, false, was_stopped),
+            Death::Left => {
+                self.end(host, false, was_stopped);
+                self.come_back(host);
+            }
             Death::Unfit(why) => {
                 self.end(host, false, was_stopped);
                 if host < self.plan.replicas {

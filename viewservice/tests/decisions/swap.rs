@@ -4,7 +4,7 @@ use standin_core::identity::Durability;
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::{Action, Event};
 
-use super::rig::{Rig, TERM, accepted, holder, report_replies, stores, swap_replies};
+use super::rig::{Rig, TERM, accepted, granted, holder, report_replies, stores, swap_replies};
 
 fn join_of(rig: &Rig, name: &str) -> ViewRecord {
     let (a, b) = (rig.id("a"), rig.id(name));
@@ -202,4 +202,70 @@ fn a_primary_with_a_lapsed_lease_may_still_drop_while_nobody_took_over() {
     let dropped = rig.record().drop_backup(&rig.id("a"));
     assert!(accepted(&rig.swap("a", dropped)));
     assert_eq!(rig.lease(), None, "that renews nothing");
+}
+
+#[test]
+fn a_pair_changes_places_and_the_new_primary_gets_a_lease_of_its_own() {
+    let mut rig = Rig::pair();
+    rig.report("a");
+    assert!(rig.lease().is_some());
+    let handed = rig.record().hand_over().unwrap();
+    let actions = rig.swap("a", handed.clone());
+    assert!(accepted(&actions));
+    assert_eq!(report_replies(&actions).len(), 3, "everybody hears of it");
+    assert_eq!(rig.view(), (3, "b".to_owned(), false));
+    assert_eq!(rig.lease(), None, "the old primary has none any more");
+    let active = handed.activate(&rig.id("b"));
+    assert!(accepted(&rig.swap("b", active.clone())), "at once");
+    assert_eq!(rig.record(), active);
+    assert_eq!(rig.lease(), Some(TERM));
+    assert_eq!(active.holders.len(), 2);
+}
+
+#[test]
+fn while_hand_over_is_on_its_way_to_the_disk_the_old_primary_gets_no_more_time() {
+    let mut rig = Rig::pair();
+    rig.disk_is_slow = true;
+    let handed = rig.record().hand_over().unwrap();
+    rig.swap("a", handed);
+    let actions = rig.report_renewing("a", Some(rig.record().id()));
+    assert!(!granted(&actions));
+}
+
+#[test]
+fn nobody_is_handed_a_view_who_is_not_there() {
+    let mut rig = Rig::pair();
+    let handed = rig.record().hand_over().unwrap();
+    rig.kill("b");
+    assert!(!accepted(&rig.swap("a", handed.clone())), "b is dead");
+    rig.start("b", 2);
+    rig.report("b");
+    assert!(
+        !accepted(&rig.swap("a", handed)),
+        "and this is another life"
+    );
+    assert_eq!(rig.view(), (2, "a".to_owned(), true));
+}
+
+#[test]
+fn hand_over_that_comes_after_its_fence_is_refused() {
+    let mut rig = Rig::pair();
+    let before = rig.record();
+    let late = before.hand_over().unwrap();
+    let fence = before.drop_backup(&rig.id("a"));
+    assert!(accepted(&rig.swap("a", fence.clone())));
+    assert!(!accepted(&rig.swap_from("a", before, late)));
+    assert_eq!(rig.record(), fence);
+}
+
+#[test]
+fn of_a_view_that_was_handed_over_and_never_activated_the_old_primary_may_be_the_next() {
+    let mut rig = Rig::pair();
+    let handed = rig.record().hand_over().unwrap();
+    assert!(accepted(&rig.swap("a", handed)));
+    rig.kill("b");
+    rig.run(3 * TERM);
+    assert_eq!(rig.view(), (4, "a".to_owned(), false));
+    assert_eq!(rig.record().holders.len(), 2, "R2");
+    assert_eq!(rig.record().backup, None);
 }

@@ -3,7 +3,7 @@
 //! The real ones no run could fill, so each draws its own, some of them very small.
 
 use standin_primary::Queues;
-use standin_replica::{Answers, Limits};
+use standin_replica::{Answers, HELD_BYTES_MAX, HELD_REQUESTS_MAX, Limits};
 
 use super::Verdict;
 use crate::simulate::heal::{Healing, Health};
@@ -31,7 +31,12 @@ impl Bounds {
     }
 
     /// Holds what waits at a replica against them.
-    pub(crate) fn look(&self, (queues, recent_bytes): (Queues, usize), sessions: usize) -> Verdict {
+    pub(crate) fn look(
+        &self,
+        (queues, recent_bytes): (Queues, usize),
+        (held, held_bytes): (usize, usize),
+        sessions: usize,
+    ) -> Verdict {
         let limits = &self.limits.primary;
         let reads_max = limits.reads_max as u64 + ONE_WAKE_UP;
         let is_held = queues.entries <= limits.pending_entries_max + ONE_WAKE_UP
@@ -39,12 +44,15 @@ impl Bounds {
             && queues.reads as u64 <= reads_max
             && queues.reads_bytes <= limits.reads_bytes_max + ONE_WAKE_UP_BYTES
             && recent_bytes <= self.limits.recent_bytes_max + ONE_WAKE_UP_BYTES
+            && held <= HELD_REQUESTS_MAX
+            && held_bytes <= HELD_BYTES_MAX + ONE_WAKE_UP_BYTES
             && sessions <= self.sessions_max;
         if is_held {
             return Ok(());
         }
         Err(format!(
-            "{queues:?}, {recent_bytes} bytes in memory and {sessions} sessions, with {self:?}"
+            "{queues:?}, {recent_bytes} bytes in memory, {held} requests held and {sessions} sessions, \
+             with {self:?}"
         ))
     }
 

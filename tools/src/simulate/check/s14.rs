@@ -1,6 +1,9 @@
-//! S14: only holders become primary, except by Force, which raises the data epoch.
+//! S14: only holders become primary, except by Force, which raises the data epoch. And nobody is asked to
+//! take a view over who has not applied the entry that says so (section 6).
 
-use standin_core::view::Holder;
+use standin_core::entry::EntryKind;
+use standin_core::message::Swap;
+use standin_core::view::{Holder, Reason, ViewRecord};
 
 use super::{Check, Verdict};
 use crate::simulate::fact::Fact;
@@ -9,11 +12,47 @@ use crate::simulate::truth::{Truly, Truth};
 
 /// That whoever is named holds what was answered.
 #[derive(Debug)]
-pub(crate) struct Promoting;
+pub(crate) struct Promoting {
+    /// The record from which Hand over was asked last. Asked again, the other one may be another by then.
+    handed_over: Option<ViewRecord>,
+}
 
 impl Promoting {
     pub(crate) fn new(_plan: &Plan) -> Self {
-        Self
+        Self { handed_over: None }
+    }
+
+    fn hand_over(&mut self, truth: &Truth, swap: &Swap) -> Verdict {
+        if self.handed_over.as_ref() == Some(&swap.expected) {
+            return Ok(());
+        }
+        self.handed_over = Some(swap.expected.clone());
+        let running = truth.replicas.iter().filter(|one| one.is_running);
+        let mut running = running.filter_map(|one| Some((one.identity.as_ref()?, one)));
+        let from = running.clone().find(|(one, _)| swap.identity == **one);
+        let to = running.find(|(one, _)| swap.proposed.primary.is(one));
+        // A process that has ended since is asked for in vain and does no harm.
+        let (Some((_, from)), Some((_, to))) = (from, to) else {
+            return Ok(());
+        };
+        let mut log = from.log.iter().rev();
+        let entry = log.find(|link| link.header.kind == EntryKind::Handover);
+        let entry = entry.filter(|link| link.header.view == swap.expected.view);
+        let has_applied = entry.is_some_and(|entry| {
+            let index = entry.header.index;
+            to.link(index, false) == Some(entry)
+                && to
+                    .standing
+                    .is_some_and(|standing| standing.applied >= index)
+        });
+        if has_applied {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} asks to hand over to {}, which has not applied {entry:?}",
+                swap.expected.primary.name, swap.proposed.primary.name
+            ))
+        }
     }
 }
 
@@ -21,6 +60,11 @@ impl Check for Promoting {
     const PROPERTY: &'static str = "S14";
 
     fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
+        if let Fact::Proposed { swap } = fact
+            && swap.proposed.reason == Reason::HandedOver
+        {
+            return self.hand_over(truth, swap);
+        }
         let Fact::Recorded {
             before: Some(before),
             after,

@@ -34,6 +34,8 @@ pub(crate) enum Death {
     Refused(Refusal),
     /// It was told to stop, and did so cleanly.
     Stopped,
+    /// The same, but it handed over first, or said that it goes.
+    Left,
 }
 
 impl fmt::Display for Death {
@@ -42,6 +44,7 @@ impl fmt::Display for Death {
             Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Left => f.write_str("stopped, and was not waited for"),
         }
     }
 }
@@ -65,7 +68,7 @@ impl Death {
             } => *may_have_lost_writes,
             // The disk failed under an earlier process, which could not note it.
             Self::Refused(refusal) => *refusal == Refusal::TokenDead,
-            Self::Unfit(_) | Self::Stopped => false,
+            Self::Unfit(_) | Self::Stopped | Self::Left => false,
         }
     }
 }
