@@ -364,7 +364,7 @@ impl Backup {
             if common.index > Index::ZERO {
                 return self.hang(now); // it was told of nothing in common
             }
-            return self.cut(conn, *resume);
+            return self.cut(conn, resume.clone());
         }
         if common.index == self.tip.index {
             if common == self.tip {
@@ -375,17 +375,18 @@ impl Backup {
         } else if common.index > self.tip.index {
             self.hang(now);
         } else if common.index == Index::ZERO {
-            self.cut(conn, *resume);
+            self.cut(conn, resume.clone());
         } else {
             self.actions.push_back(Action::ReadLog(common.index));
-            self.link = Link::Checking(conn, *resume);
+            self.link = Link::Checking(conn, resume.clone());
         }
     }
 
     fn on_log_read(&mut self, bytes: &[u8]) {
-        let Link::Checking(conn, resume) = self.link else {
+        let Link::Checking(conn, resume) = &self.link else {
             return;
         };
+        let (conn, resume) = (*conn, resume.clone());
         match Entry::decode(bytes) {
             Ok(entry) if entry.tip() == resume.common => self.cut(conn, resume),
             Ok(_) | Err(_) => self.quarantine(
@@ -431,7 +432,8 @@ impl Backup {
         self.written = self.written.min(tip.index);
         self.synced = tip.index;
         self.sync_asked = tip.index;
-        if let Link::Cutting(conn, resume) = self.link {
+        if let Link::Cutting(conn, resume) = &self.link {
+            let (conn, resume) = (*conn, resume.clone());
             assert_eq!(tip, resume.common, "the cut leaves what both have");
             self.begin(conn, &resume, now);
         }

@@ -41,6 +41,7 @@ fn view_start() -> ViewStart {
         sessions_max: 10,
         replies_bytes_max: 1000,
         session_idle_min_ms: 0,
+        skips: Vec::new(),
     }
 }
 
@@ -132,6 +133,7 @@ impl Bench {
             common,
             durability,
             silence_ms: 500,
+            skips: Vec::new(),
         };
         self.event(Event::Resume(PRIMARY, &resume));
     }
@@ -338,6 +340,7 @@ fn r7_nothing_of_a_lower_view_is_followed_or_appended() {
         common: LogTip::default(),
         durability: Durability::Os,
         silence_ms: 500,
+        skips: Vec::new(),
     };
     bench.event(Event::Resume(PRIMARY, &resume));
     assert!(!bench.backup.is_streaming());

@@ -1,5 +1,6 @@
 //! How a request can end without an answer. Callers must act differently on each.
 
+use standin_core::entry::Index;
 use standin_core::identity::ClusterId;
 use standin_core::message::{Party, Refusal, Seen};
 use standin_core::time::Duration;
@@ -106,6 +107,15 @@ pub enum ClientError {
     Refused {
         /// Which limit, in words.
         reason: String,
+    },
+    /// The command made the machine fail. Its entry was skipped on all replicas: nothing of it took effect, nor
+    /// ever will. To send it again as it is has no use.
+    #[error(
+        "entry {entry} made the machine fail and was skipped: nothing of it took effect; do not send it again as it is"
+    )]
+    Skipped {
+        /// The index of the command's entry in the log.
+        entry: Index,
     },
     /// Definitely not executed: replicas were reached, none of them served.
     #[error(

@@ -108,7 +108,11 @@ pub(crate) fn read_u32(input: &mut dyn io::Read) -> io::Result<u32> {
 
 /// Reads a number of things, which is no more than `most`.
 pub(crate) fn read_count(input: &mut dyn io::Read, most: u64) -> io::Result<u64> {
-    let count = read_u64(input)?;
+    check_count(read_u64(input)?, most)
+}
+
+/// A number of things, if it is no more than `most`.
+pub(crate) fn check_count(count: u64, most: u64) -> io::Result<u64> {
     if count > most {
         return Err(invalid("it tells of more than may be"));
     }

@@ -11,6 +11,7 @@ use crate::bytes::{put_u32, put_u64, u32_at, u64_at};
 use crate::digest::digest;
 use crate::identity::{Durability, Incarnation, ReplicaName};
 use crate::message::decode_payload;
+use crate::poison::{SKIPS_MAX, Skip};
 use crate::session::SessionLimits;
 use crate::time::{Duration, WallTime};
 use crate::view::{DataEpoch, ViewNumber};
@@ -148,6 +149,22 @@ pub struct ViewStart {
     /// A session that was active within this time is not pushed out by one that is opened, in
     /// milliseconds. Since log format 2.
     pub session_idle_min_ms: u64,
+    /// Entries before this one that are skipped, since they make the machine fail; at most [`SKIPS_MAX`]. To be
+    /// read before any of them is applied. Since log format 3.
+    pub skips: Vec<Skip>,
+}
+
+/// The payload of log format 2.
+#[derive(Deserialize)]
+struct ViewStart2 {
+    data_epoch: DataEpoch,
+    primary: ReplicaName,
+    incarnation: Incarnation,
+    durability: Durability,
+    session_timeout_ms: u64,
+    sessions_max: u32,
+    replies_bytes_max: u64,
+    session_idle_min_ms: u64,
 }
 
 /// The payload of log format 1.
@@ -162,22 +179,43 @@ struct ViewStart1 {
 }
 
 impl ViewStart {
-    /// Reads the encoded form, also that of log format 1, which knew no limits but the first two: it
-    /// is applied as it was then.
+    /// Reads the encoded form, also that of log format 2, which knew no skips, and of log format 1,
+    /// which knew no limits but the first two: each is applied as it was then.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        decode_payload(payload).or_else(|| {
-            let start: ViewStart1 = decode_payload(payload)?;
-            Some(Self {
-                data_epoch: start.data_epoch,
-                primary: start.primary,
-                incarnation: start.incarnation,
-                durability: start.durability,
-                session_timeout_ms: start.session_timeout_ms,
-                sessions_max: start.sessions_max,
-                replies_bytes_max: u64::MAX,
-                session_idle_min_ms: 0,
-            })
+        let start = decode_payload(payload)
+            .or_else(|| Self::decode_2(payload))
+            .or_else(|| Self::decode_1(payload));
+        start.filter(|start: &Self| start.skips.len() <= SKIPS_MAX)
+    }
+
+    fn decode_2(payload: &[u8]) -> Option<Self> {
+        let start: ViewStart2 = decode_payload(payload)?;
+        Some(Self {
+            data_epoch: start.data_epoch,
+            primary: start.primary,
+            incarnation: start.incarnation,
+            durability: start.durability,
+            session_timeout_ms: start.session_timeout_ms,
+            sessions_max: start.sessions_max,
+            replies_bytes_max: start.replies_bytes_max,
+            session_idle_min_ms: start.session_idle_min_ms,
+            skips: Vec::new(),
+        })
+    }
+
+    fn decode_1(payload: &[u8]) -> Option<Self> {
+        let start: ViewStart1 = decode_payload(payload)?;
+        Some(Self {
+            data_epoch: start.data_epoch,
+            primary: start.primary,
+            incarnation: start.incarnation,
+            durability: start.durability,
+            session_timeout_ms: start.session_timeout_ms,
+            sessions_max: start.sessions_max,
+            replies_bytes_max: u64::MAX,
+            session_idle_min_ms: 0,
+            skips: Vec::new(),
         })
     }
 
@@ -487,6 +525,17 @@ impl Batch {
     #[must_use]
     pub fn view_starts(&self) -> &[(ViewNumber, Index)] {
         &self.view_starts
+    }
+
+    /// The entries that views which begin in this batch skip.
+    #[must_use]
+    pub fn skips(&self) -> Vec<Skip> {
+        if self.view_starts.is_empty() {
+            return Vec::new();
+        }
+        let starts = (self.entries()).filter(|entry| entry.header.kind == EntryKind::ViewStart);
+        let starts = starts.filter_map(|entry| ViewStart::decode(entry.payload));
+        starts.flat_map(|start| start.skips).collect()
     }
 
     /// The encoded entries.

@@ -78,6 +78,8 @@ frame_kinds! {
     Died = 27,
     /// View service to a replica's parent process: so I have heard.
     DiedReply = 28,
+    /// Replica to view service: this entry makes the machine fail; I answered nothing of it.
+    Poisoned = 29,
     /// Follower to primary: let me follow; this is my log.
     Follow = 30,
     /// Primary to follower: continue after this entry.

@@ -18,6 +18,7 @@ pub mod lease;
 pub mod machine;
 pub mod message;
 pub mod planted;
+pub mod poison;
 pub mod random;
 pub mod segment;
 pub mod session;

@@ -133,8 +133,11 @@ pub trait StateMachine: Default + Send + 'static {
     /// The state at one moment, cheap to take and ready to be serialised on another thread.
     type Capture: Send + Sync + 'static;
 
-    /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
-    /// What `reply` holds already differs from replica to replica and is not to be looked at.
+    /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes, to
+    /// `reply`, which is empty.
+    ///
+    /// A panic, here or in [`StateMachine::timer`], costs the replica its role and its state: the command is
+    /// skipped on all replicas, and its client is told so. It is no way to refuse a command.
     ///
     /// Called for the same commands in the same order on every replica. Any bytes may come: what is
     /// no command of this machine is answered with a reply that says so.
@@ -144,7 +147,11 @@ pub trait StateMachine: Default + Send + 'static {
     fn timer(&mut self, _ctx: &mut Context<'_>, _id: u64) {}
 
     /// Answers a question about the state without changing it, in at most
-    /// [`crate::entry::COMMAND_BYTES_MAX`] bytes.
+    /// [`crate::entry::COMMAND_BYTES_MAX`] bytes, in `reply`, which is empty.
+    ///
+    /// If it panics, whoever asked is told so, and nothing else happens. That rests on `&self`: a machine that
+    /// changes something in here all the same, by a cell or a lock, may be left half changed, and then
+    /// replicas differ.
     fn query(&self, query: &[u8], reply: &mut Vec<u8>);
 
     /// Hands back the state as it is now, quickly: no command is executed meanwhile. What takes time is

@@ -17,6 +17,7 @@ use crate::identity::{
     Token,
 };
 use crate::machine::MachineId;
+use crate::poison::{FAULT_WORDS_BYTES_MAX, LOG_SKIPS_MAX, Poison, Skip};
 use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
@@ -24,7 +25,7 @@ pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
@@ -104,7 +105,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply Follow Resume HigherView OpenSession CloseSession
+    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply Poisoned Follow Resume HigherView OpenSession CloseSession
     Inspect InspectReply
 }
 
@@ -377,6 +378,27 @@ pub struct Release {
     pub view: ViewId,
 }
 
+/// Replica to view service: an entry made the machine fail in this or an earlier life of mine, which was
+/// primary, and answered nothing of it. If that life still has the lease, it gives it back by this.
+///
+/// Said with each report until the record shows that the entry is skipped, or somebody else has served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poisoned {
+    /// Who says so.
+    pub identity: Identity,
+    /// What happened.
+    pub poison: Poison,
+}
+
+impl Poisoned {
+    /// Whether its words are no longer than they may be. What a sender of ours says always is.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.poison.words.len() <= FAULT_WORDS_BYTES_MAX
+            && self.identity.clean_lives.len() <= CLEAN_LIVES_MAX
+    }
+}
+
 /// Replica to view service: the disk failed, so the token (store, boot) is dead, and I could not write
 /// that down myself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -557,7 +579,7 @@ impl Follow {
 }
 
 /// Primary to follower: this is the last entry that we have in common; what you have beyond it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// The primary's view.
     pub view: ViewId,
@@ -569,6 +591,17 @@ pub struct Resume {
     pub durability: Durability,
     /// A follower that is silent for this long is dropped, in milliseconds.
     pub silence_ms: u32,
+    /// Entries that are skipped: the follower may have them, or get them, before the ViewStart that lists them. At
+    /// most [`LOG_SKIPS_MAX`]. Since protocol version 3.
+    pub skips: Vec<Skip>,
+}
+
+impl Resume {
+    /// Whether it lists no more than it may.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.skips.len() <= LOG_SKIPS_MAX
+    }
 }
 
 /// Either side of a stream: I know a higher view than the one you speak in.

@@ -116,6 +116,12 @@ bugs! {
     HandOverLeased,
     /// A primary asks to hand over before its backup has the Handover entry (section 6).
     HandsOverUndrained,
+    /// Replicas do not read which entries are skipped before they apply them (section 12).
+    SkipsUnread,
+    /// A new primary does not list in its ViewStart what it skips (section 12).
+    SkipUnlisted,
+    /// What the next primary must skip is not told to it (section 12).
+    SkipForgotten,
 }
 
 /// The bug that is planted here, if there is one.

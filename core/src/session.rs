@@ -66,8 +66,19 @@ pub enum Verdict<'a> {
     Execute,
     /// Executed before: this is the reply it had.
     Repeat(&'a [u8]),
+    /// Skipped before: the index of its entry.
+    RepeatSkipped(u64),
     /// Must not be executed.
     Refuse(SessionError),
+}
+
+/// What a request came to that was decided before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptOutcome<'a> {
+    /// It was executed: the machine's reply.
+    Reply(&'a [u8]),
+    /// It made the machine fail and was skipped: the index of its entry.
+    Skipped(u64),
 }
 
 /// Why a request is not executed.
@@ -115,6 +126,8 @@ enum KeptReply {
     },
     /// Shared with the captures that were taken since, so that to copy a session copies no long reply.
     Long(Arc<[u8]>),
+    /// The request made the machine fail and was skipped: the index of its entry.
+    Skipped(u64),
 }
 
 impl KeptReply {
@@ -133,6 +146,14 @@ impl KeptReply {
         match self {
             Self::Short { length, bytes } => &bytes[..usize::from(*length)],
             Self::Long(bytes) => bytes,
+            Self::Skipped(_) => &[],
+        }
+    }
+
+    fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Short { .. } | Self::Long(_) => Verdict::Repeat(self.bytes()),
+            Self::Skipped(index) => Verdict::RepeatSkipped(*index),
         }
     }
 }
@@ -269,6 +290,16 @@ impl SessionTable {
     /// then, other sessions are given up: a session without a reply that its client may still ask for
     /// would be worse than none.
     pub fn remember(&mut self, id: u64, sequence: u64, reply: &[u8]) {
+        self.keep(id, sequence, KeptReply::new(reply));
+    }
+
+    /// Keeps that the request that was just admitted was skipped, with entry `index`: whoever sends it
+    /// again is told so again.
+    pub fn remember_skipped(&mut self, id: u64, sequence: u64, index: u64) {
+        self.keep(id, sequence, KeptReply::Skipped(index));
+    }
+
+    fn keep(&mut self, id: u64, sequence: u64, reply: KeptReply) {
         let session = self
             .sessions
             .get_mut(&id)
@@ -281,9 +312,10 @@ impl SessionTable {
         );
         assert_eq!(session.rank + 1, self.rank_next, "it was just admitted");
         session.next += 1;
-        session.replies.push_back(KeptReply::new(reply));
-        session.replies_bytes += reply.len() as u64;
-        self.replies_bytes += reply.len() as u64;
+        let bytes = reply.bytes().len() as u64;
+        session.replies.push_back(reply);
+        session.replies_bytes += bytes;
+        self.replies_bytes += bytes;
         if session.replies_bytes > self.limits.replies_bytes_share() {
             self.greedy.insert(session.rank, id);
         }
@@ -298,9 +330,10 @@ impl SessionTable {
 
     /// The reply that request `sequence` of session `id` had, if it is kept. Changes nothing.
     #[must_use]
-    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<&[u8]> {
+    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<KeptOutcome<'_>> {
         match self.sessions.get(&id)?.judge(sequence) {
-            Verdict::Repeat(reply) => Some(reply),
+            Verdict::Repeat(reply) => Some(KeptOutcome::Reply(reply)),
+            Verdict::RepeatSkipped(index) => Some(KeptOutcome::Skipped(index)),
             Verdict::Execute | Verdict::Refuse(_) => None,
         }
     }
@@ -371,7 +404,7 @@ impl Session {
             .checked_sub(self.first_kept())
             .and_then(|at| usize::try_from(at).ok());
         match place {
-            Some(place) => Verdict::Repeat(self.replies[place].bytes()),
+            Some(place) => self.replies[place].verdict(),
             None => Verdict::Refuse(SessionError::Acknowledged),
         }
     }
@@ -435,7 +468,7 @@ mod tests {
         let refused =
             |table: &mut SessionTable, id, sequence| match table.admit(id, sequence, 1, at(1)) {
                 Verdict::Refuse(error) => Some(error),
-                Verdict::Execute | Verdict::Repeat(_) => None,
+                _ => None,
             };
         assert_eq!(refused(&mut table, 5, 4), Some(SessionError::Gap));
         assert_eq!(refused(&mut table, 5, 0), Some(SessionError::Gap));
@@ -443,6 +476,32 @@ mod tests {
         assert_eq!(refused(&mut table, 6, 1), Some(SessionError::Unknown));
         assert!(table.close(5));
         assert_eq!(refused(&mut table, 5, 3), Some(SessionError::Unknown));
+    }
+
+    #[test]
+    fn a_skipped_request_counts_as_one_that_was_executed() {
+        let (mut skipped, mut executed) = (SessionTable::default(), SessionTable::default());
+        for table in [&mut skipped, &mut executed] {
+            table.open(5, at(0));
+            assert_eq!(table.admit(5, 1, 0, at(1)), Verdict::Execute);
+        }
+        skipped.remember_skipped(5, 1, 77);
+        executed.remember(5, 1, &[]);
+        let bytes = |table: &SessionTable| {
+            let mut bytes = Vec::new();
+            table.capture().write(&mut bytes).unwrap();
+            bytes
+        };
+        let written = bytes(&skipped);
+        assert_ne!(written, bytes(&executed));
+        let mut skipped = SessionTable::restore(&mut written.as_slice()).unwrap();
+        assert_eq!(bytes(&skipped), written);
+        assert_eq!(skipped.admit(5, 1, 0, at(1)), Verdict::RepeatSkipped(77));
+        assert_eq!(skipped.kept_reply(5, 1), Some(KeptOutcome::Skipped(77)));
+        execute(&mut skipped, 5, 2, 1);
+        let acknowledged = skipped.admit(5, 1, 1, at(1));
+        let error = SessionError::Acknowledged;
+        assert_eq!(acknowledged, Verdict::Refuse(error));
     }
 
     #[test]
@@ -572,7 +631,8 @@ mod tests {
             Verdict::Refuse(SessionError::Unknown),
             "nor is it executed again"
         );
-        assert_eq!(table.kept_reply(1, 1), Some(&[7; 100][..]));
+        let kept = table.kept_reply(1, 1);
+        assert_eq!(kept, Some(KeptOutcome::Reply(&[7; 100])));
     }
 
     #[test]
@@ -596,7 +656,8 @@ mod tests {
         for sequence in 1..=SESSION_WINDOW {
             reply_with(&mut table, 7, sequence, 500);
         }
-        assert_eq!(table.kept_reply(7, 1), Some(&[7; 500][..]));
+        let kept = table.kept_reply(7, 1);
+        assert_eq!(kept, Some(KeptOutcome::Reply(&[7; 500])));
         assert_eq!(table.len(), 10, "nobody else has anything to give");
         reply_with(&mut table, 8, 1, 101);
         assert!(!table.is_open(7));

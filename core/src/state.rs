@@ -15,8 +15,9 @@ use crate::entry::{
 use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
 use crate::message::{ReplyStatus, decode_payload};
 use crate::planted::{Bug, Planted};
+use crate::poison::{self, LOG_SKIPS_MAX, MachineFault, Skip};
 use crate::random::RandomStream;
-use crate::session::{SessionError, SessionTable, Verdict};
+use crate::session::{KeptOutcome, SessionError, SessionTable, Verdict};
 use crate::time::WallTime;
 
 /// A machine with everything around it that must be the same on every replica.
@@ -29,6 +30,12 @@ pub struct Replicated<M> {
     reply_digest: DigestChain,
     /// Used again for each entry, so that applying allocates nothing by itself.
     timer_changes: Vec<TimerChange>,
+    /// The machine's reply to the present entry, apart from all others.
+    machine_reply: Vec<u8>,
+    /// Entries to come that are to be skipped: they make the machine fail. At most [`LOG_SKIPS_MAX`].
+    skips: BTreeSet<Skip>,
+    /// The machine failed. Its state was half changed and is gone; nothing of this is used any more.
+    is_poisoned: bool,
     planted: Planted,
 }
 
@@ -49,6 +56,9 @@ impl<M: StateMachine> Replicated<M> {
             applied: Index::ZERO,
             reply_digest: DigestChain::default(),
             timer_changes: Vec::new(),
+            machine_reply: Vec::new(),
+            skips: BTreeSet::new(),
+            is_poisoned: false,
             planted: Planted::default(),
         }
     }
@@ -59,8 +69,36 @@ impl<M: StateMachine> Replicated<M> {
         self.planted = planted;
     }
 
+    /// Takes note of an entry that is to be skipped, before it is applied. The machine will not see it:
+    /// the reply names it as skipped, and all else goes on as if it had been executed. What was applied
+    /// already is not undone.
+    pub fn skip(&mut self, skip: Skip) {
+        if skip.index > self.applied {
+            self.skips.insert(skip);
+            assert!(self.skips.len() <= LOG_SKIPS_MAX, "too many skips");
+        }
+    }
+
+    /// Whether the machine has failed: then nothing of this may be applied, asked or digested any more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
     /// Applies the next entry, appends its reply to `reply` and says how it went.
-    pub fn apply(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+    ///
+    /// # Errors
+    /// [`MachineFault`] if the machine panics, or breaks a limit. The entry then counts as not applied,
+    /// nothing was appended to `reply`, and the state is of no more use.
+    ///
+    /// # Panics
+    /// If the entry is not the next, or the machine has failed before: those are bugs of the caller's.
+    pub fn apply(
+        &mut self,
+        entry: &Entry<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result<ReplyStatus, MachineFault> {
+        assert!(!self.is_poisoned, "the machine has failed");
         assert_eq!(
             entry.header.index,
             self.applied.next(),
@@ -72,22 +110,41 @@ impl<M: StateMachine> Replicated<M> {
         if entry.header.kind != EntryKind::ViewStart {
             self.sessions.expire(entry.header.time);
         }
-        let status = self.dispatch(entry, reply);
-        if reply.len() - reply_at > COMMAND_BYTES_MAX {
-            panic!(
-                "the machine {} gave a reply of over {COMMAND_BYTES_MAX} bytes",
-                M::NAME
-            );
-        }
+        let status = match self.dispatch(entry, reply) {
+            Ok(status) => status,
+            Err(words) => {
+                self.poison();
+                let skip = skip_of(entry);
+                return Err(MachineFault { skip, words });
+            }
+        };
         self.applied = entry.header.index;
         self.reply_digest
             .add(entry.header.index.0, status as u8, &reply[reply_at..]);
-        status
+        while self
+            .skips
+            .first()
+            .is_some_and(|it| it.index <= self.applied)
+        {
+            self.skips.pop_first();
+        }
+        Ok(status)
     }
 
-    fn dispatch(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+    /// The machine has failed in the midst of an entry. What is left of it is not even dropped: who knows
+    /// what that would do.
+    fn poison(&mut self) {
+        self.is_poisoned = true;
+        std::mem::forget(std::mem::take(&mut self.machine));
+    }
+
+    fn is_skipped(&self, entry: &Entry<'_>) -> bool {
+        !self.skips.is_empty() && self.skips.contains(&skip_of(entry))
+    }
+
+    fn dispatch(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> Result<ReplyStatus, String> {
         let time = entry.header.time;
-        match entry.header.kind {
+        Ok(match entry.header.kind {
             EntryKind::ViewStart => {
                 let start = ViewStart::decode(entry.payload).expect(SOUND_PAYLOAD);
                 self.sessions.start_view(time, start.session_limits());
@@ -96,7 +153,7 @@ impl<M: StateMachine> Replicated<M> {
             EntryKind::OpenSession => {
                 let id = entry.header.index.0;
                 if !self.sessions.open(id, time) {
-                    return ReplyStatus::Overloaded;
+                    return Ok(ReplyStatus::Overloaded);
                 }
                 put_u64(reply, id);
                 ReplyStatus::Done
@@ -107,20 +164,27 @@ impl<M: StateMachine> Replicated<M> {
                 ReplyStatus::Done
             }
             EntryKind::Handover => ReplyStatus::Done,
-            EntryKind::Command => self.apply_command(entry, reply),
+            EntryKind::Command => self.apply_command(entry, reply)?,
             EntryKind::Timer => {
                 let fired: TimerFired = payload_of(entry);
-                if self.timers.take(fired) {
-                    let (machine, mut ctx) = self.machine_and_context(entry, None);
-                    machine.timer(&mut ctx, fired.id);
-                    self.change_timers();
+                let is_set = self.timers.take(fired);
+                if is_set && self.is_skipped(entry) {
+                    put_u64(reply, entry.header.index.0);
+                    return Ok(ReplyStatus::Skipped);
+                }
+                if is_set {
+                    self.execute(entry, None, |machine, ctx, _| machine.timer(ctx, fired.id))?;
                 }
                 ReplyStatus::Done
             }
-        }
+        })
     }
 
-    fn apply_command(&mut self, entry: &Entry<'_>, reply: &mut Vec<u8>) -> ReplyStatus {
+    fn apply_command(
+        &mut self,
+        entry: &Entry<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result<ReplyStatus, String> {
         let command = Command::decode(entry.payload).expect("the primary encoded this entry");
         let Command {
             session,
@@ -134,67 +198,88 @@ impl<M: StateMachine> Replicated<M> {
         {
             Verdict::Execute => {}
             Verdict::Repeat(_) if self.planted.has(Bug::RepeatExecuted) => {
-                let (machine, mut ctx) = self.machine_and_context(entry, Some(session));
-                machine.apply(&mut ctx, bytes, reply);
-                self.change_timers();
-                return ReplyStatus::Done;
+                self.execute(entry, Some(session), |machine, ctx, reply| {
+                    machine.apply(ctx, bytes, reply);
+                })?;
+                reply.extend_from_slice(&self.machine_reply);
+                return Ok(ReplyStatus::Done);
             }
             Verdict::Repeat(kept) => {
                 reply.extend_from_slice(kept);
-                return ReplyStatus::Done;
+                return Ok(ReplyStatus::Done);
             }
-            Verdict::Refuse(error) => return refusal(error),
+            Verdict::RepeatSkipped(index) => {
+                put_u64(reply, index);
+                return Ok(ReplyStatus::Skipped);
+            }
+            Verdict::Refuse(error) => return Ok(refusal(error)),
         }
-        let reply_at = reply.len();
-        let (machine, mut ctx) = self.machine_and_context(entry, Some(session));
-        machine.apply(&mut ctx, bytes, reply);
-        self.change_timers();
+        if self.is_skipped(entry) {
+            let index = entry.header.index.0;
+            self.sessions.remember_skipped(session, sequence, index);
+            put_u64(reply, index);
+            return Ok(ReplyStatus::Skipped);
+        }
+        self.execute(entry, Some(session), |machine, ctx, reply| {
+            machine.apply(ctx, bytes, reply);
+        })?;
+        reply.extend_from_slice(&self.machine_reply);
         self.sessions
-            .remember(session, sequence, &reply[reply_at..]);
-        ReplyStatus::Done
+            .remember(session, sequence, &self.machine_reply);
+        Ok(ReplyStatus::Done)
     }
 
-    fn machine_and_context(
+    /// Lets the machine execute an entry; its reply is then in `machine_reply`.
+    ///
+    /// Whatever goes wrong in here is the machine's fault, so nothing else is done in here: an assertion of
+    /// our own must not be taken for it.
+    ///
+    /// # Errors
+    /// How the machine failed, in words.
+    fn execute(
         &mut self,
         entry: &Entry<'_>,
         session: Option<u64>,
-    ) -> (&mut M, Context<'_>) {
-        let context = Context {
+        call: impl FnOnce(&mut M, &mut Context<'_>, &mut Vec<u8>),
+    ) -> Result<(), String> {
+        self.machine_reply.clear();
+        let mut context = Context {
             now: entry.header.time,
             index: entry.header.index,
             session,
             random: RandomStream::new(entry.header.seed, entry.header.index.0),
             timers: &mut self.timer_changes,
         };
-        (&mut self.machine, context)
-    }
-
-    fn change_timers(&mut self) {
+        let (machine, reply) = (&mut self.machine, &mut self.machine_reply);
+        poison::call(|| call(machine, &mut context, reply))?;
+        check_reply(&self.machine_reply)?;
         for change in self.timer_changes.drain(..) {
             self.timers.change(change);
         }
-        assert!(
-            self.timers.len() <= TIMERS_MAX,
-            "the machine {} set too many timers",
-            M::NAME
-        );
+        if self.timers.len() > TIMERS_MAX {
+            return Err(format!("it has set over {TIMERS_MAX} timers"));
+        }
+        Ok(())
     }
 
-    /// Asks the machine.
-    pub fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
-        let reply_at = reply.len();
-        self.machine.query(query, reply);
-        if reply.len() - reply_at > COMMAND_BYTES_MAX {
-            panic!(
-                "the machine {} gave a reply of over {COMMAND_BYTES_MAX} bytes",
-                M::NAME
-            );
-        }
+    /// Asks the machine, and appends its answer to `reply`.
+    ///
+    /// # Errors
+    /// In words, if the machine panics or its answer is too long; nothing was appended. A query changes
+    /// nothing, so the state is as good as before.
+    pub fn query(&self, query: &[u8], reply: &mut Vec<u8>) -> Result<(), String> {
+        assert!(!self.is_poisoned, "the machine has failed");
+        let mut answer = Vec::new();
+        poison::call(|| self.machine.query(query, &mut answer))?;
+        check_reply(&answer)?;
+        reply.extend_from_slice(&answer);
+        Ok(())
     }
 
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> &M {
+        assert!(!self.is_poisoned, "the machine has failed");
         &self.machine
     }
 
@@ -214,6 +299,7 @@ impl<M: StateMachine> Replicated<M> {
     /// shared until it changes.
     #[must_use]
     pub fn capture(&self) -> Captured<M> {
+        assert!(!self.is_poisoned, "the machine has failed");
         Captured {
             machine: self.machine.capture(),
             sessions: self.sessions.capture(),
@@ -285,9 +371,9 @@ impl<M: StateMachine> Replicated<M> {
         session <= self.applied.0 && !self.sessions.is_open(session)
     }
 
-    /// The reply that a command had which was applied before, if it is kept.
+    /// What a command came to which was applied before, if that is kept.
     #[must_use]
-    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<&[u8]> {
+    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<KeptOutcome<'_>> {
         if self.planted.has(Bug::RepeatExecuted) {
             return None;
         }
@@ -306,6 +392,23 @@ const SOUND_PAYLOAD: &str = "an entry with a good checksum has a good payload";
 
 fn payload_of<T: serde::de::DeserializeOwned>(entry: &Entry<'_>) -> T {
     decode_payload(entry.payload).expect(SOUND_PAYLOAD)
+}
+
+fn skip_of(entry: &Entry<'_>) -> Skip {
+    Skip {
+        index: entry.header.index,
+        view: entry.header.view,
+    }
+}
+
+fn check_reply(reply: &[u8]) -> Result<(), String> {
+    if reply.len() > COMMAND_BYTES_MAX {
+        let length = reply.len();
+        return Err(format!(
+            "it gave a reply of {length} bytes, and {COMMAND_BYTES_MAX} are allowed"
+        ));
+    }
+    Ok(())
 }
 
 fn refusal(error: SessionError) -> ReplyStatus {

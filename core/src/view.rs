@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{ClusterId, Durability, Identity, Incarnation, ReplicaName, StoreId, Token};
+use crate::poison::Skip;
 
 /// Number of a view. Rises by one with each change of the record; never reused; 0 means none yet.
 #[derive(
@@ -177,6 +178,10 @@ pub struct ViewRecord {
     pub term_ms: u32,
     /// Why the record changed last.
     pub reason: Reason,
+    /// Entries that made the machine of an earlier primary fail, before it had answered anything of them: the
+    /// newest, oldest first. The primary of this view skips them, and has them in its log or lists them in its
+    /// ViewStart. They change with the primary only; at most [`crate::poison::SKIPS_MAX`]. Since protocol version 3.
+    pub skips: Vec<Skip>,
 }
 
 /// Why a proposed swap is not one of the protocol's moves.
@@ -207,6 +212,7 @@ impl ViewRecord {
             active: false,
             term_ms,
             reason: Reason::Bootstrap,
+            skips: Vec::new(),
         }
     }
 

@@ -73,6 +73,7 @@ impl Story {
             sessions_max: 10,
             replies_bytes_max: 1000,
             session_idle_min_ms: 0,
+            skips: Vec::new(),
         };
         let mut payload = Vec::new();
         encode_payload(&start, &mut payload);
@@ -95,7 +96,7 @@ impl Story {
         let entry = batch.entries().next().unwrap();
         let outcomes = self.states.iter_mut().map(|state| {
             let mut reply = Vec::new();
-            (state.apply(&entry, &mut reply), reply)
+            (state.apply(&entry, &mut reply).unwrap(), reply)
         });
         let outcomes: Vec<_> = outcomes.collect();
         let states = self.states.iter();

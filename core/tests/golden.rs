@@ -22,6 +22,7 @@ use standin_core::identity::{
 };
 use standin_core::machine::MachineId;
 use standin_core::message::*;
+use standin_core::poison::{Poison, Skip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::snapshot::{
     SNAPSHOT_BLOCK_BYTES, SnapshotHeader, SnapshotPoint, SnapshotReader, encode_snapshot,
@@ -30,26 +31,38 @@ use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 /// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
-const CHANGED_IN_2: [&str; 15] = [
-    "frames/Hello",
-    "frames/Refusal",
-    "frames/Entries",
-    "frames/Reply",
-    "frames/TokenDead",
-    "frames/TokenDeadReply",
-    "frames/Force",
-    "frames/ForceReply",
+const CHANGED_IN_2: [&str; 9] = [
     "frames/Switchover",
     "frames/SwitchoverReply",
     "frames/Leave",
-    "handover",
     "frames/Died",
     "frames/DiedReply",
+    "frames/Refusal",
+    "frames/TokenDead",
+    "frames/TokenDeadReply",
+    "frames/Force",
+];
+
+/// What version 3 changed: skipped entries came to the record, to ViewStart and to Resume.
+const CHANGED_IN_3: [&str; 12] = [
+    "frames/Hello",
+    "frames/Entries",
+    "frames/ForceReply",
+    "frames/Poisoned",
+    "frames/Reply",
+    "frames/ReportReply",
+    "frames/Resume",
+    "frames/StatusReply",
+    "frames/Swap",
+    "frames/SwapReply",
+    "handover",
     "segment",
 ];
 
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_2.contains(&name) {
+    let version = if CHANGED_IN_3.contains(&name) {
+        "v3"
+    } else if CHANGED_IN_2.contains(&name) {
         "v2"
     } else {
         "v1"
@@ -216,6 +229,18 @@ const REASONS: [Reason; 10] = [
     Reason::HandedOver,
 ];
 
+/// Few records list any.
+fn skips(reason: Reason) -> Vec<Skip> {
+    let skip = |index| Skip {
+        index: Index(index),
+        view: ViewNumber(299),
+    };
+    match reason {
+        Reason::LeaseExpired | Reason::Activated => vec![skip(70_001), skip(79_999)],
+        _ => Vec::new(),
+    }
+}
+
 fn record(reason: Reason) -> ViewRecord {
     let (a, b) = (identity("a"), identity("b-2"));
     let holder = |identity: &Identity, durability| Holder {
@@ -233,6 +258,7 @@ fn record(reason: Reason) -> ViewRecord {
         active: reason != Reason::LeaseExpired,
         term_ms: 1000,
         reason,
+        skips: skips(reason),
     }
 }
 
@@ -343,6 +369,14 @@ fn check_view_service(frames: &mut Frames) {
     };
     frames.messages(&[died]);
     frames.messages(&[DiedReply { member }]);
+    frames.messages(&[Poisoned {
+        identity: identity("a"),
+        poison: Poison {
+            skip: skips(Reason::Activated)[1],
+            life: life(3).incarnation,
+            words: "it panicked: too many".to_owned(),
+        },
+    }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {
         view: is_known.then(view),
@@ -415,6 +449,7 @@ fn check_stream(frames: &mut Frames) {
         common: tip(),
         durability,
         silence_ms: 500,
+        skips: skips(Reason::Activated),
     }));
     frames.messages(&[HigherView { view: view() }]);
     let entries = [
@@ -501,6 +536,7 @@ fn check_clients(frames: &mut Frames) {
         ReplyStatus::Refused,
         ReplyStatus::Overloaded,
         ReplyStatus::AnswerLost,
+        ReplyStatus::Skipped,
     ];
     let replies = statuses.map(|status| Reply {
         id: 5,
@@ -531,7 +567,7 @@ fn what_version_1_said_otherwise_still_decodes() {
     for frame in frames(&stored("Hello")) {
         let hello = Hello::decode(&frame).unwrap();
         let refused = hello.check(None, None);
-        assert_eq!(refused, Err(Refusal::Version { ours: 2 }), "it is told why");
+        assert_eq!(refused, Err(Refusal::Version { ours: 3 }), "it is told why");
     }
     assert!(
         frames(&stored("Reply"))
@@ -580,6 +616,7 @@ fn view_start(durability: Durability) -> ViewStart {
         sessions_max: 100_000,
         replies_bytes_max: 268_435_456,
         session_idle_min_ms: 10_000,
+        skips: skips(Reason::Activated),
     }
 }
 
@@ -672,6 +709,7 @@ fn is_view_start_of_version_1(entry: &Entry<'_>) -> bool {
     let unlimited = ViewStart {
         replies_bytes_max: u64::MAX,
         session_idle_min_ms: 0,
+        skips: Vec::new(),
         ..view_start(Durability::Os)
     };
     entry.has_sound_payload() && ViewStart::decode(entry.payload) == Some(unlimited)
@@ -695,12 +733,30 @@ fn what_version_1_wrote_is_still_read() {
     let stored = read("frames/Hello");
     for frame in frames(&stored) {
         let hello = Hello::decode(&frame).unwrap();
-        assert_eq!(hello.check(None, None), Err(Refusal::Version { ours: 2 }));
+        assert_eq!(hello.check(None, None), Err(Refusal::Version { ours: 3 }));
     }
     let stored = read("frames/Refusal");
     let old = frames(&stored);
     let old = old.iter().map(|frame| Refusal::decode(frame).unwrap());
     assert_eq!(old.collect::<Vec<_>>(), refusals()[..8]);
+}
+
+#[test]
+fn what_version_2_wrote_is_still_read() {
+    let stored = std::fs::read(path_in("v2").join("segment")).unwrap();
+    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+    let mut starts = Vec::new();
+    let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
+        assert!(entry.has_sound_payload());
+        if entry.header.kind == EntryKind::ViewStart {
+            starts.extend(ViewStart::decode(entry.payload));
+        }
+    });
+    let without_skips = ViewStart {
+        skips: Vec::new(),
+        ..view_start(Durability::Os)
+    };
+    assert_eq!((found.end, starts), (ScanEnd::Clean, vec![without_skips]));
 }
 
 #[test]

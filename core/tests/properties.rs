@@ -12,6 +12,7 @@ use standin_core::identity::{
 };
 use standin_core::machine::MachineId;
 use standin_core::message::*;
+use standin_core::poison::{Poison, SKIPS_MAX, Skip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
@@ -194,6 +195,12 @@ fn any_reason() -> impl Strategy<Value = Reason> {
 }
 
 prop_compose! {
+    fn any_skip()(index: u64, view: u64) -> Skip {
+        Skip { index: Index(index), view: ViewNumber(view) }
+    }
+}
+
+prop_compose! {
     fn any_record()(
         cluster: u128,
         view in any_view(),
@@ -203,6 +210,7 @@ prop_compose! {
         active: bool,
         term_ms: u32,
         reason in any_reason(),
+        skips in vec(any_skip(), 0..SKIPS_MAX),
     ) -> ViewRecord {
         let name = &primary.name;
         ViewRecord {
@@ -215,6 +223,7 @@ prop_compose! {
             active,
             term_ms,
             reason,
+            skips,
         }
     }
 }
@@ -565,11 +574,18 @@ proptest! {
             Durability::Disk,
         ]),
         view_starts in vec((any::<u64>(), any::<u64>()), 0..20),
+        skips in vec(any_skip(), 0..20),
+        words in ".{0,50}",
     ) {
         let view_starts = view_starts.into_iter();
         let view_starts = view_starts.map(|(view, at)| (ViewNumber(view), Index(at))).collect();
+        if let Some(skip) = skips.first() {
+            let life = identity.life.incarnation;
+            let poison = Poison { skip: *skip, life, words };
+            check_whole(&Poisoned { identity: identity.clone(), poison })?;
+        }
         check_whole(&Follow { identity, view, last, view_starts })?;
-        check_whole(&Resume { view, nonce, common: last, durability, silence_ms })?;
+        check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips })?;
         check_whole(&HigherView { view })?;
     }
 

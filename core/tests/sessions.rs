@@ -50,6 +50,7 @@ fn a_session_outlives_an_outage_that_is_longer_than_its_timeout() {
         sessions_max: 10,
         replies_bytes_max: 1000,
         session_idle_min_ms: 0,
+        skips: Vec::new(),
     };
     let mut payload = Vec::new();
     encode_payload(&start, &mut payload);
@@ -69,7 +70,7 @@ fn a_session_outlives_an_outage_that_is_longer_than_its_timeout() {
     let mut status = ReplyStatus::Done;
     for batch in [first, open, second, repeat] {
         for entry in batch.entries() {
-            status = state.apply(&entry, &mut Vec::new());
+            status = state.apply(&entry, &mut Vec::new()).expect("no fault");
         }
     }
     assert_eq!(

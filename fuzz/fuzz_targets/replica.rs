@@ -72,6 +72,7 @@ impl World {
             recovered: Recovered::default(),
             replace: false,
             quarantine: None,
+            poison: None,
             limits: Default::default(),
         };
         let now = Instant::from_nanos(1_000_000_000);
@@ -479,6 +480,7 @@ fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         common: tip(input, world)?,
         durability: parties::durability(input)?,
         silence_ms: input.arbitrary()?,
+        skips: Vec::new(),
     };
     world.handle(Event::Resume(conn, &resume));
     Ok(())

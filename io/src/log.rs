@@ -17,6 +17,7 @@ use std::sync::Arc;
 use standin_core::entry::{Batch, EntryError, Index, LogTip, ViewStarts};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
+use standin_core::poison::Skip;
 use standin_core::segment::SegmentError;
 use standin_core::view::DataEpoch;
 
@@ -133,6 +134,8 @@ pub struct Recovered {
     pub view_starts: ViewStarts,
     /// The data epoch of the newest of them; the first one if there is none.
     pub data_epoch: DataEpoch,
+    /// The entries that its ViewStarts skip.
+    pub skips: Vec<Skip>,
     /// The highest commit index that an entry names, or the snapshot's index if that is higher.
     pub commit: Index,
     /// The torn end that was cut off, if there was one.

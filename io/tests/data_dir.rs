@@ -6,10 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use standin_core::entry::Index;
 use standin_core::identity::{
     BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::poison::{Poison, Skip};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 use standin_io::data_dir::{
     DataDir, DataDirError, DirLock, LockError, MetaError, ReplicaMeta, boot_id,
@@ -305,13 +307,13 @@ fn a_damaged_meta_file_is_refused_whatever_the_damage() {
         );
     }
     let mut newer = good.clone();
-    newer[8] = 4;
+    newer[8] = 5;
     fs::write(&file, &newer).unwrap();
     let (error, text) = refusal(root.path());
     let is_version = matches!(
         error,
         DataDirError::BadMeta {
-            source: MetaError::Version(4),
+            source: MetaError::Version(5),
             ..
         }
     );
@@ -444,20 +446,39 @@ fn the_meta_files_of_earlier_versions_are_read() {
         ..golden_meta()
     };
     assert_eq!(ReplicaMeta::decode(&stored), Ok(meta));
+    let stored = fs::read(golden(3)).unwrap();
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_3()));
 }
 
-/// Held still like `core`'s formats: see `core/tests/golden.rs`.
-#[test]
-fn the_meta_file_is_as_it_was() {
-    let meta = ReplicaMeta {
+fn golden_meta_of_version_3() -> ReplicaMeta {
+    ReplicaMeta {
         disk_failures: 200,
         holds: Some(Token::Os {
             store: StoreId(7),
             boot: BootId(0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40),
         }),
         ..golden_meta()
+    }
+}
+
+/// Held still like `core`'s formats: see `core/tests/golden.rs`.
+#[test]
+fn the_meta_file_is_as_it_was() {
+    let meta = ReplicaMeta {
+        poison: Some(Poison {
+            skip: Skip {
+                index: Index(80_000),
+                view: ViewNumber(70_000),
+            },
+            life: Incarnation {
+                start: 299,
+                nonce: 0x4142_4344_4546_4748,
+            },
+            words: "it panicked: too many".to_owned(),
+        }),
+        ..golden_meta_of_version_3()
     };
-    let path = golden(3);
+    let path = golden(4);
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
         fs::write(&path, meta.encode()).unwrap();
     }

@@ -363,6 +363,7 @@ fn view_start(tip: LogTip, view: u64, data_epoch: u32) -> Batch {
         sessions_max: 1,
         replies_bytes_max: 1,
         session_idle_min_ms: 1,
+        skips: Vec::new(),
     };
     let mut builder = BatchBuilder::new(tip, stamp);
     builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
@@ -733,6 +734,7 @@ fn a_log_begins_anew_after_a_snapshot_that_was_received() {
             tip: base.tip,
             view_starts: vec![(base.tip.view, base.view_first)],
             data_epoch: base.data_epoch,
+            skips: Vec::new(),
             commit: base.tip.index,
             torn: None,
             superseded: None,

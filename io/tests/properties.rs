@@ -14,6 +14,7 @@ use standin_core::entry::{Batch, Entry, Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId, Token};
 use standin_core::machine::MachineId;
 
+use standin_core::poison::{Poison, Skip};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 use standin_io::data_dir::{META_BYTES_MAX, MetaError, ReplicaMeta};
 use standin_io::log::{LogBase, LogConfig, SegmentLog};
@@ -38,6 +39,7 @@ prop_compose! {
         has_log: bool,
         disk_failures: u64,
         holds in proptest::option::of(any::<u128>()),
+        poison in proptest::option::of((any::<u64>(), any::<u64>(), "\\PC{0,40}")),
     ) -> ReplicaMeta {
         ReplicaMeta {
             cluster: cluster.map(ClusterId),
@@ -56,6 +58,11 @@ prop_compose! {
             has_log,
             disk_failures,
             holds: holds.map(|boot| Token::Os { store: StoreId(store), boot: BootId(boot) }),
+            poison: poison.map(|(index, view, words)| Poison {
+                skip: Skip { index: Index(index), view: ViewNumber(view) },
+                life: Incarnation { start: starts, nonce: index },
+                words,
+            }),
         }
     }
 }

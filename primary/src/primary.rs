@@ -13,6 +13,7 @@ use standin_core::entry::{
 use standin_core::identity::{Durability, Identity, StoreId};
 use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, encode_payload};
 use standin_core::planted::{Bug, Planted};
+use standin_core::poison::Skip;
 use standin_core::random::RandomStream;
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime, earliest};
@@ -39,6 +40,8 @@ pub struct Config {
     pub tip: LogTip,
     /// Where views begin in the log.
     pub view_starts: ViewStarts,
+    /// Entries that are skipped, to be listed in each ViewStart; at most [`standin_core::poison::SKIPS_MAX`].
+    pub skips: Vec<Skip>,
     /// Everything up to here is in the page cache.
     pub written: Index,
     /// Everything up to here is on the disk.
@@ -242,6 +245,7 @@ pub struct Primary {
 
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
+    pub(crate) skips: Vec<Skip>,
     pub(crate) written: Index,
     pub(crate) synced: Index,
     /// Index of this view's ViewStart: entries of earlier views commit with it.
@@ -303,6 +307,7 @@ impl Primary {
             expected_at: None,
             tip: config.tip,
             view_starts: config.view_starts,
+            skips: config.skips,
             written: config.written,
             synced: config.synced,
             view_start: Index(u64::MAX),
@@ -539,7 +544,9 @@ impl Primary {
             view: self.record.view,
             time,
             seed: self.seeds.next_u64(),
-            commit: self.commit,
+            // A replica that knows this from its log alone applies that far when it is started again: no
+            // further than the primary has (section 4.5).
+            commit: self.applied,
         };
         BatchBuilder::new(tip, stamp)
     }
@@ -590,10 +597,19 @@ impl Primary {
             sessions_max: limits.sessions_max,
             replies_bytes_max: limits.replies_bytes_max,
             session_idle_min_ms: millis(limits.idle_min),
+            skips: self.listed(),
         };
         let mut builder = self.builder(now);
         self.view_start = builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
         self.order(builder, now.boot);
+    }
+
+    /// The entries that this view skips, for its ViewStart.
+    fn listed(&self) -> Vec<Skip> {
+        if self.planted.has(Bug::SkipUnlisted) {
+            return Vec::new();
+        }
+        self.skips.clone()
     }
 
     /// Whether a Drop was decided on. It may land as soon as it is asked.

@@ -98,6 +98,8 @@ impl Primary {
             common,
             durability: self.durability,
             silence_ms,
+            // Whoever has the whole log adds them.
+            skips: Vec::new(),
         };
         self.actions.push_back(Action::Resume(conn, resume));
     }

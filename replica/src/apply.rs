@@ -60,6 +60,7 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn append(&mut self, batch: Arc<Batch>) {
         self.log.tip = batch.tip();
         self.log.view_starts.extend_from_slice(batch.view_starts());
+        self.read_skips(&batch.skips());
         self.recent.push(Arc::clone(&batch));
         self.unsynced_bytes += batch.bytes().len();
         self.actions.push_back(Action::Append(batch));
@@ -88,6 +89,8 @@ impl<M: StateMachine> Replica<M> {
         self.log
             .view_starts
             .retain(|(_, first)| *first <= tip.index);
+        // What of it went is not known: it is listed again.
+        self.log.skips_listed.clear();
         self.log.written = tip.index;
         self.log.synced = tip.index;
         self.progress.sync_asked = self.progress.sync_asked.min(tip.index);
@@ -113,8 +116,12 @@ impl<M: StateMachine> Replica<M> {
         self.state = Replicated::default();
         #[cfg(feature = "planted-bugs")]
         self.state.plant(self.planted);
+        for skip in &self.log.skips {
+            self.state.skip(*skip);
+        }
         self.digests = DigestLog::default();
         self.inspected = None;
+        self.known_applied = Index::ZERO;
         self.log.commit = Index::ZERO;
         self.log.data_epoch = self.adopted.data_epoch;
         self.config.recovered.lost = Index::ZERO;
@@ -141,6 +148,7 @@ impl<M: StateMachine> Replica<M> {
         self.state.applied() < self.log.commit
             && !self.is_reading
             && !matches!(self.role, Role::Quarantined)
+            && !self.state.is_poisoned()
             && !self.is_log_outdated()
     }
 
@@ -178,7 +186,9 @@ impl<M: StateMachine> Replica<M> {
             if entry.header.index > self.log.commit || self.is_answer_full() {
                 return;
             }
-            self.apply_entry(&entry);
+            if !self.apply_entry(&entry) {
+                return;
+            }
         }
     }
 
@@ -189,18 +199,27 @@ impl<M: StateMachine> Replica<M> {
             let Ok(entry) = Entry::decode(rest) else {
                 return self.quarantine("an entry of its log can no longer be read");
             };
-            self.apply_entry(&entry);
+            if !self.apply_entry(&entry) {
+                return;
+            }
             rest = &rest[ENTRY_HEADER_BYTES + entry.payload.len()..];
         }
     }
 
-    pub(crate) fn apply_entry(&mut self, entry: &Entry<'_>) {
+    /// Applies an entry; `false` if the machine failed at it.
+    fn apply_entry(&mut self, entry: &Entry<'_>) -> bool {
         let index = entry.header.index;
         if index <= self.state.applied() {
-            return; // the batch began before
+            return true; // the batch began before
         }
         let from = self.answers.bytes().len();
-        let status = self.state.apply(entry, self.answers.bytes());
+        let status = match self.state.apply(entry, self.answers.bytes()) {
+            Ok(status) => status,
+            Err(fault) => {
+                self.machine_failed(fault);
+                return false;
+            }
+        };
         self.digests.push(index, self.state.reply_digest());
         let waiter = match &mut self.role {
             Role::Primary(primary) => primary
@@ -226,6 +245,7 @@ impl<M: StateMachine> Replica<M> {
             }
             None => self.answers.bytes().truncate(from),
         }
+        true
     }
 
     pub(crate) fn tell_applied(&mut self, now: Now) {
@@ -239,6 +259,9 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn fire_timers(&mut self, now: Now) {
         self.timer_at = None;
+        if self.state.is_poisoned() {
+            return;
+        }
         let Role::Primary(primary) = &mut self.role else {
             return;
         };

@@ -7,6 +7,7 @@ use standin_core::message::{
     CommandRequest, Consistency, InspectReply, QueryRequest, ReplyStatus, Seen, Standing,
 };
 use standin_core::planted::Bug;
+use standin_core::session::KeptOutcome;
 use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
@@ -139,12 +140,19 @@ impl<M: StateMachine> Replica<M> {
             self.answer(waiter, ReplyStatus::SessionUnknown, b"");
             return true;
         }
-        let Some(reply) = self.state.kept_reply(request.session, request.sequence) else {
-            return false;
-        };
         let from = self.answers.bytes().len();
-        self.answers.bytes().extend_from_slice(reply);
-        self.push_answer(waiter, ReplyStatus::Done, None, from);
+        let status = match self.state.kept_reply(request.session, request.sequence) {
+            None => return false,
+            Some(KeptOutcome::Reply(reply)) => {
+                self.answers.bytes().extend_from_slice(reply);
+                ReplyStatus::Done
+            }
+            Some(KeptOutcome::Skipped(index)) => {
+                self.answers.bytes().extend_from_slice(&index.to_le_bytes());
+                ReplyStatus::Skipped
+            }
+        };
+        self.push_answer(waiter, status, None, from);
         true
     }
 
@@ -163,6 +171,9 @@ impl<M: StateMachine> Replica<M> {
             return self.refuse_size(waiter, "query");
         }
         if request.consistency == Consistency::Stale {
+            if self.state.is_poisoned() {
+                return self.answer_hint(waiter, ReplyStatus::NotPrimary);
+            }
             if matches!(self.role, Role::Quarantined) {
                 let words = b"this replica is quarantined: its state may be wrong";
                 return self.answer(waiter, ReplyStatus::Refused, words);
@@ -197,9 +208,17 @@ impl<M: StateMachine> Replica<M> {
         if self.is_answer_full() {
             return self.answer(waiter, ReplyStatus::Overloaded, b"");
         }
+        if self.state.is_poisoned() {
+            return self.answer_hint(waiter, ReplyStatus::NotPrimary);
+        }
         let from = self.answers.bytes().len();
-        self.state.query(query, self.answers.bytes());
-        self.push_answer(waiter, ReplyStatus::Done, valid_until, from);
+        match self.state.query(query, self.answers.bytes()) {
+            Ok(()) => self.push_answer(waiter, ReplyStatus::Done, valid_until, from),
+            Err(words) => {
+                let words = format!("the query made the machine fail: {words}");
+                self.answer(waiter, ReplyStatus::Refused, words.as_bytes());
+            }
+        }
     }
 
     pub(crate) fn is_solo(&self) -> bool {
@@ -247,6 +266,10 @@ impl<M: StateMachine> Replica<M> {
 
     /// Tells of the state as it was at one moment: now, or when its digest was last made.
     pub(crate) fn on_inspect(&mut self, now: Instant, conn: ConnId) {
+        if self.state.is_poisoned() {
+            // There is nothing left to be told of.
+            return self.actions.push_back(Action::CloseFollower(conn));
+        }
         let snapshot = match self.inspected {
             Some(snapshot) if self.is_recent(&snapshot, now) => snapshot,
             _ => self.look(now),

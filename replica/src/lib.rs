@@ -16,6 +16,7 @@ mod dialog;
 mod handover;
 mod last_words;
 mod limits;
+mod poison;
 mod recent;
 mod replica;
 mod roles;

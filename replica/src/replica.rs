@@ -1,6 +1,6 @@
 //! The replica's decisions: adopting views, switching roles, applying, answering.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use standin_backup as backup;
@@ -10,10 +10,11 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, Follow, HigherView, InspectReply, Leave, Refusal, Release, Report, ReportReply,
-    Resume, RoleName, Standing, Swap, SwapReply, Switchover, SwitchoverReply,
+    Ack, Entries, Follow, HigherView, InspectReply, Leave, Poisoned, Refusal, Release, Report,
+    ReportReply, Resume, RoleName, Standing, Swap, SwapReply, Switchover, SwitchoverReply,
 };
 use standin_core::planted::{Bug, Planted};
+use standin_core::poison::{LOG_SKIPS_MAX, Poison, Skip};
 use standin_core::session::SessionLimits;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -27,6 +28,7 @@ use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
 use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
+use crate::poison::{Failure, too_many_skips};
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
 
@@ -43,7 +45,10 @@ pub struct Recovered {
     pub view_starts: ViewStarts,
     /// The data epoch of its newest view.
     pub data_epoch: DataEpoch,
-    /// The highest commit index that an entry names: everything up to there was committed.
+    /// The entries that its ViewStarts skip, though they come before them.
+    pub skips: Vec<Skip>,
+    /// The highest commit index that an entry names: everything up to there was committed, and applied by the
+    /// primary that ordered the entry.
     pub commit: Index,
     /// The highest entry that was committed and is not there any more, as those say that were cut off behind
     /// it; 0 if nothing says so.
@@ -75,6 +80,8 @@ pub struct Config {
     pub replace: bool,
     /// Why it was put out of service in an earlier life, if it was.
     pub quarantine: Option<String>,
+    /// The last entry that made the machine fail, in an earlier life.
+    pub poison: Option<Poison>,
     /// How much is held in memory, and done at one time.
     pub limits: Limits,
 }
@@ -133,6 +140,8 @@ pub enum Event<'a> {
     Cut(LogTip),
     /// The view that [`Action::Adopt`] named is kept durably.
     Adopted(ViewId),
+    /// What [`Action::NotePoison`] named is kept durably.
+    PoisonNoted,
     /// The process is to end: give the lease back and answer nothing more.
     Stop,
 }
@@ -174,6 +183,10 @@ pub enum Action {
     /// replica as a holder, or may come to name it before it reads so; [`Event::Adopted`] tells when it is. The view may be the one that was adopted
     /// before: then it is only to be done before what follows.
     Adopt(ViewId, Option<Token>),
+    /// Keep durably that an entry made the machine fail; [`Event::PoisonNoted`] tells when it is.
+    NotePoison(Poison),
+    /// Send to the view service.
+    Poisoned(Box<Poisoned>),
     /// Keep durably that this replica is out of service, and why.
     Quarantine(String),
     /// Append to the log; [`Event::Written`] tells when it is in the page cache.
@@ -248,6 +261,10 @@ pub(crate) struct Log {
     pub(crate) written: Index,
     pub(crate) synced: Index,
     pub(crate) commit: Index,
+    /// Entries that are skipped, as far as is known. Invariant: at most [`standin_core::poison::LOG_SKIPS_MAX`].
+    pub(crate) skips: BTreeSet<Skip>,
+    /// Those of them that a ViewStart of this log lists.
+    pub(crate) skips_listed: BTreeSet<Skip>,
 }
 
 /// Watches that work gets on: a stalled replica must not keep its lease (`protocol.md` section 3).
@@ -278,6 +295,10 @@ pub struct Replica<M> {
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
     pub(crate) digests: DigestLog,
+    /// What another replica, or an earlier life, is known to have applied.
+    pub(crate) known_applied: Index,
+    /// The machine has failed, in this life or an earlier one, and it is not known what came of that.
+    pub(crate) failure: Option<Failure>,
     /// What was last told of the state: to digest all of it takes time, and is often asked for again.
     pub(crate) inspected: Option<Inspected>,
     pub(crate) progress: Progress,
@@ -326,21 +347,30 @@ impl<M: StateMachine> Replica<M> {
             written: recovered.tip.index,
             synced: recovered.synced,
             commit: recovered.commit,
+            skips: BTreeSet::new(),
+            skips_listed: BTreeSet::new(),
         };
         let progress = Progress {
             at: now.boot,
             mark: (Index::ZERO, Index::ZERO),
             sync_asked: Index::ZERO,
         };
-        let role = match &config.quarantine {
+        let has_too_many = recovered.skips.len() > LOG_SKIPS_MAX;
+        let quarantine = config.quarantine.clone();
+        let quarantine = quarantine.or_else(|| has_too_many.then(too_many_skips));
+        let role = match &quarantine {
             Some(_) => Role::Quarantined,
             None => Role::Between,
         };
-        Self {
+        let failure = config.poison.clone().map(|poison| Failure {
+            poison,
+            is_noted: true,
+        });
+        let mut replica = Self {
             adopted: config.adopted,
             holds: config.holds,
             may_hold_by_disk: false,
-            trouble: config.quarantine.clone(),
+            trouble: quarantine,
             config,
             state: Replicated::around(machine),
             role,
@@ -350,6 +380,8 @@ impl<M: StateMachine> Replica<M> {
             log,
             recent: RecentLog::new(limits.recent_bytes_max),
             digests: DigestLog::default(),
+            known_applied: recovered.commit,
+            failure,
             inspected: None,
             progress,
             is_reading: false,
@@ -366,7 +398,11 @@ impl<M: StateMachine> Replica<M> {
             planted: Planted::default(),
             answers: Answers::default(),
             actions: VecDeque::new(),
-        }
+        };
+        // Before anything is applied.
+        let known = recovered.skips.len().min(LOG_SKIPS_MAX);
+        replica.read_skips(&recovered.skips[..known]);
+        replica
     }
 
     /// Plants a bug, right after the replica was made.
@@ -398,6 +434,9 @@ impl<M: StateMachine> Replica<M> {
             Event::DialRefused(refusal) => self.on_dial_refused(now, refusal),
             Event::Resume(conn, resume) => {
                 self.on_accepted();
+                if resume.view == self.adopted {
+                    self.learn_skips(&resume.skips);
+                }
                 if resume.durability == Durability::Disk && resume.view == self.adopted {
                     // A Join that names its disk may land before it reads of it.
                     self.keep_that_disk_may_hold();
@@ -428,6 +467,7 @@ impl<M: StateMachine> Replica<M> {
                 self.tell_primary(now, primary::Event::Leave(conn, leave.nonce));
             }
             Event::Leave => self.on_leave(now),
+            Event::PoisonNoted => self.on_poison_noted(now),
             Event::Stop => self.on_stop(now),
         }
         self.apply_committed(now);

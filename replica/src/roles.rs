@@ -106,7 +106,9 @@ impl<M: StateMachine> Replica<M> {
                 };
                 self.actions.push_back(action);
             }
-            primary::Action::Resume(conn, resume) => {
+            primary::Action::Resume(conn, mut resume) => {
+                // All of them: it may have the entry and not the ViewStart that lists it.
+                resume.skips = self.log.skips.iter().copied().collect();
                 self.actions.push_back(Action::Resume(conn, resume));
             }
             primary::Action::HigherView(conn, view) => {
@@ -208,7 +210,10 @@ impl<M: StateMachine> Replica<M> {
                     .push_back(Action::ReadLog(ReadFor::Check, index, 1));
             }
             backup::Action::Cut(after) => self.actions.push_back(Action::Cut(after)),
-            backup::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
+            backup::Action::Commit(through) => {
+                self.log.commit = self.log.commit.max(through);
+                self.known_applied = self.known_applied.max(through);
+            }
             backup::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
             backup::Action::Quarantine(why) => self.quarantine(&why),
         }

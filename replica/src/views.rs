@@ -46,6 +46,7 @@ impl<M: StateMachine> Replica<M> {
             }
             _ => None,
         };
+        self.tell_failure();
         let number = self.dialog.report(now.boot, renew, self.term());
         let report = Report {
             number,
@@ -301,6 +302,7 @@ impl<M: StateMachine> Replica<M> {
         if record.token_of(self.config.identity.store) != self.holds && !self.may_hold_by_disk {
             self.adopt(&record);
         }
+        self.learn_skips(&record.skips);
         let is_named = record.primary.is(&self.config.identity);
         #[cfg(feature = "planted-bugs")]
         let is_named = is_named || self.resumes(&record);
@@ -363,6 +365,7 @@ impl<M: StateMachine> Replica<M> {
             session_limits: self.config.session_limits,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
+            skips: self.unlisted_skips(),
             written: self.log.written,
             synced: self.log.synced,
             commit: self.log.commit,

@@ -89,7 +89,11 @@ impl<M: StateMachine> Replica<M> {
                 self.handle(now, Event::Entries(conn, &Entries::decode(frame)?));
             }
             (Side::Primary, FrameKind::Resume) => {
-                self.handle(now, Event::Resume(conn, &Resume::decode(frame)?));
+                let resume = Resume::decode(frame)?;
+                if !resume.is_bounded() {
+                    return Err(DecodeError { kind: frame.kind });
+                }
+                self.handle(now, Event::Resume(conn, &resume));
             }
             (Side::Follower, FrameKind::Ack) => {
                 self.handle(now, Event::Ack(conn, &Ack::decode(frame)?));
@@ -118,7 +122,9 @@ impl Action {
     #[must_use]
     pub fn destination(&self) -> Option<Destination> {
         Some(match self {
-            Self::Report(_) | Self::Swap(_) | Self::Release(_) => Destination::ViewService,
+            Self::Report(_) | Self::Swap(_) | Self::Release(_) | Self::Poisoned(_) => {
+                Destination::ViewService
+            }
             Self::Follow(conn, _)
             | Self::Ack(conn, _)
             | Self::Resume(conn, _)
@@ -137,6 +143,7 @@ impl Action {
             Self::Report(report) => report.encode(out),
             Self::Swap(swap) => swap.encode(out),
             Self::Release(release) => release.encode(out),
+            Self::Poisoned(poisoned) => poisoned.encode(out),
             Self::Follow(_, follow) => follow.encode(out),
             Self::Ack(_, ack) => ack.encode(out),
             Self::Resume(_, resume) => resume.encode(out),

@@ -63,6 +63,7 @@ fn resume(bench: &mut Bench, common: LogTip) {
         common,
         durability: Durability::Os,
         silence_ms: 500,
+        skips: Vec::new(),
     };
     bench.event(Event::Resume(PRIMARY, &resume));
 }

@@ -161,6 +161,7 @@ impl Pair {
             common: tip,
             durability: Durability::Os,
             silence_ms: 500,
+            skips: Vec::new(),
         };
         self.bench.event(Event::Resume(DIALLED, &resume));
         let b = identity("b", 1);
@@ -173,6 +174,7 @@ impl Pair {
             sessions_max: 1000,
             replies_bytes_max: 1 << 20,
             session_idle_min_ms: 0,
+            skips: Vec::new(),
         };
         let stamp = BatchStamp {
             view: view(3).view,

@@ -156,6 +156,7 @@ fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
         common: LogTip::default(),
         durability: Durability::Os,
         silence_ms: 500,
+        skips: Vec::new(),
     };
     let refused = Action::HigherView(primary, view(5));
     bench.event(Event::Resume(primary, &resume));
@@ -393,6 +394,7 @@ fn backup() -> Bench {
         common: LogTip::default(),
         durability: Durability::Os,
         silence_ms: 500,
+        skips: Vec::new(),
     };
     bench.event(Event::Resume(PRIMARY, &resume));
     bench.actions.clear();
@@ -613,6 +615,7 @@ fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
         common: LogTip::default(),
         durability: Durability::Os,
         silence_ms: 500,
+        skips: Vec::new(),
     };
     bench.event(Event::Dialled(ConnId(9)));
     bench.event(Event::Resume(ConnId(9), &resume));

@@ -92,6 +92,7 @@ fn exit_status(error: &CounterError) -> u8 {
         CounterError::Client(ClientError::Address(_)) => EXIT_MISUSED,
         CounterError::Client(
             ClientError::Refused { .. }
+            | ClientError::Skipped { .. }
             | ClientError::AnswerLost { .. }
             | ClientError::OtherCluster { .. }
             | ClientError::OtherParty { .. }
@@ -107,6 +108,7 @@ fn exit_status(error: &CounterError) -> u8 {
 mod tests {
     use clap::Parser;
     use standin_client::Trouble;
+    use standin_core::entry::Index;
 
     use super::*;
 
@@ -170,5 +172,7 @@ mod tests {
             EXIT_NO
         );
         assert_eq!(exit_status(&CounterError::Refused(String::new())), EXIT_NO);
+        let entry = Index(1234);
+        assert_eq!(exit_status(&ClientError::Skipped { entry }.into()), EXIT_NO);
     }
 }

@@ -9,6 +9,7 @@ use standin_core::frame::FrameKind;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Party, Refusal, Reply, ReplyStatus, TokenDead};
+use standin_core::poison::Poison;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_io::clock;
@@ -178,6 +179,7 @@ enum FollowUp {
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
+    PoisonNoted,
 }
 
 /// A running replica.
@@ -511,6 +513,7 @@ impl<M: StateMachine> Host<M> {
                 FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
+                FollowUp::PoisonNoted => Event::PoisonNoted,
             };
             self.replica.handle(now, event);
         }
@@ -528,6 +531,7 @@ impl<M: StateMachine> Host<M> {
                 }
             }
             Action::Adopt(view, holds) => self.adopt(view, holds)?,
+            Action::NotePoison(poison) => self.note_poison(poison)?,
             Action::Quarantine(why) => self.quarantine(why)?,
             Action::Append(batch) => {
                 self.log.append(&batch)?;
@@ -585,6 +589,17 @@ impl<M: StateMachine> Host<M> {
             .store(meta)
             .map_err(ReplicaError::meta("keeping the adopted view"))?;
         self.follow_ups.push_back(FollowUp::Adopted(view));
+        Ok(())
+    }
+
+    /// Waits for the disk on the loop, as a quarantine does: this life has nothing else to do any more.
+    fn note_poison(&mut self, poison: Poison) -> Result<(), ReplicaError> {
+        let mut meta = self.dir.meta().clone();
+        meta.poison = Some(poison);
+        self.dir
+            .store(meta)
+            .map_err(ReplicaError::meta("noting that the machine failed"))?;
+        self.follow_ups.push_back(FollowUp::PoisonNoted);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod host;
 mod intake;
 mod last_words;
+mod panics;
 pub mod parent;
 mod start;
 mod will;

@@ -17,7 +17,7 @@ use standin_io::{clock, entropy};
 use standin_replica::{Config, Limits, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
-use super::{ReplicaConfig, ReplicaError, last_words};
+use super::{ReplicaConfig, ReplicaError, last_words, panics};
 
 /// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
 /// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
@@ -37,6 +37,7 @@ pub fn run<M: StateMachine>(
     if config.parent.is_some() {
         signals.passed_on_by(getppid());
     }
+    panics::keep_short();
     let machine = MachineId::of::<M>();
     let store = StoreId(entropy::u128());
     let (mut dir, is_new) = DataDir::open(&config.data, &config.name, &machine, store)?;
@@ -135,6 +136,7 @@ pub fn run<M: StateMachine>(
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
+                skips: recovered.skips,
                 commit: recovered.commit,
                 lost: recovered
                     .torn
@@ -144,6 +146,7 @@ pub fn run<M: StateMachine>(
             },
             replace: config.replace,
             quarantine: dir.meta().quarantine.clone(),
+            poison: dir.meta().poison.clone(),
             limits: Limits::default(),
         },
         clock::read(),

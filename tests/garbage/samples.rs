@@ -178,6 +178,7 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         common: LogTip::default(),
         durability: Durability::Memory,
         silence_ms: 1,
+        skips: Vec::new(),
     };
     let inspect_reply = InspectReply {
         name: identity.name.clone(),

@@ -60,6 +60,9 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::HandOverUngated, 400, &["S15", "S4"]),
     (Bug::HandOverLeased, 8000, &["C1"]),
     (Bug::HandsOverUndrained, 400, &["S14"]),
+    (Bug::SkipsUnread, 400, &["S10", "S18", "L1", "L2"]),
+    (Bug::SkipUnlisted, 2000, &["S10", "S18", "L1", "L2"]),
+    (Bug::SkipForgotten, 400, &["S10", "S18", "L1", "L2"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

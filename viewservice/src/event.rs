@@ -3,8 +3,8 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Refusal,
-    Release, Report, ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead,
+    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Poisoned,
+    Refusal, Release, Report, ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead,
     TokenDeadReply,
 };
 
@@ -50,6 +50,13 @@ pub enum Event {
         conn: ConnId,
         /// The message.
         died: Died,
+    },
+    /// An entry made the machine of a replica fail.
+    Poisoned {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        poisoned: Box<Poisoned>,
     },
     /// Somebody asks who is primary.
     Lookup {
@@ -106,7 +113,8 @@ impl Event {
             | FrameKind::Swap
             | FrameKind::Release
             | FrameKind::TokenDead
-            | FrameKind::Died)
+            | FrameKind::Died
+            | FrameKind::Poisoned)
                 if !is_replica =>
             {
                 return Err(InputError::Kind(kind));
@@ -131,6 +139,14 @@ impl Event {
                 conn,
                 died: Died::decode(frame)?,
             },
+            FrameKind::Poisoned => {
+                let poisoned = Poisoned::decode(frame)?;
+                if !poisoned.is_bounded() {
+                    return Err(DecodeError { kind: frame.kind }.into());
+                }
+                let poisoned = Box::new(poisoned);
+                Self::Poisoned { conn, poisoned }
+            }
             FrameKind::Lookup => {
                 Lookup::decode(frame)?;
                 Self::Lookup { conn }

@@ -35,6 +35,7 @@ pub mod daemon;
 mod event;
 mod force;
 mod lease;
+mod poison;
 mod roster;
 mod service;
 mod status;

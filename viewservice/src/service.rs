@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, REPLICAS_MAX, Refusal, Release,
-    Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
+    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, Poisoned, REPLICAS_MAX, Refusal,
+    Release, Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -21,6 +21,7 @@ use crate::candidates::{best_candidate, can_be_handed_to, primary_restarted};
 use crate::event::{Action, Answer, Event};
 use crate::force;
 use crate::lease::{Grantor, LeaseTerm};
+use crate::poison::Progress;
 use crate::roster::{Life, Roster, has_history};
 use crate::status;
 use crate::stored::{Registered, StoredState};
@@ -50,6 +51,8 @@ enum StoreCause {
     Swap(Option<(ConnId, u64)>),
     /// A token is dead. `None`: its connection is gone.
     TokenDead(Option<(ConnId, TokenDead)>),
+    /// The machine of a replica failed at an entry.
+    Poisoned(Box<Poisoned>),
     /// The view service deposes.
     Depose,
     /// An operator forces a takeover, by which this is lost. `None`: its connection is gone.
@@ -73,6 +76,8 @@ pub struct ViewService {
     roster: Roster,
     /// What is granted, and from when on silence counts.
     grantor: Grantor,
+    /// How far the primary has come.
+    progress: Progress,
     /// The primary that gave its lease back, and in which view.
     released: Option<(ViewId, Member)>,
     /// A primary that has died, as its parent process said, though it may not have reported yet since
@@ -86,10 +91,6 @@ pub struct ViewService {
     started_at: Instant,
     /// When the last event happened.
     now: Instant,
-    #[cfg_attr(
-        not(feature = "planted-bugs"),
-        expect(dead_code, reason = "it is empty")
-    )]
     planted: Planted,
     actions: VecDeque<Action>,
 }
@@ -106,6 +107,7 @@ impl ViewService {
             waiting: WaitingLine::default(),
             roster: Roster::default(),
             grantor: Grantor::new(now, granted_max.max(term.duration())),
+            progress: Progress::default(),
             released: None,
             died: None,
             lookers: Lookers::default(),
@@ -154,6 +156,7 @@ impl ViewService {
             Event::Release { release, .. } => self.on_release(&release),
             Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
             Event::Died { conn, died } => self.on_died(now, conn, died),
+            Event::Poisoned { conn, poisoned } => self.on_poisoned(now, conn, poisoned),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
             Event::Force { conn, force } => self.on_force(now, conn, force),
@@ -316,7 +319,7 @@ impl ViewService {
             let forgotten = forgotten.expect("it was admitted since one gives way");
             state.replicas.retain(|replica| replica.name != *forgotten);
         }
-        register(&mut state.replicas, &identity.name, identity.store);
+        state.register(&identity.name, identity.store);
         if state.record.is_none() && report.standing.role != RoleName::Quarantined {
             let term_ms = self.term.millis();
             state.record = Some(ViewRecord::bootstrap(state.cluster, identity, term_ms));
@@ -330,6 +333,7 @@ impl ViewService {
             self.grantor.grant(now.boot, self.view_term());
         }
         let number = report.number;
+        self.progress.note(self.state.record.as_ref(), &report);
         self.roster.note(report, conn, now.boot);
         let reply = self.report_reply(now, number, granted);
         self.send(conn, Answer::Report(reply));
@@ -433,6 +437,30 @@ impl ViewService {
         }
     }
 
+    /// The machine of a primary failed, and with that its role ended. The entry is kept before anybody else
+    /// is named.
+    fn on_poisoned(&mut self, now: Now, conn: ConnId, poisoned: Box<Poisoned>) {
+        if self.storing.is_some() {
+            return self.wait(now, conn, Request::Poisoned(poisoned));
+        }
+        match self.state.with_poison(&poisoned) {
+            Some(state) => self.store(state, StoreCause::Poisoned(poisoned)),
+            None => self.end_poisoned(&poisoned),
+        }
+    }
+
+    /// The life in which a machine failed answers nothing more, whatever is still under way.
+    fn end_poisoned(&mut self, poisoned: &Poisoned) {
+        let Some(record) = &self.state.record else {
+            return;
+        };
+        let identity = &poisoned.identity;
+        let has_failed = identity.life.incarnation == poisoned.poison.life;
+        if has_failed && record.active && record.primary.is(identity) {
+            self.released = Some((record.id(), record.primary.clone()));
+        }
+    }
+
     /// A replica's disk failed, and it could not even write that down. What it says is kept here, so that
     /// no later life counts as the holder that it was.
     fn on_token_dead(&mut self, now: Now, conn: ConnId, dead: TokenDead) {
@@ -502,10 +530,8 @@ impl ViewService {
             term_ms: self.term.millis(),
             ..record.force(&chosen.identity)
         };
-        let state = StoredState {
-            record: Some(next),
-            ..self.state.clone()
-        };
+        let mut state = self.state.clone();
+        state.grant_skips(next, &self.progress, self.planted);
         self.store(state, StoreCause::Force(Some((conn, loss))));
     }
 
@@ -527,6 +553,7 @@ impl ViewService {
                 StoreCause::Report(_)
                 | StoreCause::Swap(_)
                 | StoreCause::TokenDead(_)
+                | StoreCause::Poisoned(_)
                 | StoreCause::Depose
                 | StoreCause::Force(_),
             )
@@ -552,6 +579,7 @@ impl ViewService {
             StoreCause::TokenDead(Some((conn, dead))) => {
                 self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
             }
+            StoreCause::Poisoned(poisoned) => self.end_poisoned(&poisoned),
             StoreCause::Force(Some((conn, loss))) => {
                 self.answer_force(conn, ForceOutcome::Done { loss });
             }
@@ -573,6 +601,7 @@ impl ViewService {
                 Request::Swap(swap) => self.on_swap(now, conn, swap),
                 Request::TokenDead(dead) => self.on_token_dead(now, conn, dead),
                 Request::Force(force) => self.on_force(now, conn, force),
+                Request::Poisoned(poisoned) => self.on_poisoned(now, conn, poisoned),
             }
         }
     }
@@ -624,10 +653,8 @@ impl ViewService {
             term_ms: self.term.millis(),
             ..self.deposed(record, &candidate.identity, reason)
         };
-        let state = StoredState {
-            record: Some(next),
-            ..self.state.clone()
-        };
+        let mut state = self.state.clone();
+        state.grant_skips(next, &self.progress, self.planted);
         self.store(state, StoreCause::Depose);
     }
 
@@ -728,6 +755,7 @@ impl ViewService {
             // Durable before anything is granted for that long.
             state.term_max_ms = state.term_max_ms.max(record.term_ms);
         }
+        state.note_service();
         self.actions.push_back(Action::Store {
             state: state.clone(),
         });
@@ -743,7 +771,7 @@ impl ViewService {
                 let reason = "the view service has too much to do; try again".to_owned();
                 self.answer_force(conn, ForceOutcome::Refused { reason });
             }
-            Some(Request::Report(_) | Request::TokenDead(_)) | None => {}
+            Some(Request::Report(_) | Request::TokenDead(_) | Request::Poisoned(_)) | None => {}
         }
     }
 
@@ -763,17 +791,6 @@ enum Admission {
     /// Not answered now; the replica will report again.
     NotYet,
     Refused(Refusal),
-}
-
-/// Gives a name to a store.
-fn register(replicas: &mut Vec<Registered>, name: &ReplicaName, store: StoreId) {
-    match replicas.binary_search_by(|replica| replica.name.cmp(name)) {
-        Ok(at) => replicas[at].store = store,
-        Err(at) => {
-            let name = name.clone();
-            replicas.insert(at, Registered { name, store });
-        }
-    }
 }
 
 fn is_conn<T>(asker: &Option<(ConnId, T)>, conn: ConnId) -> bool {

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use standin_core::identity::{ClusterId, ReplicaName, StoreId, Token};
 use standin_core::message::{REPLICAS_MAX, TokenDead, decode_payload, encode_payload};
-use standin_core::view::ViewRecord;
+use standin_core::poison::{SKIPS_MAX, Skip};
+use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewNumber, ViewRecord};
 
 use crate::lease::LEASE_TERM_MAX;
 
 /// Version of the file's format. Older ones are read, too.
-pub const STATE_FORMAT_VERSION: u32 = 2;
+pub const STATE_FORMAT_VERSION: u32 = 3;
 /// Most dead tokens that are kept: the newest of each replica, and those that the record names.
 pub(crate) const DEAD_TOKENS_MAX: usize = REPLICAS_MAX + 2;
 /// Longest file, header included, in bytes.
@@ -36,6 +37,69 @@ pub struct StoredState {
     /// life in such a boot counts, as long as it is that boot for it. At most one of each replica, and two more. Since
     /// version 2; none before.
     pub dead_tokens: Vec<TokenDead>,
+    /// The life of a replica that was the primary of an active view last; `None` if that is not known. Since
+    /// version 3.
+    pub served: Option<Member>,
+    /// The entry that made its machine fail, of which it has answered nothing. `None` once the record shows that
+    /// it is skipped, or somebody else has served. Since version 3.
+    pub poison: Option<Skip>,
+}
+
+/// What came before version 3.
+#[derive(Deserialize)]
+struct StoredState2 {
+    cluster: ClusterId,
+    record: Option<ViewRecord2>,
+    replicas: Vec<Registered>,
+    term_max_ms: u32,
+    dead_tokens: Vec<TokenDead>,
+}
+
+/// The record before version 3: it listed no skips.
+#[derive(Deserialize)]
+struct ViewRecord2 {
+    cluster: ClusterId,
+    data_epoch: DataEpoch,
+    view: ViewNumber,
+    primary: Member,
+    backup: Option<Member>,
+    holders: Vec<Holder>,
+    active: bool,
+    term_ms: u32,
+    reason: Reason,
+}
+
+impl From<ViewRecord2> for ViewRecord {
+    fn from(record: ViewRecord2) -> Self {
+        Self {
+            cluster: record.cluster,
+            data_epoch: record.data_epoch,
+            view: record.view,
+            primary: record.primary,
+            backup: record.backup,
+            holders: record.holders,
+            active: record.active,
+            term_ms: record.term_ms,
+            reason: record.reason,
+            skips: Vec::new(),
+        }
+    }
+}
+
+impl From<StoredState2> for StoredState {
+    fn from(state: StoredState2) -> Self {
+        let mut state = Self {
+            cluster: state.cluster,
+            record: state.record.map(ViewRecord::from),
+            replicas: state.replicas,
+            term_max_ms: state.term_max_ms,
+            dead_tokens: state.dead_tokens,
+            served: None,
+            poison: None,
+        };
+        state.note_service();
+        state
+    }
 }
 
 /// A replica's name and the data directory that it belongs to.
@@ -78,6 +142,8 @@ impl StoredState {
             replicas: Vec::new(),
             term_max_ms: 0,
             dead_tokens: Vec::new(),
+            served: None,
+            poison: None,
         }
     }
 
@@ -114,6 +180,18 @@ impl StoredState {
             .iter()
             .find(|replica| replica.name == *name)
             .map(|replica| replica.store)
+    }
+
+    /// Gives a name to a store.
+    pub(crate) fn register(&mut self, name: &ReplicaName, store: StoreId) {
+        let replicas = &mut self.replicas;
+        match replicas.binary_search_by(|replica| replica.name.cmp(name)) {
+            Ok(at) => replicas[at].store = store,
+            Err(at) => {
+                let name = name.clone();
+                replicas.insert(at, Registered { name, store });
+            }
+        }
     }
 
     /// The whole file.
@@ -156,7 +234,8 @@ impl StoredState {
         let payload = &bytes[HEADER_BYTES..];
         let state = match version {
             // What was appended since, as it is when nothing happened: no dead tokens.
-            1 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            1 => decode_payload::<StoredState2>(&[payload, &[0]].concat()).map(Self::from),
+            2 => decode_payload::<StoredState2>(payload).map(Self::from),
             _ => decode_payload::<Self>(payload),
         };
         state.filter(Self::is_valid).ok_or(StateError::Field)
@@ -170,6 +249,7 @@ impl StoredState {
         });
         let record_is_valid = self.record.as_ref().is_none_or(|record| {
             record.cluster == self.cluster
+                && record.skips.len() <= SKIPS_MAX
                 && matches!(record.holders.len(), 1 | 2)
                 && record.term_ms > 0
                 && record.term_ms <= self.term_max_ms

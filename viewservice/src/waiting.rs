@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{Force, REPLICAS_MAX, Report, Swap, TokenDead};
+use standin_core::message::{Force, Poisoned, REPLICAS_MAX, Report, Swap, TokenDead};
 
 /// Most requests that wait for a store in progress. Beyond it a swap and a Force are turned away and
 /// anything else is dropped; all are asked again.
@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Force(Box<Force>),
     /// The word that a token is dead.
     TokenDead(TokenDead),
+    /// The word that a machine has failed.
+    Poisoned(Box<Poisoned>),
 }
 
 /// Waiting requests, oldest first.

@@ -5,15 +5,18 @@
 use std::fs;
 use std::path::Path;
 
+use standin_core::entry::Index;
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{REPLICAS_MAX, TokenDead};
-use standin_core::view::ViewRecord;
+use standin_core::poison::{SKIPS_MAX, Skip};
+use standin_core::view::{Member, ViewNumber, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
-use standin_viewservice::{Registered, StateError, StoredState};
+use standin_viewservice::{Registered, STATE_FORMAT_VERSION, StateError, StoredState};
 
-const GOLDEN: &[u8] = include_bytes!("golden/v2/state");
+const GOLDEN: &[u8] = include_bytes!("golden/v3/state");
+const GOLDEN_V2: &[u8] = include_bytes!("golden/v2/state");
 const GOLDEN_V1: &[u8] = include_bytes!("golden/v1/state");
 
 fn sample() -> StoredState {
@@ -30,9 +33,14 @@ fn sample() -> StoredState {
         },
         clean_lives: Vec::new(),
     };
+    let mut record = ViewRecord::bootstrap(ClusterId(0xc1), &first, 1000).activate(&first);
+    record.skips.push(Skip {
+        index: Index(4),
+        view: ViewNumber(1),
+    });
     StoredState {
         cluster: ClusterId(0xc1),
-        record: Some(ViewRecord::bootstrap(ClusterId(0xc1), &first, 1000).activate(&first)),
+        record: Some(record),
         replicas: vec![
             Registered {
                 name,
@@ -48,6 +56,11 @@ fn sample() -> StoredState {
             store: StoreId(2),
             boot: BootId(9),
         }],
+        served: Some(Member::of(&first)),
+        poison: Some(Skip {
+            index: Index(9),
+            view: ViewNumber(1),
+        }),
     }
 }
 
@@ -64,11 +77,22 @@ fn stored() -> tempfile::TempDir {
 
 #[test]
 fn files_of_every_version_are_read_for_ever() {
-    let first = StoredState {
-        dead_tokens: Vec::new(),
+    // Who served is known from an active record.
+    let mut second = StoredState {
+        poison: None,
         ..sample()
     };
+    second.record.as_mut().unwrap().skips.clear();
+    let first = StoredState {
+        dead_tokens: Vec::new(),
+        ..second.clone()
+    };
     assert_eq!(StoredState::decode(GOLDEN_V1), Ok(first));
+    assert_eq!(StoredState::decode(GOLDEN_V2), Ok(second));
+    if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v3/state");
+        fs::write(path, sample().encode()).unwrap();
+    }
     assert_eq!(StoredState::decode(GOLDEN), Ok(sample()));
     assert_eq!(sample().encode(), GOLDEN, "the format changed");
 }
@@ -140,11 +164,11 @@ fn damage_anywhere_is_an_error_and_never_a_fresh_start() {
 #[test]
 fn a_newer_format_is_named() {
     let mut newer = sample().encode();
-    newer[8] = 3;
-    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(3)));
+    newer[8] = 4;
+    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(4)));
     assert_eq!(
-        StateError::Version(3).to_string(),
-        "its format 3 is unknown; this version reads formats 1 to 2"
+        StateError::Version(4).to_string(),
+        "its format 4 is unknown; this version reads formats 1 to 3"
     );
 }
 
@@ -160,7 +184,10 @@ fn impossible_states_are_refused_though_their_checksum_is_good() {
     term.term_max_ms = 999;
     let mut dead = sample();
     dead.dead_tokens = vec![dead.dead_tokens[0]; REPLICAS_MAX + 3];
-    for state in [twice, unsorted, other_cluster, term, dead] {
+    let mut skips = sample();
+    let record = skips.record.as_mut().unwrap();
+    record.skips = vec![record.skips[0]; SKIPS_MAX + 1];
+    for state in [twice, unsorted, other_cluster, term, dead, skips] {
         assert_eq!(
             StoredState::decode(&unchecked(&state)),
             Err(StateError::Field),
@@ -177,7 +204,7 @@ fn unchecked(state: &StoredState) -> Vec<u8> {
     let mut payload = Vec::new();
     standin_core::message::encode_payload(state, &mut payload);
     let mut file = b"STANDVSV".to_vec();
-    file.extend_from_slice(&2_u32.to_le_bytes());
+    file.extend_from_slice(&STATE_FORMAT_VERSION.to_le_bytes());
     file.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&file);

@@ -3,12 +3,21 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use standin_core::entry::Index;
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::message::{REPLICAS_MAX, TokenDead};
+use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::view::{DataEpoch, Holder, Reason, ViewNumber, ViewRecord};
 use standin_viewservice::{Registered, STATE_BYTES_MAX, StateError, StoredState};
+
+fn skip((index, view): (u64, u64)) -> Skip {
+    Skip {
+        index: Index(index),
+        view: ViewNumber(view),
+    }
+}
 
 prop_compose! {
     fn any_record()(
@@ -20,6 +29,7 @@ prop_compose! {
         holders in 1..=2_usize,
         active: bool,
         term_ms in 1..=60_000_u32,
+        skips in vec(any::<(u64, u64)>(), 0..=SKIPS_MAX),
     ) -> ViewRecord {
         let [view, start, nonce] = numbers;
         let incarnation = Incarnation { start, nonce };
@@ -37,6 +47,7 @@ prop_compose! {
         record.view = ViewNumber(view);
         record.active = active;
         record.reason = Reason::LeaseExpired;
+        record.skips = skips.into_iter().map(skip).collect();
         record
     }
 }
@@ -49,6 +60,7 @@ prop_compose! {
         first_store: u64,
         term_max_ms: u32,
         dead in vec(any::<(u64, u128)>(), 0..REPLICAS_MAX),
+        poison in proptest::option::of(any::<(u64, u64)>()),
     ) -> StoredState {
         let cluster = ClusterId(cluster);
         let record = record.map(|record| ViewRecord { cluster, ..record });
@@ -59,12 +71,14 @@ prop_compose! {
         StoredState {
             cluster,
             term_max_ms: record.as_ref().map_or(term_max_ms % 60_000, |record| record.term_ms),
-            record,
             dead_tokens: dead
                 .into_iter()
                 .map(|(store, boot)| TokenDead { store: StoreId(store.into()), boot: BootId(boot) })
                 .collect(),
             replicas: names.into_iter().enumerate().map(registered).collect(),
+            served: record.as_ref().map(|record| record.primary.clone()),
+            poison: poison.map(skip),
+            record,
         }
     }
 }

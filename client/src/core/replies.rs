@@ -1,5 +1,6 @@
 //! What a replica's reply means for the request it answers.
 
+use standin_core::entry::Index;
 use standin_core::message::{ADDRESS_BYTES_MAX, Refusal, Reply, ReplyStatus, Seen};
 use standin_core::time::Instant;
 
@@ -45,12 +46,12 @@ impl ClientCore {
     fn is_older_than_seen(&self, reply: &Reply<'_>, attempt: Attempt) -> bool {
         let is_same_epoch = reply.seen.view.data_epoch == attempt.seen.view.data_epoch;
         let is_index_lower = is_same_epoch && reply.seen.index < attempt.seen.index;
-        reply.seen.view < self.seen.view || (reply.status == ReplyStatus::Done && is_index_lower)
+        reply.seen.view < self.seen.view || (is_outcome(reply.status) && is_index_lower)
     }
 
     fn note_seen(&mut self, reply: &Reply<'_>) {
         let is_same_epoch = reply.seen.view.data_epoch == self.seen.view.data_epoch;
-        if reply.status == ReplyStatus::Done {
+        if is_outcome(reply.status) {
             let index = if is_same_epoch {
                 self.seen.index.max(reply.seen.index)
             } else {
@@ -111,7 +112,8 @@ impl ClientCore {
             | ReplyStatus::SessionUnknown
             | ReplyStatus::SequenceGap
             | ReplyStatus::SequenceAcknowledged
-            | ReplyStatus::AnswerLost => {
+            | ReplyStatus::AnswerLost
+            | ReplyStatus::Skipped => {
                 self.trouble = Trouble::Overloaded {
                     address: self.link_address(),
                 };
@@ -139,6 +141,7 @@ impl ClientCore {
                 self.requests.at(at).outcome_lost();
                 self.fail(now, at, None);
             }
+            ReplyStatus::Skipped => self.on_skipped(at, reply),
             ReplyStatus::Refused => {
                 let reason = words(reply.bytes);
                 self.fail(now, at, Some(ClientError::Refused { reason }));
@@ -162,6 +165,14 @@ impl ClientCore {
             attempts: pending.attempts,
         };
         self.complete(pending.request.id, Ok(answer));
+    }
+
+    /// The command's number was used up by it, and that nothing came of it is as certain as an answer.
+    fn on_skipped(&mut self, at: usize, reply: Reply<'_>) {
+        let index = reply.bytes.try_into().map(u64::from_le_bytes);
+        let entry = index.map_or(reply.seen.index, Index);
+        let pending = self.requests.finish(at, End::Answered);
+        self.complete(pending.request.id, Err(ClientError::Skipped { entry }));
     }
 
     /// Goes where a replica that does not serve points, or asks the view service.
@@ -223,6 +234,11 @@ impl ClientCore {
     }
 }
 
+/// Whether a reply with this status tells what became of an entry, or what the state was.
+fn is_outcome(status: ReplyStatus) -> bool {
+    matches!(status, ReplyStatus::Done | ReplyStatus::Skipped)
+}
+
 /// Whether a reply with this status, if it is not to be believed, leaves open what happened.
 fn may_have_executed(status: ReplyStatus) -> bool {
     match status {
@@ -232,7 +248,8 @@ fn may_have_executed(status: ReplyStatus) -> bool {
         | ReplyStatus::SequenceGap
         | ReplyStatus::Refused
         | ReplyStatus::Overloaded
-        | ReplyStatus::AnswerLost => false,
+        | ReplyStatus::AnswerLost
+        | ReplyStatus::Skipped => false,
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Refused,
+    Skipped,
     NotPrimary,
     Unavailable,
     OutcomeUnknown,
@@ -355,6 +356,7 @@ fn read_frame(frame: &Frame<'_>) -> Sent {
 pub(crate) fn ended(error: &ClientError) -> Ended {
     match error {
         ClientError::Refused { .. } => Ended::Refused,
+        ClientError::Skipped { .. } => Ended::Skipped,
         ClientError::NotPrimary { .. } => Ended::NotPrimary,
         ClientError::Unavailable { .. } => Ended::Unavailable,
         ClientError::OutcomeUnknown { trouble, .. } => {

@@ -109,6 +109,32 @@ fn a_refused_command_was_not_executed_and_its_number_is_free() {
 }
 
 #[test]
+fn a_skipped_command_is_an_error_that_names_the_entry_whatever_was_lost_before() {
+    for is_lost_before in [false, true] {
+        let mut client = Harness::settled();
+        let mut frames = sent(&client.command(1, b"c"));
+        let (mut connection, mut view) = (2, 1);
+        if is_lost_before {
+            client.closed(2);
+            client.found(1, 2, Some("b:1"));
+            frames = client.connected_and_sent(3);
+            (connection, view) = (3, 2);
+        }
+        let entry = 1234u64.to_le_bytes();
+        let status = ReplyStatus::Skipped;
+        let said = client.reply(connection, frames[0].id, status, seen(view, 1300), &entry);
+        assert_eq!(said, [Said::Failed(1, Ended::Skipped)]);
+        let words = &client.errors[0];
+        assert!(
+            words.starts_with("entry 1234 made the machine fail"),
+            "{words}"
+        );
+        // Its number is used up, as that of one that was executed.
+        assert_eq!(numbers(&sent(&client.command(2, b"d"))), [(10, 3)]);
+    }
+}
+
+#[test]
 fn a_refusal_after_a_lost_sending_leaves_the_outcome_unknown() {
     let statuses = [
         ReplyStatus::Refused,

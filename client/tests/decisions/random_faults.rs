@@ -245,6 +245,7 @@ impl World {
                         ReplyStatus::Done
                     }
                     Verdict::Repeat(kept) => return (ReplyStatus::Done, kept.to_vec()),
+                    Verdict::RepeatSkipped(_) => unreachable!("nothing is skipped here"),
                     Verdict::Refuse(SessionError::Unknown) => ReplyStatus::SessionUnknown,
                     Verdict::Refuse(SessionError::Gap) => ReplyStatus::SequenceGap,
                     Verdict::Refuse(SessionError::Acknowledged) => {

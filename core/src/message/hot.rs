@@ -145,6 +145,9 @@ pub enum ReplyStatus {
     /// that goes on; nothing was done. What the client says to have seen makes it known; with what
     /// this reply names as seen, and in another session, the client may go on.
     AnswerLost = 8,
+    /// The command made the machine fail: its entry was skipped, and nothing of it took effect, nor ever
+    /// will. The bytes are the entry's index, a little-endian u64.
+    Skipped = 9,
 }
 
 impl ReplyStatus {
@@ -159,6 +162,7 @@ impl ReplyStatus {
             6 => Self::Refused,
             7 => Self::Overloaded,
             8 => Self::AnswerLost,
+            9 => Self::Skipped,
             _ => return None,
         })
     }

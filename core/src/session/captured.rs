@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use crate::capture::{invalid, read_count, read_u32, read_u64, write_u32, write_u64};
+use crate::capture::{check_count, invalid, read_count, read_u32, read_u64, write_u32, write_u64};
 use crate::entry::COMMAND_BYTES_MAX;
 use crate::session::{KeptReply, SESSION_WINDOW, Session, SessionLimits, SessionTable};
 use crate::time::{Duration, WallTime, nanos};
+
+/// Stands in place of a reply's length if the request was skipped; the index of its entry follows.
+const SKIPPED: u64 = u64::MAX;
 
 /// All that the sessions to come depend on.
 ///
@@ -101,6 +104,11 @@ impl Session {
         write_u64(out, self.last_active.0)?;
         write_u64(out, self.replies.len() as u64)?;
         for reply in &self.replies {
+            if let KeptReply::Skipped(index) = reply {
+                write_u64(out, SKIPPED)?;
+                write_u64(out, *index)?;
+                continue;
+            }
             write_u64(out, reply.bytes().len() as u64)?;
             out.write_all(reply.bytes())?;
         }
@@ -118,7 +126,12 @@ impl Session {
         let mut replies_bytes = 0;
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let length = read_count(input, COMMAND_BYTES_MAX as u64)?;
+            let length = read_u64(input)?;
+            if length == SKIPPED {
+                replies.push_back(KeptReply::Skipped(read_u64(input)?));
+                continue;
+            }
+            let length = check_count(length, COMMAND_BYTES_MAX as u64)?;
             bytes.resize(usize::try_from(length).expect("within the bound"), 0);
             input.read_exact(&mut bytes)?;
             replies.push_back(KeptReply::new(&bytes));

@@ -6,10 +6,11 @@ use standin_core::identity::{
 };
 use standin_core::machine::MachineId;
 use standin_core::message::{decode_payload, encode_payload};
+use standin_core::poison::{FAULT_WORDS_BYTES_MAX, Poison};
 use standin_core::view::ViewId;
 
 /// Version of the meta file's format. Older ones are read, too.
-pub const META_FORMAT_VERSION: u32 = 3;
+pub const META_FORMAT_VERSION: u32 = 4;
 /// Longest quarantine reason that is kept, in bytes; more is cut off.
 pub const QUARANTINE_BYTES_MAX: usize = 1024;
 /// Longest meta file, in bytes: no more is read or written.
@@ -57,6 +58,8 @@ pub struct ReplicaMeta {
     /// the adopted view; `None` if it is no holder. Since version 3; before, its disk alone counts as one,
     /// since that never dies.
     pub holds: Option<Token>,
+    /// The last entry that made the machine fail, and the life that ended by it. Since version 4; none before.
+    pub poison: Option<Poison>,
 }
 
 /// What is wrong with a meta file.
@@ -98,6 +101,7 @@ impl ReplicaMeta {
             has_log: false,
             disk_failures: 0,
             holds: None,
+            poison: None,
         }
     }
 
@@ -209,9 +213,10 @@ impl ReplicaMeta {
             return Err(MetaError::Checksum);
         }
         let meta = match version {
-            // What was appended since, as it is when nothing happened: no disk failures, and no holder.
-            1 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
-            2 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            // What was appended since, as it is when nothing happened: no disk failures, no holder, no poison.
+            1 => decode_payload::<Self>(&[payload, &[0, 0, 0]].concat()),
+            2 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
+            3 => decode_payload::<Self>(&[payload, &[0]].concat()),
             _ => decode_payload::<Self>(payload),
         };
         let mut meta = meta.ok_or(MetaError::Field)?;
@@ -220,6 +225,7 @@ impl ReplicaMeta {
         }
         let is_possible = u32_at(head, AT_RESERVED) == 0
             && meta.clean_lives.len() <= CLEAN_LIVES_MAX
+            && (meta.poison.as_ref()).is_none_or(|it| it.words.len() <= FAULT_WORDS_BYTES_MAX)
             && meta.holds.is_none_or(|token| token.store() == meta.store)
             && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
         is_possible.then_some(meta).ok_or(MetaError::Field)

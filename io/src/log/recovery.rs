@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use standin_core::entry::{EntryError, Index, LogTip, ViewStart, ViewStarts};
+use standin_core::poison::Skip;
 use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
 use standin_core::view::DataEpoch;
 
@@ -251,6 +252,7 @@ fn read_all(
             tip: LogTip::default(),
             view_starts: ViewStarts::new(),
             data_epoch: DataEpoch(0),
+            skips: Vec::new(),
             commit: Index::ZERO,
             torn: None,
             superseded: None,
@@ -444,8 +446,12 @@ fn read_entries(
                 .view_starts
                 .push((entry.header.view, entry.header.index));
             let start = ViewStart::decode(entry.payload);
-            let data_epoch = start.map_or(recovered.data_epoch, |start| start.data_epoch);
-            recovered.data_epoch = recovered.data_epoch.max(data_epoch);
+            if let Some(start) = start {
+                recovered.data_epoch = recovered.data_epoch.max(start.data_epoch);
+                let is_new = |skip: &Skip| !recovered.skips.contains(skip);
+                let new: Vec<Skip> = start.skips.into_iter().filter(is_new).collect();
+                recovered.skips.extend(new);
+            }
         }
         recovered.tip = entry.tip();
         if base == Some(recovered.tip.index) {

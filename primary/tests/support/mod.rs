@@ -106,6 +106,7 @@ impl Bench {
             },
             tip,
             view_starts,
+            skips: Vec::new(),
             written: tip.index,
             synced: Index::ZERO,
             commit: Index::ZERO,

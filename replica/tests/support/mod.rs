@@ -34,6 +34,10 @@ impl StateMachine for Tally {
 
     fn apply(&mut self, _ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         self.0 += 1;
+        if command == POISON {
+            // As a panic, but for the words on standard error.
+            std::panic::resume_unwind(Box::new("poison"));
+        }
         self.query(command, reply);
     }
     fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
@@ -54,6 +58,9 @@ impl StateMachine for Tally {
         Ok(Self(u64::from_le_bytes(bytes)))
     }
 }
+
+/// The machine fails at this command.
+pub(crate) const POISON: &[u8] = b"poison";
 
 pub(crate) fn identity(name: &str, start: u64) -> Identity {
     Identity {
@@ -92,6 +99,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         recovered,
         replace: false,
         quarantine: None,
+        poison: None,
         limits: standin_replica::Limits::default(),
     }
 }
@@ -237,13 +245,17 @@ impl Bench {
     }
 
     pub(crate) fn command(&mut self, id: u64, seen: Seen) {
+        self.command_of(id, seen, b"x");
+    }
+
+    pub(crate) fn command_of(&mut self, id: u64, seen: Seen, bytes: &[u8]) {
         let request = CommandRequest {
             id,
             seen,
             session: 2,
             sequence: id,
             acknowledged: 0,
-            bytes: b"x",
+            bytes,
         };
         let body = RequestBody::Command(request);
         self.event(Event::Requests(&[Request { conn: CLIENT, body }]));

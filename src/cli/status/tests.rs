@@ -76,6 +76,7 @@ fn reply() -> StatusReply {
             active: true,
             term_ms: 1000,
             reason: Reason::Joined,
+            skips: Vec::new(),
         }),
         term_ms: 1000,
         lease_remaining_ms: Some(812),

@@ -96,6 +96,7 @@ impl Disk {
         Recovered {
             tip: self.tip(),
             view_starts,
+            skips: Vec::new(),        // no machine fails here
             data_epoch: DataEpoch(0), // nobody forces a takeover here
             commit: commits.max().unwrap_or_default(),
             lost: Index::ZERO,

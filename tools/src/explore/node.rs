@@ -124,6 +124,7 @@ impl Node {
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
+            poison: None,
             limits: standin_replica::Limits::default(),
         };
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
@@ -236,7 +237,8 @@ impl Turn<'_, '_> {
         }
         let after = self.process.replica.standing();
         let mut journal = Vec::new();
-        self.process.replica.state().query(&[], &mut journal);
+        let asked = self.process.replica.state().query(&[], &mut journal);
+        asked.expect("no machine fails here");
         self.stage.facts.push(Fact::Turned {
             host: self.stage.host,
             before,
@@ -360,6 +362,7 @@ impl Turn<'_, '_> {
                 }
                 self.follow_ups.push_back(FollowUp::Adopted(view));
             }
+            Action::NotePoison(poison) => panic!("the machine failed: {poison:?}"),
             Action::Quarantine(why) => self.stage.facts.push(Fact::Quarantined { host, why }),
             Action::Append(batch) => {
                 self.disk.append(&batch);

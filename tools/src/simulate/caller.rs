@@ -20,7 +20,7 @@ use super::marks::Mark;
 use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Stage, address_of, host_at};
-use super::watched::{Subject, command, split};
+use super::watched::{POISONOUS, Subject, command, split};
 
 /// Frames of commands that are remembered, to be sent again by somebody else.
 const REMEMBERED_MAX: usize = 8;
@@ -68,6 +68,8 @@ pub(crate) struct Caller {
     sent: BTreeMap<u64, Vec<u8>>,
     /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
+    /// Its next command is one that makes the machine fail.
+    is_next_poisonous: bool,
     /// So many calls had been made when the faults ended.
     made_before_healing: Option<u64>,
     /// How a call that was made after that failed.
@@ -98,6 +100,7 @@ impl Caller {
             stray: Vec::new(),
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
+            is_next_poisonous: false,
             made_before_healing: None,
             failed_since_healing: None,
         }
@@ -108,6 +111,13 @@ impl Caller {
         self.remaining = calls;
         self.patience = (patience, patience);
         self.made_before_healing = Some(self.made);
+        self.is_next_poisonous = false;
+    }
+
+    /// Its next command is to make the machine fail; false if it makes none.
+    pub(crate) fn poison_next(&mut self) -> bool {
+        self.is_next_poisonous = self.reads_alone.is_none() && self.remaining > 0;
+        self.is_next_poisonous
     }
 
     /// Whether everything that was to be asked has been, and has returned.
@@ -151,10 +161,15 @@ impl Caller {
         self.remaining -= 1;
         self.made += 1;
         let id = self.made;
-        let call = (self.client as u64) << 32 | id;
+        let mut call = (self.client as u64) << 32 | id;
         let work = match stage.random.below(20) {
             _ if let Some(kind) = self.reads_alone => query::<M>(stage.random, kind),
-            0..14 => Work::Command(command(call, &M::draw_command(stage.random))),
+            0..14 => {
+                if std::mem::take(&mut self.is_next_poisonous) {
+                    call |= POISONOUS;
+                }
+                Work::Command(command(call, &M::draw_command(stage.random)))
+            }
             14..18 => query::<M>(stage.random, Consistency::Confirmed),
             18 => query::<M>(stage.random, Consistency::Lease),
             _ => query::<M>(stage.random, Consistency::Stale),
@@ -390,7 +405,7 @@ impl Caller {
 fn is_allowed(error: &ClientError) -> bool {
     match error {
         // What an operator has accepted, the clients are told.
-        ClientError::AnswerLost { .. } => true,
+        ClientError::AnswerLost { .. } | ClientError::Skipped { .. } => true,
         ClientError::OutcomeUnknown { trouble, .. } => matches!(
             trouble,
             Trouble::SessionExpired | Trouble::OutcomeForgotten { .. } | Trouble::AnswerLost { .. }

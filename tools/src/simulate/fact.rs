@@ -40,6 +40,14 @@ pub(crate) struct Answered<'a> {
     pub(crate) has_lease: bool,
 }
 
+impl Answered<'_> {
+    /// What it tells of the outcome, if it tells any: that its entry was executed, with this reply, or skipped.
+    pub(crate) fn outcome(&self) -> Option<(ReplyStatus, Vec<u8>)> {
+        let is_told = matches!(self.status, ReplyStatus::Done | ReplyStatus::Skipped);
+        is_told.then(|| (self.status, self.bytes.to_vec()))
+    }
+}
+
 /// How a call of a client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End<'a> {
@@ -111,6 +119,8 @@ pub(crate) enum Fact<'a> {
     },
     /// A replica has a view durably.
     Adopted { host: usize, view: ViewId },
+    /// A replica's machine failed at an entry.
+    Poisoned { host: usize },
     /// A replica put itself out of service.
     Quarantined { host: usize, why: &'a str },
     /// A replica could not start from its own disk.

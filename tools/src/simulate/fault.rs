@@ -4,6 +4,7 @@ use std::fmt;
 
 use standin_client::SILENCE_PATIENCE;
 use standin_core::entry::Index;
+use standin_core::message::RoleName;
 use standin_core::time::{Duration, Instant};
 
 use super::clock::RATE_TRUE;
@@ -11,6 +12,7 @@ use super::disk::Snapshot;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::marks::Mark;
+use super::node::Node;
 use super::queue::Coming;
 use super::watched::{Falsehood, Subject};
 use super::world::{Process, World};
@@ -118,6 +120,8 @@ kinds! {
     Switchover: "an operator asks for a switchover",
     /// The primary is cut off from all others at the moment at which it asks to hand over.
     HandOverHarried: "a primary is cut off as it asks to hand over",
+    /// A client's command makes the machine fail, on every replica.
+    Poison: "a command makes the machine fail",
 }
 
 impl FaultKind {
@@ -186,6 +190,7 @@ impl<M: Subject> World<M> {
         if (is_careless && self.random.chance(900)) || (self.is_lost() && self.random.chance(300)) {
             self.recover();
         }
+        self.restart_poisoned(Some(self.plan.fault_length));
         let kind = *self.random.pick(&self.plan.faults);
         let length = self.random.between(Duration::ZERO, self.plan.fault_length);
         let replica = usize::try_from(self.random.below(self.plan.replicas as u64)).expect("small");
@@ -304,8 +309,39 @@ impl<M: Subject> World<M> {
             FaultKind::Switchover => return self.switch_over(replica),
             // They come when the swap is asked: see `harry`.
             FaultKind::JoinHarried | FaultKind::HandOverHarried => return false,
+            FaultKind::Poison => return self.poison(),
         }
         true
+    }
+
+    /// The next command of some client is poisonous.
+    fn poison(&mut self) -> bool {
+        let client = self.random.below(self.plan.clients as u64);
+        let client = usize::try_from(client).expect("few clients");
+        let host = self.plan.service() + 1 + client;
+        match &mut self.hosts[host].process {
+            Process::Client(caller) => caller.poison_next(),
+            _ => false,
+        }
+    }
+
+    /// The operator restarts replicas whose machine has failed: now and then, or all of them at once. Whether
+    /// there were any.
+    pub(crate) fn restart_poisoned(&mut self, within: Option<Duration>) -> bool {
+        let is_poisoned = |(host, node): (usize, &Node<M>)| {
+            let is_out = node.replica.role_name() == RoleName::Quarantined;
+            let is_left = self.is_broken(host);
+            (is_out && !is_left && node.replica.state().is_poisoned()).then_some(host)
+        };
+        let poisoned: Vec<usize> = self.nodes().into_iter().filter_map(is_poisoned).collect();
+        let mut are_any = false;
+        for host in poisoned {
+            if within.is_none() || self.random.chance(300) {
+                are_any = true;
+                self.kill_for(&[host], false, within.unwrap_or(Duration::ZERO));
+            }
+        }
+        are_any
     }
 
     /// The hosts of the present primary and backup.

@@ -27,6 +27,9 @@ pub(crate) use operator::Recovery;
 
 /// Calls that each client makes once the faults have ended.
 const CALLS: u32 = 3;
+/// How often machines may fail once the faults have ended: at the commands that were under way, of each of which a
+/// primary and the one after it may know nothing yet.
+const FAILURES_MAX: u32 = 24;
 /// How long those are tried: longer than anything may take.
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -83,6 +86,8 @@ pub(crate) struct Healing {
     pub(crate) differs_since: Option<Instant>,
     /// Nobody could serve, and an operator has forced a takeover.
     pub(crate) is_forced: bool,
+    /// How often replicas were restarted since whose machine had failed.
+    pub(crate) restarts: u32,
 }
 
 /// How many runs came to what once the faults had ended.
@@ -181,6 +186,12 @@ impl<M: Subject> World<M> {
         broken.is_some_and(|(one, how)| one == host && how == Broken::Off)
     }
 
+    /// Whether something stays wrong with a replica for good.
+    pub(crate) fn is_broken(&self, host: usize) -> bool {
+        let broken = self.healing.as_ref().and_then(|healing| healing.broken);
+        broken.is_some_and(|(one, _)| one == host)
+    }
+
     /// Whether the record names a replica's disk among the holders.
     pub(crate) fn is_needed(&self, host: usize) -> bool {
         let identity = self.checks.truth.replicas[host].identity.as_ref();
@@ -208,16 +219,14 @@ impl<M: Subject> World<M> {
     /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
     fn is_able(&self, holder: &Holder) -> Option<usize> {
         let (host, replica) = self.checks.truth.holder(holder)?;
-        let is_quarantined = replica
-            .standing
-            .is_some_and(|standing| standing.role == RoleName::Quarantined);
-        let is_fit = self.machines[host].unfit.is_none() && !is_quarantined;
+        let is_fit = self.machines[host].unfit.is_none() && !replica.is_quarantined();
         (is_fit && replica.satisfies(holder.token)).then_some(host)
     }
 
     /// The faults end.
     pub(crate) fn on_heal(&mut self) {
         self.end_faults();
+        self.restart_poisoned(None);
         self.operate();
         let wrong = self.draw_wrong();
         let broken = match wrong {
@@ -259,6 +268,7 @@ impl<M: Subject> World<M> {
             duty: None,
             differs_since: None,
             is_forced: false,
+            restarts: 0,
         });
         self.trace.remark(self.now, || {
             format!("healed, but for {broken:?}: {demand:?}")
@@ -303,9 +313,7 @@ impl<M: Subject> World<M> {
     /// The operator replaces what cannot be mended and is not needed.
     fn operate(&mut self) {
         for host in 0..self.plan.replicas {
-            let standing = self.checks.truth.replicas[host].standing;
-            let is_quarantined =
-                standing.is_some_and(|standing| standing.role == RoleName::Quarantined);
+            let is_quarantined = self.checks.truth.replicas[host].is_quarantined();
             let is_unfit = self.machines[host].unfit.is_some() || is_quarantined;
             if is_unfit && !self.is_needed(host) {
                 self.replace_disk(host, Duration::ZERO);
@@ -464,9 +472,20 @@ impl<M: Subject> World<M> {
 
     /// Looks how far things are, again and again, and ends the run.
     pub(crate) fn look_after_healing(&mut self) {
+        let has_restarted = self.is_healed() && self.restart_poisoned(None);
         let Some(mut healing) = self.healing.take() else {
             return;
         };
+        if has_restarted && healing.restarts < FAILURES_MAX {
+            healing.restarts += 1;
+            // A command that was under way as the faults ended has made a machine fail since. All that is
+            // demanded is demanded from here on, with time for one more takeover.
+            healing.at = self.now;
+            healing.serves_by = self.now.plus(self.plan.term * 5 + Duration::from_secs(1));
+            healing.settled = None;
+            healing.duty = None;
+            self.ask_anew();
+        }
         self.queue
             .at(self.now.plus(self.plan.term / 4), Coming::Script);
         let health = self.health(&healing);
@@ -689,8 +708,7 @@ impl<M: Subject> World<M> {
     /// How many replicas of the core run, or would if they were started.
     fn fit_of_core(&self, is_broken: &dyn Fn(usize) -> bool) -> usize {
         let fit = (0..self.plan.replicas).filter(|host| {
-            let standing = self.checks.truth.replicas[*host].standing;
-            let is_quarantined = standing.is_some_and(|it| it.role == RoleName::Quarantined);
+            let is_quarantined = self.checks.truth.replicas[*host].is_quarantined();
             !is_broken(*host) && !is_quarantined && self.machines[*host].unfit.is_none()
         });
         fit.count()

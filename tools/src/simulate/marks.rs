@@ -131,6 +131,10 @@ marks! {
     SwitchoverFenced: "the outcome of a switchover is unknown, and it is fenced by a Drop",
     /// It came after its fence.
     LateHandOverRefused: "a fenced Hand over comes late and is refused",
+    /// An entry made the machine of a primary fail, and was skipped by the next.
+    Skip: "an entry that makes the machine fail is skipped",
+    /// The same, and the next primary was a later life of the one that failed, with nobody else.
+    SkipByItself: "a lone primary whose machine failed comes back and skips the entry",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }
@@ -316,6 +320,7 @@ impl Marks {
                 ReplyStatus::OutcomeUnknown => self.reach(Mark::OutcomeUnknown),
                 ReplyStatus::AnswerLost => self.reach(Mark::AnswerLost),
                 ReplyStatus::SessionUnknown => self.on_unknown_session(answered),
+                ReplyStatus::Skipped => self.reach(Mark::Skip),
                 ReplyStatus::Overloaded if answered.asked == Asked::Open => {
                     self.reach(Mark::OpenRefused);
                 }
@@ -352,6 +357,11 @@ impl Marks {
 
     fn on_record(&mut self, truth: &Truth, before: &ViewRecord, after: &ViewRecord) {
         self.powerless.clear();
+        if after.skips.iter().any(|skip| !before.skips.contains(skip))
+            && after.primary.name == before.primary.name
+        {
+            self.reach(Mark::SkipByItself);
+        }
         let had_died = |role: usize, member: &Member| {
             let died = self.died_at[role].as_ref();
             died.is_some_and(|(dead, _)| dead == member)

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{Index, LogTip};
+use standin_core::entry::{EntryKind, Index, LogTip, ViewStart};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
@@ -74,6 +74,7 @@ enum FollowUp {
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
+    PoisonNoted,
 }
 
 /// A replica's process.
@@ -178,6 +179,7 @@ impl<M: Subject> Node<M> {
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
+                skips: recovered.skips,
                 commit: recovered.commit,
                 lost: recovered
                     .torn
@@ -187,6 +189,7 @@ impl<M: Subject> Node<M> {
             },
             replace: machine.replace,
             quarantine: dir.meta().quarantine.clone(),
+            poison: dir.meta().poison.clone(),
             limits: plan.limits,
         };
         let now = stage.read_clock();
@@ -481,6 +484,7 @@ impl<M: Subject> Node<M> {
                 FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
+                FollowUp::PoisonNoted => Event::PoisonNoted,
             };
             self.replica.handle(now, event);
         }
@@ -506,6 +510,14 @@ impl<M: Subject> Node<M> {
                 stage.wait_for_disk();
                 stage.saw(&Fact::Adopted { host, view });
                 self.follow_ups.push_back(FollowUp::Adopted(view));
+            }
+            Action::NotePoison(poison) => {
+                stage.saw(&Fact::Poisoned { host });
+                let mut meta = self.dir.meta().clone();
+                meta.poison = Some(poison);
+                self.dir.store(meta).map_err(dir_failed)?;
+                stage.wait_for_disk();
+                self.follow_ups.push_back(FollowUp::PoisonNoted);
             }
             Action::Quarantine(why) => {
                 stage.saw(&Fact::Quarantined { host, why: &why });
@@ -555,6 +567,7 @@ impl<M: Subject> Node<M> {
                 }
             }
             Action::Hang => self.hang(stage),
+            Action::CloseFollower(INSPECTOR) => {}
             Action::CloseFollower(conn) => self.close(stage, conn, None),
             Action::RefuseFollower(conn, refusal) => self.close(stage, conn, Some(refusal)),
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
@@ -603,12 +616,20 @@ impl<M: Subject> Node<M> {
         let bytes = read_all(&self.log).map_err(|error| error.to_string())?;
         let mut state = Replicated::<Watched<M>>::default();
         let mut reply = Vec::new();
+        // What is skipped stands in ViewStarts that come later.
+        let starts = entries(&bytes).map(|(entry, _)| entry);
+        let starts = starts.filter(|entry| entry.header.kind == EntryKind::ViewStart);
+        let starts = starts.filter_map(|entry| ViewStart::decode(entry.payload));
+        for skip in starts.flat_map(|start| start.skips) {
+            state.skip(skip);
+        }
         for (entry, _) in entries(&bytes) {
             if entry.header.index > applied {
                 break;
             }
             reply.clear();
-            state.apply(&entry, &mut reply);
+            let applied = state.apply(&entry, &mut reply);
+            applied.map_err(|fault| format!("a replay fails at entry {}", fault.skip))?;
         }
         if state.state_digest() != self.replica.state().state_digest() {
             return Err(format!(

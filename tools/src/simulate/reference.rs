@@ -75,6 +75,9 @@ impl<M: Subject> Reference<M> {
         truth: &Truth,
         links: impl Iterator<Item = &'a Link>,
     ) -> Result<(), String> {
+        for skip in &truth.skips {
+            self.state.skip(*skip);
+        }
         for link in links {
             let index = link.header.index;
             let Some(bytes) = truth.made.get(&(index.0, link.hash)) else {
@@ -82,9 +85,14 @@ impl<M: Subject> Reference<M> {
             };
             let entry = Entry::decode(bytes).expect("a primary made it");
             let mut reply = Vec::new();
-            let status = self.state.apply(&entry, &mut reply);
+            let status = self.state.apply(&entry, &mut reply).map_err(|fault| {
+                format!(
+                    "entry {} was applied, and makes the machine fail",
+                    fault.skip
+                )
+            })?;
             if entry.header.kind == EntryKind::Command
-                && status == ReplyStatus::Done
+                && matches!(status, ReplyStatus::Done | ReplyStatus::Skipped)
                 && let Some(command) = Command::decode(entry.payload)
             {
                 let request = (command.session, command.sequence);

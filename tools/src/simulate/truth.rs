@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, ViewStart};
 use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
-use standin_core::message::{ReplyStatus, Standing, TokenDead};
+use standin_core::message::{ReplyStatus, RoleName, Standing, TokenDead};
+use standin_core::poison::Skip;
 use standin_core::time::Instant;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewRecord};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -69,6 +70,8 @@ pub(crate) struct Truly {
     pub(crate) data_epoch: DataEpoch,
     /// From which entry on its machine replies wrongly.
     pub(crate) wrong_from: Option<Index>,
+    /// The machine of the life that runs has failed: the operator restarts it.
+    is_poisoned: bool,
 }
 
 impl Truly {
@@ -95,6 +98,13 @@ impl Truly {
     /// Whether its disk failed and nobody knows but perhaps its process, while that lives.
     pub(crate) fn is_failure_untold(&self) -> bool {
         self.untold.is_some()
+    }
+
+    /// Whether it is out of service for good: a restart does not help.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        let standing = self.standing.as_ref();
+        let is_out = standing.is_some_and(|standing| standing.role == RoleName::Quarantined);
+        is_out && !self.is_poisoned
     }
 
     /// Whether what is demanded of it cannot be said.
@@ -196,6 +206,8 @@ pub(crate) struct Truth {
     pub(crate) record: Option<ViewRecord>,
     /// The stores that the view service ever knew durably.
     pub(crate) known_stores: Vec<StoreId>,
+    /// The entries that the record has ever said to be skipped.
+    pub(crate) skips: Vec<Skip>,
     /// The dead tokens that were ever durable at the view service.
     pub(crate) dead_tokens: Vec<TokenDead>,
     pub(crate) replicas: Vec<Truly>,
@@ -206,7 +218,7 @@ pub(crate) struct Truth {
     /// The last entry that was answered in each view: its index and hash.
     pub(crate) answered_in: BTreeMap<ViewId, (Index, u64)>,
     /// Sessions whose answered commands a client has, with the reply.
-    pub(crate) replies: BTreeMap<(u64, u64), Vec<u8>>,
+    pub(crate) replies: BTreeMap<(u64, u64), (ReplyStatus, Vec<u8>)>,
     /// The most that each store has reported to the present process of the view service: its view,
     /// and what it has of the committed entries.
     reported: BTreeMap<StoreId, (ViewId, Index)>,
@@ -234,6 +246,7 @@ impl Truth {
             now: Instant::ZERO,
             record: None,
             known_stores: Vec::new(),
+            skips: Vec::new(),
             dead_tokens: Vec::new(),
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
@@ -436,6 +449,7 @@ impl Truth {
                 let was_rotten = std::mem::replace(&mut replica.is_rotten, true);
                 replica.is_very_rotten |= was_rotten || !is_bit;
             }
+            Fact::Poisoned { host } => self.replicas[*host].is_poisoned = true,
             Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,
@@ -505,21 +519,25 @@ impl Truth {
                 if after.reason == Reason::Joined && !self.is_current(&after.primary) {
                     self.late_join_at = Some(self.now);
                 }
+                let is_new = |skip: &&Skip| !self.skips.contains(skip);
+                let new: Vec<Skip> = after.skips.iter().filter(is_new).copied().collect();
+                self.skips.extend(new);
                 self.on_vouched_for(after);
                 self.record = Some((*after).clone());
             }
             Fact::Answered(answered) => {
                 // What is answered in a data epoch that is over goes with it.
-                if answered.status != ReplyStatus::Done || !self.is_of_data_epoch(answered.host) {
+                let Some(outcome) = answered.outcome() else {
+                    return;
+                };
+                if !self.is_of_data_epoch(answered.host) {
                     return;
                 }
                 let is_command = matches!(answered.asked, Asked::Command { .. });
                 self.is_falsified |=
                     is_command && self.is_wrong(answered.host, answered.seen.index);
                 if let Asked::Command { session, sequence } = answered.asked {
-                    self.replies
-                        .entry((session, sequence))
-                        .or_insert_with(|| answered.bytes.to_vec());
+                    self.replies.entry((session, sequence)).or_insert(outcome);
                 }
                 if !matches!(answered.asked, Asked::Read(_))
                     && let Some(link) =
@@ -587,6 +605,7 @@ impl Truth {
         replica.is_failure_unnoted = false;
         replica.is_cache_unsure = false;
         replica.standing = None;
+        replica.is_poisoned = false;
         for (entry, bytes) in entries(log) {
             let link = next_link(&replica.log, &entry, bytes);
             replica.log.push(link);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,6 +36,9 @@ pub type RegisterCall = (RegisterInput<u64, u64>, Option<RegisterOutput<u64>>);
 
 /// Bytes before the machine's own in every command: the number of the call.
 const CALL_BYTES: usize = 8;
+
+/// The machine fails at a call with this bit in its number, wherever it is executed.
+pub(crate) const POISONOUS: u64 = 1 << 63;
 
 /// What is wrong with the last byte of a wrong reply.
 const WRONG: u8 = 0xBA;
@@ -130,6 +134,10 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         }
         let reply_at = reply.len();
         self.machine.apply(ctx, bytes, reply);
+        if call & POISONOUS != 0 {
+            // As a panic, but for the words on standard error. What it has done by now stays done.
+            resume_unwind(Box::new("a poisonous call"));
+        }
         if self.fault.holds(ctx.index()) {
             // As long as the right one: only the reply is wrong, not what a session keeps.
             if let Some(last) = reply[reply_at..].last_mut() {

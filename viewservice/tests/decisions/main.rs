@@ -9,6 +9,7 @@ mod fitness;
 mod force;
 mod lease;
 mod naming;
+mod poison;
 mod restart;
 mod rig;
 mod status;

@@ -3,8 +3,6 @@
 //! That nothing took effect twice is seen by the [`crate::simulate::watched::Watched`] machine of the
 //! reference, and that all that was answered did, at the end of a run.
 
-use standin_core::message::ReplyStatus;
-
 use super::{Check, Verdict};
 use crate::simulate::fact::{Asked, Fact};
 use crate::simulate::plan::Plan;
@@ -27,9 +25,10 @@ impl Check for Repeats {
         let Fact::Answered(answered) = fact else {
             return Ok(());
         };
-        let (ReplyStatus::Done, Asked::Command { session, sequence }) =
-            (answered.status, answered.asked)
-        else {
+        let Asked::Command { session, sequence } = answered.asked else {
+            return Ok(());
+        };
+        let Some(outcome) = answered.outcome() else {
             return Ok(());
         };
         if !truth.is_of_data_epoch(answered.host) {
@@ -38,7 +37,7 @@ impl Check for Repeats {
         // The first wrong answer of all may be a repeat.
         let is_falsified = truth.is_falsified || truth.is_wrong(answered.host, answered.seen.index);
         match truth.replies.get(&(session, sequence)) {
-            Some(before) if before != answered.bytes && !is_falsified => Err(format!(
+            Some(before) if *before != outcome && !is_falsified => Err(format!(
                 "request {sequence} of session {session} gets two different replies"
             )),
             _ => Ok(()),

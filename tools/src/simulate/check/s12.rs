@@ -19,7 +19,7 @@ use crate::simulate::watched::Subject;
 
 /// Holds an answer against the outcome in the reference.
 pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<'_>) -> Verdict {
-    if answered.status != ReplyStatus::Done {
+    if !matches!(answered.status, ReplyStatus::Done | ReplyStatus::Skipped) {
         return Ok(());
     }
     let index = answered.seen.index;
@@ -28,8 +28,8 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
             return Ok(()); // the state of another moment; S10 vouches for it
         }
         let mut reply = Vec::new();
-        reference.state().query(answered.query, &mut reply);
-        return if reply == answered.bytes {
+        let asked = reference.state().query(answered.query, &mut reply);
+        return if asked.is_ok() && reply == answered.bytes {
             Ok(())
         } else {
             Err(format!(
@@ -50,7 +50,7 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
         Asked::Close | Asked::Read(_) => return Ok(()),
     };
     match outcome {
-        Some(outcome) if outcome.status == ReplyStatus::Done && outcome.reply == answered.bytes => {
+        Some(outcome) if outcome.status == answered.status && outcome.reply == answered.bytes => {
             Ok(())
         }
         outcome => Err(format!(

@@ -122,7 +122,8 @@ fn is_allowed_to_all(answered: &Answered<'_>) -> bool {
         | ReplyStatus::SessionUnknown
         | ReplyStatus::SequenceGap
         | ReplyStatus::SequenceAcknowledged
-        | ReplyStatus::AnswerLost => false,
+        | ReplyStatus::AnswerLost
+        | ReplyStatus::Skipped => false,
     };
     is_refusal || answered.asked == Asked::Read(Consistency::Stale)
 }

@@ -107,6 +107,7 @@ mod tests {
             active: true,
             term_ms: 500,
             reason: Reason::Joined,
+            skips: Vec::new(),
         }
     }
 

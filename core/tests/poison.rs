@@ -1,0 +1,291 @@
+//! Entries that make the machine fail (`protocol.md` section 12): who fails, what is left of the state, and
+//! what a skipped entry does.
+#![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
+
+use std::io;
+
+use standin_core::entry::{
+    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip, TimerFired,
+    ViewStart,
+};
+use standin_core::identity::{Durability, Incarnation, ReplicaName};
+use standin_core::machine::{Context, StateMachine, TIMERS_MAX};
+use standin_core::message::{ReplyStatus, encode_payload};
+use standin_core::poison::{MachineFault, Skip};
+use standin_core::session::KeptOutcome;
+use standin_core::state::Replicated;
+use standin_core::time::WallTime;
+use standin_core::view::{DataEpoch, ViewNumber};
+
+/// Counts its commands, and fails at some.
+#[derive(Clone, Default)]
+struct Fragile(u64);
+
+impl StateMachine for Fragile {
+    const NAME: &'static str = "fragile";
+    const VERSION: u32 = 1;
+    type Capture = u64;
+
+    fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+        assert!(reply.is_empty(), "whatever else was replied is not shown");
+        self.0 += 1;
+        reply.extend_from_slice(&self.0.to_le_bytes());
+        match command {
+            b"panic" => std::panic::resume_unwind(Box::new("half done")),
+            b"long" => reply.resize(COMMAND_BYTES_MAX + 1, 0),
+            b"timers" => (0..=TIMERS_MAX as u64).for_each(|id| ctx.set_timer(id, WallTime(1))),
+            b"late" => ctx.set_timer(7, WallTime(2)),
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, _ctx: &mut Context<'_>, _id: u64) {
+        std::panic::resume_unwind(Box::new("the timer"));
+    }
+
+    fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
+        reply.extend_from_slice(&self.0.to_le_bytes());
+        match query {
+            b"panic" => std::panic::resume_unwind(Box::new("what a question")),
+            b"long" => reply.resize(COMMAND_BYTES_MAX + 1, 0),
+            b"shorten" => reply.clear(),
+            _ => {}
+        }
+    }
+
+    fn capture(&self) -> u64 {
+        self.0
+    }
+
+    fn write_capture(capture: &u64, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(&capture.to_le_bytes())
+    }
+
+    fn restore(_: &mut dyn io::Read) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A state, and the log that led to it.
+struct Story {
+    tip: LogTip,
+    state: Replicated<Fragile>,
+}
+
+/// The session that a story begins with.
+const SESSION: u64 = 2;
+
+impl Story {
+    fn begin() -> Self {
+        let mut story = Self {
+            tip: LogTip::default(),
+            state: Replicated::default(),
+        };
+        let start = ViewStart {
+            data_epoch: DataEpoch(0),
+            primary: ReplicaName::new("a").unwrap(),
+            incarnation: Incarnation { start: 1, nonce: 1 },
+            durability: Durability::Os,
+            session_timeout_ms: 60_000,
+            sessions_max: 10,
+            replies_bytes_max: 1000,
+            session_idle_min_ms: 0,
+            skips: Vec::new(),
+        };
+        let mut payload = Vec::new();
+        encode_payload(&start, &mut payload);
+        story.next(EntryKind::ViewStart, &payload).0.unwrap();
+        story.next(EntryKind::OpenSession, &[]).0.unwrap();
+        story
+    }
+
+    fn next(
+        &mut self,
+        kind: EntryKind,
+        payload: &[u8],
+    ) -> (Result<ReplyStatus, MachineFault>, Vec<u8>) {
+        let stamp = BatchStamp {
+            view: ViewNumber(1),
+            time: WallTime(self.tip.index.0),
+            seed: 0,
+            commit: Index::ZERO,
+        };
+        let mut builder = BatchBuilder::new(self.tip, stamp);
+        builder.push(kind, |out| out.extend_from_slice(payload));
+        let batch = builder.finish().unwrap();
+        self.tip = batch.tip();
+        let entry = batch.entries().next().unwrap();
+        let mut reply = b"before".to_vec();
+        let outcome = self.state.apply(&entry, &mut reply);
+        assert!(reply.starts_with(b"before"), "other replies are left alone");
+        (outcome, reply.split_off(6))
+    }
+
+    fn command(
+        &mut self,
+        sequence: u64,
+        bytes: &[u8],
+    ) -> (Result<ReplyStatus, MachineFault>, Vec<u8>) {
+        let mut payload = Vec::new();
+        let command = Command {
+            session: SESSION,
+            sequence,
+            acknowledged: 0,
+            bytes,
+        };
+        command.encode(&mut payload);
+        self.next(EntryKind::Command, &payload)
+    }
+
+    fn skip_next(&mut self) -> Skip {
+        let skip = Skip {
+            index: self.tip.index.next(),
+            view: ViewNumber(1),
+        };
+        self.state.skip(skip);
+        skip
+    }
+}
+
+#[test]
+fn whatever_the_machine_does_wrong_is_its_own_fault_and_names_the_entry() {
+    for (command, words) in [
+        (&b"panic"[..], "it panicked: half done"),
+        (
+            b"long",
+            "it gave a reply of 1048577 bytes, and 1048576 are allowed",
+        ),
+        (b"timers", "it has set over 1048576 timers"),
+    ] {
+        let mut story = Story::begin();
+        assert_eq!(story.command(1, b"").0, Ok(ReplyStatus::Done));
+        let (outcome, reply) = story.command(2, command);
+        let fault = outcome.unwrap_err();
+        let skip = Skip {
+            index: Index(4),
+            view: ViewNumber(1),
+        };
+        assert_eq!((fault.skip, fault.words.as_str()), (skip, words));
+        assert!(reply.is_empty());
+        assert!(story.state.is_poisoned());
+        assert_eq!(story.state.applied(), Index(3));
+    }
+}
+
+#[test]
+fn a_state_that_was_half_changed_is_never_used_again() {
+    let mut story = Story::begin();
+    story.command(1, b"panic").0.unwrap_err();
+    let before = story.tip;
+    for use_it in [
+        (|story: &mut Story| drop(story.command(2, b""))) as fn(&mut Story),
+        |story| drop(story.state.query(b"", &mut Vec::new())),
+        |story| assert!(story.state.state_digest() > 0),
+        |story| drop(story.state.capture()),
+        |story| assert!(story.state.machine().0 < 100),
+    ] {
+        story.tip = before;
+        let used = std::panic::AssertUnwindSafe(|| use_it(&mut story));
+        std::panic::catch_unwind(used).expect_err("an assertion of ours, which ends the process");
+    }
+}
+
+#[test]
+fn an_assertion_of_our_own_is_not_taken_for_the_machines_fault() {
+    let mut story = Story::begin();
+    story.tip = LogTip::default();
+    let out_of_order = std::panic::AssertUnwindSafe(|| story.command(1, b""));
+    let ended = std::panic::catch_unwind(out_of_order);
+    assert!(
+        ended.is_err(),
+        "it came through, and no fault was handed back"
+    );
+    assert!(!story.state.is_poisoned());
+}
+
+#[test]
+fn a_skipped_command_is_not_shown_to_the_machine_and_all_else_goes_on() {
+    let mut story = Story::begin();
+    story.command(1, b"").0.unwrap();
+    let skip = story.skip_next();
+    let (outcome, reply) = story.command(2, b"panic");
+    assert_eq!(outcome, Ok(ReplyStatus::Skipped));
+    assert_eq!(reply, skip.index.0.to_le_bytes());
+    let kept = story.state.kept_reply(SESSION, 2);
+    assert_eq!(kept, Some(KeptOutcome::Skipped(skip.index.0)));
+    let digest = story.state.reply_digest();
+
+    let repeat = story.command(2, b"panic");
+    assert_eq!(repeat, (outcome, reply), "a repeat is told the same");
+    assert_ne!(story.state.reply_digest(), digest);
+    let (outcome, reply) = story.command(3, b"");
+    assert_eq!(outcome, Ok(ReplyStatus::Done), "the number was used up");
+    assert_eq!(reply, 2u64.to_le_bytes(), "nothing of it took effect");
+}
+
+#[test]
+fn the_chain_over_the_replies_tells_a_skip_from_what_the_machine_might_have_said() {
+    let (mut skipped, mut executed) = (Story::begin(), Story::begin());
+    skipped.skip_next();
+    skipped.command(1, b"").0.unwrap();
+    executed.command(1, b"").0.unwrap();
+    assert_ne!(skipped.state.reply_digest(), executed.state.reply_digest());
+    assert_ne!(skipped.state.state_digest(), executed.state.state_digest());
+}
+
+#[test]
+fn a_skipped_timer_is_gone_and_the_machine_does_not_hear_of_it() {
+    for is_skipped in [true, false] {
+        let mut story = Story::begin();
+        story.command(1, b"late").0.unwrap();
+        if is_skipped {
+            story.skip_next();
+        }
+        let fired = TimerFired {
+            id: 7,
+            deadline: WallTime(2),
+        };
+        let mut payload = Vec::new();
+        encode_payload(&fired, &mut payload);
+        let (outcome, _) = story.next(EntryKind::Timer, &payload);
+        if is_skipped {
+            assert_eq!(outcome, Ok(ReplyStatus::Skipped));
+            assert_eq!(story.state.timer_next(), None);
+        } else {
+            assert_eq!(outcome.unwrap_err().words, "it panicked: the timer");
+        }
+    }
+}
+
+#[test]
+fn an_entry_of_another_view_at_that_place_is_another_entry() {
+    let mut story = Story::begin();
+    let skip = Skip {
+        index: story.tip.index.next(),
+        view: ViewNumber(2),
+    };
+    story.state.skip(skip);
+    assert_eq!(story.command(1, b"").0, Ok(ReplyStatus::Done));
+}
+
+#[test]
+fn a_query_that_goes_wrong_costs_an_answer_and_nothing_else() {
+    let mut story = Story::begin();
+    story.command(1, b"").0.unwrap();
+    for (query, words) in [
+        (&b"panic"[..], "it panicked: what a question"),
+        (
+            b"long",
+            "it gave a reply of 1048577 bytes, and 1048576 are allowed",
+        ),
+    ] {
+        let mut reply = b"before".to_vec();
+        let failed = story.state.query(query, &mut reply);
+        assert_eq!(failed, Err(words.to_owned()));
+        assert_eq!(reply, b"before");
+    }
+    let mut reply = b"before".to_vec();
+    assert_eq!(story.state.query(b"shorten", &mut reply), Ok(()));
+    assert_eq!(reply, b"before");
+    assert_eq!(story.command(2, b"").0, Ok(ReplyStatus::Done));
+}
