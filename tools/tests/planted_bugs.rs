@@ -58,7 +58,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::DeathUnproven, 400, &["C1"]),
     (Bug::DeathMistaken, 1000, &["C1"]),
     (Bug::HandOverUngated, 400, &["S15", "S4"]),
-    (Bug::HandOverLeased, 20_000, &["C1"]),
+    (Bug::HandOverLeased, 2000, &["C1"]),
     (Bug::HandsOverUndrained, 400, &["S14"]),
     (Bug::SkipsUnread, 400, &["S10", "S18", "L1", "L2"]),
     (Bug::SkipUnlisted, 2000, &["S10", "S18", "L1", "L2"]),

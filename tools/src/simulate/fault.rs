@@ -191,6 +191,11 @@ impl<M: Subject> World<M> {
             self.recover();
         }
         self.restart_poisoned(Some(self.plan.fault_length));
+        // What is to happen as a view is handed over needs views that are.
+        let is_harried = self.plan.faults.contains(&FaultKind::HandOverHarried);
+        if is_harried && self.random.chance(300) && self.switch_over(0) {
+            self.faults.happened(FaultKind::Switchover);
+        }
         let kind = *self.random.pick(&self.plan.faults);
         let length = self.random.between(Duration::ZERO, self.plan.fault_length);
         let replica = usize::try_from(self.random.below(self.plan.replicas as u64)).expect("small");

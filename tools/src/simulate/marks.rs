@@ -31,10 +31,14 @@ macro_rules! marks {
             /// All situations.
             pub const ALL: [Self; [$($words),*].len()] = [$(Self::$name),*];
 
-            /// Whether many runs must reach it. That a known limit is met is nothing to demand.
+            /// Whether many runs must reach it. That a known limit is met is nothing to demand, nor is what
+            /// a thousand seeds may do without: that Hand over comes late, and after its fence.
             #[must_use]
             pub fn is_demanded(self) -> bool {
-                !matches!(self, Self::BeyondHelp | Self::FailureUntold)
+                !matches!(
+                    self,
+                    Self::BeyondHelp | Self::FailureUntold | Self::LateHandOverRefused
+                )
             }
 
             /// What it is, in words.
