@@ -48,9 +48,15 @@ fn measure(
         assert!(tries < rounds + TRIES as usize, "{title}: no pair lasts");
         gaps.extend(round(&mut scene, &load, &take_away));
     }
-    let views = sure(fs::read_to_string(scene.log_path(VIEW_SERVICE)));
-    let caused = views.matches(cause).count();
+    let views = scene.cli(&["history", "--json"]).stdout;
+    let caused = views
+        .matches(&format!("\"cause\":\"{cause}\",\"gap_ms\":"))
+        .count();
+    let untold = views
+        .matches(&format!("\"cause\":\"{cause}\",\"gap_ms\":null"))
+        .count();
     assert!(caused >= rounds, "{title}: {caused} of {rounds}\n{views}");
+    assert_eq!(untold, 0, "{title}: a takeover without a gap\n{views}");
     scene.audit(load);
     gaps.sort();
     let at = |per_cent: usize| gaps[(gaps.len() * per_cent).div_ceil(100).max(1) - 1];

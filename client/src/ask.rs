@@ -4,8 +4,8 @@ use std::io;
 
 use standin_core::conn::ConnId;
 use standin_core::message::{
-    Force, ForceReply, Inspect, InspectReply, Message, Party, Refusal, StatusReply, StatusRequest,
-    Switchover, SwitchoverReply,
+    Force, ForceReply, HistoryReply, HistoryRequest, Inspect, InspectReply, Message, Party,
+    Refusal, StatusReply, StatusRequest, Switchover, SwitchoverReply,
 };
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -76,6 +76,15 @@ pub enum AskError {
 pub fn status(view_services: &ViewServices, timeout: Duration) -> Result<StatusReply, AskError> {
     let addresses = view_services.as_slice();
     ask(addresses, Party::ViewService, &StatusRequest, timeout)
+}
+
+/// The views that there were, as the view service saw them.
+///
+/// # Errors
+/// [`AskError`], when none answers in time.
+pub fn history(view_services: &ViewServices, timeout: Duration) -> Result<HistoryReply, AskError> {
+    let addresses = view_services.as_slice();
+    ask(addresses, Party::ViewService, &HistoryRequest, timeout)
 }
 
 /// An operator's word to the view service: make this replica primary, though it may lack what was answered.

@@ -90,6 +90,10 @@ frame_kinds! {
     Ack = 33,
     /// Either: I know a higher view than yours.
     HigherView = 34,
+    /// Anyone to view service: which views were there?
+    HistoryRequest = 41,
+    /// View service to anyone.
+    HistoryReply = 42,
     /// Client to replica: open a session.
     OpenSession = 50,
     /// Client to replica: close a session.

@@ -5,6 +5,7 @@
 //! append, never reorder, and raise [`PROTOCOL_VERSION`].
 
 mod death;
+mod history;
 mod hot;
 
 use serde::de::DeserializeOwned;
@@ -22,6 +23,7 @@ use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
 pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
+pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 
 /// Version of everything that crosses a connection. Others are refused.
@@ -105,7 +107,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply Poisoned Follow Resume HigherView OpenSession CloseSession
+    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Follow Resume HigherView OpenSession CloseSession
     Inspect InspectReply
 }
 

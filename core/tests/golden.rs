@@ -44,10 +44,12 @@ const CHANGED_IN_2: [&str; 9] = [
 ];
 
 /// What version 3 changed: skipped entries came to the record, to ViewStart and to Resume.
-const CHANGED_IN_3: [&str; 12] = [
+const CHANGED_IN_3: [&str; 14] = [
     "frames/Hello",
     "frames/Entries",
     "frames/ForceReply",
+    "frames/HistoryRequest",
+    "frames/HistoryReply",
     "frames/Poisoned",
     "frames/Reply",
     "frames/ReportReply",
@@ -376,6 +378,23 @@ fn check_view_service(frames: &mut Frames) {
             life: life(3).incarnation,
             words: "it panicked: too many".to_owned(),
         },
+    }]);
+    frames.messages(&[HistoryRequest]);
+    let past = |number: u64, began: Option<WallTime>| PastView {
+        view: ViewId {
+            view: ViewNumber(number),
+            ..view()
+        },
+        began,
+        primary: name("a"),
+        backup: began.map(|_| name("b")),
+        cause: Reason::Died,
+        is_active: began.is_some(),
+        gap_ms: began.map(|_| 17),
+    };
+    frames.messages(&[HistoryReply {
+        views: vec![past(299, None), past(300, Some(tip().time))],
+        remark: Some("earlier views are not known".to_owned()),
     }]);
     frames.messages(&[Lookup]);
     frames.messages(&[true, false].map(|is_known| LookupReply {

@@ -549,6 +549,18 @@ proptest! {
             primary: words.clone(),
             term_ms,
         })?;
+        check_whole(&HistoryRequest)?;
+        let views = peers.iter().zip(&record).map(|(peer, record)| PastView {
+            view: record.id(),
+            began: granted.then_some(wall),
+            primary: peer.identity.name.clone(),
+            backup: record.backup.as_ref().map(|backup| backup.name.clone()),
+            cause: record.reason,
+            is_active: granted,
+            gap_ms: granted.then_some(number),
+        });
+        let views = views.collect();
+        check_whole(&HistoryReply { views, remark: words.clone() })?;
         check_whole(&SwapReply { number, accepted: granted, record: record.clone(), wall })?;
         check_whole(&ReportReply { number, record: record.clone(), granted, wall, peers })?;
         check_whole(&StatusReply {

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 32] = [
+const KINDS: [FrameKind; 34] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -19,6 +19,8 @@ const KINDS: [FrameKind; 32] = [
     FrameKind::TokenDeadReply,
     FrameKind::Died,
     FrameKind::DiedReply,
+    FrameKind::HistoryRequest,
+    FrameKind::HistoryReply,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -116,6 +118,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
         FrameKind::Died => drop(message::<Died>(frame)),
         FrameKind::DiedReply => drop(message::<DiedReply>(frame)),
+        FrameKind::HistoryRequest => drop(message::<HistoryRequest>(frame)),
+        FrameKind::HistoryReply => drop(message::<HistoryReply>(frame)),
         FrameKind::Lookup => drop(message::<Lookup>(frame)),
         FrameKind::LookupReply => drop(message::<LookupReply>(frame)),
         FrameKind::StatusRequest => drop(message::<StatusRequest>(frame)),

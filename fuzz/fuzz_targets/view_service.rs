@@ -8,7 +8,7 @@ use standin_core::message::{Died, Force, ForceOutcome, Message, Release, Report,
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Member, ViewRecord};
 use standin_fuzz::parties;
-use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
+use standin_viewservice::{Action, Answer, Event, History, LeaseTerm, StoredState, ViewService};
 
 const EVENTS_MAX: usize = 200;
 
@@ -48,6 +48,12 @@ impl World {
                     self.storing = Some(state);
                 }
                 Action::Refuse { refusal, .. } => refusal.encode(&mut Vec::new()),
+                Action::KeepHistory { history } => {
+                    assert_eq!(History::decode(&history.encode()).as_ref(), Ok(&history));
+                    let record = self.service.state().record.as_ref();
+                    let newest = history.newest().map(|newest| newest.view);
+                    assert_eq!(newest, record.map(ViewRecord::id));
+                }
             }
         }
     }
@@ -73,6 +79,7 @@ impl World {
             Answer::Swap(reply) => reply.encode(&mut out),
             Answer::TokenDead(reply) => reply.encode(&mut out),
             Answer::Died(reply) => reply.encode(&mut out),
+            Answer::History(reply) => reply.encode(&mut out),
             Answer::Lookup(reply) => {
                 reply.encode(&mut out);
                 check_words(reply.primary.as_deref());
@@ -191,6 +198,7 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             Event::Died { conn, died }
         }
         10 => Event::Lookup { conn },
+        11 if input.ratio(1, 3)? => Event::HistoryRequest { conn },
         11 => Event::StatusRequest { conn },
         12 if input.ratio(1, 3)? => {
             let force = Box::new(Force {

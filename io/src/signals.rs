@@ -119,11 +119,10 @@ mod tests {
                 parent: Some(PARENT),
                 ..Echoes::default()
             };
-            let count = senders
+            senders
                 .iter()
                 .filter(|sender| !echoes.hears(**sender))
-                .count();
-            count
+                .count()
         };
         assert_eq!(heard(&[PARENT]), 1);
         assert_eq!(heard(&[PARENT, PARENT]), 2, "meant twice");

@@ -2,6 +2,7 @@
 
 mod client;
 pub mod duration;
+mod history;
 mod recover;
 mod serve;
 mod status;
@@ -52,6 +53,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Let the backup take the primary's place, while the service goes on
     Switchover(switchover::SwitchoverArgs),
+    /// List the views that there were, and how long nobody served in between
+    History(history::HistoryArgs),
     /// Make a replica primary though it may lack what was answered
     Recover(recover::RecoverArgs),
     /// Measure throughput and latency, and those of other services in the same run
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         | Command::Client(_)
         | Command::Status(_)
         | Command::Switchover(_)
+        | Command::History(_)
         | Command::Recover(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
         Command::Switchover(args) => switchover::run(&args),
+        Command::History(args) => history::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),

@@ -14,7 +14,7 @@ use crate::{ALL, GROWTH_MAX};
 fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
     let arena = Arena::start();
     let messages = every_message(&arena);
-    assert_eq!(messages.len(), 30, "every kind but Hello and Refusal");
+    assert_eq!(messages.len(), 32, "every kind but Hello and Refusal");
     let mut offenders = BTreeMap::from(ALL.map(|name| (name, 0)));
     for name in ALL {
         for party in [Party::Client, Party::Replica] {
@@ -31,9 +31,10 @@ fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
                         (&payload[..8], true)
                     }
                     FrameKind::Query => (&payload[..8], true),
-                    FrameKind::Lookup | FrameKind::StatusRequest | FrameKind::Inspect => {
-                        (&b"longer"[..], false)
-                    }
+                    FrameKind::Lookup
+                    | FrameKind::StatusRequest
+                    | FrameKind::HistoryRequest
+                    | FrameKind::Inspect => (&b"longer"[..], false),
                     _ => (&payload[..payload.len() - 1], false),
                 };
                 cases.push(raw_frame(|out| {
@@ -81,6 +82,7 @@ fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
         (true, Party::Client) => &[
             FrameKind::Lookup,
             FrameKind::StatusRequest,
+            FrameKind::HistoryRequest,
             FrameKind::Force,
         ],
         (true, Party::Replica) => &[
@@ -91,6 +93,7 @@ fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
             FrameKind::Died,
             FrameKind::Lookup,
             FrameKind::StatusRequest,
+            FrameKind::HistoryRequest,
         ],
         (false, Party::Client) => &[
             FrameKind::OpenSession,

@@ -8,10 +8,10 @@ use standin_core::identity::{
 };
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, Entries, Follow, Force,
-    ForceOutcome, ForceReply, HigherView, Inspect, InspectReply, Leave, Lookup, LookupReply,
-    Message, OpenSession, QueryRequest, Release, Reply, ReplyStatus, Report, ReportReply, Resume,
-    RoleName, Seen, Standing, StatusReply, StatusRequest, Swap, SwapReply, Switchover,
-    SwitchoverReply, TokenDead, TokenDeadReply,
+    ForceOutcome, ForceReply, HigherView, HistoryReply, HistoryRequest, Inspect, InspectReply,
+    Leave, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply, ReplyStatus,
+    Report, ReportReply, Resume, RoleName, Seen, Standing, StatusReply, StatusRequest, Swap,
+    SwapReply, Switchover, SwitchoverReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Member, ViewId, ViewNumber, ViewRecord};
@@ -131,6 +131,10 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         store: identity.store,
         boot: identity.life.boot,
     };
+    let history_reply = HistoryReply {
+        views: Vec::new(),
+        remark: None,
+    };
     let member = Member::of(&identity);
     let died = Died {
         member: member.clone(),
@@ -232,6 +236,8 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         ),
         (FrameKind::Died, frame_of(&died)),
         (FrameKind::DiedReply, frame_of(&died_reply)),
+        (FrameKind::HistoryRequest, frame_of(&HistoryRequest)),
+        (FrameKind::HistoryReply, frame_of(&history_reply)),
         (FrameKind::Lookup, frame_of(&Lookup)),
         (FrameKind::LookupReply, frame_of(&lookup_reply)),
         (FrameKind::StatusRequest, frame_of(&StatusRequest)),

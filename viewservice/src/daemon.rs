@@ -24,6 +24,7 @@ use standin_io::signals::Signals;
 use standin_io::{clock, entropy};
 
 use crate::event::{Action, Answer, Event};
+use crate::history::History;
 use crate::lease::{LeaseTerm, LeaseTermError};
 use crate::service::ViewService;
 use crate::store::{FileStore, StoreError};
@@ -126,13 +127,20 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     net.watch_signals(signals).map_err(DaemonError::Loop)?;
     let addr = listen(&mut net, &config.listen, addrs)?;
     log_start(&store, addr);
+    let (history, remark) = store.history();
+    if let Some(remark) = &remark {
+        log::warn!("{remark}");
+    }
     let service = ViewService::new(store.state().clone(), term, clock::boot());
+    let service = service.with_history(history, remark);
     (config.on_ready)(addr);
     Daemon {
         net,
         store,
         service,
         replicas: BTreeSet::new(),
+        history: None,
+        is_history_failed: false,
     }
     .run()
 }
@@ -166,6 +174,10 @@ struct Daemon {
     service: ViewService,
     /// Connections whose hello said that they are a replica's.
     replicas: BTreeSet<ConnId>,
+    /// What is to be kept of the views that there were, when all that is to be sent has left.
+    history: Option<History>,
+    /// The disk did not take it, as was said.
+    is_history_failed: bool,
 }
 
 impl Daemon {
@@ -195,6 +207,22 @@ impl Daemon {
                 self.handle(now, Event::Deadline)?;
             }
             self.net.flush();
+            self.keep_history();
+        }
+    }
+
+    /// After everything else: nobody waits for it, and a takeover must not.
+    fn keep_history(&mut self) {
+        let Some(history) = self.history.take() else {
+            return;
+        };
+        if let Err(error) = self.store.keep_history(&history)
+            && !std::mem::replace(&mut self.is_history_failed, true)
+        {
+            log::warn!(
+                "the history of views cannot be kept: {error}; what is not kept is forgotten with this \
+                 process, and nothing else depends on it"
+            );
         }
     }
 
@@ -241,6 +269,7 @@ impl Daemon {
                     Action::Refuse { conn, refusal } => {
                         self.net.refuse(conn, refusal);
                     }
+                    Action::KeepHistory { history } => self.history = Some(history),
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
                         self.store.store(&state)?;

@@ -3,11 +3,12 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    DecodeError, Died, DiedReply, Force, ForceReply, Lookup, LookupReply, Message as _, Poisoned,
-    Refusal, Release, Report, ReportReply, StatusReply, StatusRequest, Swap, SwapReply, TokenDead,
-    TokenDeadReply,
+    DecodeError, Died, DiedReply, Force, ForceReply, HistoryReply, HistoryRequest, Lookup,
+    LookupReply, Message as _, Poisoned, Refusal, Release, Report, ReportReply, StatusReply,
+    StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 
+use crate::history::History;
 use crate::stored::StoredState;
 
 /// What can happen to a view service.
@@ -65,6 +66,11 @@ pub enum Event {
     },
     /// Somebody asks how everybody is.
     StatusRequest {
+        /// The connection it came on.
+        conn: ConnId,
+    },
+    /// Somebody asks which views there were.
+    HistoryRequest {
         /// The connection it came on.
         conn: ConnId,
     },
@@ -155,6 +161,10 @@ impl Event {
                 StatusRequest::decode(frame)?;
                 Self::StatusRequest { conn }
             }
+            FrameKind::HistoryRequest => {
+                HistoryRequest::decode(frame)?;
+                Self::HistoryRequest { conn }
+            }
             kind @ FrameKind::Force if is_replica => return Err(InputError::Kind(kind)),
             FrameKind::Force => Self::Force {
                 conn,
@@ -180,6 +190,8 @@ pub enum Answer {
     Lookup(LookupReply),
     /// To a status request.
     Status(StatusReply),
+    /// To somebody who looks back.
+    History(HistoryReply),
     /// To an operator.
     Force(ForceReply),
 }
@@ -194,6 +206,7 @@ impl Answer {
             Self::Died(reply) => reply.encode(out),
             Self::Lookup(reply) => reply.encode(out),
             Self::Status(reply) => reply.encode(out),
+            Self::History(reply) => reply.encode(out),
             Self::Force(reply) => reply.encode(out),
         }
     }
@@ -214,6 +227,12 @@ pub enum Action {
     Store {
         /// What is to be stored.
         state: StoredState,
+    },
+    /// Keep this for people, in place of what was kept before, once all that is to be sent has left. Nothing rests
+    /// on it and nothing is handed in for it: if it fails, say so and go on.
+    KeepHistory {
+        /// What is to be kept.
+        history: History,
     },
     /// Say why, then close the connection. [`Event::Closed`] may follow and need not.
     Refuse {

@@ -25,6 +25,7 @@
 //!         Action::Send { .. } => { /* encode it into the connection's output */ }
 //!         Action::Store { .. } => { /* make it durable, then hand in `Event::Stored` */ }
 //!         Action::Refuse { .. } => { /* say why, then close the connection */ }
+//!         Action::KeepHistory { .. } => { /* make it durable when nobody waits for anything */ }
 //!     }
 //! }
 //! assert_eq!(service.deadline(), None, "without a view there is nothing to wait for");
@@ -34,6 +35,7 @@ mod candidates;
 pub mod daemon;
 mod event;
 mod force;
+mod history;
 mod lease;
 mod poison;
 mod roster;
@@ -44,6 +46,7 @@ mod stored;
 mod waiting;
 
 pub use event::{Action, Answer, Event, InputError};
+pub use history::{HISTORY_BYTES_MAX, HISTORY_FORMAT_VERSION, History, HistoryError};
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;
 pub use service::{LOOKERS_MAX, ViewService};

@@ -2,6 +2,7 @@
 
 mod death;
 mod lookups;
+mod past;
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,7 @@ use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 use crate::candidates::{best_candidate, can_be_handed_to, primary_restarted};
 use crate::event::{Action, Answer, Event};
 use crate::force;
+use crate::history::History;
 use crate::lease::{Grantor, LeaseTerm};
 use crate::poison::Progress;
 use crate::roster::{Life, Roster, has_history};
@@ -85,6 +87,12 @@ pub struct ViewService {
     died: Option<Member>,
     /// Connections over which somebody asked who is primary.
     lookers: Lookers,
+    /// The views that there were, for people.
+    history: History,
+    /// What is missing in it, in words.
+    remark: Option<String>,
+    /// When this process last granted a lease.
+    served_at: Option<Instant>,
     /// Since when the record is as it is, counted from this process's start at the earliest.
     changed_at: Instant,
     /// When this process started.
@@ -111,6 +119,9 @@ impl ViewService {
             released: None,
             died: None,
             lookers: Lookers::default(),
+            history: History::default(),
+            remark: None,
+            served_at: None,
             changed_at: now,
             started_at: now,
             now,
@@ -159,6 +170,7 @@ impl ViewService {
             Event::Poisoned { conn, poisoned } => self.on_poisoned(now, conn, poisoned),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
+            Event::HistoryRequest { conn } => self.on_history_request(conn),
             Event::Force { conn, force } => self.on_force(now, conn, force),
             Event::Closed { conn } => self.on_closed(conn),
             Event::Stored => self.on_stored(now),
@@ -330,6 +342,7 @@ impl ViewService {
     fn answer_report(&mut self, now: Now, conn: ConnId, report: Report) {
         let granted = self.grants(&report);
         if granted {
+            self.served_at = Some(now.boot);
             self.grantor.grant(now.boot, self.view_term());
         }
         let number = report.number;
@@ -592,6 +605,7 @@ impl ViewService {
         if has_changed {
             self.push(now);
             self.tell_lookers(before.record.as_ref());
+            self.keep_history();
         }
         while self.storing.is_none()
             && let Some((conn, request)) = self.waiting.pop()
@@ -607,6 +621,7 @@ impl ViewService {
     }
 
     fn on_record_changed(&mut self, now: Now, before: Option<&ViewRecord>) {
+        self.note_view(now, before);
         let term = self.view_term();
         let record = self
             .state
@@ -618,6 +633,7 @@ impl ViewService {
             self.grantor.start_over();
         } else if before.is_some_and(|before| !before.active) {
             // Activate counts as a renewal. After Join and Drop the lease goes on as it is.
+            self.served_at = Some(now.boot);
             self.grantor.grant(now.boot, term);
         }
         match record.reason {

@@ -1,7 +1,8 @@
 //! The view service's data directory: a lock, one small file, and a mark that there is one.
 //!
 //! `DIR/lock` is held while the process lives, `DIR/state` holds [`StoredState`] and is replaced as a
-//! whole, `DIR/cluster` names the cluster and is written once, after the first state. A directory
+//! whole, `DIR/cluster` names the cluster and is written once, after the first state. `DIR/history` is for
+//! people who look back, and nothing rests on it. A directory
 //! that has the mark and no state has lost it, and never passes for a new one.
 
 use std::io;
@@ -12,11 +13,13 @@ use standin_core::view::ViewRecord;
 use standin_io::data_dir::{LockError, create_dir_durably, replace_file};
 use standin_io::storage::{OsStorage, Storage};
 
+use crate::history::{HISTORY_BYTES_MAX, History};
 use crate::stored::{STATE_BYTES_MAX, StateError, StoredState};
 
 const LOCK_FILE: &str = "lock";
 const STATE_FILE: &str = "state";
 const CLUSTER_FILE: &str = "cluster";
+const HISTORY_FILE: &str = "history";
 /// What may stand in a directory that has not been formatted: our own lock, a state whose writing was
 /// cut short, and what `mkfs` leaves at the root of a file system.
 const UNFORMATTED_MAY_HOLD: [&str; 3] = [LOCK_FILE, "state.new", "lost+found"];
@@ -184,6 +187,50 @@ impl<S: Storage> FileStore<S> {
         self.is_failed = false;
         self.state = state.clone();
         Ok(())
+    }
+
+    /// The views that were noted beside the state, and what is missing and why, in words, if something went wrong.
+    /// Whatever is wrong with that file, the record is served.
+    #[must_use]
+    pub fn history(&self) -> (History, Option<String>) {
+        let path = self.path.join(HISTORY_FILE);
+        let bytes_max = u64::try_from(HISTORY_BYTES_MAX).expect("it is small") + 1;
+        let lost = |why: &str| {
+            let remark = format!("earlier views are not known: {} {why}", path.display());
+            (History::default(), Some(remark))
+        };
+        let history = match self.storage.read(&path, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match self.state.record {
+                    Some(_) => lost("is not there"),
+                    None => (History::default(), None),
+                };
+            }
+            Err(error) => return lost(&format!("cannot be read: {error}")),
+            Ok(bytes) => match History::decode(&bytes) {
+                Ok(history) => history,
+                Err(error) => return lost(&format!("is bad: {error}")),
+            },
+        };
+        let view = self.state.record.as_ref().map(ViewRecord::id);
+        if history.ends_by(view.unwrap_or_default()) {
+            (history, None)
+        } else {
+            lost("speaks of later views than there were")
+        }
+    }
+
+    /// Replaces what was noted beside the state. Waits for the disk. The state is not touched, whatever comes
+    /// of it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn keep_history(&mut self, history: &History) -> io::Result<()> {
+        replace_file(
+            &self.storage,
+            &self.path.join(HISTORY_FILE),
+            &history.encode(),
+        )
     }
 
     /// What is stored.

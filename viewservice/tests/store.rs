@@ -11,9 +11,12 @@ use standin_core::identity::{
 };
 use standin_core::message::{REPLICAS_MAX, TokenDead};
 use standin_core::poison::{SKIPS_MAX, Skip};
+use standin_core::time::{Duration, Instant};
 use standin_core::view::{Member, ViewNumber, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
-use standin_viewservice::{Registered, STATE_FORMAT_VERSION, StateError, StoredState};
+use standin_viewservice::{
+    History, LeaseTerm, Registered, STATE_FORMAT_VERSION, StateError, StoredState, ViewService,
+};
 
 const GOLDEN: &[u8] = include_bytes!("golden/v3/state");
 const GOLDEN_V2: &[u8] = include_bytes!("golden/v2/state");
@@ -273,4 +276,77 @@ fn a_view_that_falls_is_never_written() {
     assert!(outcome.is_err());
     drop(store);
     assert_eq!(open(dir.path()).unwrap().state(), &sample());
+}
+
+fn history_of(state: &StoredState) -> History {
+    let term = LeaseTerm::new(Duration::from_millis(1000)).unwrap();
+    let service = ViewService::new(state.clone(), term, Instant::ZERO);
+    let service = service.with_history(History::default(), None);
+    service.history().clone()
+}
+
+#[test]
+fn a_history_of_every_version_is_read_for_ever() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1/history");
+    let now = history_of(&sample());
+    if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
+        fs::write(path, now.encode()).unwrap();
+    }
+    let golden = fs::read(path).unwrap();
+    assert_eq!(History::decode(&golden).as_ref(), Ok(&now));
+    assert_eq!(now.encode(), golden, "the format changed");
+}
+
+#[test]
+fn whatever_is_wrong_with_the_history_the_record_is_served_and_it_is_said() {
+    let dir = stored();
+    let file = dir.path().join("history");
+    let look = || {
+        let store = open(dir.path()).unwrap();
+        assert_eq!(store.state(), &sample());
+        store.history()
+    };
+    let (history, remark) = look();
+    assert_eq!(history, History::default());
+    assert!(remark.unwrap().contains("history is not there"));
+
+    let kept = history_of(&sample());
+    open(dir.path()).unwrap().keep_history(&kept).unwrap();
+    assert_eq!(look(), (kept.clone(), None));
+
+    let good = fs::read(&file).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(History::decode(&bad).is_err(), "byte {at}");
+        assert!(History::decode(&good[..at]).is_err(), "cut at {at}");
+    }
+    for bad in [&good[..good.len() - 1], b"", b"STANDHIS and nothing"] {
+        fs::write(&file, bad).unwrap();
+        let (history, remark) = look();
+        assert_eq!(history, History::default());
+        assert!(remark.unwrap().contains("history is bad"));
+    }
+    // It cannot even be read or written; the state still can.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let (history, remark) = look();
+    assert_eq!(history, History::default());
+    assert!(remark.unwrap().contains("history cannot be read"));
+    let mut store = open(dir.path()).unwrap();
+    assert!(store.keep_history(&kept).is_err());
+    store.store(&sample()).unwrap();
+}
+
+#[test]
+fn a_history_that_knows_more_than_the_record_is_another_ones() {
+    let dir = stored();
+    let mut later = sample();
+    let record = later.record.as_mut().unwrap();
+    record.view = record.view.next();
+    let mut store = open(dir.path()).unwrap();
+    store.keep_history(&history_of(&later)).unwrap();
+    let (history, remark) = store.history();
+    assert_eq!(history, History::default());
+    assert!(remark.unwrap().contains("later views than there were"));
 }

@@ -89,6 +89,8 @@ impl Service {
                         answer.encode(&mut frame);
                         links.send(Party::Service, conn, &frame);
                     }
+                    // It is for people, and nothing rests on it.
+                    Action::KeepHistory { .. } => {}
                     Action::Refuse { conn, .. } => links.close(Party::Service, conn),
                     Action::Store { state } => {
                         let before = std::mem::replace(&mut self.stored, state);

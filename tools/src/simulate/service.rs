@@ -11,7 +11,7 @@ use standin_core::message::{Force, ForceReply, Party, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
-use standin_viewservice::{Action, Answer, Event, LeaseTerm, StoredState, ViewService};
+use standin_viewservice::{Action, Answer, Event, History, LeaseTerm, StoredState, ViewService};
 
 use super::disk::SimDisk;
 use super::fact::Fact;
@@ -30,6 +30,7 @@ const NOBODY: ConnId = ConnId(u64::MAX);
 #[derive(Debug)]
 pub(crate) struct Service {
     core: ViewService,
+    disk: SimDisk,
     store: FileStore<SimDisk>,
     /// Connections of replicas.
     replicas: BTreeSet<ConnId>,
@@ -64,8 +65,11 @@ impl Service {
         let mut core = ViewService::new(store.state().clone(), term, stage.read_clock().boot);
         #[cfg(feature = "planted-bugs")]
         core.plant(plan.planted);
+        let (history, remark) = store.history();
+        let core = core.with_history(history, remark);
         Ok(Self {
             core,
+            disk: disk.clone(),
             store,
             replicas: BTreeSet::new(),
             conns: BTreeSet::new(),
@@ -175,6 +179,23 @@ impl Service {
         Ok(())
     }
 
+    /// Nothing rests on it, so a disk that does not take it changes nothing; unless the process dies over it.
+    fn keep_history<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        history: &History,
+    ) -> Result<(), Death> {
+        let (newest, record) = (history.newest(), self.store.state().record.as_ref());
+        if newest.map(|newest| newest.view) != record.map(ViewRecord::id) {
+            let what = format!("the history ends with {newest:?}, and the record is {record:?}");
+            stage.checks.fail("S1", what);
+        }
+        match self.store.keep_history(history) {
+            Err(error) if self.disk.is_stopped() => Err(Death::disk(error.to_string(), false)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// The parent of a replica's process says something, and hangs up.
     fn on_proof<M: Subject>(
         &mut self,
@@ -245,6 +266,7 @@ impl Service {
                         self.conns.remove(&conn);
                         stage.close(conn, Some(refusal));
                     }
+                    Action::KeepHistory { history } => self.keep_history(stage, &history)?,
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
                         let stored = self.store.store(&state);

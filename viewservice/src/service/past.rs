@@ -48,7 +48,11 @@ impl ViewService {
 
     /// The record has changed, and it is about to be noted when the lease was renewed last.
     pub(super) fn note_view(&mut self, now: Now, before: Option<&ViewRecord>) {
-        let record = self.state.record.as_ref().expect("a record is never removed");
+        let record = self
+            .state
+            .record
+            .as_ref()
+            .expect("a record is never removed");
         let is_activated = record.active && before.is_some_and(|before| !before.active);
         if before.map(ViewRecord::id) == Some(record.id()) {
             if let Some(newest) = self.history.newest_mut().filter(|_| is_activated) {

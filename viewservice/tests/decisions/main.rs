@@ -7,6 +7,7 @@ mod death;
 mod depose;
 mod fitness;
 mod force;
+mod history;
 mod lease;
 mod naming;
 mod poison;
