@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 34] = [
+const KINDS: [FrameKind; 35] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -21,6 +21,7 @@ const KINDS: [FrameKind; 34] = [
     FrameKind::DiedReply,
     FrameKind::HistoryRequest,
     FrameKind::HistoryReply,
+    FrameKind::Poisoned,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -117,6 +118,7 @@ fn check(frame: &Frame<'_>) {
         FrameKind::TokenDead => drop(message::<TokenDead>(frame)),
         FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
         FrameKind::Died => drop(message::<Died>(frame)),
+        FrameKind::Poisoned => drop(message::<Poisoned>(frame)),
         FrameKind::DiedReply => drop(message::<DiedReply>(frame)),
         FrameKind::HistoryRequest => drop(message::<HistoryRequest>(frame)),
         FrameKind::HistoryReply => drop(message::<HistoryReply>(frame)),

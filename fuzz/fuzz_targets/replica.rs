@@ -11,9 +11,11 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
-    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply, Switchover, Leave,
+    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Leave, Message,
+    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply,
+    Switchover,
 };
+use standin_core::poison::Skip;
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
@@ -188,6 +190,8 @@ impl World {
                 self.follow_ups.push_back(FollowUp::SwapReply(reply));
             }
             Action::RedialViewService => self.follow_ups.push_back(FollowUp::Redialled),
+            Action::NotePoison(poison) => panic!("a counter never fails: {poison:?}"),
+            Action::Poisoned(_) => unreachable!("nothing was noted"),
             Action::Adopt(view, _) => self.follow_ups.push_back(FollowUp::Adopted(view)),
             Action::Append(batch) => self.append(&batch),
             Action::Sync => {
@@ -365,13 +369,15 @@ fn follow(input: &mut Unstructured<'_>, world: &World) -> Result<Follow> {
 }
 
 fn ack(input: &mut Unstructured<'_>, world: &World) -> Result<(ConnId, Ack)> {
-    let stream = world.stream.filter(|_| input.ratio(15, 16) == Ok(true));
-    let (conn, nonce) = stream.map_or((ConnId(1), 0), |(conn, resume)| (conn, resume.nonce));
+    let stream = world.stream.as_ref();
+    let stream = stream.filter(|_| input.ratio(15, 16) == Ok(true));
+    let (conn, nonce) = stream.map_or((ConnId(1), 0), |(conn, resume)| (*conn, resume.nonce));
     let (round, durable) = world.sent;
     let through = |input: &mut Unstructured<'_>| match input.arbitrary::<u8>()? % 8 {
         0 => parties::number(input).map(Index),
         1 => Ok(world
             .stream
+            .as_ref()
             .map_or(Index::ZERO, |(_, resume)| resume.common.index)),
         2 => Ok(world.replica.state().applied()),
         _ => Ok(durable),
@@ -470,6 +476,13 @@ fn entries(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
+fn skip(input: &mut Unstructured<'_>, world: &World) -> Result<Skip> {
+    Ok(Skip {
+        index: Index(parties::number(input)? % 16),
+        view: view(input, world)?.view,
+    })
+}
+
 fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let Some(conn) = world.dial else {
         return Ok(());
@@ -480,7 +493,9 @@ fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         common: tip(input, world)?,
         durability: parties::durability(input)?,
         silence_ms: input.arbitrary()?,
-        skips: Vec::new(),
+        skips: (0..input.int_in_range(0..=2)?)
+            .map(|_| skip(input, world))
+            .collect::<Result<_>>()?,
     };
     world.handle(Event::Resume(conn, &resume));
     Ok(())
@@ -512,7 +527,9 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             false => world.handle(Event::DialRefused(&Refusal::RepliesDiffer)),
         },
         30 => {
-            let to = input.arbitrary::<bool>()?.then(|| peer_identity("b", 1).name);
+            let to = input
+                .arbitrary::<bool>()?
+                .then(|| peer_identity("b", 1).name);
             world.handle(Event::Switchover(conn, &Switchover { to }));
         }
         31 if input.arbitrary::<bool>()? => world.handle(Event::Leave),
