@@ -17,7 +17,8 @@ use super::{duration, output};
     after_help = "Example:\n  standin history --viewservice 127.0.0.1:7000\n\n\
     One line for each view: its number, when it began (UTC, by the view service's clock), primary, backup and \
     cause. The gap is how long nobody served as the view service saw it: from the last renewal of the lease to \
-    the moment at which the next primary took up its role. Clients see about as much.\n\n\
+    the moment at which the next primary took up its role. The lease is renewed five times a term, so clients \
+    may have waited that much less.\n\n\
     Exit status: 0 shown; 2 misused; 3 no view service was reached in time."
 )]
 pub(crate) struct HistoryArgs {
