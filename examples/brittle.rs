@@ -17,8 +17,6 @@ use standin::machine::{Context, StateMachine};
 use standin::machines::counter::{Counter, decode_command, encode_add};
 use standin::replica::{ReplicaConfig, ReplicaError};
 use standin_core::identity::Durability;
-use standin_core::session::SessionLimits;
-use standin_io::log::SEGMENT_BYTES;
 
 /// It panics when this is added.
 const UNLUCKY: i64 = 13;
@@ -68,23 +66,17 @@ fn flag(name: &str) -> Option<String> {
 fn replica() -> Result<(), String> {
     let needed = |name: &str| flag(name).ok_or_else(|| format!("{name} is missing"));
     let name = needed("--name")?;
-    let config = ReplicaConfig {
-        name: name
-            .parse()
+    let config = ReplicaConfig::new(
+        name.parse()
             .map_err(|error| format!("--name {name}: {error}"))?,
-        listen: needed("--listen")?,
-        advertise: None,
-        viewservice: vec![needed("--viewservice")?],
-        data: needed("--data")?.into(),
-        durability: match flag("--durability") {
+        needed("--listen")?,
+        vec![needed("--viewservice")?],
+        needed("--data")?.into(),
+        match flag("--durability") {
             Some(level) => level.parse()?,
             None => Durability::default(),
         },
-        session_limits: SessionLimits::default(),
-        segment_bytes: SEGMENT_BYTES,
-        replace: false,
-        parent: None,
-    };
+    );
     let run = standin::replica::run::<Brittle>(&config, |address| {
         println!("ready replica {name} {address}");
     });

@@ -5,7 +5,7 @@
 //! replica that hosts it is started with [`replica::run`]; [`cli::main`] is the whole command line.
 
 pub use standin_client as client;
-pub use standin_core::{digest, entry, machine, state, time, view};
+pub use standin_core::{digest, entry, identity, machine, state, time, view};
 pub use standin_tools::simulate;
 
 pub mod cli;

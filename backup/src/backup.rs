@@ -6,10 +6,15 @@ use std::sync::Arc;
 use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity};
-use standin_core::message::{Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume};
+use standin_core::message::{
+    Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume, SnapshotOffer, SnapshotPiece, SnapshotRead,
+    StateDigest,
+};
 use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, Now};
 use standin_core::view::ViewId;
+
+use crate::fetch::Fetch;
 
 /// How long after a connection to the primary failed the next is tried. Doubles each time.
 const DIAL_RETRY: Duration = Duration::from_millis(25);
@@ -27,6 +32,8 @@ pub struct Config {
     pub view: ViewId,
     /// Where the view's primary is reached; `None` while there is none to follow.
     pub primary: Option<String>,
+    /// The entry before the first in the log, which a snapshot has; index 0 if the log is whole.
+    pub base: LogTip,
     /// The end of the log.
     pub tip: LogTip,
     /// Where views begin in the log.
@@ -44,6 +51,9 @@ pub struct Config {
     pub applied: Index,
     /// The chain over the replies up to `applied`.
     pub reply_digest: u128,
+    /// Longest piece of a snapshot to ask for at a time, in bytes: 1 to
+    /// [`standin_core::message::SNAPSHOT_PIECE_BYTES_MAX`].
+    pub piece_bytes: u32,
 }
 
 /// Something that happened.
@@ -63,6 +73,16 @@ pub enum Event<'a> {
     Resume(ConnId, &'a Resume),
     /// The primary sends entries.
     Entries(ConnId, &'a Entries<'a>),
+    /// The primary offers a snapshot, since it has no longer what this log lacks.
+    Offer(ConnId, &'a SnapshotOffer),
+    /// The answer to [`Action::BeginFetch`]: so many bytes of the snapshot are here already.
+    FetchBegun(u64),
+    /// The primary sends a piece of the snapshot.
+    Piece(ConnId, &'a SnapshotPiece<'a>),
+    /// The answer to [`Action::CheckFetched`]: the snapshot as of this entry is what was offered, or is not.
+    Fetched(Index, bool),
+    /// A snapshot was taken here: the entry, and the digest of the state after it.
+    StateDigest(Index, u128),
     /// The answer to [`Action::ReadLog`].
     LogRead(Vec<u8>),
     /// The log was cut durably: this is its end.
@@ -102,6 +122,18 @@ pub enum Action {
     Cut(Index),
     /// Everything up to here may be applied.
     Commit(Index),
+    /// Make ready to keep this snapshot; [`Event::FetchBegun`] tells how much of it is here from earlier.
+    BeginFetch(Box<SnapshotOffer>),
+    /// Ask for a piece of it.
+    SnapshotRead(ConnId, SnapshotRead),
+    /// Keep a piece of it, which begins here.
+    StorePiece(u64, Vec<u8>),
+    /// All of it is here: read it, beside the loop; [`Event::Fetched`] tells whether it is whole.
+    CheckFetched,
+    /// Go on from that snapshot: it takes the place of state and log, durably. The role is then taken up anew.
+    Install(Box<SnapshotOffer>),
+    /// Tell the primary.
+    StateDigest(ConnId, StateDigest),
     /// Ask the view service what the record is.
     ReadRecord,
     /// This replica's log contradicts the primary's: it must not go on until somebody has looked.
@@ -109,7 +141,7 @@ pub enum Action {
 }
 
 #[derive(Clone, Debug)]
-enum Link {
+pub(crate) enum Link {
     /// Not connected; when to dial.
     Idle(Instant),
     /// Dialled; no answer yet.
@@ -120,12 +152,14 @@ enum Link {
     Checking(ConnId, Resume),
     /// What the primary never had is being cut off.
     Cutting(ConnId, Resume),
+    /// A snapshot is being fetched.
+    Fetching(Fetch),
     /// Entries flow.
     Streaming(Stream),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Stream {
+pub(crate) struct Stream {
     conn: ConnId,
     nonce: u64,
     durability: Durability,
@@ -140,25 +174,27 @@ pub struct Backup {
     identity: Identity,
     view: ViewId,
     primary: Option<String>,
-    link: Link,
+    pub(crate) link: Link,
     /// How long to wait after the next failed try.
     retry: Duration,
+    base: LogTip,
     tip: LogTip,
     view_starts: ViewStarts,
     /// The log is still the one of an earlier data epoch.
     is_log_outdated: bool,
     written: Index,
     synced: Index,
-    commit: Index,
-    applied: Index,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
     reply_digest: u128,
+    pub(crate) piece_bytes: u32,
     /// The last acknowledgement that was sent on this stream.
     acked: Option<Ack>,
     is_sync_wanted: bool,
     /// A sync was asked for up to here; it is not asked for twice.
     sync_asked: Index,
     planted: Planted,
-    actions: VecDeque<Action>,
+    pub(crate) actions: VecDeque<Action>,
 }
 
 impl Backup {
@@ -171,6 +207,7 @@ impl Backup {
             primary: config.primary,
             link: Link::Idle(now),
             retry: DIAL_RETRY,
+            base: config.base,
             tip: config.tip,
             view_starts: config.view_starts,
             is_log_outdated: config.is_log_outdated,
@@ -179,6 +216,7 @@ impl Backup {
             commit: config.commit,
             applied: config.applied,
             reply_digest: config.reply_digest,
+            piece_bytes: config.piece_bytes,
             acked: None,
             is_sync_wanted: false,
             sync_asked: config.synced,
@@ -208,6 +246,11 @@ impl Backup {
             Event::Closed => self.wait(now),
             Event::Resume(conn, resume) => self.on_resume(conn, resume, now),
             Event::Entries(conn, entries) => self.on_entries(conn, entries, now),
+            Event::Offer(conn, offer) => self.on_offer(conn, offer, now),
+            Event::FetchBegun(have) => self.on_fetch_begun(have, now),
+            Event::Piece(conn, piece) => self.on_piece(conn, piece, now),
+            Event::Fetched(index, is_whole) => self.on_fetched(index, is_whole, now),
+            Event::StateDigest(index, digest) => self.tell_digest(index, digest),
             Event::LogRead(bytes) => self.on_log_read(&bytes),
             Event::Cut(tip) => self.on_cut(tip, now),
             Event::Written(through) => self.written = self.written.max(through),
@@ -245,6 +288,7 @@ impl Backup {
             Link::Idle(at) => self.primary.as_ref().map(|_| *at),
             Link::Asked(_, at) => Some(at.plus(FOLLOW_PATIENCE)),
             Link::Streaming(stream) => Some(stream.silent_at()),
+            Link::Fetching(fetch) => fetch.deadline(),
             Link::Dialling | Link::Checking(..) | Link::Cutting(..) => None,
         }
     }
@@ -296,16 +340,18 @@ impl Backup {
             }
             Link::Asked(_, at) if now >= at.plus(FOLLOW_PATIENCE) => self.hang(now),
             Link::Streaming(stream) if now >= stream.silent_at() => self.hang(now),
+            Link::Fetching(fetch) if fetch.deadline().is_some_and(|at| now >= at) => self.hang(now),
             Link::Idle(_)
             | Link::Dialling
             | Link::Asked(..)
             | Link::Checking(..)
             | Link::Cutting(..)
+            | Link::Fetching(_)
             | Link::Streaming(_) => {}
         }
     }
 
-    fn hang(&mut self, now: Instant) {
+    pub(crate) fn hang(&mut self, now: Instant) {
         if !matches!(self.link, Link::Idle(_)) {
             self.actions.push_back(Action::Hang);
         }
@@ -341,7 +387,7 @@ impl Backup {
 
     /// Whether a message of `view` may be acted on. What comes from a lower view is refused with
     /// one's own (rule R7); a higher one must be adopted first, from the record (rule R5).
-    fn accepts(&mut self, conn: ConnId, view: ViewId) -> bool {
+    pub(crate) fn accepts(&mut self, conn: ConnId, view: ViewId) -> bool {
         if view < self.view {
             self.actions.push_back(Action::HigherView(conn, self.view));
         } else if view > self.view {
@@ -374,8 +420,14 @@ impl Backup {
             }
         } else if common.index > self.tip.index {
             self.hang(now);
-        } else if common.index == Index::ZERO {
-            self.cut(conn, resume.clone());
+        } else if common.index <= self.base.index {
+            // What lies there is committed, and so it is in the primary's log, if both are right.
+            if common == self.base || self.planted.has(Bug::CutBelowSnapshot) {
+                self.cut(conn, resume.clone());
+            } else {
+                let what = "is committed here and differs or is missing in the primary's log";
+                self.quarantine(common.index.max(Index(1)), what);
+            }
         } else {
             self.actions.push_back(Action::ReadLog(common.index));
             self.link = Link::Checking(conn, resume.clone());
@@ -406,7 +458,7 @@ impl Backup {
             .rev()
             .find(|(_, first)| *first <= after.next());
         let is_of_this_view = first_cut_view.is_some_and(|(view, _)| *view >= self.view.view);
-        if self.planted.has(Bug::CutTooFar) {
+        if self.planted.has(Bug::CutTooFar) || self.planted.has(Bug::CutBelowSnapshot) {
             self.actions.push_back(Action::Cut(after));
             self.link = Link::Cutting(conn, resume);
         } else if after < self.commit.max(self.applied) {
@@ -439,7 +491,7 @@ impl Backup {
         }
     }
 
-    fn quarantine(&mut self, index: Index, what: &str) {
+    pub(crate) fn quarantine(&mut self, index: Index, what: &str) {
         let words = format!("entry {index} of this replica's log {what}");
         self.actions.push_back(Action::Quarantine(words));
         self.link = Link::Idle(Instant::from_nanos(u64::MAX));
@@ -500,6 +552,19 @@ impl Backup {
         self.view_starts.extend_from_slice(batch.view_starts());
         self.actions.push_back(Action::Append(Arc::new(batch)));
         self.is_sync_wanted |= durability == Durability::Disk;
+    }
+
+    fn tell_digest(&mut self, index: Index, digest: u128) {
+        if let Link::Streaming(stream) = &self.link {
+            let told = StateDigest {
+                nonce: stream.nonce,
+                view: self.view,
+                index,
+                digest,
+            };
+            self.actions
+                .push_back(Action::StateDigest(stream.conn, told));
+        }
     }
 
     /// Acknowledges what is new since the last time: once per wake-up.

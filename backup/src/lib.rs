@@ -9,5 +9,7 @@
 //! its replica, the host starts the primary's role.
 
 mod backup;
+mod fetch;
 
 pub use backup::{Action, Backup, Config, Event};
+pub use fetch::FETCH_WINDOW_PIECES_MAX;

@@ -88,6 +88,7 @@ impl Bench {
             identity: identity(),
             view: view(2),
             primary: Some("primary".to_owned()),
+            base: LogTip::default(),
             tip,
             view_starts: log
                 .iter()
@@ -99,6 +100,7 @@ impl Bench {
             commit,
             applied: Index::ZERO,
             reply_digest: 0,
+            piece_bytes: 1,
         };
         let mut bench = Self {
             backup: Backup::new(config, now.boot),

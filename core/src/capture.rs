@@ -6,14 +6,60 @@
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::{DigestChain, Digester};
-use crate::entry::Index;
+use crate::entry::{Index, LogTip};
 use crate::machine::StateMachine;
 use crate::session::CapturedSessions;
 use crate::time::WallTime;
+use crate::view::DataEpoch;
 
 /// Bytes that a machine and its sessions may write in small pieces before they are passed on.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// Where in the log a state stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMark {
+    /// The data epoch of the newest view at or before `tip`.
+    pub data_epoch: DataEpoch,
+    /// The last entry that was applied: the log goes on right after it.
+    pub tip: LogTip,
+    /// The first entry of the view that `tip` is of. Invariant: `1 <= view_first <= tip.index`.
+    pub view_first: Index,
+    /// The chain over all replies up to `tip`.
+    pub reply_digest: u128,
+}
+
+impl SnapshotMark {
+    /// Whether it can be true at all.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        (Index(1)..=self.tip.index).contains(&self.view_first)
+    }
+}
+
+/// A captured state, whatever the machine.
+pub trait Image: fmt::Debug + Send + Sync {
+    /// See [`Captured::write`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write(&self, out: &mut dyn io::Write) -> io::Result<()>;
+
+    /// See [`Captured::digest`].
+    fn digest(&self) -> u128;
+}
+
+impl<M: StateMachine> Image for Captured<M> {
+    fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        Self::write(self, out)
+    }
+
+    fn digest(&self) -> u128 {
+        Self::digest(self)
+    }
+}
 
 /// The whole state as of one entry, apart from the state that goes on changing.
 ///

@@ -448,6 +448,13 @@ impl LogTip {
 /// The first entry of each view in a log, in order.
 pub type ViewStarts = Vec<(ViewNumber, Index)>;
 
+/// Leaves those views out that end at or before `base`, but for the one of `base` itself: a log that goes on
+/// right after it has nothing of them any more.
+pub fn forget_views(view_starts: &mut ViewStarts, base: LogTip) {
+    let through = view_starts.partition_point(|(_, first)| *first <= base.index);
+    view_starts.drain(..through.saturating_sub(1));
+}
+
 /// Consecutive entries, encoded. What is appended, sent and acknowledged as one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Batch {

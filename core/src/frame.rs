@@ -90,6 +90,14 @@ frame_kinds! {
     Ack = 33,
     /// Either: I know a higher view than yours.
     HigherView = 34,
+    /// Primary to follower: the entries that you lack are gone; fetch this snapshot.
+    SnapshotOffer = 35,
+    /// Follower to primary: send me this piece of it.
+    SnapshotRead = 36,
+    /// Primary to follower: a piece of a snapshot.
+    SnapshotPiece = 37,
+    /// Follower to primary: my state's digest at a snapshot.
+    StateDigest = 38,
     /// Anyone to view service: which views were there?
     HistoryRequest = 41,
     /// View service to anyone.

@@ -1,12 +1,13 @@
 //! Every message that parties exchange.
 //!
-//! Messages off the hot path are postcard-encoded structs; the four on it (Command, Reply, Entries,
-//! Ack) have fixed little-endian fields and borrow their bytes. Field and variant order is the format:
+//! Messages off the hot path are postcard-encoded structs; those on it (Command, Reply, Entries,
+//! Ack) and pieces of snapshots have fixed little-endian fields and borrow their bytes. Field and variant order is the format:
 //! append, never reorder, and raise [`PROTOCOL_VERSION`].
 
 mod death;
 mod history;
 mod hot;
+mod snapshot;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ use crate::view::{ViewId, ViewNumber, ViewRecord};
 pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
+pub use snapshot::{
+    SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
+};
 
 /// Version of everything that crosses a connection. Others are refused.
 pub const PROTOCOL_VERSION: u32 = 3;
@@ -108,7 +112,7 @@ macro_rules! messages {
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
     StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Follow Resume HigherView OpenSession CloseSession
-    Inspect InspectReply
+    Inspect InspectReply SnapshotOffer SnapshotRead StateDigest
 }
 
 /// What kind of party opens a connection.

@@ -103,6 +103,14 @@ bugs! {
     DiskFailureUnnoted,
     /// The view service does not keep that a token is dead (section 12).
     DeadTokenForgotten,
+    /// The log is forgotten under a follower that needs it, and the primary goes on sending from it (section 8).
+    ForgottenUnderFollower,
+    /// More of the log is forgotten than the snapshots that are kept cover (section 8).
+    ForgottenBeyondSnapshot,
+    /// A follower cuts its log below the snapshot that it goes on from (section 8).
+    CutBelowSnapshot,
+    /// A spare is joined that is still fetching the snapshot (section 8).
+    JoinedWhileFetching,
     /// The replies of a follower are not compared with the primary's (section 12).
     RepliesUncompared,
     /// The proof of a death is sent though the process lives and is only not heard (section 3). Planted in the

@@ -77,6 +77,14 @@ pub struct SnapshotHeader {
     pub state_bytes: u64,
 }
 
+/// How many bytes the whole snapshot of a state of this length has, header and end mark included.
+#[must_use]
+pub fn file_bytes(state_bytes: u64) -> u64 {
+    let overhead = u64_of(SNAPSHOT_BLOCK_HEADER_BYTES);
+    let blocks = state_bytes.div_ceil(u64_of(SNAPSHOT_BLOCK_BYTES));
+    u64_of(SNAPSHOT_HEADER_BYTES) + state_bytes + (blocks + 1) * overhead
+}
+
 /// Where bytes are no snapshot of this version, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at} {flaw}")]
@@ -134,9 +142,7 @@ impl SnapshotHeader {
     /// How many bytes the whole snapshot has, header and end mark included.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        let overhead = u64_of(SNAPSHOT_BLOCK_HEADER_BYTES);
-        let blocks = self.state_bytes.div_ceil(u64_of(SNAPSHOT_BLOCK_BYTES));
-        u64_of(SNAPSHOT_HEADER_BYTES) + self.state_bytes + (blocks + 1) * overhead
+        file_bytes(self.state_bytes)
     }
 
     /// The encoded header, [`SNAPSHOT_HEADER_BYTES`] long.

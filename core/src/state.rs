@@ -334,6 +334,16 @@ impl<M: StateMachine> Replicated<M> {
         })
     }
 
+    /// The same state with a machine that has something more than its state, such as a handle to the world
+    /// around it. `change` must not change its state.
+    #[must_use]
+    pub fn map_machine(self, change: impl FnOnce(M) -> M) -> Self {
+        Self {
+            machine: change(self.machine),
+            ..self
+        }
+    }
+
     /// The digest of the whole state: of the bytes that [`Captured::write`] writes. Costs time in proportion to
     /// the state.
     #[must_use]

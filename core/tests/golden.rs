@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use standin_core::capture::SnapshotMark;
 use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
@@ -44,7 +45,7 @@ const CHANGED_IN_2: [&str; 9] = [
 ];
 
 /// What version 3 changed: skipped entries came to the record, to ViewStart and to Resume.
-const CHANGED_IN_3: [&str; 14] = [
+const CHANGED_IN_3: [&str; 18] = [
     "frames/Hello",
     "frames/Entries",
     "frames/ForceReply",
@@ -58,6 +59,10 @@ const CHANGED_IN_3: [&str; 14] = [
     "frames/Swap",
     "frames/SwapReply",
     "handover",
+    "frames/SnapshotOffer",
+    "frames/SnapshotRead",
+    "frames/SnapshotPiece",
+    "frames/StateDigest",
     "segment",
 ];
 
@@ -494,6 +499,48 @@ fn check_stream(frames: &mut Frames) {
     });
 }
 
+fn check_snapshots(frames: &mut Frames) {
+    let mark = SnapshotMark {
+        data_epoch: DataEpoch(2),
+        tip: tip(),
+        view_first: Index(71_000),
+        reply_digest: standing(RoleName::Backup).reply_digest,
+    };
+    let (nonce, index) = (0x5152_5354_5556_5758, tip().index);
+    frames.messages(&[SnapshotOffer {
+        view: view(),
+        nonce,
+        mark,
+        state_digest: u128::MAX - 2,
+        state_bytes: 1 << 30,
+    }]);
+    frames.messages(&[SnapshotRead {
+        nonce,
+        index,
+        offset: 0x6162_6364,
+        length: SNAPSHOT_PIECE_BYTES_MAX,
+    }]);
+    let pieces = [b"".as_slice(), b"a piece"];
+    let piece = |bytes| SnapshotPiece {
+        nonce,
+        index,
+        offset: 0x6162_6364,
+        bytes,
+    };
+    frames.check(
+        FrameKind::SnapshotPiece,
+        &pieces,
+        |bytes, out| piece(bytes).encode(out),
+        |frame, bytes| SnapshotPiece::decode(frame) == Ok(piece(bytes)),
+    );
+    frames.messages(&[StateDigest {
+        nonce,
+        view: view(),
+        index,
+        digest: u128::MAX - 2,
+    }]);
+}
+
 fn entries_message(bytes: &[u8], nonce: u64) -> Entries<'_> {
     Entries {
         nonce,
@@ -601,6 +648,7 @@ fn every_kind_of_frame_is_as_it_was() {
     check_handshake(&mut frames);
     check_view_service(&mut frames);
     check_stream(&mut frames);
+    check_snapshots(&mut frames);
     check_clients(&mut frames);
     // All kinds that decode at all have been held.
     let known: BTreeSet<u16> = (0..=u16::MAX)

@@ -3,6 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use standin_core::capture::SnapshotMark;
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, Command, Entry, EntryKind, Index, LogTip,
 };
@@ -50,17 +51,21 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<OpenSession>(frame)
         + one::<CloseSession>(frame)
         + one::<Inspect>(frame)
-        + one::<InspectReply>(frame);
+        + one::<InspectReply>(frame)
+        + one::<SnapshotOffer>(frame)
+        + one::<SnapshotRead>(frame)
+        + one::<StateDigest>(frame);
     // These look at the payload only: who calls them has looked at the kind.
     let _ = CommandRequest::decode(frame);
     let _ = QueryRequest::decode(frame);
     let _ = Reply::decode(frame);
     let _ = Entries::decode(frame);
     let _ = Ack::decode(frame);
+    let _ = SnapshotPiece::decode(frame);
     control
 }
 
-const KINDS: [FrameKind; 30] = [
+const KINDS: [FrameKind; 34] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -84,6 +89,10 @@ const KINDS: [FrameKind; 30] = [
     FrameKind::Entries,
     FrameKind::Ack,
     FrameKind::HigherView,
+    FrameKind::SnapshotOffer,
+    FrameKind::SnapshotRead,
+    FrameKind::SnapshotPiece,
+    FrameKind::StateDigest,
     FrameKind::OpenSession,
     FrameKind::CloseSession,
     FrameKind::Command,
@@ -599,6 +608,33 @@ proptest! {
         check_whole(&Follow { identity, view, last, view_starts })?;
         check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips })?;
         check_whole(&HigherView { view })?;
+    }
+
+    #[test]
+    fn what_hands_a_snapshot_over_reads_back_whole_or_not_at_all(
+        nonce: u64,
+        view in any_view(),
+        tip in any_tip(),
+        view_first: u64,
+        digests: (u128, u128),
+        state_bytes: u64,
+        length: u32,
+    ) {
+        let (reply_digest, state_digest) = digests;
+        let mark = SnapshotMark {
+            data_epoch: view.data_epoch,
+            tip,
+            view_first: Index(view_first),
+            reply_digest,
+        };
+        let index = tip.index;
+        let offer = SnapshotOffer { view, nonce, mark, state_digest, state_bytes };
+        check_whole(&offer)?;
+        if let Some(bytes) = offer.file_bytes() {
+            prop_assert!(bytes > state_bytes && mark.is_sound());
+        }
+        check_whole(&SnapshotRead { nonce, index, offset: state_bytes, length })?;
+        check_whole(&StateDigest { nonce, view, index, digest: state_digest })?;
     }
 
     #[test]

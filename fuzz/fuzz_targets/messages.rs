@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 35] = [
+const KINDS: [FrameKind; 39] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -43,6 +43,10 @@ const KINDS: [FrameKind; 35] = [
     FrameKind::Reply,
     FrameKind::Inspect,
     FrameKind::InspectReply,
+    FrameKind::SnapshotOffer,
+    FrameKind::SnapshotRead,
+    FrameKind::SnapshotPiece,
+    FrameKind::StateDigest,
 ];
 
 fn decode_frame(bytes: &[u8]) -> Frame<'_> {
@@ -143,6 +147,16 @@ fn check(frame: &Frame<'_>) {
         FrameKind::Reply => fixed(frame, Reply::decode(frame), Reply::encode),
         FrameKind::Entries => fixed(frame, Entries::decode(frame), Entries::encode),
         FrameKind::Ack => fixed(frame, Ack::decode(frame), Ack::encode),
+        FrameKind::SnapshotOffer => {
+            if let Some(bytes) = message::<SnapshotOffer>(frame).and_then(|it| it.file_bytes()) {
+                assert!(bytes > 0);
+            }
+        }
+        FrameKind::SnapshotRead => drop(message::<SnapshotRead>(frame)),
+        FrameKind::SnapshotPiece => {
+            fixed(frame, SnapshotPiece::decode(frame), SnapshotPiece::encode);
+        }
+        FrameKind::StateDigest => drop(message::<StateDigest>(frame)),
     }
 }
 

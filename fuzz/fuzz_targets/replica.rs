@@ -7,22 +7,26 @@ use std::collections::VecDeque;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin::machines::counter::{Counter, encode_add, encode_get};
+use standin_core::capture::{Captured, SnapshotMark};
 use standin_core::conn::ConnId;
+use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Leave, Message,
-    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Seen, SwapReply,
-    Switchover,
+    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
+    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, SNAPSHOT_PIECE_BYTES_MAX,
+    Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply, Switchover, Leave,
 };
 use standin_core::poison::Skip;
 use standin_core::session::SessionLimits;
+use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
 use standin_fuzz::{any_batch, parties, seal_entries};
 use standin_primary::Payload;
 use standin_replica::{
-    Action, Answers, Config, Event, ReadFor, Recovered, Replica, Request, RequestBody,
+    Action, Answers, Config, Event, KeptSnapshot, ReadFor, Recovered, Replica, Request,
+    RequestBody, SnapshotConfig,
 };
 
 const EVENTS_MAX: usize = 150;
@@ -34,6 +38,12 @@ enum FollowUp {
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
+    SnapshotTaken(KeptSnapshot),
+    Digested(u128),
+    Forgotten(LogTip),
+    FetchBegun(u64),
+    Fetched(Index, bool),
+    Install(SnapshotOffer),
     ReportReply(ReportReply),
     SwapReply(SwapReply),
     Dialled(ConnId),
@@ -44,8 +54,16 @@ struct World {
     replica: Replica<Counter>,
     identity: Identity,
     now: Instant,
+    /// The entry before the first in the log.
+    base: LogTip,
     /// Each entry's bytes.
     log: Vec<Vec<u8>>,
+    /// The bytes of some state, for snapshots that others offer.
+    state: Vec<u8>,
+    /// The snapshot that is being fetched, and how much of it has come.
+    fetching: Option<(SnapshotOffer, u64)>,
+    /// The last one that was offered to a follower.
+    offered: Option<SnapshotOffer>,
     /// As the view service has it.
     record: Option<ViewRecord>,
     follow_ups: VecDeque<FollowUp>,
@@ -76,6 +94,10 @@ impl World {
             quarantine: None,
             poison: None,
             limits: Default::default(),
+            snapshots: SnapshotConfig {
+                every: 5,
+                log_bytes: 2000,
+            },
         };
         let now = Instant::from_nanos(1_000_000_000);
         let wall = WallTime(now.as_nanos());
@@ -83,7 +105,11 @@ impl World {
             replica: Replica::new(config, Now { boot: now, wall }),
             identity,
             now,
+            base: LogTip::default(),
             log: Vec::new(),
+            state: state_bytes(&Replicated::<Counter>::default().capture()),
+            fetching: None,
+            offered: None,
             record: None,
             follow_ups: VecDeque::new(),
             dial: None,
@@ -95,7 +121,7 @@ impl World {
     }
 
     fn tip(&self) -> LogTip {
-        self.log.last().map_or(LogTip::default(), |bytes| {
+        self.log.last().map_or(self.base, |bytes| {
             Entry::decode(bytes).expect("a good entry").tip()
         })
     }
@@ -125,6 +151,14 @@ impl World {
                 FollowUp::LogRead(read, bytes) => self.hand_in(Event::LogRead(read, bytes)),
                 FollowUp::Cut(tip) => self.hand_in(Event::Cut(tip)),
                 FollowUp::Adopted(view) => self.hand_in(Event::Adopted(view)),
+                FollowUp::SnapshotTaken(kept) => self.hand_in(Event::SnapshotTaken(kept)),
+                FollowUp::Digested(digest) => self.hand_in(Event::Digested(digest)),
+                FollowUp::Forgotten(base) => self.hand_in(Event::Forgotten(base)),
+                FollowUp::FetchBegun(have) => self.hand_in(Event::FetchBegun(have)),
+                FollowUp::Fetched(index, is_whole) => {
+                    self.hand_in(Event::Fetched(index, is_whole));
+                }
+                FollowUp::Install(offer) => self.install(&offer),
                 FollowUp::ReportReply(reply) => self.hand_in(Event::ReportReply(&reply)),
                 FollowUp::SwapReply(reply) => self.hand_in(Event::SwapReply(&reply)),
                 FollowUp::Dialled(conn) if self.dial == Some(conn) => {
@@ -142,6 +176,23 @@ impl World {
     fn hand_in(&mut self, event: Event<'_>) {
         let (boot, wall) = (self.now, self.wall());
         self.replica.handle(Now { boot, wall }, event);
+        self.drain();
+    }
+
+    /// Goes on from a snapshot that somebody has made up, with a state that is one.
+    fn install(&mut self, offer: &SnapshotOffer) {
+        let (boot, wall) = (self.now, self.wall());
+        let mark = offer.mark;
+        let digest = DigestChain(mark.reply_digest);
+        let state = Replicated::restore(&mut self.state.as_slice(), mark.tip.index, digest);
+        self.base = mark.tip;
+        self.log.clear();
+        let state = state.expect("it was written by one");
+        self.replica.install(Now { boot, wall }, state, offer);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
         while let Some(action) = self.replica.next_action() {
             self.carry_out(action);
         }
@@ -200,11 +251,66 @@ impl World {
             }
             Action::ReadLog(read, from, bytes_max) => self.read_log(read, from, bytes_max),
             Action::Cut(after) => {
-                let after = usize::try_from(after.0).expect("a short log");
-                assert!(after <= self.log.len(), "cut beyond the end");
-                self.log.truncate(after);
+                if after == Index::ZERO {
+                    self.base = LogTip::default();
+                    self.log.clear();
+                }
+                assert!(after >= self.base.index, "cut below a snapshot");
+                let kept = usize::try_from(after.0 - self.base.index.0).expect("a short log");
+                assert!(kept <= self.log.len(), "cut beyond the end");
+                self.log.truncate(kept);
                 self.follow_ups.push_back(FollowUp::Cut(self.tip()));
             }
+            Action::TakeSnapshot(mark, image) => {
+                let state_digest = image.0.digest();
+                self.state.clear();
+                image.0.write(&mut self.state).expect("writing to memory");
+                self.follow_ups
+                    .push_back(FollowUp::SnapshotTaken(KeptSnapshot {
+                        mark,
+                        state_digest,
+                        state_bytes: self.state.len() as u64,
+                    }));
+            }
+            Action::Digest(image) => {
+                let digest = image.0.digest();
+                self.follow_ups.push_back(FollowUp::Digested(digest));
+            }
+            Action::Forget(index) => {
+                assert!(index >= self.base.index, "forgotten twice");
+                let gone = usize::try_from(index.0 - self.base.index.0).expect("a short log");
+                if let Some(last) = self.log.drain(..gone).next_back() {
+                    self.base = Entry::decode(&last).expect("a good entry").tip();
+                }
+                self.follow_ups.push_back(FollowUp::Forgotten(self.base));
+            }
+            Action::ReadSnapshot(_, read) => {
+                assert!(read.length <= SNAPSHOT_PIECE_BYTES_MAX);
+                let offered = self.offered.map(|offer| offer.mark.tip.index);
+                assert_eq!(Some(read.index), offered, "nobody was offered another");
+            }
+            Action::BeginFetch(offer) => {
+                self.fetching = Some((*offer, 0));
+                self.follow_ups.push_back(FollowUp::FetchBegun(0));
+            }
+            Action::StorePiece(offset, bytes) => {
+                let (_, have) = self.fetching.as_mut().expect("it has begun");
+                assert_eq!(offset, *have);
+                *have += bytes.len() as u64;
+            }
+            Action::CheckFetched => {
+                let (offer, have) = self.fetching.expect("it has begun");
+                assert_eq!(offer.file_bytes(), Some(have));
+                let index = offer.mark.tip.index;
+                self.follow_ups.push_back(FollowUp::Fetched(index, true));
+            }
+            Action::Install(offer) => self.follow_ups.push_back(FollowUp::Install(*offer)),
+            Action::Offer(_, offer) => {
+                offer.encode(&mut Vec::new());
+                self.offered = Some(*offer);
+            }
+            Action::SnapshotRead(_, read) => read.encode(&mut Vec::new()),
+            Action::StateDigest(_, told) => told.encode(&mut Vec::new()),
             Action::Dial(_) => {
                 self.dials += 1;
                 let conn = ConnId(1000 + self.dials);
@@ -263,7 +369,8 @@ impl World {
     }
 
     fn read_log(&mut self, read: ReadFor, from: Index, bytes_max: usize) {
-        let skip = usize::try_from(from.0 - 1).expect("a short log");
+        let skip = from.0.checked_sub(self.base.index.0 + 1);
+        let skip = usize::try_from(skip.expect("read where the log is not")).expect("a short log");
         let mut bytes = Vec::new();
         for entry in self.log.iter().skip(skip) {
             if !bytes.is_empty() && bytes.len() + entry.len() > bytes_max {
@@ -501,9 +608,95 @@ fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
+fn state_bytes(captured: &Captured<Counter>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    captured.write(&mut bytes).expect("writing to memory");
+    bytes
+}
+
+/// A primary offers a snapshot.
+fn offer(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let Some(conn) = world.dial else {
+        return Ok(());
+    };
+    let tip = tip(input, world)?;
+    let view = view(input, world)?;
+    if tip.index.0 > u64::MAX - 1000 || tip.view.0 > u64::MAX - 1000 {
+        return Ok(());
+    }
+    let offer = SnapshotOffer {
+        view,
+        nonce: 7,
+        mark: SnapshotMark {
+            data_epoch: view.data_epoch,
+            tip,
+            view_first: Index(parties::number(input)?),
+            reply_digest: input.arbitrary()?,
+        },
+        state_digest: input.arbitrary()?,
+        state_bytes: u64::from(input.arbitrary::<u16>()?),
+    };
+    world.handle(Event::Offer(conn, &offer));
+    Ok(())
+}
+
+/// And sends a piece of it, mostly the right one.
+fn piece(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
+    let (Some(conn), Some((offer, have))) = (world.dial, world.fetching) else {
+        return Ok(());
+    };
+    let left = offer.file_bytes().expect("it was taken") - have;
+    let length = match input.ratio(3, 4)? {
+        true => left.min(SNAPSHOT_PIECE_BYTES_MAX.into()),
+        false => input.arbitrary::<u8>()?.into(),
+    };
+    let piece = SnapshotPiece {
+        nonce: 7,
+        index: offer.mark.tip.index,
+        offset: if input.ratio(7, 8)? {
+            have
+        } else {
+            parties::number(input)?
+        },
+        bytes: &vec![0; usize::try_from(length).expect("short")],
+    };
+    world.handle(Event::Piece(conn, &piece));
+    Ok(())
+}
+
+/// A follower asks for a piece, or tells of its state.
+fn snapshot_request(input: &mut Unstructured<'_>, world: &mut World, conn: ConnId) -> Result<()> {
+    let index = match world.offered.filter(|_| input.ratio(3, 4).unwrap_or(true)) {
+        Some(offer) => offer.mark.tip.index,
+        None => Index(parties::number(input)?),
+    };
+    let nonce = world.offered.map_or(0, |offer| offer.nonce);
+    if input.arbitrary()? {
+        let read = SnapshotRead {
+            nonce,
+            index,
+            offset: parties::number(input)?,
+            length: input.arbitrary()?,
+        };
+        world.handle(Event::SnapshotRead(conn, &read));
+    } else {
+        let told = StateDigest {
+            nonce: world.stream.as_ref().map_or(0, |(_, resume)| resume.nonce),
+            view: view(input, world)?,
+            index,
+            digest: input.arbitrary()?,
+        };
+        world.handle(Event::StateDigest(conn, &told));
+    }
+    Ok(())
+}
+
 fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let conn = ConnId(u64::from(input.arbitrary::<u8>()? % 4));
-    match input.arbitrary::<u8>()? % 32 {
+    match input.arbitrary::<u8>()? % 36 {
+        32 => offer(input, world)?,
+        33 | 34 => piece(input, world)?,
+        35 => snapshot_request(input, world, conn)?,
         0 | 1 => news(input, world)?,
         2..=5 => {
             let follow = follow(input, world)?;

@@ -390,6 +390,12 @@ impl<S: Storage> SegmentLog<S> {
         self.tip
     }
 
+    /// The entry before the first that the log has, or will have; index 0 if it is whole.
+    #[must_use]
+    pub fn base(&self) -> LogTip {
+        self.segments[0].before
+    }
+
     /// The first entry that the log has, or will have. Those before it are in a snapshot alone.
     #[must_use]
     pub fn first(&self) -> Index {

@@ -7,10 +7,12 @@
 
 mod error;
 mod file;
+mod keeping;
 mod receiving;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use standin_core::entry::Index;
 use standin_core::identity::ClusterId;
@@ -22,13 +24,12 @@ use standin_core::snapshot::{
 use error::SYNCING;
 pub use error::SnapshotsError;
 pub use file::SnapshotFile;
-pub use receiving::Receiving;
+pub use keeping::{Ticket, mark_of};
+pub use receiving::{Checked, Receiving};
 
 use crate::data_dir::{SNAPSHOT_SUFFIX, SNAPSHOTS_DIR, create_dir_durably};
 use crate::storage::{OsStorage, Storage, StorageFile};
 
-/// How many snapshots [`Snapshots::prune`] keeps: if the newest is damaged, there is another.
-pub const SNAPSHOTS_KEPT: usize = 2;
 /// Most damaged snapshots that are kept for people; the lowest index goes first.
 pub const DAMAGED_SNAPSHOTS_MAX: usize = 2;
 
@@ -84,6 +85,8 @@ pub struct Snapshots<S: Storage = OsStorage> {
     storage: S,
     dir: PathBuf,
     ids: SnapshotIds,
+    /// See [`Snapshots::discard`].
+    generation: Arc<Mutex<u64>>,
 }
 
 impl Snapshots {
@@ -105,7 +108,12 @@ impl<S: Storage> Snapshots<S> {
     pub fn open_in(storage: S, dir: &Path, ids: SnapshotIds) -> Result<Self, SnapshotsError> {
         let dir = dir.join(SNAPSHOTS_DIR);
         create_dir_durably(&storage, &dir).map_err(SnapshotsError::io("creating", &dir))?;
-        let snapshots = Self { storage, dir, ids };
+        let snapshots = Self {
+            storage,
+            dir,
+            ids,
+            generation: Arc::default(),
+        };
         for (_, path) in snapshots.list_names(WRITING_SUFFIX)? {
             snapshots.remove(&path)?;
         }
@@ -154,7 +162,8 @@ impl<S: Storage> Snapshots<S> {
     }
 
     /// Writes the snapshot of the state at `point`, whose bytes `state` writes. When this returns, it is
-    /// on disk; otherwise nothing is left of it. May be called on another thread, one at a time.
+    /// on disk; otherwise nothing is left of it. `None`: all snapshots were let go of since there was this ticket, and
+    /// this one with them. May be called on another thread, one at a time.
     ///
     /// # Errors
     /// [`SnapshotsError::Io`] if it cannot be written.
@@ -163,14 +172,23 @@ impl<S: Storage> Snapshots<S> {
     /// If `point` is impossible or another's.
     pub fn write(
         &self,
+        ticket: Ticket,
         point: SnapshotPoint,
         state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<SnapshotHeader, SnapshotsError> {
+    ) -> Result<Option<SnapshotHeader>, SnapshotsError> {
         assert_eq!(point.cluster, self.ids.cluster, "a snapshot of ours");
         assert_eq!(point.machine, self.ids.machine, "a snapshot of ours");
         let beside = self.path(point.tip.index, WRITING_SUFFIX);
         let written = self.write_beside(&beside, point, state);
-        let named = written.and_then(|header| self.name(&beside, &header).map(|_| header));
+        let named = written.and_then(|header| {
+            let now = self.generation();
+            if ticket != Ticket(*now) {
+                self.remove(&beside)?;
+                return Ok(None);
+            }
+            self.name(&beside, &header)?;
+            Ok(Some(header))
+        });
         named.inspect_err(|_| {
             // Best effort, so that a full disk gets its room back; the next start removes it, too.
             let _ = self.storage.remove(&beside);
@@ -209,36 +227,6 @@ impl<S: Storage> Snapshots<S> {
             }
         }
         Receiving::begin(self.clone(), wanted, header.clone())
-    }
-
-    /// Removes snapshots that are not needed any more: all but the newest [`SNAPSHOTS_KEPT`], and those of
-    /// a lower data epoch than the newest that lie beyond it, since they are of another history.
-    ///
-    /// Says up to where [`crate::log::SegmentLog::forget`] may go now: so far that the oldest that is
-    /// kept can be gone on from, should the newer be damaged; nowhere while there are fewer.
-    ///
-    /// # Errors
-    /// As of [`Snapshots::newest`].
-    pub fn prune(&self) -> Result<Index, SnapshotsError> {
-        let good = self.list_by_header()?.good;
-        let Some((newest, _)) = good.last() else {
-            return Ok(Index::ZERO);
-        };
-        let last = newest.point.tip.index;
-        let (mut kept, mut gone): (Vec<_>, Vec<_>) = good
-            .into_iter()
-            .partition(|(header, _)| header.point.tip.index <= last);
-        let surplus = kept.len().saturating_sub(SNAPSHOTS_KEPT);
-        gone.extend(kept.drain(..surplus));
-        for (_, path) in &gone {
-            self.remove(path)?;
-        }
-        if !gone.is_empty() {
-            self.sync_dir()?;
-        }
-        let is_enough = kept.len() == SNAPSHOTS_KEPT;
-        let oldest = kept[0].0.point.tip.index;
-        Ok(if is_enough { oldest } else { Index::ZERO })
     }
 
     /// All snapshots, by what their headers say.

@@ -7,7 +7,7 @@ mod sample;
 use std::fs;
 use std::io::Read;
 
-use sample::snapshots::{open, point};
+use sample::snapshots::{open, point, put_in_place};
 
 /// The most memory that this process ever had, in KiB.
 fn peak() -> u64 {
@@ -25,7 +25,7 @@ fn a_long_state_is_written_sent_received_and_read_in_little_memory() {
     let before = peak();
     let piece = vec![0x5a; 100_000];
     snapshots
-        .write(point(1, 9), |out| {
+        .write(snapshots.ticket(), point(1, 9), |out| {
             let mut state = std::io::repeat(0x5a).take(STATE_BYTES);
             std::io::copy(&mut state, &mut { out }).map(|_| ())
         })
@@ -36,7 +36,8 @@ fn a_long_state_is_written_sent_received_and_read_in_little_memory() {
         let piece = sent.read_at(receiving.at(), 1 << 20).unwrap();
         receiving.put(receiving.at(), &piece).unwrap();
     }
-    let received = receiving.finish().unwrap();
+    let checked = receiving.check().unwrap();
+    let received = put_in_place(&open(to.path()), checked).unwrap();
     let mut state = received.state().unwrap();
     let mut read = 0;
     let mut buffer = vec![0; piece.len()];

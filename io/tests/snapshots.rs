@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use sample::snapshots::{ids, open, point, snapshot_path, state_of, write};
+use sample::snapshots::{ids, open, point, put_in_place, snapshot_path, state_of, write};
 use standin_core::entry::Index;
 use standin_core::identity::ClusterId;
 use standin_core::machine::MachineId;
@@ -97,7 +97,7 @@ fn what_was_written_is_found_and_reads_back() {
 fn a_state_that_cannot_be_written_leaves_nothing() {
     let root = sample::root();
     let snapshots = open(root.path());
-    let error = snapshots.write(point(1, 5), |out| {
+    let error = snapshots.write(snapshots.ticket(), point(1, 5), |out| {
         out.write_all(&[7; 100_000])?;
         Err(std::io::ErrorKind::StorageFull.into())
     });
@@ -131,21 +131,34 @@ fn what_was_being_written_is_removed_at_the_start_and_nothing_else_is() {
 }
 
 #[test]
-fn all_but_the_newest_two_are_removed_and_the_log_must_reach_back_to_the_older() {
+fn those_before_an_entry_are_let_go_of() {
     let root = sample::root();
     let snapshots = open(root.path());
-    assert_eq!(snapshots.prune().unwrap(), Index::ZERO);
-    write(&snapshots, 1, 5, 10);
-    assert_eq!(
-        snapshots.prune().unwrap(),
-        Index::ZERO,
-        "the log is the other copy"
-    );
-    write(&snapshots, 1, 9, 10);
-    assert_eq!(snapshots.prune().unwrap(), Index(5));
-    write(&snapshots, 1, 12, 10);
-    assert_eq!(snapshots.prune().unwrap(), Index(9));
+    for index in [5, 9, 12] {
+        write(&snapshots, 1, index, 10);
+    }
+    snapshots.forget_before(Index(9)).unwrap();
     assert_eq!(names(root.path()), [name(9, "snap"), name(12, "snap")]);
+    assert!(snapshots.file_of(Index(5)).unwrap().is_none());
+    let file = snapshots.file_of(Index(9)).unwrap().unwrap();
+    assert_eq!(file.header().point.tip.index, Index(9));
+}
+
+/// What is being written meanwhile is of the history that was let go of.
+#[test]
+fn all_are_let_go_of_with_what_is_being_written() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 5, 10);
+    let other = snapshots.clone();
+    let written = snapshots.write(snapshots.ticket(), point(1, 9), |out| {
+        other.discard().unwrap();
+        out.write_all(b"state")
+    });
+    assert_eq!(written.unwrap(), None);
+    assert_eq!(names(root.path()), Vec::<String>::new());
+    write(&snapshots, 1, 7, 10);
+    assert_eq!(found(&snapshots), (Some(7), Vec::new()));
 }
 
 #[test]
@@ -156,9 +169,6 @@ fn a_higher_data_epoch_goes_before_a_higher_index() {
     write(&snapshots, 1, 100, 10);
     write(&snapshots, 2, 75, 10);
     assert_eq!(found(&snapshots), (Some(75), Vec::new()));
-    // What lies beyond it is of a history that a forced takeover has put an end to.
-    assert_eq!(snapshots.prune().unwrap(), Index(40));
-    assert_eq!(names(root.path()), [name(40, "snap"), name(75, "snap")]);
 }
 
 /// What may happen to a snapshot of `bytes` bytes: at places in each of its parts.
@@ -271,7 +281,7 @@ fn row_snapshot_of_another_cluster_machine_name_or_version_is_refused_unchanged(
             text.contains(&name(9, "snap")) || text.contains(&name(11, "snap")),
             "{text}"
         );
-        assert!(snapshots.list().is_err() && snapshots.prune().is_err());
+        assert!(snapshots.list().is_err());
         error
     };
     for other in others {
@@ -337,10 +347,17 @@ fn a_snapshot_is_received_in_pieces_across_cut_connections_and_restarts() {
                 (Some(5), Vec::new()),
                 "not before it is done"
             );
-            let file = receiving.finish().unwrap();
+            let checked = receiving.check().unwrap();
+            assert_eq!(names(root.path()), [name(5, "snap"), name(80, "part")]);
+            assert_eq!(
+                found(&snapshots),
+                (Some(5), Vec::new()),
+                "it does not count before it is put in the place of the others"
+            );
+            let file = put_in_place(&snapshots, checked).unwrap();
             assert_eq!(file.header(), &header);
             assert!(state_in(&file) == state_of(80, length));
-            assert_eq!(names(root.path()), [name(5, "snap"), name(80, "snap")]);
+            assert_eq!(names(root.path()), [name(80, "snap")]);
             assert!(fs::read(file.path()).unwrap() == bytes);
             assert_eq!(found(&snapshots), (Some(80), Vec::new()));
         }
@@ -381,7 +398,8 @@ fn a_damaged_piece_is_noticed_at_once_and_can_come_again() {
         "more than all: {error}"
     );
     assert!(receiving.is_whole());
-    let file = receiving.finish().unwrap();
+    let checked = receiving.check().unwrap();
+    let file = put_in_place(&open(root.path()), checked).unwrap();
     assert!(fs::read(file.path()).unwrap() == bytes);
 }
 
@@ -420,7 +438,7 @@ fn what_has_come_is_only_believed_when_it_was_read_back() {
         assert_eq!(fs::metadata(&part).unwrap().len(), at);
     }
     // Not whole yet.
-    let error = begin().finish().unwrap_err();
+    let error = begin().check().unwrap_err();
     assert!(matches!(error, SnapshotsError::Unsound { .. }), "{error}");
     assert_eq!(names(root.path()), [name(80, "part")]);
     // The disk keeps something else than what came: it begins anew.
@@ -429,7 +447,7 @@ fn what_has_come_is_only_believed_when_it_was_read_back() {
     let mut kept = fs::read(&part).unwrap();
     kept[70_000] ^= 1;
     fs::write(&part, kept).unwrap();
-    let error = receiving.finish().unwrap_err();
+    let error = receiving.check().unwrap_err();
     assert!(matches!(error, SnapshotsError::Unsound { .. }), "{error}");
     assert_eq!(names(root.path()), Vec::<String>::new());
     assert_eq!(open(root.path()).receive(&header).unwrap().at(), first);

@@ -36,6 +36,8 @@ pub struct Config {
     pub durability: Durability,
     /// Limits to write into each ViewStart.
     pub session_limits: SessionLimits,
+    /// The entry before the first in the log, which a snapshot has; index 0 if the log is whole.
+    pub base: LogTip,
     /// The end of the log.
     pub tip: LogTip,
     /// Where views begin in the log.
@@ -116,6 +118,8 @@ pub enum Event<'a> {
     Synced(Index),
     /// Everything up to here is applied.
     Applied(Index),
+    /// The log goes from right after this entry on; a snapshot has what was before.
+    Forgotten(LogTip),
     /// The record as the view service has it; if its view is higher, it was adopted durably.
     Record(&'a ViewRecord, WallTime),
     /// The view service turned the last swap down, and the record is as it was.
@@ -168,6 +172,8 @@ pub enum Action {
     },
     /// Tell a follower where its log and this one part.
     Resume(ConnId, Resume),
+    /// Offer this store, which asks to follow, a snapshot under this name: the log has no longer what it lacks.
+    Offer(ConnId, StoreId, u64),
     /// Tell a follower of a lower view that there is a higher one.
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
@@ -243,6 +249,7 @@ pub struct Primary {
     /// process was away.
     pub(crate) expected_at: Option<Instant>,
 
+    pub(crate) base: LogTip,
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
     pub(crate) skips: Vec<Skip>,
@@ -305,6 +312,7 @@ impl Primary {
             gate_joined_with: Index::ZERO,
             joins_in_vain: 0,
             expected_at: None,
+            base: config.base,
             tip: config.tip,
             view_starts: config.view_starts,
             skips: config.skips,
@@ -359,6 +367,7 @@ impl Primary {
             Event::Written(through) => self.written = self.written.max(through),
             Event::Synced(through) => self.on_synced(through),
             Event::Applied(through) => self.on_applied(through),
+            Event::Forgotten(base) => self.on_forgotten(base),
             Event::Record(record, wall) => self.on_record(now, record, wall),
             Event::SwapRefused => self.on_swap_refused(now.boot),
             Event::Lease(until) => {
@@ -469,11 +478,11 @@ impl Primary {
         }
     }
 
-    /// Whether an acknowledgement that came on `conn` is of the stream there.
+    /// Whether what came on `conn` is of the stream there.
     #[must_use]
-    pub fn has_stream(&self, conn: ConnId, ack: &Ack) -> bool {
+    pub fn has_stream(&self, conn: ConnId, nonce: u64, view: ViewId) -> bool {
         let stream = self.followers.get(&conn);
-        stream.is_some_and(|follower| follower.nonce == ack.nonce) && ack.view == self.record.id()
+        stream.is_some_and(|follower| follower.nonce == nonce) && view == self.record.id()
     }
 
     /// Whether this primary answers without a backup.

@@ -1,7 +1,7 @@
 //! Streams of entries to followers: where they begin, what goes out, what comes back.
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
+use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip, forget_views};
 use standin_core::message::{Ack, Follow, REPLICAS_MAX, Refusal, Resume};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
@@ -41,6 +41,12 @@ impl Primary {
             .then(|| common_entry(&self.view_starts, self.tip.index, theirs.0, theirs.1))
             .map(|common| match common {
                 _ if self.planted.has(Bug::CutTooFar) => Index(common.0.saturating_sub(3)),
+                // As if the log went on from it, below where the follower's does.
+                _ if self.planted.has(Bug::CutBelowSnapshot)
+                    && theirs.0.first().is_some_and(|(_, first)| *first > Index(1)) =>
+                {
+                    self.base.index.max(Index(common.0.saturating_sub(30)))
+                }
                 common => common,
             });
         let is_new = self.followers.contains_key(&conn) || self.followers.len() < REPLICAS_MAX;
@@ -66,13 +72,27 @@ impl Primary {
             self.close_follower(conn);
         }
         self.reads.forget_rounds();
+        if self.planted.has(Bug::JoinedWhileFetching) && common < self.base.index {
+            let mut follower = Follower::new(conn, follow, self.seeds.next_u64(), common, now);
+            follower.pretend(self.tip.index);
+            self.followers.insert(conn, follower);
+            return;
+        }
+        if common < self.base.index {
+            self.followers.remove(&conn);
+            if let Some(silence) = silence {
+                (self.gate_alone_since, self.gate_acked_before) = silence;
+            }
+            let offer = Action::Offer(conn, follow.identity.store, self.seeds.next_u64());
+            return self.actions.push_back(offer);
+        }
         let nonce = self.seeds.next_u64();
         let mut follower = Follower::new(conn, follow, nonce, common, now);
         if let Some((since, acked_before)) = silence {
             follower.inherit(since, acked_before);
             self.notice_loss(acked_before, follow.last.index, now);
         }
-        let resume_point = follower.resume_point(self.tip);
+        let resume_point = follower.resume_point(self.base, self.tip);
         self.followers.insert(conn, follower);
         match resume_point {
             Some(tip) => self.resume(conn, tip),
@@ -135,7 +155,7 @@ impl Primary {
     }
 
     pub(crate) fn on_ack(&mut self, conn: ConnId, ack: &Ack, now: Instant) {
-        if !self.has_stream(conn, ack) {
+        if !self.has_stream(conn, ack.nonce, ack.view) {
             return; // of an earlier stream on the same connection, or of an earlier view
         }
         let Some(follower) = self.followers.get_mut(&conn) else {
@@ -191,6 +211,33 @@ impl Primary {
             self.gate_acked_before = follower.best();
             self.reads.forget_rounds();
         }
+    }
+
+    /// Entries up to `base` are gone. Who had not got that far follows anew, and is offered a snapshot.
+    pub(crate) fn on_forgotten(&mut self, base: LogTip) {
+        if self.planted.has(Bug::ForgottenUnderFollower) {
+            return;
+        }
+        self.base = base;
+        forget_views(&mut self.view_starts, base);
+        let is_behind = |follower: &&Follower| follower.next <= base.index;
+        let behind = self.followers.values().filter(is_behind);
+        for conn in behind.map(|follower| follower.conn).collect::<Vec<_>>() {
+            self.close_follower(conn);
+        }
+    }
+
+    /// The lowest entry that some follower still needs from the log, to be sent or looked up.
+    #[must_use]
+    pub fn needs_from(&self) -> Option<Index> {
+        let needs = self
+            .followers
+            .values()
+            .map(|follower| match follower.phase {
+                Phase::LookingUp => follower.common,
+                Phase::Matching | Phase::Streaming => follower.next,
+            });
+        needs.min()
     }
 
     pub(crate) fn beat_at(&self, follower: &Follower) -> Instant {

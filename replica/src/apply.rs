@@ -31,13 +31,26 @@ pub(crate) const APPLY_ENTRIES_MAX: u64 = 8192;
 const DIGESTS_KEPT: u64 = 1 << 16;
 
 /// The reply digest at each of the newest indexes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct DigestLog {
     digests: Vec<u128>,
+    /// The first that was remembered, whether or not it still is.
+    first: u64,
     last: u64,
 }
 
 impl DigestLog {
+    /// What is remembered when a state stands after the entry at `index`.
+    pub(crate) fn beginning(index: Index, digest: DigestChain) -> Self {
+        let mut log = Self {
+            digests: Vec::new(),
+            first: index.0,
+            last: index.0,
+        };
+        log.push(index, digest);
+        log
+    }
+
     pub(crate) fn push(&mut self, index: Index, digest: DigestChain) {
         let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
         if self.digests.len() <= place {
@@ -50,7 +63,8 @@ impl DigestLog {
     /// Whether `digest` at `index` contradicts what is remembered. What is not remembered
     /// contradicts nothing.
     pub(crate) fn contradicts(&self, index: Index, digest: u128) -> bool {
-        let is_kept = index.0 > 0 && index.0 <= self.last && self.last - index.0 < DIGESTS_KEPT;
+        let is_known = index.0 > 0 && (self.first..=self.last).contains(&index.0);
+        let is_kept = is_known && self.last - index.0 < DIGESTS_KEPT;
         let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
         is_kept && self.digests.get(place).is_some_and(|kept| *kept != digest)
     }
@@ -119,9 +133,11 @@ impl<M: StateMachine> Replica<M> {
         for skip in &self.log.skips {
             self.state.skip(*skip);
         }
-        self.digests = DigestLog::default();
-        self.inspected = None;
         self.known_applied = Index::ZERO;
+        self.digests = DigestLog::beginning(Index::ZERO, DigestChain::default());
+        self.inspected = None;
+        self.snapshots.begin_anew();
+        self.log.base = LogTip::default();
         self.log.commit = Index::ZERO;
         self.log.data_epoch = self.adopted.data_epoch;
         self.config.recovered.lost = Index::ZERO;
@@ -245,6 +261,7 @@ impl<M: StateMachine> Replica<M> {
             }
             None => self.answers.bytes().truncate(from),
         }
+        self.snapshot_if_due(entry);
         true
     }
 
@@ -310,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_compared_as_long_as_it_is_kept() {
-        let mut log = DigestLog::default();
+        let mut log = DigestLog::beginning(Index::ZERO, DigestChain::default());
         for index in 1..=DIGESTS_KEPT + 10 {
             log.push(Index(index), DigestChain(u128::from(index)));
         }
@@ -321,5 +338,16 @@ mod tests {
         assert!(!log.contradicts(Index(10), 1), "no longer kept");
         assert!(!log.contradicts(Index(newest + 1), 1), "not there yet");
         assert!(!log.contradicts(Index(0), 1));
+    }
+
+    #[test]
+    fn what_came_before_a_snapshot_contradicts_nothing() {
+        let mut log = DigestLog::beginning(Index(500), DigestChain(7));
+        assert!(log.contradicts(Index(500), 1));
+        assert!(!log.contradicts(Index(500), 7));
+        assert!(!log.contradicts(Index(499), 1));
+        log.push(Index(501), DigestChain(8));
+        assert!(log.contradicts(Index(501), 1));
+        assert!(!log.contradicts(Index(499), 1));
     }
 }

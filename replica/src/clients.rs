@@ -1,5 +1,7 @@
 //! What clients ask, and what they are answered.
 
+use std::sync::Arc;
+
 use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Command, Index};
 use standin_core::machine::StateMachine;
@@ -14,12 +16,16 @@ use standin_primary::{Input, Query, Waiter};
 
 use crate::answers::{AnswerHead, Request, RequestBody};
 use crate::replica::{Action, Replica, Role};
+use crate::snapshots::SharedImage;
 
 /// How long after the state was digested that is done again at the earliest. Clients wait meanwhile,
 /// and anybody may ask.
 const DIGEST_PAUSE: Duration = Duration::from_millis(50);
 /// So much longer for each session: the more there are, the longer clients wait.
 const DIGEST_PAUSE_PER_SESSION: Duration = Duration::from_micros(50);
+
+/// Most who wait for a digest of the state that is being made. Others are not answered, and ask again.
+const INSPECTORS_MAX: usize = 64;
 
 /// The state at one moment, in a few numbers.
 #[derive(Clone, Copy, Debug)]
@@ -264,27 +270,60 @@ impl<M: StateMachine> Replica<M> {
         self.answers.push(head, from);
     }
 
-    /// Tells of the state as it was at one moment: now, or when its digest was last made.
+    /// Tells of the state as it was at one moment: now, or when its digest was last made. It is made beside the
+    /// loop, and who asks meanwhile waits for it.
     pub(crate) fn on_inspect(&mut self, now: Instant, conn: ConnId) {
         if self.state.is_poisoned() {
             // There is nothing left to be told of.
             return self.actions.push_back(Action::CloseFollower(conn));
         }
-        let snapshot = match self.inspected {
-            Some(snapshot) if self.is_recent(&snapshot, now) => snapshot,
-            _ => self.look(now),
+        if let Some(known) = self.inspected.filter(|known| self.is_recent(known, now)) {
+            return self.tell_inspected(conn, known);
+        }
+        if let Some((_, waiting)) = &mut self.inspecting {
+            if waiting.len() < INSPECTORS_MAX && !waiting.contains(&conn) {
+                waiting.push(conn);
+            }
+            return;
+        }
+        let image = self.state.capture();
+        let inspecting = Inspected {
+            at: now,
+            applied: image.applied(),
+            reply_digest: image.reply_digest().0,
+            state_digest: 0, // not known yet
+            sessions: image.session_count() as u64,
         };
-        self.inspected = Some(snapshot);
+        self.inspecting = Some((inspecting, vec![conn]));
+        let image = SharedImage(Arc::new(image));
+        self.actions.push_back(Action::Digest(image));
+    }
+
+    pub(crate) fn on_digested(&mut self, state_digest: u128) {
+        let Some((inspecting, waiting)) = self.inspecting.take() else {
+            return;
+        };
+        let known = Inspected {
+            state_digest,
+            ..inspecting
+        };
+        self.inspected = Some(known);
+        for conn in waiting {
+            self.tell_inspected(conn, known);
+        }
+    }
+
+    fn tell_inspected(&mut self, conn: ConnId, known: Inspected) {
         let reply = InspectReply {
             name: self.config.identity.name.clone(),
             incarnation: self.config.identity.life.incarnation,
             standing: Standing {
-                applied: snapshot.applied,
-                reply_digest: snapshot.reply_digest,
+                applied: known.applied,
+                reply_digest: known.reply_digest,
                 ..self.standing()
             },
-            state_digest: snapshot.state_digest,
-            sessions: snapshot.sessions,
+            state_digest: known.state_digest,
+            sessions: known.sessions,
         };
         self.actions
             .push_back(Action::Inspected(conn, Box::new(reply)));
@@ -295,15 +334,5 @@ impl<M: StateMachine> Replica<M> {
         let sessions = u32::try_from(self.state.session_count()).unwrap_or(u32::MAX);
         let pause = DIGEST_PAUSE + DIGEST_PAUSE_PER_SESSION * sessions;
         snapshot.applied == self.state.applied() || now < snapshot.at.plus(pause)
-    }
-
-    fn look(&self, now: Instant) -> Inspected {
-        Inspected {
-            at: now,
-            applied: self.state.applied(),
-            reply_digest: self.state.reply_digest().0,
-            state_digest: self.state.state_digest(),
-            sessions: self.state.session_count() as u64,
-        }
     }
 }

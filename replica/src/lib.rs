@@ -20,6 +20,7 @@ mod poison;
 mod recent;
 mod replica;
 mod roles;
+mod snapshots;
 mod views;
 mod wire;
 
@@ -28,4 +29,5 @@ pub use handover::{HELD_BYTES_MAX, HELD_REQUESTS_MAX};
 pub use last_words::{LastAction, LastWords};
 pub use limits::Limits;
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
+pub use snapshots::{KeptSnapshot, SNAPSHOTS_PINNED_MAX, SharedImage, SnapshotConfig};
 pub use wire::{Destination, FromClient, Side, client_frame};

@@ -1,5 +1,7 @@
 //! How much is held in memory at one time, and how much is done for one event.
 
+use standin_core::message::SNAPSHOT_PIECE_BYTES_MAX;
+
 use crate::answers::ANSWERS_BYTES_MAX;
 use crate::apply::{APPLY_ENTRIES_MAX, READ_BYTES};
 use crate::recent::RECENT_BYTES_MAX;
@@ -17,6 +19,8 @@ pub struct Limits {
     pub apply_entries_max: u64,
     /// Bytes of log that are read at a time to be applied.
     pub log_read_bytes: usize,
+    /// Longest piece of a snapshot that is asked for at a time, in bytes: 1 to [`SNAPSHOT_PIECE_BYTES_MAX`].
+    pub snapshot_piece_bytes: u32,
 }
 
 impl Default for Limits {
@@ -27,6 +31,7 @@ impl Default for Limits {
             recent_bytes_max: RECENT_BYTES_MAX,
             apply_entries_max: APPLY_ENTRIES_MAX,
             log_read_bytes: READ_BYTES,
+            snapshot_piece_bytes: SNAPSHOT_PIECE_BYTES_MAX,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use standin_backup as backup;
+use standin_core::capture::SnapshotMark;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
@@ -11,7 +12,8 @@ use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
     Ack, Entries, Follow, HigherView, InspectReply, Leave, Poisoned, Refusal, Release, Report,
-    ReportReply, Resume, RoleName, Standing, Swap, SwapReply, Switchover, SwitchoverReply,
+    ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead, Standing,
+    StateDigest, Swap, SwapReply, Switchover, SwitchoverReply,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::poison::{LOG_SKIPS_MAX, Poison, Skip};
@@ -31,14 +33,17 @@ use crate::limits::Limits;
 use crate::poison::{Failure, too_many_skips};
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
+use crate::snapshots::{KeptSnapshot, SharedImage, SnapshotConfig, Snapshots};
 
 /// A primary whose view is active lets clients wait for so long before it sends them away, as it does while it
 /// does not serve: mostly it serves a few milliseconds later, and they would have to find it again.
 const RISE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What the log held when it was opened.
+/// What the log held when it was opened, and what snapshots there were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
+    /// The entry before its first, which a snapshot has; index 0 if it is whole.
+    pub base: LogTip,
     /// Its end.
     pub tip: LogTip,
     /// Where views begin in it.
@@ -55,6 +60,8 @@ pub struct Recovered {
     pub lost: Index,
     /// Everything up to here is certainly on the disk.
     pub synced: Index,
+    /// The snapshots in the data directory, oldest first.
+    pub snapshots: Vec<KeptSnapshot>,
 }
 
 /// What a replica is made from.
@@ -84,6 +91,8 @@ pub struct Config {
     pub poison: Option<Poison>,
     /// How much is held in memory, and done at one time.
     pub limits: Limits,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotConfig,
 }
 
 /// Something that happened.
@@ -113,6 +122,26 @@ pub enum Event<'a> {
     Resume(ConnId, &'a Resume),
     /// The primary that this replica follows sends entries.
     Entries(ConnId, &'a Entries<'a>),
+    /// The primary that this replica follows offers a snapshot.
+    Offer(ConnId, &'a SnapshotOffer),
+    /// The answer to [`Action::BeginFetch`]: so many bytes of the snapshot are here already.
+    FetchBegun(u64),
+    /// The primary that this replica follows sends a piece of a snapshot.
+    Piece(ConnId, &'a SnapshotPiece<'a>),
+    /// The answer to [`Action::CheckFetched`]: the snapshot as of this entry is what was offered, or is not.
+    Fetched(Index, bool),
+    /// The snapshot of [`Action::TakeSnapshot`] is durable.
+    SnapshotTaken(KeptSnapshot),
+    /// There is no room for it; what was attempted, and what is wrong.
+    SnapshotFailed(&'a str),
+    /// The answer to [`Action::Digest`].
+    Digested(u128),
+    /// The answer to [`Action::Forget`]: the log goes from right after this entry on.
+    Forgotten(LogTip),
+    /// A follower asks for a piece of a snapshot.
+    SnapshotRead(ConnId, &'a SnapshotRead),
+    /// A follower tells of its state.
+    StateDigest(ConnId, &'a StateDigest),
     /// A follower asks to follow.
     Follow(ConnId, &'a Follow),
     /// A follower acknowledges.
@@ -197,6 +226,25 @@ pub enum Action {
     ReadLog(ReadFor, Index, usize),
     /// Remove everything after this index, durably; [`Event::Cut`] tells when it is done.
     Cut(Index),
+    /// Write this state as a snapshot, beside the loop; [`Event::SnapshotTaken`] tells when it is durable,
+    /// [`Event::SnapshotFailed`] that there is no room.
+    TakeSnapshot(SnapshotMark, SharedImage),
+    /// Digest this state, beside the loop; [`Event::Digested`] answers.
+    Digest(SharedImage),
+    /// Remove the snapshots before the one of this entry, and the log up to there; [`Event::Forgotten`] tells
+    /// what is left of it.
+    Forget(Index),
+    /// Read a piece of a snapshot and send it to a follower; an empty one if it is not there.
+    ReadSnapshot(ConnId, SnapshotRead),
+    /// Make ready to keep this snapshot; [`Event::FetchBegun`] tells how much of it is here from earlier.
+    BeginFetch(Box<SnapshotOffer>),
+    /// Keep a piece of it, which begins here.
+    StorePiece(u64, Vec<u8>),
+    /// All of it is here: read it, beside the loop; [`Event::Fetched`] tells whether it is whole.
+    CheckFetched,
+    /// Let this snapshot, which was fetched and is whole, take the place of all other snapshots and of the
+    /// log, durably; then call [`Replica::install`].
+    Install(Box<SnapshotOffer>),
     /// Connect to the primary at this address.
     Dial(String),
     /// Close the connection to the primary.
@@ -205,8 +253,14 @@ pub enum Action {
     Follow(ConnId, Box<Follow>),
     /// Send to the primary.
     Ack(ConnId, Ack),
+    /// Send to the primary.
+    SnapshotRead(ConnId, SnapshotRead),
+    /// Send to the primary.
+    StateDigest(ConnId, StateDigest),
     /// Send to a follower.
     Resume(ConnId, Resume),
+    /// Send to a follower.
+    Offer(ConnId, Box<SnapshotOffer>),
     /// Send to a follower.
     Entries {
         /// Its connection.
@@ -253,6 +307,8 @@ pub(crate) enum Role {
 /// The log as far as decisions need it, kept whole while roles change.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
+    /// The entry before the first; a snapshot has what was up to there.
+    pub(crate) base: LogTip,
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
     /// The data epoch whose log it is. In a higher one it counts for nothing, unless this replica is named
@@ -299,8 +355,11 @@ pub struct Replica<M> {
     pub(crate) known_applied: Index,
     /// The machine has failed, in this life or an earlier one, and it is not known what came of that.
     pub(crate) failure: Option<Failure>,
+    pub(crate) snapshots: Snapshots,
     /// What was last told of the state: to digest all of it takes time, and is often asked for again.
     pub(crate) inspected: Option<Inspected>,
+    /// What is being digested, and who waits for it.
+    pub(crate) inspecting: Option<(Inspected, Vec<ConnId>)>,
     pub(crate) progress: Progress,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
@@ -332,21 +391,30 @@ impl<M: StateMachine> Replica<M> {
     /// A replica at the start of its process.
     #[must_use]
     pub fn new(config: Config, now: Now) -> Self {
-        Self::around(M::default(), config, now)
+        Self::from_state(Replicated::default(), config, now)
     }
 
-    /// The same around a machine that somebody else has made, at its beginning.
+    /// The same with a state that a snapshot held, or that is at its beginning around some machine.
     #[must_use]
-    pub fn around(machine: M, config: Config, now: Now) -> Self {
+    pub fn from_state(state: Replicated<M>, config: Config, now: Now) -> Self {
         let recovered = config.recovered.clone();
         let limits = config.limits;
+        let (applied, reply_digest) = (state.applied(), state.reply_digest());
+        assert!(
+            (recovered.base.index..=recovered.tip.index).contains(&applied),
+            "the log has what follows the state"
+        );
+        let newest = recovered.snapshots.last();
+        let data_epoch = newest.map_or(DataEpoch::default(), |newest| newest.mark.data_epoch);
+        let snapshots = Snapshots::new(config.snapshots, &recovered.snapshots, data_epoch);
         let log = Log {
+            base: recovered.base,
             tip: recovered.tip,
             view_starts: recovered.view_starts,
             data_epoch: recovered.data_epoch,
             written: recovered.tip.index,
             synced: recovered.synced,
-            commit: recovered.commit,
+            commit: recovered.commit.max(applied),
             skips: BTreeSet::new(),
             skips_listed: BTreeSet::new(),
         };
@@ -372,17 +440,19 @@ impl<M: StateMachine> Replica<M> {
             may_hold_by_disk: false,
             trouble: quarantine,
             config,
-            state: Replicated::around(machine),
+            state,
+            snapshots,
             role,
             record: None,
             adopting: None,
             dialog: Dialog::new(),
             log,
             recent: RecentLog::new(limits.recent_bytes_max),
-            digests: DigestLog::default(),
-            known_applied: recovered.commit,
+            digests: DigestLog::beginning(applied, reply_digest),
+            known_applied: recovered.commit.max(applied),
             failure,
             inspected: None,
+            inspecting: None,
             progress,
             is_reading: false,
             timers_through: Index::ZERO,
@@ -446,10 +516,28 @@ impl<M: StateMachine> Replica<M> {
             Event::Entries(conn, entries) => {
                 self.tell_backup(now, backup::Event::Entries(conn, entries));
             }
+            Event::Offer(conn, offer) => {
+                self.on_accepted();
+                self.tell_backup(now, backup::Event::Offer(conn, offer));
+            }
+            Event::FetchBegun(have) => self.tell_backup(now, backup::Event::FetchBegun(have)),
+            Event::Piece(conn, piece) => self.tell_backup(now, backup::Event::Piece(conn, piece)),
+            Event::Fetched(index, is_whole) => {
+                self.tell_backup(now, backup::Event::Fetched(index, is_whole));
+            }
+            Event::SnapshotTaken(taken) => self.on_snapshot_taken(now, taken),
+            Event::SnapshotFailed(why) => self.on_snapshot_failed(why),
+            Event::Digested(digest) => self.on_digested(digest),
+            Event::Forgotten(base) => self.on_forgotten(now, base),
+            Event::SnapshotRead(conn, read) => self.on_snapshot_read(conn, read),
+            Event::StateDigest(conn, told) => self.on_state_digest(now, conn, told),
             Event::Follow(conn, follow) => self.on_follow(now, conn, follow),
             Event::Ack(conn, ack) => self.on_ack(now, conn, ack),
             Event::HigherView(higher) => self.on_higher_view(now, higher.view),
-            Event::Closed(conn) => self.tell_primary(now, primary::Event::Closed(conn)),
+            Event::Closed(conn) => {
+                self.on_reader_closed(conn, now.boot);
+                self.tell_primary(now, primary::Event::Closed(conn));
+            }
             Event::Inspect(conn) => self.on_inspect(now.boot, conn),
             Event::Written(through) => {
                 self.log.written = self.log.written.max(through);

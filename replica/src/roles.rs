@@ -27,8 +27,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     pub(crate) fn on_ack(&mut self, now: Now, conn: ConnId, ack: &Ack) {
-        let is_of_stream =
-            matches!(&self.role, Role::Primary(primary) if primary.has_stream(conn, ack));
+        let is_of_stream = matches!(&self.role, Role::Primary(primary) if primary.has_stream(conn, ack.nonce, ack.view));
         if !is_of_stream {
             return; // of an earlier stream, or of nobody
         }
@@ -111,6 +110,7 @@ impl<M: StateMachine> Replica<M> {
                 resume.skips = self.log.skips.iter().copied().collect();
                 self.actions.push_back(Action::Resume(conn, resume));
             }
+            primary::Action::Offer(conn, store, nonce) => self.offer(conn, store, nonce),
             primary::Action::HigherView(conn, view) => {
                 self.actions.push_back(Action::HigherView(conn, view));
             }
@@ -210,6 +210,18 @@ impl<M: StateMachine> Replica<M> {
                     .push_back(Action::ReadLog(ReadFor::Check, index, 1));
             }
             backup::Action::Cut(after) => self.actions.push_back(Action::Cut(after)),
+            backup::Action::BeginFetch(offer) => self.actions.push_back(Action::BeginFetch(offer)),
+            backup::Action::SnapshotRead(conn, read) => {
+                self.actions.push_back(Action::SnapshotRead(conn, read));
+            }
+            backup::Action::StorePiece(offset, bytes) => {
+                self.actions.push_back(Action::StorePiece(offset, bytes));
+            }
+            backup::Action::CheckFetched => self.actions.push_back(Action::CheckFetched),
+            backup::Action::Install(offer) => self.actions.push_back(Action::Install(offer)),
+            backup::Action::StateDigest(conn, told) => {
+                self.actions.push_back(Action::StateDigest(conn, told));
+            }
             backup::Action::Commit(through) => {
                 self.log.commit = self.log.commit.max(through);
                 self.known_applied = self.known_applied.max(through);

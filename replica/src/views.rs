@@ -363,6 +363,7 @@ impl<M: StateMachine> Replica<M> {
             record,
             durability: self.config.durability,
             session_limits: self.config.session_limits,
+            base: self.log.base,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
             skips: self.unlisted_skips(),
@@ -397,6 +398,7 @@ impl<M: StateMachine> Replica<M> {
             } else {
                 self.primary_address()
             },
+            base: self.log.base,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
             is_log_outdated: self.is_log_outdated(),
@@ -405,6 +407,7 @@ impl<M: StateMachine> Replica<M> {
             commit: standing.commit,
             applied: standing.applied,
             reply_digest: standing.reply_digest,
+            piece_bytes: self.config.limits.snapshot_piece_bytes,
         };
         self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
         #[cfg(feature = "planted-bugs")]

@@ -7,7 +7,8 @@ use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Leave,
-    Message, OpenSession, QueryRequest, ReportReply, Resume, SwapReply, Switchover,
+    Message, OpenSession, QueryRequest, ReportReply, Resume, SnapshotOffer, SnapshotPiece,
+    SnapshotRead, StateDigest, SwapReply, Switchover,
 };
 use standin_core::time::Now;
 use standin_primary::Payload;
@@ -95,6 +96,21 @@ impl<M: StateMachine> Replica<M> {
                 }
                 self.handle(now, Event::Resume(conn, &resume));
             }
+            (Side::Primary, FrameKind::SnapshotOffer) => {
+                self.handle(now, Event::Offer(conn, &SnapshotOffer::decode(frame)?));
+            }
+            (Side::Primary, FrameKind::SnapshotPiece) => {
+                self.handle(now, Event::Piece(conn, &SnapshotPiece::decode(frame)?));
+            }
+            (Side::Follower, FrameKind::SnapshotRead) => {
+                self.handle(
+                    now,
+                    Event::SnapshotRead(conn, &SnapshotRead::decode(frame)?),
+                );
+            }
+            (Side::Follower, FrameKind::StateDigest) => {
+                self.handle(now, Event::StateDigest(conn, &StateDigest::decode(frame)?));
+            }
             (Side::Follower, FrameKind::Ack) => {
                 self.handle(now, Event::Ack(conn, &Ack::decode(frame)?));
             }
@@ -128,6 +144,9 @@ impl Action {
             Self::Follow(conn, _)
             | Self::Ack(conn, _)
             | Self::Resume(conn, _)
+            | Self::SnapshotRead(conn, _)
+            | Self::StateDigest(conn, _)
+            | Self::Offer(conn, _)
             | Self::Entries { conn, .. }
             | Self::HigherView(conn, _)
             | Self::Leave(conn, _)
@@ -147,6 +166,9 @@ impl Action {
             Self::Follow(_, follow) => follow.encode(out),
             Self::Ack(_, ack) => ack.encode(out),
             Self::Resume(_, resume) => resume.encode(out),
+            Self::SnapshotRead(_, read) => read.encode(out),
+            Self::StateDigest(_, told) => told.encode(out),
+            Self::Offer(_, offer) => offer.encode(out),
             Self::Entries {
                 nonce,
                 view,

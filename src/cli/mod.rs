@@ -11,10 +11,11 @@ mod switchover;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use standin_client::AskError;
-use standin_core::machine::StateMachine as _;
+use standin_core::machine::StateMachine;
 use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
 use crate::machines::counter::{self, Counter};
@@ -72,8 +73,17 @@ enum Command {
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_with::<Counter>()
+}
+
+/// The same in a program that brings a machine of its own: `--machine` takes its name, too.
+#[must_use]
+pub fn main_with<M: StateMachine>() -> ExitCode {
     cluster::die_with_parent_if_asked();
-    let cli = match Cli::try_parse() {
+    let parsed = command_line::<M>()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return misused(&error),
     };
@@ -96,7 +106,7 @@ pub fn main() -> ExitCode {
     let status = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Viewservice(args) => serve::viewservice(args),
-        Command::Replica(args) => serve::replica(args),
+        Command::Replica(args) => serve::replica::<M>(args),
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
         Command::Switchover(args) => switchover::run(&args),
@@ -108,6 +118,19 @@ pub fn main() -> ExitCode {
         Command::RelayEcho(args) => relay::run_echo(&args),
     };
     ExitCode::from(status)
+}
+
+/// The arguments, with the names of the machines that there are.
+fn command_line<M: StateMachine>() -> clap::Command {
+    let mut names = vec![Counter::NAME];
+    if !names.contains(&M::NAME) {
+        names.push(M::NAME);
+    }
+    Cli::command().mut_subcommand("replica", |replica| {
+        replica.mut_arg("machine", |machine| {
+            machine.value_parser(PossibleValuesParser::new(names).map(|name| name.to_owned()))
+        })
+    })
 }
 
 /// What the benchmark asks of a replica: to count. Each reply holds a value, as this one does.

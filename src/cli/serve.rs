@@ -4,19 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
-use standin_core::session::SessionLimits;
+use standin_core::machine::StateMachine;
 use standin_core::time::Duration;
-use standin_io::log::SEGMENT_BYTES;
 use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::machines::counter::Counter;
-use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, parent};
+use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, SnapshotConfig, parent};
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
@@ -56,8 +55,9 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_DATA", value_name = "DIR")]
     data: PathBuf,
     /// The state machine to run
+    // The names that may be given are added by `main_with`.
     #[arg(long, env = "STANDIN_MACHINE")]
-    machine: MachineName,
+    machine: String,
     /// When a write counts as safe: in memory, in the page cache, or on the disk, of both replicas
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
@@ -67,13 +67,12 @@ pub(crate) struct ReplicaArgs {
     /// Run as one process, without one beside it that tells the view service at once if it dies
     #[arg(long, env = "STANDIN_NO_PARENT", value_parser = BoolishValueParser::new())]
     no_parent: bool,
-}
-
-/// The machines that this version has.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum MachineName {
-    /// A replicated counter
-    Counter,
+    /// Take a snapshot of the state after so many entries, and let go of the log before it; 0: never
+    #[arg(long, env = "STANDIN_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = SnapshotConfig::default().every)]
+    snapshot_every: u64,
+    /// Keep the log that snapshots cover, for replay from the start
+    #[arg(long, env = "STANDIN_KEEP_LOG", value_parser = BoolishValueParser::new())]
+    keep_log: bool,
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {
@@ -113,8 +112,8 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
     ended(daemon::run(config).map_err(|error| (EXIT_NO, error.to_string())))
 }
 
-/// Runs a replica until it is told to stop.
-pub(crate) fn replica(args: ReplicaArgs) -> u8 {
+/// Runs a replica of one of our machines, or of `M`, until it is told to stop.
+pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
     let parent = match ParentLink::find() {
         Ok(parent) => parent,
         Err(why) => return ended(Err((EXIT_NO, format!("cannot run a replica: {why}")))),
@@ -129,21 +128,28 @@ pub(crate) fn replica(args: ReplicaArgs) -> u8 {
         }
     }
     let config = ReplicaConfig {
-        name: args.name,
-        listen: args.listen,
         advertise: args.advertise,
-        viewservice: args.viewservice.as_slice().to_vec(),
-        data: args.data,
-        durability: args.durability,
-        session_limits: SessionLimits::default(),
-        segment_bytes: SEGMENT_BYTES,
         replace: args.replace,
         parent,
+        snapshots: SnapshotConfig {
+            every: args.snapshot_every,
+            ..SnapshotConfig::default()
+        },
+        keep_log: args.keep_log,
+        ..ReplicaConfig::new(
+            args.name,
+            args.listen,
+            args.viewservice.as_slice().to_vec(),
+            args.data,
+            args.durability,
+        )
     };
     let name = config.name.clone();
     let on_ready = move |address: SocketAddr| ready(&format!("ready replica {name} {address}"));
-    let result = match args.machine {
-        MachineName::Counter => replica::run::<Counter>(&config, on_ready),
+    let result = match args.machine.as_str() {
+        name if name == M::NAME => replica::run::<M>(&config, on_ready),
+        Counter::NAME => replica::run::<Counter>(&config, on_ready),
+        name => unreachable!("{name} is not among the names that may be given"),
     };
     ended(result.map_err(|error| (exit_status(&error), error.to_string())))
 }

@@ -8,7 +8,9 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::FrameKind;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus, TokenDead};
+use standin_core::message::{
+    Party, Refusal, Reply, ReplyStatus, SnapshotOffer, SnapshotPiece, TokenDead,
+};
 use standin_core::poison::Poison;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
@@ -17,8 +19,10 @@ use standin_io::data_dir::DataDir;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
+use standin_io::snapshots::Snapshots;
 use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
 
+use super::images::{Imaged, Images};
 use super::intake::{FRAMES_PER_PEER, Intake};
 use super::{ReplicaError, last_words};
 
@@ -180,6 +184,11 @@ enum FollowUp {
     Cut(LogTip),
     Adopted(ViewId),
     PoisonNoted,
+    FetchBegun(u64),
+    /// What was fetched of the snapshot as of this entry is of no use.
+    Unfetched(Index),
+    Forgotten(LogTip),
+    Install(Box<SnapshotOffer>),
 }
 
 /// A running replica.
@@ -195,6 +204,7 @@ pub(super) struct Host<M> {
     dir: DataDir,
     log: SegmentLog,
     log_thread: LogThread,
+    images: Images<M>,
     follow_ups: VecDeque<FollowUp>,
     answers: Answers,
     /// It was told to stop, and hands over first. Told again, it stops at once.
@@ -209,13 +219,18 @@ impl<M: StateMachine> Host<M> {
         viewservice: ViewServiceLink,
         dir: DataDir,
         log: SegmentLog,
-    ) -> Self {
+        snapshots: Snapshots,
+    ) -> Result<Self, ReplicaError> {
+        let waker = net.waker();
+        let images = Images::start(snapshots, move || {
+            let _ = waker.wake(); // as below
+        })?;
         let waker = net.waker();
         let log_thread = LogThread::start(move || {
             // It fails only if the loop is gone, and then nobody needs to be woken.
             let _ = waker.wake();
         });
-        Self {
+        Ok(Self {
             replica,
             net,
             viewservice,
@@ -224,11 +239,12 @@ impl<M: StateMachine> Host<M> {
             dir,
             log,
             log_thread,
+            images,
             follow_ups: VecDeque::new(),
             answers: Answers::default(),
             is_leaving: false,
             is_stopping: false,
-        }
+        })
     }
 
     /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has
@@ -241,7 +257,7 @@ impl<M: StateMachine> Host<M> {
     /// The last words of a replica that cannot go on. If its disk failed, that is on disk before it
     /// ends, or else the view service keeps it, which in any case need not wait for its lease to run out.
     fn give_up(mut self, error: ReplicaError) -> ReplicaError {
-        if !matches!(error, ReplicaError::Log(_) | ReplicaError::Meta { .. }) {
+        if !error.is_of_disk() {
             // A process before this one may have had to leave it to the view service.
             return error.noted(&mut self.dir);
         }
@@ -424,6 +440,16 @@ impl<M: StateMachine> Host<M> {
     }
 
     fn on_woken(&mut self, now: Now) -> Result<(), ReplicaError> {
+        while let Some(done) = self.images.poll()? {
+            match done {
+                Imaged::Taken(kept) => self.handle(now, Event::SnapshotTaken(kept))?,
+                Imaged::NotTaken(why) => self.handle(now, Event::SnapshotFailed(&why))?,
+                Imaged::Digested(digest) => self.handle(now, Event::Digested(digest))?,
+                Imaged::Checked(index, is_whole) => {
+                    self.handle(now, Event::Fetched(index, is_whole))?;
+                }
+            }
+        }
         while let Some(done) = self.log_thread.poll() {
             match done? {
                 LogDone::Synced { through } => self.handle(now, Event::Synced(through))?,
@@ -514,6 +540,15 @@ impl<M: StateMachine> Host<M> {
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
                 FollowUp::PoisonNoted => Event::PoisonNoted,
+                FollowUp::FetchBegun(have) => Event::FetchBegun(have),
+                FollowUp::Unfetched(index) => Event::Fetched(index, false),
+                FollowUp::Forgotten(base) => Event::Forgotten(base),
+                FollowUp::Install(offer) => {
+                    let covered = self.replica.standing().commit;
+                    let state = self.images.install(&mut self.log, &offer, covered)?;
+                    self.replica.install(now, state, &offer);
+                    continue;
+                }
             };
             self.replica.handle(now, event);
         }
@@ -543,10 +578,45 @@ impl<M: StateMachine> Host<M> {
                 let bytes = self.log.read(from, bytes_max)?;
                 self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
             }
+            Action::Cut(Index::ZERO) => {
+                // In this order: if it dies in between, the next life goes on from an old snapshot, as it did before.
+                self.log.begin_anew()?;
+                self.images.discard()?;
+                self.follow_ups.push_back(FollowUp::Cut(self.log.tip()));
+            }
             Action::Cut(after) => {
                 let tip = self.log.cut(after)?;
                 self.follow_ups.push_back(FollowUp::Cut(tip));
             }
+            Action::TakeSnapshot(mark, image) => self.images.take(mark, image),
+            Action::Digest(image) => self.images.digest(image),
+            Action::Forget(index) => {
+                self.images.forget(&mut self.log, index)?;
+                let base = self.log.base();
+                self.follow_ups.push_back(FollowUp::Forgotten(base));
+            }
+            Action::ReadSnapshot(conn, read) => {
+                let bytes = self.images.read(&read)?;
+                let piece = SnapshotPiece {
+                    nonce: read.nonce,
+                    index: read.index,
+                    offset: read.offset,
+                    bytes: &bytes,
+                };
+                self.net.send(conn, |out| piece.encode(out));
+            }
+            Action::BeginFetch(offer) => {
+                let have = self.images.begin_fetch(&offer)?;
+                self.follow_ups.push_back(FollowUp::FetchBegun(have));
+            }
+            Action::StorePiece(offset, bytes) => {
+                if let Some(index) = self.images.store(offset, &bytes)? {
+                    self.follow_ups.push_back(FollowUp::Unfetched(index));
+                }
+            }
+            Action::CheckFetched => self.images.check(),
+            // What was done before it still speaks of the log as it is now.
+            Action::Install(offer) => self.follow_ups.push_back(FollowUp::Install(offer)),
             Action::Dial(address) => {
                 self.hang();
                 self.dial = Some(self.net.connect(&address, now.boot, CONNECT_TIMEOUT));

@@ -4,6 +4,7 @@
 //! carries out actions, and decides nothing about the protocol itself.
 
 mod host;
+mod images;
 mod intake;
 mod last_words;
 mod panics;
@@ -17,8 +18,10 @@ use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::{Party, Refusal};
 use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
-use standin_io::log::LogError;
+use standin_io::log::{LogError, SEGMENT_BYTES};
+use standin_io::snapshots::SnapshotsError;
 
+pub use standin_replica::SnapshotConfig;
 pub use start::run;
 pub use will::ParentLink;
 
@@ -45,6 +48,37 @@ pub struct ReplicaConfig {
     pub replace: bool,
     /// The process that waits for the end of this one, to tell the view service of it, if there is one.
     pub parent: Option<ParentLink>,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotConfig,
+    /// Keep the log that snapshots cover, for replay from the start.
+    pub keep_log: bool,
+}
+
+impl ReplicaConfig {
+    /// A replica with the default limits.
+    #[must_use]
+    pub fn new(
+        name: ReplicaName,
+        listen: String,
+        viewservice: Vec<String>,
+        data: PathBuf,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            name,
+            listen,
+            advertise: None,
+            viewservice,
+            data,
+            durability,
+            session_limits: SessionLimits::default(),
+            segment_bytes: SEGMENT_BYTES,
+            replace: false,
+            parent: None,
+            snapshots: SnapshotConfig::default(),
+            keep_log: false,
+        }
+    }
 }
 
 /// Why a replica's process ended, or never began.
@@ -74,6 +108,19 @@ pub enum ReplicaError {
     /// The log cannot be used or can no longer be written. The first such failure is final.
     #[error("{0}; this replica stops, so that nothing is acknowledged that the disk does not have")]
     Log(#[from] LogError),
+    /// The snapshots cannot be used, or the disk failed under them. The first such failure is final.
+    #[error("{0}; this replica stops")]
+    Snapshots(#[from] SnapshotsError),
+    /// A snapshot is whole, and the machine does not take the state in it.
+    #[error(
+        "the state in {file} cannot be restored: {source}; run the version of the machine that wrote it"
+    )]
+    Restore {
+        /// The snapshot file.
+        file: PathBuf,
+        /// What the machine said.
+        source: std::io::Error,
+    },
     /// The data directory can no longer be written. The first such failure is final.
     #[error("cannot go on: {doing}: {source}; this replica stops")]
     Meta {
@@ -155,11 +202,17 @@ impl ReplicaError {
     pub(crate) fn may_have_lost_writes(&self) -> bool {
         match self {
             Self::Log(error) => error.may_have_lost_writes(),
+            Self::Snapshots(error) => error.may_have_lost_writes(),
             Self::Meta { source, .. } => source.kind() != std::io::ErrorKind::StorageFull,
             // The disk failed under an earlier process, which could not note it.
             Self::Refused { refusal, .. } => *refusal == Refusal::TokenDead,
             _ => false,
         }
+    }
+
+    /// Whether the disk does not do what a replica needs of it, so that this process ends.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Meta { .. } | Self::Snapshots(_))
     }
 
     pub(crate) fn meta(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {

@@ -2,22 +2,25 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use nix::unistd::getppid;
 use standin_core::entry::Index;
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
 use standin_core::message::{Party, TokenDead};
+use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
-use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
+use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
+use standin_io::snapshots::{SnapshotFile, SnapshotIds, Snapshots};
 use standin_io::{clock, entropy};
-use standin_replica::{Config, Limits, Recovered, Replica};
+use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
-use super::{ReplicaConfig, ReplicaError, last_words, panics};
+use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
 
 /// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
 /// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
@@ -78,20 +81,24 @@ pub fn run<M: StateMachine>(
         log::warn!("this replica is out of service: {why}");
     }
     let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
+    let snapshot_ids = SnapshotIds {
+        cluster,
+        machine: ids.machine.clone(),
+    };
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
         may_have_lost_writes: dir.may_have_lost_writes(boot),
         may_be_holder: dir.may_be_holder(boot),
-        ..LogConfig::default()
+        base: None,
+        keeps_covered: config.keep_log,
     };
-    let opened = SegmentLog::open(&config.data, ids, log_config);
-    let (log, recovered) = opened.map_err(|error| {
+    let opened = open_stores(&config.data, ids, log_config, snapshot_ids);
+    let (stored, log, recovered) = opened.map_err(|error| {
         let dead = TokenDead {
             store: dir.meta().store,
             boot: dir.meta().boot(boot),
         };
-        let error = ReplicaError::from(error).noted(&mut dir);
-        last_words::told(error, dead, &mut net, &mut link)
+        last_words::told(error.noted(&mut dir), dead, &mut net, &mut link)
     })?;
     if let Some(torn) = &recovered.torn {
         log::warn!(
@@ -123,7 +130,9 @@ pub fn run<M: StateMachine>(
         let left = parent.leave(cluster, &identity);
         left.map_err(ReplicaError::io("telling the parent process who this is"))?;
     }
-    let replica = Replica::<M>::new(
+    let state = stored.restore()?;
+    let replica = Replica::<M>::from_state(
+        state,
         Config {
             identity,
             address,
@@ -133,6 +142,8 @@ pub fn run<M: StateMachine>(
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
             recovered: Recovered {
+                base: log.base(),
+                snapshots: stored.kept,
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
@@ -148,10 +159,77 @@ pub fn run<M: StateMachine>(
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
             limits: Limits::default(),
+            snapshots: config.snapshots,
         },
         clock::read(),
     );
-    Host::new(replica, net, link, dir, log).run(|| on_ready(listens_on))
+    let host = Host::new(replica, net, link, dir, log, stored.snapshots)?;
+    host.run(|| on_ready(listens_on))
+}
+
+/// The snapshots of a replica as its process finds them.
+struct Stored {
+    snapshots: Snapshots,
+    /// The newest one that is whole.
+    newest: Option<SnapshotFile>,
+    /// That one and those before it, oldest first.
+    kept: Vec<KeptSnapshot>,
+}
+
+impl Stored {
+    fn restore<M: StateMachine>(&self) -> Result<Replicated<M>, ReplicaError> {
+        let Some(newest) = &self.newest else {
+            return Ok(Replicated::default());
+        };
+        let header = newest.header();
+        log::info!(
+            "going on from the snapshot of entry {}: {} bytes",
+            header.point.tip.index,
+            header.state_bytes
+        );
+        images::restore(newest)
+    }
+}
+
+/// Opens the snapshots, and the log that goes on from the newest one.
+fn open_stores(
+    data: &Path,
+    ids: SegmentIds,
+    log_config: LogConfig,
+    snapshot_ids: SnapshotIds,
+) -> Result<(Stored, SegmentLog, standin_io::log::Recovered), ReplicaError> {
+    let snapshots = Snapshots::open(data, snapshot_ids)?;
+    let found = snapshots.newest()?;
+    for damaged in &found.damaged {
+        log::error!("{damaged}");
+    }
+    let newest = found.snapshot.as_ref().map(SnapshotFile::header);
+    let last = newest.map_or(Index::ZERO, |header| header.point.tip.index);
+    let listed = snapshots.list()?;
+    let kept = listed.iter().map(images::kept);
+    let kept = kept.filter(|kept| kept.mark.tip.index <= last).collect();
+    let config = LogConfig {
+        base: newest.map(|header| LogBase::of(&header.point)),
+        ..log_config
+    };
+    let (log, recovered) = SegmentLog::open(data, ids, config)?;
+    if let Some(superseded) = &recovered.superseded {
+        log::warn!(
+            "the log, whose last entry is {}, does not go on from the snapshot: {}; it was set aside{}",
+            superseded.last,
+            superseded.why,
+            superseded
+                .kept
+                .as_ref()
+                .map_or_else(String::new, |kept| format!(" as {}", kept.display())),
+        );
+    }
+    let stored = Stored {
+        snapshots,
+        newest: found.snapshot,
+        kept,
+    };
+    Ok((stored, log, recovered))
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, ReplicaError> {

@@ -144,7 +144,7 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 24] = [
     (
         REPLICA_LINE,
         "--snapshot-every frob",
-        &["'--snapshot-every'"],
+        &["'frob'", "--snapshot-every"],
     ),
     (REPLICA_LINE, "extra", &["'extra'"]),
     (

@@ -56,6 +56,8 @@ pub struct ClusterConfig {
     pub durability: Durability,
     /// The state machine of all replicas, as `--machine` has it.
     pub machine: String,
+    /// More arguments for each replica.
+    pub replica_arguments: Vec<String>,
     /// Where the data directories and logs go, and stay. It must be empty, or not exist. `None`: a
     /// new directory for temporary files, which is removed in the end.
     pub keep: Option<PathBuf>,
@@ -77,6 +79,7 @@ impl ClusterConfig {
             lease: Duration::from_secs(1),
             durability: Durability::default(),
             machine: "counter".to_owned(),
+            replica_arguments: Vec::new(),
             keep: None,
             placements: BTreeMap::new(),
             heeds_signals: false,

@@ -113,7 +113,7 @@ impl<'a> QueryRequest<'a> {
     }
 }
 
-fn split<'a>(frame: &Frame<'a>, at: usize) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
+pub(super) fn split<'a>(frame: &Frame<'a>, at: usize) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
     frame
         .payload
         .split_at_checked(at)

@@ -227,6 +227,20 @@ impl<S: Storage> SegmentLog<S> {
         begun.inspect_err(|_| self.state.fail())
     }
 
+    /// Sets the whole log aside and begins a new one at entry 1, as after an operator forced a takeover. What
+    /// snapshots there are must go then. Says where the entries are kept.
+    ///
+    /// # Errors
+    /// [`LogError`] if it fails, which is final.
+    pub fn begin_anew(&mut self) -> Result<Option<PathBuf>, LogError> {
+        let base = LogBase {
+            tip: LogTip::default(),
+            view_first: Index::ZERO,
+            data_epoch: DataEpoch::default(),
+        };
+        self.begin_after(base, Index::ZERO)
+    }
+
     fn try_begin_after(
         &mut self,
         base: LogBase,

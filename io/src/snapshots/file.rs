@@ -35,6 +35,10 @@ impl<S: Storage> SnapshotFile<S> {
         &self.header
     }
 
+    pub(super) fn renamed(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

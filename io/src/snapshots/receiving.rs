@@ -97,13 +97,13 @@ impl<S: Storage> Receiving<S> {
         })
     }
 
-    /// Ends it: syncs the file, reads all of it back from the disk, and gives it its name. When this
-    /// returns, it is on disk and [`Snapshots::newest`] finds it. Waits for the disk.
+    /// Ends it: syncs the file and reads all of it back from the disk. It counts as a snapshot when
+    /// [`Snapshots::replace_all`] has named it. Waits for the disk.
     ///
     /// # Errors
     /// [`SnapshotsError::Unsound`] if it is not whole; what there is of it is removed if the disk has not
     /// kept what came. Else [`SnapshotsError::Io`].
-    pub fn finish(self) -> Result<SnapshotFile<S>, SnapshotsError> {
+    pub fn check(self) -> Result<Checked<S>, SnapshotsError> {
         if !self.is_whole() {
             let error = self.reader.finish().expect_err("it is not whole");
             return Err(SnapshotsError::unsound(&self.path)(error));
@@ -116,7 +116,26 @@ impl<S: Storage> Receiving<S> {
             removed.map_err(SnapshotsError::io("removing", &self.path))?;
             return Err(SnapshotsError::unsound(&self.path)(error));
         }
-        let path = self.snapshots.name(&self.path, &self.header)?;
-        Ok(SnapshotFile::new(path, self.file, self.header))
+        Ok(Checked(SnapshotFile::new(
+            self.path,
+            self.file,
+            self.header,
+        )))
+    }
+}
+
+/// A snapshot that was received, is whole, and is on disk under another name.
+#[derive(Debug)]
+pub struct Checked<S: Storage = OsStorage>(SnapshotFile<S>);
+
+impl<S: Storage> Checked<S> {
+    /// The snapshot.
+    #[must_use]
+    pub fn file(&self) -> &SnapshotFile<S> {
+        &self.0
+    }
+
+    pub(super) fn into_file(self) -> SnapshotFile<S> {
+        self.0
     }
 }

@@ -7,7 +7,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::snapshot::{SnapshotHeader, SnapshotPoint};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
-use standin_io::snapshots::{SnapshotIds, Snapshots};
+use standin_io::snapshots::{Checked, SnapshotFile, SnapshotIds, Snapshots, SnapshotsError};
 
 pub(crate) fn ids() -> SnapshotIds {
     let log = super::ids();
@@ -59,8 +59,21 @@ pub(crate) fn write(
 ) -> SnapshotHeader {
     let state = state_of(index, length);
     snapshots
-        .write(point(data_epoch, index), |out| out.write_all(&state))
+        .write(snapshots.ticket(), point(data_epoch, index), |out| {
+            out.write_all(&state)
+        })
         .unwrap()
+        .unwrap()
+}
+
+/// Puts a snapshot that was received in the place of all others.
+pub(crate) fn put_in_place(
+    snapshots: &Snapshots,
+    checked: Checked,
+) -> Result<SnapshotFile, SnapshotsError> {
+    let file = snapshots.place(checked)?;
+    snapshots.keep_only(file.header().point.tip.index)?;
+    Ok(file)
 }
 
 pub(crate) fn snapshot_path(dir: &Path, index: u64) -> PathBuf {

@@ -50,6 +50,7 @@ pub(crate) struct Asked {
     pub(crate) higher_views: Vec<(ConnId, ViewId)>,
     pub(crate) closed: Vec<ConnId>,
     pub(crate) refused: Vec<ConnId>,
+    pub(crate) offers: Vec<ConnId>,
     pub(crate) record_reads: usize,
     pub(crate) failures: Vec<HandOverFailure>,
 }
@@ -104,6 +105,7 @@ impl Bench {
                 sessions_max: 1000,
                 ..SessionLimits::default()
             },
+            base: LogTip::default(),
             tip,
             view_starts,
             skips: Vec::new(),
@@ -198,6 +200,7 @@ impl Bench {
                 self.nonces.insert(conn, resume.nonce);
                 self.asked.resumes.push((conn, resume));
             }
+            Action::Offer(conn, ..) => self.asked.offers.push(conn),
             Action::HigherView(conn, view) => self.asked.higher_views.push((conn, view)),
             Action::CloseFollower(conn) => self.asked.closed.push(conn),
             Action::RefuseFollower(conn, refusal) => {

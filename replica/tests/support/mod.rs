@@ -17,7 +17,9 @@ use standin_core::message::{
 use standin_core::session::SessionLimits;
 use standin_core::time::{Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
-use standin_replica::{Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody};
+use standin_replica::{
+    Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody, SnapshotConfig,
+};
 
 /// Bytes of a big answer.
 pub(crate) const BIG: usize = 1 << 20;
@@ -84,6 +86,12 @@ pub(crate) fn view(number: u64) -> ViewId {
     }
 }
 
+/// Every ten entries.
+pub(crate) const SNAPSHOTS: SnapshotConfig = SnapshotConfig {
+    every: 10,
+    log_bytes: 1 << 20,
+};
+
 pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) -> Config {
     Config {
         identity,
@@ -101,6 +109,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         quarantine: None,
         poison: None,
         limits: standin_replica::Limits::default(),
+        snapshots: SNAPSHOTS,
     }
 }
 
@@ -184,6 +193,12 @@ impl Bench {
         self.replies.extend(bytes);
         if let Some(through) = written {
             self.event(Event::Written(through));
+        }
+        let digests = self.take(|action| matches!(action, Action::Digest(_)));
+        for action in digests {
+            if let Action::Digest(image) = action {
+                self.event(Event::Digested(image.0.digest()));
+            }
         }
     }
 

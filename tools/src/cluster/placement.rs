@@ -46,6 +46,7 @@ pub(super) fn arguments(
     if let Some(address) = &placement.advertise {
         arguments.extend(words(&["--advertise", address]));
     }
+    arguments.extend(config.replica_arguments.iter().cloned());
     arguments
 }
 

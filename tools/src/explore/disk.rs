@@ -94,6 +94,8 @@ impl Disk {
             .collect();
         let commits = self.log.iter().map(|kept| kept.header.commit);
         Recovered {
+            base: LogTip::default(),
+            snapshots: Vec::new(),
             tip: self.tip(),
             view_starts,
             skips: Vec::new(),        // no machine fails here

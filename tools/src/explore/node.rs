@@ -13,7 +13,7 @@ use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_replica::{
     Action, Answers, Config, Destination, Event, FromClient, ReadFor, Replica, Request, Side,
-    client_frame,
+    SnapshotConfig, client_frame,
 };
 
 use super::Bounds;
@@ -126,6 +126,10 @@ impl Node {
             quarantine: None,
             poison: None,
             limits: standin_replica::Limits::default(),
+            snapshots: SnapshotConfig {
+                every: 0, // runs are short
+                ..SnapshotConfig::default()
+            },
         };
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
         let mut replica = Replica::new(config, now);

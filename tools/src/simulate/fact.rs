@@ -1,6 +1,6 @@
 //! What happens in a run, as the checkers see it.
 
-use standin_core::entry::{Batch, Index};
+use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::identity::{Identity, StoreId};
 use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap, TokenDead};
 use standin_core::time::Instant;
@@ -78,8 +78,26 @@ pub(crate) enum Fact<'a> {
         host: usize,
         identity: &'a Identity,
         adopted: ViewId,
-        /// Its whole log.
+        /// The entry up to which it has a snapshot, and the digest of the state in it.
+        snapshot: Option<(Index, u128)>,
+        /// The entry before the first in its log.
+        base: LogTip,
+        /// All that it has of the log.
         log: &'a [u8],
+    },
+    /// A replica writes a snapshot as of an entry: from now on it may have it.
+    SnapshotTaken {
+        host: usize,
+        tip: LogTip,
+        state_digest: u128,
+    },
+    /// A replica goes on from a snapshot that it fetched, in place of its log.
+    Installed {
+        host: usize,
+        tip: LogTip,
+        state_digest: u128,
+        /// Where it stood before.
+        standing: Standing,
     },
     /// A process ended, with its machine's power or without: it was killed, or ended by itself.
     Ended {

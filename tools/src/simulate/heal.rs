@@ -432,6 +432,9 @@ impl<M: Subject> World<M> {
         {
             return Demand::Nothing;
         }
+        if self.checks.truth.is_wrong_handed_on {
+            return Demand::Nothing;
+        }
         let replicas = &self.checks.truth.replicas;
         let holders = record.holders.iter();
         // A disk that was put back may be any that it ever was, until it is read; and of what failed

@@ -117,6 +117,12 @@ marks! {
     SetAside: "a log of an earlier data epoch is set aside",
     /// A client heard that what it had been answered may be lost.
     AnswerLost: "a client hears that an answer may be lost by a forced takeover",
+    /// A snapshot covers the beginning of the log, which is gone.
+    Forgotten: "the beginning of a log is forgotten",
+    /// A replica's process began with the state of a snapshot.
+    Restored: "a replica starts from a snapshot",
+    /// A follower lacked entries that were gone, and fetched a snapshot.
+    Fetched: "a follower fetches a snapshot",
     /// Its replies differed from the primary's.
     WrongDropped: "a backup that replies wrongly is dropped",
     /// A client has a wrong reply: nobody can know before a follower's replies are compared.

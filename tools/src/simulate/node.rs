@@ -3,6 +3,7 @@
 //! simulated network.
 
 mod death;
+mod images;
 mod leaving;
 mod syncing;
 
@@ -14,16 +15,17 @@ use standin_core::entry::{EntryKind, Index, LogTip, ViewStart};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName};
+use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName, SnapshotOffer};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
-use standin_io::log::{LogConfig, LogError, SegmentIds, SegmentLog};
+use standin_io::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
+use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_replica::{
-    Action, Answers, Config, Destination, Event, FromClient, ReadFor, Recovered, Replica, Request,
-    RequestBody, Side, client_frame,
+    Action, Answers, Config, Destination, Event, FromClient, KeptSnapshot, ReadFor, Recovered,
+    Replica, Request, RequestBody, Side, client_frame,
 };
 
 use super::check::l5::Bounds;
@@ -38,13 +40,14 @@ use super::truth::entries;
 use super::watched::{Falsehood, Subject, Watched};
 
 use death::{dir_failed, log_failed, note_failure};
+use images::{Images, kept, restore, snapshots_failed};
 use syncing::Syncing;
 
 pub(crate) use death::Death;
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
-const SEGMENT_BYTES: u64 = 16 << 10;
+const SEGMENT_BYTES: u64 = 4 << 10;
 pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
 
 /// Somebody who asks now and then how a replica is.
@@ -75,6 +78,11 @@ enum FollowUp {
     Cut(LogTip),
     Adopted(ViewId),
     PoisonNoted,
+    Digested(u128),
+    FetchBegun(u64),
+    Fetched(Index, bool),
+    Forgotten(LogTip),
+    Install(Box<SnapshotOffer>),
 }
 
 /// A replica's process.
@@ -94,6 +102,8 @@ pub(crate) struct Node<M> {
     asked: BTreeMap<(ConnId, u64), (Asked, Vec<u8>)>,
     follow_ups: VecDeque<FollowUp>,
     syncing: Syncing,
+    images: Images,
+    falsehood: Falsehood,
     answers: Answers,
     /// What the checkers were told is committed.
     commit_told: Index,
@@ -143,12 +153,35 @@ impl<M: Subject> Node<M> {
             store: dir.meta().store,
             machine: machine_id,
         };
+        let snapshots = Snapshots::open_in(
+            machine.disk.clone(),
+            path,
+            SnapshotIds {
+                cluster,
+                machine: ids.machine.clone(),
+            },
+        );
+        let snapshots = snapshots.map_err(snapshots_failed)?;
+        let newest = snapshots.newest().map_err(snapshots_failed)?;
+        let newest = newest.snapshot;
         let config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: dir.may_have_lost_writes(boot),
             may_be_holder: dir.may_be_holder(boot),
-            ..LogConfig::default()
+            base: newest
+                .as_ref()
+                .map(|newest| LogBase::of(&newest.header().point)),
+            keeps_covered: false,
         };
+        let state = match &newest {
+            Some(file) => restore(file, &machine.falsehood)
+                .map_err(|error| Death::Unfit(format!("the state cannot be restored: {error}")))?,
+            None => Replicated::around(Watched::with(machine.falsehood.clone())),
+        };
+        let last = newest.map_or(Index::ZERO, |newest| newest.header().point.tip.index);
+        let listed = snapshots.list().map_err(snapshots_failed)?;
+        let listed = listed.iter().map(kept);
+        let kept: Vec<KeptSnapshot> = listed.filter(|kept| kept.mark.tip.index <= last).collect();
         let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
         let (log, recovered) = opened.map_err(|error| match &error {
             LogError::Io { .. } | LogError::Failed => {
@@ -161,10 +194,17 @@ impl<M: Subject> Node<M> {
         let nonce = stage.random.next_u64();
         let identity = dir.begin_life(boot, nonce).map_err(dir_failed)?;
         let whole = read_all(&log).map_err(log_failed)?;
+        if last > Index::ZERO {
+            stage.mark(Mark::Restored);
+        }
         stage.saw(&Fact::Started {
             host: stage.host,
             identity: &identity,
             adopted: dir.meta().adopted,
+            snapshot: kept
+                .last()
+                .map(|kept| (kept.mark.tip.index, kept.state_digest)),
+            base: log.base(),
             log: &whole,
         });
         let config = Config {
@@ -176,6 +216,8 @@ impl<M: Subject> Node<M> {
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
             recovered: Recovered {
+                base: log.base(),
+                snapshots: kept,
                 tip: recovered.tip,
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
@@ -191,10 +233,11 @@ impl<M: Subject> Node<M> {
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
             limits: plan.limits,
+            snapshots: plan.snapshots,
         };
         let now = stage.read_clock();
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
-        let mut replica = Replica::around(Watched::with(machine.falsehood.clone()), config, now);
+        let mut replica = Replica::from_state(state, config, now);
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
         Ok(Self {
@@ -211,6 +254,8 @@ impl<M: Subject> Node<M> {
             asked: BTreeMap::new(),
             follow_ups: VecDeque::new(),
             syncing: Syncing::default(),
+            images: Images::new(snapshots),
+            falsehood: machine.falsehood.clone(),
             answers: Answers::default(),
             commit_told: Index::ZERO,
             applied_told: Index::ZERO,
@@ -257,6 +302,7 @@ impl<M: Subject> Node<M> {
         if self.replica.deadline().is_some_and(|at| now.boot >= at) {
             self.handle(stage, now, Event::Deadline)?;
         }
+        self.finish_snapshot(stage, now)?;
         if stage.random.chance(2) {
             self.handle(stage, now, Event::Inspect(INSPECTOR))?;
         }
@@ -292,7 +338,9 @@ impl<M: Subject> Node<M> {
         let link = self.link.is_none().then_some(self.link_retry_at);
         let waiting =
             (!self.requests.is_empty() && self.replica.has_room()).then_some(Instant::ZERO);
-        earliest(earliest(self.replica.deadline(), link), waiting)
+        let writing = self.images.deadline();
+        let links = earliest(link, writing);
+        earliest(earliest(self.replica.deadline(), links), waiting)
     }
 
     /// A clean stop: what was said leaves, the log is synced, and a mark says so.
@@ -485,6 +533,14 @@ impl<M: Subject> Node<M> {
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
                 FollowUp::PoisonNoted => Event::PoisonNoted,
+                FollowUp::Digested(digest) => Event::Digested(digest),
+                FollowUp::FetchBegun(have) => Event::FetchBegun(have),
+                FollowUp::Fetched(index, is_whole) => Event::Fetched(index, is_whole),
+                FollowUp::Forgotten(base) => Event::Forgotten(base),
+                FollowUp::Install(offer) => {
+                    self.install(stage, now, &offer)?;
+                    continue;
+                }
             };
             self.replica.handle(now, event);
         }
@@ -550,7 +606,14 @@ impl<M: Subject> Node<M> {
                     after,
                     standing,
                 });
-                let tip = self.log.cut(after).map_err(log_failed)?;
+                if after == Index::ZERO {
+                    self.log.begin_anew().map_err(log_failed)?;
+                    let discarded = self.images.snapshots.discard();
+                    discarded.map_err(snapshots_failed)?;
+                } else {
+                    self.log.cut(after).map_err(log_failed)?;
+                }
+                let tip = self.log.tip();
                 stage.wait_for_disk();
                 let is_outdated = after == Index::ZERO && standing.view.data_epoch > DataEpoch(0);
                 stage.mark(if is_outdated {
@@ -560,6 +623,17 @@ impl<M: Subject> Node<M> {
                 });
                 self.follow_ups.push_back(FollowUp::Cut(tip));
             }
+            Action::TakeSnapshot(mark, image) => self.take_snapshot(stage, mark, image),
+            Action::Digest(image) => {
+                let digest = image.0.digest();
+                self.follow_ups.push_back(FollowUp::Digested(digest));
+            }
+            Action::Forget(index) => self.forget(stage, index)?,
+            Action::ReadSnapshot(conn, read) => self.send_piece(stage, conn, &read)?,
+            Action::BeginFetch(offer) => self.begin_fetch(&offer)?,
+            Action::StorePiece(offset, bytes) => self.store_piece(offset, &bytes)?,
+            Action::CheckFetched => self.check_fetched()?,
+            Action::Install(offer) => self.follow_ups.push_back(FollowUp::Install(offer)),
             Action::Dial(address) => {
                 self.hang(stage);
                 if let Some(to) = host_at(&address) {
@@ -610,11 +684,34 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    /// Replays the log up to where the replica has applied it, and compares.
+    /// Replays the log, from a snapshot if there is one, up to where the replica has applied it, and compares.
     pub(crate) fn replay(&self) -> Result<(), String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
         let applied = self.replica.state().applied();
-        let bytes = read_all(&self.log).map_err(|error| error.to_string())?;
         let mut state = Replicated::<Watched<M>>::default();
+        let snapshots = &self.images.snapshots;
+        let listed = snapshots.list().map_err(|error| words(&error))?;
+        let base = self.log.base().index;
+        let mut why = "no snapshot".to_owned();
+        let usable = listed.iter().map(|one| one.point.tip.index);
+        for index in usable.filter(|index| *index >= base) {
+            let file = snapshots.file_of(index).map_err(|error| words(&error))?;
+            // One that has rotted is of no use, and the next one may be.
+            match file.map(|file| restore(&file, &self.falsehood)) {
+                Some(Ok(restored)) => {
+                    state = restored;
+                    break;
+                }
+                Some(Err(error)) => why = error.to_string(),
+                None => why = format!("the snapshot of entry {index} cannot be read"),
+            }
+        }
+        if state.applied() < base {
+            return Err(format!(
+                "there is nothing to begin a replay with before entry {base}: {why}"
+            ));
+        }
+        let bytes = read_all(&self.log).map_err(|error| error.to_string())?;
         let mut reply = Vec::new();
         // What is skipped stands in ViewStarts that come later.
         let starts = entries(&bytes).map(|(entry, _)| entry);
@@ -624,6 +721,9 @@ impl<M: Subject> Node<M> {
             state.skip(skip);
         }
         for (entry, _) in entries(&bytes) {
+            if entry.header.index <= state.applied() {
+                continue;
+            }
             if entry.header.index > applied {
                 break;
             }
@@ -660,7 +760,7 @@ impl<M: Subject> Node<M> {
     }
 
     fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
-        let through = self.replica.state().applied();
+        let through = self.replica.standing().applied;
         // It begins anew when a log of an earlier data epoch is set aside.
         self.applied_told = self.applied_told.min(through);
         if through > self.applied_told {
@@ -722,10 +822,10 @@ impl<M: Subject> Node<M> {
     }
 }
 
-/// The whole log, which hands out a segment at a time.
+/// All that there is of the log, which hands out a segment at a time.
 fn read_all(log: &SegmentLog<SimDisk>) -> Result<Vec<u8>, LogError> {
     let mut whole = Vec::new();
-    let mut next = Index(1);
+    let mut next = log.base().index.next();
     while next <= log.tip().index {
         let bytes = log.read(next, usize::MAX)?;
         let last = entries(&bytes).last();

@@ -8,7 +8,7 @@ use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
 use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
 use standin_core::time::Duration;
-use standin_replica::Limits;
+use standin_replica::{Limits, SnapshotConfig};
 
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
@@ -56,6 +56,8 @@ pub struct Plan {
     pub faults: Vec<FaultKind>,
     /// The bounds of the replicas' queues.
     pub limits: Limits,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotConfig,
     /// The rates of the machines' boot clocks, in parts per million of true time.
     pub clock_rates: Vec<u64>,
     /// The rates are as close to each other as the lease asks for, and no pause is hidden.
@@ -134,6 +136,10 @@ impl Plan {
             fault_length: *random.pick(&[term / 2, term * 3 / 2, term * 3]),
             faults,
             limits: draw_limits(random),
+            snapshots: SnapshotConfig {
+                every: *limits.pick(&[0, 3, 10, 40]),
+                log_bytes: *limits.pick(&[2000, 1 << 30, 1 << 30]),
+            },
             clock_rates,
             are_clocks_bounded,
             is_operator_careless: limits.chance(100),
@@ -164,6 +170,7 @@ impl Plan {
             fault_length: term,
             faults: Vec::new(),
             limits: Limits::default(),
+            snapshots: SnapshotConfig::default(),
             clock_rates: Vec::new(),
             are_clocks_bounded: true,
             is_operator_careless: false,
@@ -267,5 +274,6 @@ fn draw_limits(random: &mut RandomStream) -> Limits {
     limits.recent_bytes_max = *random.pick(&[1, 1000, limits.recent_bytes_max]);
     limits.apply_entries_max = *random.pick(&[1, 3, limits.apply_entries_max]);
     limits.log_read_bytes = *random.pick(&[1, 300, limits.log_read_bytes]);
+    limits.snapshot_piece_bytes = *random.pick(&[50, 300, limits.snapshot_piece_bytes]);
     limits
 }

@@ -47,13 +47,16 @@ impl Trace {
                 host,
                 identity,
                 adopted,
+                base,
                 log,
+                ..
             } => writeln!(
                 lines,
-                "{at} h{host} starts as {} {:?}, adopted {adopted}, {} bytes of log",
+                "{at} h{host} starts as {} {:?}, adopted {adopted}, {} bytes of log after entry {}",
                 identity.name,
                 identity.life,
-                log.len()
+                log.len(),
+                base.index
             ),
             Fact::Appended {
                 host,

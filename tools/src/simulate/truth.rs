@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, ViewStart};
+use standin_core::entry::{
+    ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, LogTip, ViewStart,
+};
 use standin_core::identity::{BootId, Identity, Life, StoreId, Token};
 use standin_core::message::{ReplyStatus, RoleName, Standing, TokenDead};
 use standin_core::poison::Skip;
@@ -229,12 +231,18 @@ pub(crate) struct Truth {
     vouched: BTreeMap<StoreId, (Index, u64)>,
     /// The hash over the log up to each entry that was applied anywhere.
     pub(crate) applied: Vec<u64>,
+    /// The logs up to entries of which there ever was a snapshot.
+    trunks: Vec<Vec<Link>>,
     /// When a Join last landed whose life had ended.
     pub(crate) late_join_at: Option<Instant>,
     /// When the newest swap of each view was asked for.
     asked_at: BTreeMap<ViewId, Instant>,
     /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
     pub(crate) erred: BTreeSet<StoreId>,
+    /// The digests of states that a machine which replies wrongly has come to.
+    wrong_states: BTreeSet<u128>,
+    /// Another replica has fetched one of them: nobody can tell any more who is right.
+    pub(crate) is_wrong_handed_on: bool,
     /// A primary whose replies are wrong has answered with one: nobody can keep it from that, and what
     /// clients were told proves nothing any more.
     pub(crate) is_falsified: bool,
@@ -257,9 +265,12 @@ impl Truth {
             heard_at: BTreeMap::new(),
             vouched: BTreeMap::new(),
             applied: Vec::new(),
+            trunks: Vec::new(),
             late_join_at: None,
             asked_at: BTreeMap::new(),
             erred: BTreeSet::new(),
+            wrong_states: BTreeSet::new(),
+            is_wrong_handed_on: false,
             is_falsified: false,
         }
     }
@@ -309,6 +320,42 @@ impl Truth {
             let most = most.or_insert((through, hash));
             *most = (*most).max((through, hash));
         }
+    }
+
+    /// A replica goes on from a state: its own, one that it fetched, or one of an older copy of its disk. If that is
+    /// of a machine which replied wrongly, nobody can know.
+    fn note_state(&mut self, host: usize, index: Index, state_digest: u128) {
+        let replica = &mut self.replicas[host];
+        if replica.wrong_from.is_none() && self.wrong_states.contains(&state_digest) {
+            replica.wrong_from = Some(index);
+            self.is_wrong_handed_on = true;
+        }
+    }
+
+    /// Of what a replica vouched for, what is in its log.
+    fn vouch_no_more_than_log(&mut self, host: usize) {
+        let replica = &self.replicas[host];
+        let last = replica.log.last();
+        let last = last.map(|link| (link.header.index, link.hash));
+        if let Some(identity) = &replica.identity
+            && let Some(most) = self.vouched.remove(&identity.store)
+        {
+            let most = last.map(|last| (identity.store, most.min(last)));
+            self.vouched.extend(most);
+        }
+    }
+
+    /// The log up to an entry that somebody has, or had, a snapshot of, or of a later one; empty if nobody ever
+    /// had.
+    pub(crate) fn trunk(&self, tip: LogTip) -> &[Link] {
+        let through = usize::try_from(tip.index.0).expect("a log in memory");
+        let up_to = |trunk: &Vec<Link>| {
+            let link = trunk.get(through.checked_sub(1)?)?;
+            let end = (link.header.view, link.header.checksum);
+            (end == (tip.view, tip.chain)).then_some(through)
+        };
+        let found = (self.trunks.iter()).find_map(|trunk| Some(&trunk[..up_to(trunk)?]));
+        found.unwrap_or(&[])
     }
 
     /// Whether the entry that ends with this hash of the log was applied anywhere.
@@ -414,10 +461,15 @@ impl Truth {
             Fact::Started {
                 host,
                 identity,
+                snapshot,
+                base,
                 log,
                 adopted,
             } => {
-                self.on_started(*host, identity, log);
+                self.on_started(*host, identity, *base, log);
+                if let Some((index, state_digest)) = snapshot {
+                    self.note_state(*host, *index, *state_digest);
+                }
                 let replica = &mut self.replicas[*host];
                 replica.data_epoch = adopted.data_epoch;
                 let has = replica
@@ -426,6 +478,35 @@ impl Truth {
                     .map_or(Index::ZERO, |link| link.header.index);
                 let most = self.reported.get(&identity.store);
                 replica.is_told_apart |= most.is_some_and(|most| *adopted < most.0 || has < most.1);
+            }
+            Fact::SnapshotTaken {
+                host,
+                tip,
+                state_digest,
+            } => {
+                if self.is_wrong(*host, tip.index) {
+                    self.wrong_states.insert(*state_digest);
+                }
+                let through = usize::try_from(tip.index.0).expect("a log in memory");
+                // If its log has been set aside since, nothing comes of it.
+                let trunk = self.replicas[*host].log.get(..through);
+                let trunk = trunk.map(<[Link]>::to_vec).unwrap_or_default();
+                if self.trunk(*tip) != trunk {
+                    self.trunks.push(trunk);
+                }
+            }
+            Fact::Installed {
+                host,
+                tip,
+                state_digest,
+                ..
+            } => {
+                let trunk = self.trunk(*tip).to_vec();
+                self.note_state(*host, tip.index, *state_digest);
+                let replica = &mut self.replicas[*host];
+                replica.synced = trunk.len();
+                replica.log = trunk;
+                self.vouch_no_more_than_log(*host);
             }
             Fact::AllSynced { host } => self.replicas[*host].end_cleanly(),
             Fact::Ended {
@@ -489,14 +570,7 @@ impl Truth {
                 let after = usize::try_from(after.0).expect("a log in memory");
                 replica.log.truncate(after);
                 replica.synced = replica.log.len();
-                let last = replica.log.last();
-                let last = last.map(|link| (link.header.index, link.hash));
-                if let Some(identity) = &replica.identity
-                    && let Some(most) = self.vouched.remove(&identity.store)
-                {
-                    let most = last.map(|last| (identity.store, most.min(last)));
-                    self.vouched.extend(most);
-                }
+                self.vouch_no_more_than_log(*host);
             }
             Fact::Acked { host, ack } => self.vouch(*host, ack.durable),
             Fact::ServiceStarted => {
@@ -588,15 +662,18 @@ impl Truth {
                 // What was lost in this boot it has again.
                 replica.untold = None;
                 replica.is_loss_sure = false;
+                // And may lose it: its disk may have failed already, and nobody has heard.
+                replica.is_boot_dirty = true;
                 let boot = replica.identity.as_ref().map(|identity| identity.life.boot);
                 replica.dead_boots.retain(|dead| Some(*dead) != boot);
             }
         }
     }
 
-    fn on_started(&mut self, host: usize, identity: &Identity, log: &[u8]) {
+    fn on_started(&mut self, host: usize, identity: &Identity, base: LogTip, log: &[u8]) {
+        let trunk = self.trunk(base).to_vec();
         let replica = &mut self.replicas[host];
-        let before = std::mem::take(&mut replica.log);
+        let before = std::mem::replace(&mut replica.log, trunk);
         let had = before.len();
         replica.is_running = true;
         replica.is_boot_dirty = true;

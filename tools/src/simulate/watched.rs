@@ -95,6 +95,11 @@ impl<M: Default> Watched<M> {
 }
 
 impl<M> Watched<M> {
+    /// The same machine on a host with a fault of its own.
+    pub(crate) fn with_fault(self, fault: Falsehood) -> Self {
+        Self { fault, ..self }
+    }
+
     /// The first call that took effect twice.
     pub(crate) fn twice(&self) -> Option<u64> {
         self.twice

@@ -273,12 +273,14 @@ impl Replica {
         let at = usize::try_from(receiving.at()).unwrap();
         receiving.put(receiving.at(), &bytes[at..]).map_err(text)?;
         self.is_tried = true;
-        receiving.finish().map_err(text)?;
+        let checked = receiving.check().map_err(text)?;
+        let placed = process.snapshots.place(checked).map_err(text)?;
         self.is_given = true;
         let base = LogBase::of(&header.point);
         process.log.begin_after(base, Index::ZERO).map_err(text)?;
         assert_eq!(process.log.tip(), self.given.tip());
-        process.snapshots.prune().map(|_| ()).map_err(text)
+        let index = placed.header().point.tip.index;
+        process.snapshots.keep_only(index).map_err(text)
     }
 
     /// If the newest snapshot were damaged, the one before it and the log would do; but for a log that ended
@@ -370,13 +372,18 @@ fn sync(history: &mut History, process: &mut Process) -> Done {
 fn snapshot(history: &mut History, process: &mut Process) -> Done {
     let index = history.tip().index;
     let state = vec![9; 5000];
-    let written = process
-        .snapshots
-        .write(history.point(index), |out| out.write_all(&state));
+    let snapshots = &process.snapshots;
+    let point = history.point(index);
+    let written = snapshots.write(snapshots.ticket(), point, |out| out.write_all(&state));
     written.map_err(text)?;
     history.snapshot = index;
     history.synced = index;
-    let through = process.snapshots.prune().map_err(text)?;
+    let listed = snapshots.list().map_err(text)?;
+    let Some(older) = listed.len().checked_sub(2) else {
+        return Ok(());
+    };
+    let through = listed[older].point.tip.index;
+    snapshots.forget_before(through).map_err(text)?;
     process.log.forget(through).map_err(text)
 }
 

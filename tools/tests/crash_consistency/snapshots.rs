@@ -12,7 +12,7 @@ use standin_core::random::RandomStream;
 use standin_core::snapshot::{SnapshotHeader, SnapshotPoint, encode_snapshot};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
-use standin_io::snapshots::{SNAPSHOTS_KEPT, SnapshotIds, Snapshots, SnapshotsError};
+use standin_io::snapshots::{SnapshotIds, Snapshots, SnapshotsError};
 use standin_io::storage::Storage as _;
 use standin_tools::simulate::disk::{Lie, SimDisk};
 
@@ -73,14 +73,14 @@ fn script(disk: &SimDisk, before: u64, known: &mut Known) -> Result<(), Snapshot
         } else {
             let state = state_of(index);
             let pieces = state.chunks(70_000);
-            snapshots.write(point(index), |out| {
+            snapshots.write(snapshots.ticket(), point(index), |out| {
                 pieces
                     .into_iter()
                     .try_for_each(|piece| out.write_all(piece))
             })?;
         }
         known.done = index;
-        assert_eq!(snapshots.prune()?, Index(index - 1));
+        snapshots.forget_before(Index(index - 1))?;
     }
     Ok(())
 }
@@ -97,7 +97,8 @@ fn receive(
         receiving.put(receiving.at(), piece)?;
     }
     if receiving.is_whole() {
-        receiving.finish()?;
+        let placed = snapshots.place(receiving.check()?)?;
+        snapshots.keep_only(placed.header().point.tip.index)?;
     }
     Ok(())
 }
@@ -124,11 +125,11 @@ fn check(disk: &SimDisk, known: &Known) -> u64 {
         let name = name.into_string().unwrap();
         assert!(name.ends_with(".snap") || name.ends_with(".part"), "{name}");
     }
-    // The one before is there, too, for as long as it is needed.
+    // The one before is there, too, unless the newest was received.
     let indexes: Vec<u64> = (snapshots.list().unwrap().iter())
         .map(|header| header.point.tip.index.0)
         .collect();
-    let least = found.min(u64::try_from(SNAPSHOTS_KEPT).unwrap());
+    let least = if found % 4 == 2 { 1 } else { found.min(2) };
     assert!(indexes.len() as u64 >= least, "{indexes:?}");
     found
 }
@@ -213,7 +214,9 @@ fn a_snapshot_that_finds_no_room_leaves_the_others() {
         let snapshots = open(&disk).unwrap();
         let write = |index| {
             let state = state_of(index);
-            snapshots.write(point(index), |out| out.write_all(&state))
+            snapshots.write(snapshots.ticket(), point(index), |out| {
+                out.write_all(&state)
+            })
         };
         write(1).unwrap();
         disk.set_capacity(Some(disk.used() + room));

@@ -35,9 +35,10 @@ fn garbage_closes_the_connection_with_one_line() {
     turn_until([&mut server], |_| is_over(&mut stream, &mut Vec::new()));
     assert_eq!(server.net.connection_count(), 0);
     assert!(server.closed.is_empty(), "nobody knew of it");
-    let lines = warnings_about(addr);
+    // The port may have been another test's before.
+    let mut lines = warnings_about(addr);
+    lines.retain(|line| line.contains("a frame of"));
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("a frame of"), "{lines:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::{Check, Verdict};
 use crate::simulate::fact::Fact;
 use crate::simulate::plan::Plan;
-use crate::simulate::truth::{Truth, entries, next_link};
+use crate::simulate::truth::{Link, Truth, entries, next_link};
 
 /// That what is in a log is what was ordered.
 #[derive(Debug)]
@@ -22,8 +22,19 @@ impl Check for Sound {
     const PROPERTY: &'static str = "S17";
 
     fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
-        let (host, bytes, mut log) = match fact {
-            Fact::Started { host, log, .. } => (*host, *log, Vec::new()),
+        let (host, bytes, mut log): (_, _, Vec<Link>) = match fact {
+            Fact::Started {
+                host, base, log, ..
+            } => {
+                let trunk = truth.trunk(*base);
+                if trunk.len() as u64 != base.index.0 {
+                    return Err(format!(
+                        "host {host} starts from entry {}, and nobody ever had a snapshot of it",
+                        base.index
+                    ));
+                }
+                (*host, *log, trunk.last().copied().into_iter().collect())
+            }
             Fact::Appended {
                 host,
                 batch,

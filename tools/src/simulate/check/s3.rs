@@ -45,7 +45,9 @@ impl Check for Matching {
             Fact::Appended { host, batch, .. } => {
                 self.compare(*host, &truth.replicas[*host].log, batch.bytes())
             }
-            Fact::Started { host, log, .. } => self.compare(*host, &[], log),
+            Fact::Started {
+                host, base, log, ..
+            } => self.compare(*host, truth.trunk(*base), log),
             _ => Ok(()),
         }
     }

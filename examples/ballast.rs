@@ -1,0 +1,103 @@
+//! A state of any size, in a process of one's own: a table whose copy costs nothing until it changes.
+//!
+//! ```text
+//! cargo run --release --example ballast -- replica --name a --listen 127.0.0.1:7101 \
+//!     --viewservice 127.0.0.1:7000 --data a --machine ballast
+//! ```
+//!
+//! It shows how a machine's `capture()` stays quick however much it holds, and how a program of one's own has
+//! the whole command line. The project measures snapshots with it.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use standin::machine::{Context, StateMachine};
+
+/// Numbered values.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Ballast {
+    /// A clone shares everything with the original, and the two part key by key.
+    values: imbl::OrdMap<u64, Arc<[u8]>>,
+}
+
+impl StateMachine for Ballast {
+    const NAME: &'static str = "ballast";
+    const VERSION: u32 = 1;
+    type Capture = Self;
+
+    /// `1 from to length`: a value of that length for each key from `from` up to `to`, all as u64. `2 key`, then bytes:
+    /// that value for this key. The reply is the number of keys.
+    fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+        match command.split_first() {
+            Some((1, rest)) if rest.len() == 24 => {
+                let [from, to, length] = [0, 8, 16].map(|at| number(&rest[at..at + 8]));
+                for key in from..to {
+                    let word = ctx.random().to_le_bytes();
+                    let value = word.iter().copied().cycle();
+                    let value = value.take(usize::try_from(length).unwrap_or(0));
+                    self.values.insert(key, value.collect());
+                }
+            }
+            Some((2, rest)) if rest.len() >= 8 => {
+                let (key, value) = rest.split_at(8);
+                self.values.insert(number(key), value.into());
+            }
+            _ => {}
+        }
+        reply.extend_from_slice(&(self.values.len() as u64).to_le_bytes());
+    }
+
+    fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
+        if query.len() == 8
+            && let Some(value) = self.values.get(&number(query))
+        {
+            reply.extend_from_slice(value);
+        }
+    }
+
+    fn capture(&self) -> Self {
+        self.clone()
+    }
+
+    fn write_capture(capture: &Self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&(capture.values.len() as u64).to_le_bytes())?;
+        for (key, value) in &capture.values {
+            out.write_all(&key.to_le_bytes())?;
+            out.write_all(&(value.len() as u64).to_le_bytes())?;
+            out.write_all(value)?;
+        }
+        Ok(())
+    }
+
+    fn restore(input: &mut dyn Read) -> io::Result<Self> {
+        let mut next = || {
+            let mut bytes = [0; 8];
+            input
+                .read_exact(&mut bytes)
+                .map(|()| u64::from_le_bytes(bytes))
+        };
+        let count = next()?;
+        let mut ballast = Self::default();
+        for _ in 0..count {
+            let mut head = [0; 16];
+            input.read_exact(&mut head)?;
+            let length = number(&head[8..]);
+            let mut value = Vec::new();
+            input.take(length).read_to_end(&mut value)?;
+            if value.len() as u64 != length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            ballast.values.insert(number(&head[..8]), value.into());
+        }
+        Ok(ballast)
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+fn main() -> ExitCode {
+    standin::cli::main_with::<Ballast>()
+}

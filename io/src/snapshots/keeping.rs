@@ -1,0 +1,124 @@
+//! Which snapshots stay: letting go of some, of all, and putting one in the place of all.
+
+use std::sync::MutexGuard;
+
+use standin_core::capture::SnapshotMark;
+use standin_core::entry::Index;
+use standin_core::snapshot::{SnapshotHeader, SnapshotPoint};
+
+use super::{Checked, SnapshotFile, Snapshots, SnapshotsError};
+use crate::data_dir::SNAPSHOT_SUFFIX;
+use crate::storage::Storage;
+
+impl<S: Storage> Snapshots<S> {
+    /// A place in the log, as the header of a snapshot of this replica says it.
+    #[must_use]
+    pub fn point_of(&self, mark: SnapshotMark) -> SnapshotPoint {
+        SnapshotPoint {
+            cluster: self.ids.cluster,
+            machine: self.ids.machine.clone(),
+            data_epoch: mark.data_epoch,
+            tip: mark.tip,
+            view_first: mark.view_first,
+            reply_digest: standin_core::digest::DigestChain(mark.reply_digest),
+        }
+    }
+
+    /// The snapshot as of this entry, if there is one. That it is whole is not checked: it is for others, who do.
+    ///
+    /// # Errors
+    /// As of [`Snapshots::newest`].
+    pub fn file_of(&self, index: Index) -> Result<Option<SnapshotFile<S>>, SnapshotsError> {
+        let path = self.path(index, SNAPSHOT_SUFFIX);
+        if !self.storage.exists(&path) {
+            return Ok(None);
+        }
+        let file = self.open_file(&path)?;
+        let header = super::file::read_header(&file, &path)?;
+        Ok(header
+            .ok()
+            .map(|header| SnapshotFile::new(path, file, header)))
+    }
+
+    /// Removes the snapshots of entries before `index`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn forget_before(&self, index: Index) -> Result<(), SnapshotsError> {
+        self.remove_unless(|of| of >= index)
+    }
+
+    /// Removes all snapshots: they are of a history that counts no more. One that is being written on another
+    /// thread, or is going to be, comes to nothing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn discard(&self) -> Result<(), SnapshotsError> {
+        *self.generation() += 1;
+        self.remove_unless(|_| false)
+    }
+
+    /// Names a snapshot that was received. The log is then to begin after it ([`crate::log::SegmentLog::begin_after`]), and
+    /// then all others are to go ([`Snapshots::keep_only`]), in this order: until then the next start may find an older one
+    /// to be the newest, and must find the log that goes on from it, or none. One that is being written on another
+    /// thread comes to nothing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn place(&self, checked: Checked<S>) -> Result<SnapshotFile<S>, SnapshotsError> {
+        *self.generation() += 1;
+        let file = checked.into_file();
+        let path = self.name(file.path(), file.header())?;
+        Ok(file.renamed(path))
+    }
+
+    /// Removes all snapshots but the one of this entry.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn keep_only(&self, index: Index) -> Result<(), SnapshotsError> {
+        self.remove_unless(|of| of == index)
+    }
+
+    /// The right to write a snapshot of the state as it is now, as long as that is not let go of.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket(*self.generation())
+    }
+
+    fn remove_unless(&self, is_kept: impl Fn(Index) -> bool) -> Result<(), SnapshotsError> {
+        let mut has_removed = false;
+        for (index, path) in self.list_names(SNAPSHOT_SUFFIX)? {
+            if !is_kept(index) {
+                self.remove(&path)?;
+                has_removed = true;
+            }
+        }
+        if has_removed {
+            self.sync_dir()?;
+        }
+        Ok(())
+    }
+
+    /// How often all snapshots were let go of. Held while a snapshot gets its name.
+    pub(super) fn generation(&self) -> MutexGuard<'_, u64> {
+        self.generation
+            .lock()
+            .expect("nothing panics while it holds this")
+    }
+}
+
+/// What [`Snapshots::write`] needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(pub(super) u64);
+
+/// What a snapshot that was read tells of it, in the words of the log's end.
+pub fn mark_of(header: &SnapshotHeader) -> SnapshotMark {
+    let point = &header.point;
+    SnapshotMark {
+        data_epoch: point.data_epoch,
+        tip: point.tip,
+        view_first: point.view_first,
+        reply_digest: point.reply_digest.0,
+    }
+}

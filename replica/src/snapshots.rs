@@ -1,0 +1,402 @@
+//! Snapshots: when they are taken, what of the log goes then, and handing them to followers.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use standin_backup as backup;
+use standin_core::capture::{Image, SnapshotMark};
+use standin_core::conn::ConnId;
+use standin_core::entry::{
+    ENTRY_HEADER_BYTES, Entry, EntryKind, Index, LogTip, ViewStart, forget_views,
+};
+use standin_core::identity::StoreId;
+use standin_core::machine::StateMachine;
+use standin_core::message::{SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotRead, StateDigest};
+use standin_core::planted::Bug;
+use standin_core::state::Replicated;
+use standin_core::time::{Duration, Instant, Now};
+use standin_core::view::DataEpoch;
+use standin_primary as primary;
+
+use crate::apply::DigestLog;
+use crate::replica::{Action, Level, Log, Replica, Role};
+
+/// Snapshots that are kept: if the newest one rots, there is one before it, and the log from there on.
+const SNAPSHOTS_KEPT: usize = 2;
+/// Snapshots back to which the log is kept at most for followers that are behind. Who comes later fetches a newer
+/// snapshot.
+pub const SNAPSHOTS_PINNED_MAX: usize = 8;
+/// How long a snapshot is kept for a follower that lost its connection while it fetched it.
+const READER_GONE_MAX: Duration = Duration::from_secs(10);
+/// How often one snapshot is offered to a follower whose connection breaks, before a newer one is.
+const OFFERS_MAX: u32 = 16;
+/// Followers that fetch a snapshot at one time, or did so a short time ago, at most.
+const READERS_MAX: usize = 16;
+
+/// When snapshots are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotConfig {
+    /// Whenever an index that this divides was applied, so at the same entries everywhere. 0: never.
+    pub every: u64,
+    /// Also when so many bytes of log were applied since the last one.
+    pub log_bytes: u64,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            every: 1_000_000,
+            log_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A snapshot that is whole and durable in the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptSnapshot {
+    /// What it is of.
+    pub mark: SnapshotMark,
+    /// The digest of the state in it.
+    pub state_digest: u128,
+    /// Length of that state, in bytes.
+    pub state_bytes: u64,
+}
+
+impl KeptSnapshot {
+    fn index(&self) -> Index {
+        self.mark.tip.index
+    }
+}
+
+/// A captured state on its way to where it is written or digested.
+#[derive(Clone, Debug)]
+pub struct SharedImage(pub Arc<dyn Image>);
+
+impl PartialEq for SharedImage {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SharedImage {}
+
+/// A follower that fetches a snapshot.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    store: StoreId,
+    nonce: u64,
+    index: Index,
+    /// How often it was offered this one.
+    offers: u32,
+    /// Its connection is gone since then.
+    gone_at: Option<Instant>,
+}
+
+/// What a replica knows of its snapshots.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots {
+    config: SnapshotConfig,
+    /// Bytes of log that were applied since the last one was captured.
+    bytes: u64,
+    /// The data epoch of the newest ViewStart that was applied.
+    data_epoch: DataEpoch,
+    /// The one that is being written.
+    taking: Option<SnapshotMark>,
+    /// Those in the data directory, oldest first.
+    kept: VecDeque<KeptSnapshot>,
+    /// What followers told of their state at an entry for which this one's digest is not made yet. At most one
+    /// for each follower.
+    told: BTreeMap<ConnId, (Index, u128)>,
+    readers: BTreeMap<ConnId, Reader>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(
+        config: SnapshotConfig,
+        kept: &[KeptSnapshot],
+        data_epoch: DataEpoch,
+    ) -> Self {
+        Self {
+            config,
+            bytes: 0,
+            data_epoch,
+            taking: None,
+            kept: kept.iter().copied().collect(),
+            told: BTreeMap::new(),
+            readers: BTreeMap::new(),
+        }
+    }
+
+    /// State and log begin anew at their beginning: those there were are set aside.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Self::new(self.config, &[], DataEpoch::default());
+    }
+
+    /// Takes in an entry that was applied; says whether a snapshot is due after it.
+    fn is_due_after(&mut self, entry: &Entry<'_>) -> bool {
+        self.bytes += (ENTRY_HEADER_BYTES + entry.payload.len()) as u64;
+        if entry.header.kind == EntryKind::ViewStart
+            && let Some(start) = ViewStart::decode(entry.payload)
+        {
+            self.data_epoch = start.data_epoch;
+        }
+        let SnapshotConfig { every, log_bytes } = self.config;
+        let is_due = entry.header.index.0.checked_rem(every) == Some(0)
+            || (every > 0 && self.bytes >= log_bytes);
+        // One at a time: if they take longer than they are apart, there are fewer.
+        is_due && self.taking.is_none()
+    }
+
+    /// The snapshot from which on state and log are kept: so that two are there, and no follower that is not
+    /// too far behind is left without what it needs.
+    fn keep_from(&self, needs_from: Option<Index>) -> Option<usize> {
+        let newest = self.kept.len().checked_sub(SNAPSHOTS_KEPT)?;
+        let oldest = self.kept.len().saturating_sub(SNAPSHOTS_PINNED_MAX);
+        let readers = self.readers.values().map(|reader| reader.index);
+        // It needs the log from there on, so a snapshot of the entry before at most.
+        let needs_from = needs_from.map(|index| Index(index.0.saturating_sub(1)));
+        let wanted = match readers.chain(needs_from).min() {
+            None => Some(newest),
+            Some(pinned) => {
+                let before = self.kept.partition_point(|kept| kept.index() <= pinned);
+                before.checked_sub(1).map(|at| at.min(newest))
+            }
+        };
+        match wanted {
+            None if oldest == 0 => None,
+            wanted => Some(wanted.unwrap_or(0).max(oldest)),
+        }
+    }
+}
+
+impl<M: StateMachine> Replica<M> {
+    /// Takes a snapshot if one is due after this entry, which was just applied.
+    pub(crate) fn snapshot_if_due(&mut self, entry: &Entry<'_>) {
+        if !self.snapshots.is_due_after(entry) {
+            return;
+        }
+        let index = entry.header.index;
+        let starts = &self.log.view_starts;
+        let at = starts.partition_point(|(_, first)| *first <= index);
+        let Some((_, view_first)) = at.checked_sub(1).map(|at| starts[at]) else {
+            return; // a log without a ViewStart: nobody but a test has one
+        };
+        let mark = SnapshotMark {
+            data_epoch: self.snapshots.data_epoch,
+            tip: entry.tip(),
+            view_first,
+            reply_digest: self.state.reply_digest().0,
+        };
+        self.snapshots.bytes = 0;
+        self.snapshots.taking = Some(mark);
+        let image = SharedImage(Arc::new(self.state.capture()));
+        self.actions.push_back(Action::TakeSnapshot(mark, image));
+    }
+
+    /// The snapshot that was being taken is durable.
+    pub(crate) fn on_snapshot_taken(&mut self, now: Now, taken: KeptSnapshot) {
+        if self.snapshots.taking.take() != Some(taken.mark) {
+            return; // the state has become another since: the host has removed it with the rest
+        }
+        self.snapshots.kept.push_back(taken);
+        let (index, digest) = (taken.index(), taken.state_digest);
+        self.tell_backup(now, backup::Event::StateDigest(index, digest));
+        self.compare_states(now);
+        self.forget_covered(now.boot);
+    }
+
+    /// There was no room for it. There may be for the next one; meanwhile the log goes on growing.
+    pub(crate) fn on_snapshot_failed(&mut self, why: &str) {
+        self.snapshots.taking = None;
+        let text = format!("{why}; the log is kept until there is room for one");
+        self.actions.push_back(Action::Log(Level::Warn, text));
+    }
+
+    /// A follower tells of its state.
+    pub(crate) fn on_state_digest(&mut self, now: Now, conn: ConnId, told: &StateDigest) {
+        let is_of_stream = matches!(&self.role, Role::Primary(primary)
+            if primary.has_stream(conn, told.nonce, told.view));
+        if is_of_stream {
+            self.snapshots.told.insert(conn, (told.index, told.digest));
+            self.compare_states(now);
+        }
+    }
+
+    /// Compares what followers told with the digests of this replica's snapshots (`protocol.md` section 12).
+    fn compare_states(&mut self, now: Now) {
+        let newest = self
+            .snapshots
+            .kept
+            .back()
+            .map_or(Index::ZERO, KeptSnapshot::index);
+        let mut differing = Vec::new();
+        let kept = &self.snapshots.kept;
+        self.snapshots.told.retain(|conn, (index, digest)| {
+            let own = kept.iter().find(|kept| kept.index() == *index);
+            if own.is_some_and(|own| own.state_digest != *digest) {
+                differing.push((*conn, *index));
+            }
+            // Of an entry at which none was taken here, or none is kept any more, nothing can be said.
+            own.is_none() && *index > newest
+        });
+        for (conn, index) in differing {
+            let text = format!(
+                "a follower's state after entry {index} differs from this replica's: one of the two is \
+                 wrong; it is dropped and both logs are kept for comparison"
+            );
+            self.actions.push_back(Action::Log(Level::Error, text));
+            self.tell_primary(now, primary::Event::Diverged(conn));
+            self.warn_if_followers_are_not_taken();
+        }
+    }
+
+    /// Lets go of snapshots, and of the log before them, that nobody needs any more.
+    fn forget_covered(&mut self, now: Instant) {
+        self.snapshots.readers.retain(|_, reader| {
+            reader
+                .gone_at
+                .is_none_or(|at| now < at.plus(READER_GONE_MAX))
+        });
+        let needs_from = match &self.role {
+            Role::Primary(primary) => primary.needs_from(),
+            Role::Backup(_) | Role::Between | Role::Quarantined => None,
+        };
+        let needs_from = needs_from.filter(|_| !self.planted.has(Bug::ForgottenUnderFollower));
+        let Some(from) = self.snapshots.keep_from(needs_from) else {
+            return;
+        };
+        self.snapshots.kept.drain(..from);
+        let Some(oldest) = self.snapshots.kept.front() else {
+            return;
+        };
+        let index = if self.planted.has(Bug::ForgottenBeyondSnapshot) {
+            self.state.applied()
+        } else {
+            oldest.index()
+        };
+        self.actions.push_back(Action::Forget(index));
+    }
+
+    /// The log begins right after `base` now.
+    pub(crate) fn on_forgotten(&mut self, now: Now, base: LogTip) {
+        assert!(
+            base.index <= self.state.applied(),
+            "S9: only what a snapshot covers is forgotten"
+        );
+        self.log.base = base;
+        forget_views(&mut self.log.view_starts, base);
+        self.tell_primary(now, primary::Event::Forgotten(base));
+    }
+
+    /// Offers a follower a snapshot, since the log has no longer what it lacks: the newest, or the one that it had
+    /// begun to fetch when its connection broke.
+    pub(crate) fn offer(&mut self, conn: ConnId, store: StoreId, nonce: u64) {
+        let Snapshots { kept, readers, .. } = &mut self.snapshots;
+        let mut begun = None;
+        readers.retain(|_, reader| {
+            let is_it = reader.store == store;
+            if is_it {
+                begun = Some((reader.index, reader.offers));
+            }
+            !is_it
+        });
+        let (Some(newest), true) = (kept.back(), readers.len() < READERS_MAX) else {
+            self.actions.push_back(Action::CloseFollower(conn));
+            return;
+        };
+        // One that it cannot make use of is not offered for ever.
+        let begun = begun.filter(|(_, offers)| *offers < OFFERS_MAX);
+        let begun = begun.and_then(|(index, offers)| {
+            let it = kept.iter().find(|kept| kept.index() == index)?;
+            Some((it, offers))
+        });
+        let (offered, offers) = begun.unwrap_or((newest, 0));
+        let reader = Reader {
+            store,
+            nonce,
+            index: offered.index(),
+            offers: offers + 1,
+            gone_at: None,
+        };
+        readers.insert(conn, reader);
+        let offer = SnapshotOffer {
+            view: self.adopted,
+            nonce,
+            mark: offered.mark,
+            state_digest: offered.state_digest,
+            state_bytes: offered.state_bytes,
+        };
+        self.actions.push_back(Action::Offer(conn, Box::new(offer)));
+    }
+
+    /// A follower asks for a piece of the snapshot that it was offered.
+    pub(crate) fn on_snapshot_read(&mut self, conn: ConnId, read: &SnapshotRead) {
+        let is_offered = self.snapshots.readers.get(&conn).is_some_and(|reader| {
+            reader.nonce == read.nonce && reader.index == read.index && reader.gone_at.is_none()
+        });
+        if is_offered && read.length <= SNAPSHOT_PIECE_BYTES_MAX {
+            self.actions.push_back(Action::ReadSnapshot(conn, *read));
+        } else {
+            self.actions.push_back(Action::CloseFollower(conn));
+        }
+    }
+
+    /// A connection is gone that may have been a follower's.
+    pub(crate) fn on_reader_closed(&mut self, conn: ConnId, now: Instant) {
+        self.snapshots.told.remove(&conn);
+        if let Some(reader) = self.snapshots.readers.get_mut(&conn) {
+            reader.gone_at.get_or_insert(now);
+        }
+    }
+
+    /// Goes on from a snapshot that was fetched, after [`Action::Install`] was carried out: the log is empty, and
+    /// its next entry is the one after the snapshot's. All actions of the event before must have been taken.
+    pub fn install(&mut self, now: Now, state: Replicated<M>, offer: &SnapshotOffer) {
+        assert!(
+            self.actions.is_empty(),
+            "take all actions before the next event"
+        );
+        let mark = offer.mark;
+        assert_eq!(state.applied(), mark.tip.index, "it is of that entry");
+        self.end_role();
+        self.state = state;
+        #[cfg(feature = "planted-bugs")]
+        self.state.plant(self.planted);
+        self.digests = DigestLog::beginning(mark.tip.index, self.state.reply_digest());
+        self.inspected = None;
+        self.recent.clear();
+        self.log = Log {
+            base: mark.tip,
+            tip: mark.tip,
+            view_starts: vec![(mark.tip.view, mark.view_first)],
+            // The primary goes on from it in this data epoch, whichever it was taken in.
+            data_epoch: self.adopted.data_epoch,
+            written: mark.tip.index,
+            synced: mark.tip.index,
+            commit: mark.tip.index,
+            skips: std::mem::take(&mut self.log.skips),
+            skips_listed: BTreeSet::new(),
+        };
+        for skip in &self.log.skips {
+            self.state.skip(*skip);
+        }
+        self.known_applied = self.known_applied.max(mark.tip.index);
+        self.progress.sync_asked = Index::ZERO;
+        self.unsynced_bytes = 0;
+        self.config.recovered.lost = Index::ZERO;
+        let kept = KeptSnapshot {
+            mark,
+            state_digest: offer.state_digest,
+            state_bytes: offer.state_bytes,
+        };
+        self.snapshots = Snapshots::new(self.snapshots.config, &[kept], mark.data_epoch);
+        let text = format!(
+            "fetched the state as of entry {} from the primary: {} bytes",
+            mark.tip.index, offer.state_bytes
+        );
+        self.actions.push_back(Action::Log(Level::Info, text));
+        if !matches!(self.role, Role::Quarantined) {
+            self.follow(now);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Snapshots: when they are taken, what is forgotten then, who is handed one, and what is compared.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(dead_code, reason = "other tests use more of the bench")]
+
+mod support;
+
+use standin_core::conn::ConnId;
+use standin_core::digest::DigestChain;
+use standin_core::entry::{Index, LogTip};
+use standin_core::identity::Durability;
+use standin_core::message::{
+    Follow, Refusal, Resume, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotRead,
+    StateDigest,
+};
+use standin_core::state::Replicated;
+use standin_core::time::Duration;
+use standin_replica::{Action, Event, KeptSnapshot, Level, SNAPSHOTS_PINNED_MAX, SharedImage};
+
+use support::{Bench, Tally, identity, view};
+
+const FOLLOWER: ConnId = ConnId(60);
+const OTHER: ConnId = ConnId(61);
+
+/// A primary that has opened a session, with its snapshots under control of the test.
+fn primary() -> Bench {
+    let mut bench = Bench::primary();
+    bench.open(1);
+    bench.sync();
+    bench.actions.clear();
+    bench
+}
+
+/// Orders entries up to `index`.
+fn order(bench: &mut Bench, through: u64) {
+    while bench.replica.standing().last.index < Index(through) {
+        let id = bench.replica.standing().last.index.0 - 1;
+        bench.command(id, Seen::default());
+        bench.sync();
+    }
+}
+
+fn taken(bench: &mut Bench) -> Vec<(KeptSnapshot, SharedImage)> {
+    let taken = bench.take(|action| matches!(action, Action::TakeSnapshot(..)));
+    let kept = taken.into_iter().map(|action| match action {
+        Action::TakeSnapshot(mark, image) => {
+            let mut bytes = Vec::new();
+            image.0.write(&mut bytes).unwrap();
+            let kept = KeptSnapshot {
+                mark,
+                state_digest: image.0.digest(),
+                state_bytes: bytes.len() as u64,
+            };
+            (kept, image)
+        }
+        other => panic!("{other:?}"),
+    });
+    kept.collect()
+}
+
+/// Lets the snapshots as of these entries be taken; what is forgotten at last.
+fn snapshots(bench: &mut Bench, through: impl IntoIterator<Item = u64>) -> Option<Index> {
+    let mut forgotten = None;
+    for through in through {
+        order(bench, through);
+        for (kept, _) in taken(bench) {
+            bench.event(Event::SnapshotTaken(kept));
+        }
+        for action in bench.take(|action| matches!(action, Action::Forget(_))) {
+            if let Action::Forget(index) = action {
+                forgotten = Some(index);
+                let tip = LogTip {
+                    index,
+                    ..bench.replica.standing().last
+                };
+                bench.event(Event::Forgotten(tip));
+            }
+        }
+    }
+    forgotten
+}
+
+fn follow(bench: &mut Bench, conn: ConnId, name: &str, last: u64) {
+    let standing = bench.replica.standing();
+    let last = LogTip {
+        index: Index(last),
+        ..standing.last
+    };
+    let follow = Follow {
+        identity: identity(name, 1),
+        view: view(1),
+        last,
+        view_starts: vec![(standing.view.view, Index(1))],
+    };
+    bench.event(Event::Follow(conn, &follow));
+}
+
+fn offered(bench: &mut Bench) -> SnapshotOffer {
+    let mut offers = bench.take(|action| matches!(action, Action::Offer(..)));
+    match offers.pop() {
+        Some(Action::Offer(_, offer)) => *offer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn read(offer: &SnapshotOffer) -> SnapshotRead {
+    SnapshotRead {
+        nonce: offer.nonce,
+        index: offer.mark.tip.index,
+        offset: 0,
+        length: 100,
+    }
+}
+
+#[test]
+fn a_snapshot_is_taken_at_the_same_entries_everywhere_and_one_at_a_time() {
+    let mut bench = primary();
+    order(&mut bench, 9);
+    assert!(taken(&mut bench).is_empty());
+    order(&mut bench, 10);
+    let first = taken(&mut bench);
+    assert_eq!(first.len(), 1);
+    let mark = first[0].0.mark;
+    assert_eq!(mark.tip, bench.replica.standing().last);
+    assert_eq!(mark.view_first, Index(1));
+    assert_eq!(mark.reply_digest, bench.replica.standing().reply_digest);
+    assert_eq!(
+        first[0].0.state_digest,
+        bench.replica.state().state_digest()
+    );
+    order(&mut bench, 30);
+    assert!(taken(&mut bench).is_empty(), "the first is being written");
+    bench.event(Event::SnapshotTaken(first[0].0));
+    order(&mut bench, 40);
+    assert_eq!(taken(&mut bench)[0].0.mark.tip.index, Index(40));
+}
+
+#[test]
+fn a_lot_of_log_brings_a_snapshot_before_its_entry() {
+    let mut bench = primary();
+    for id in 1..=3 {
+        bench.command_of(id, Seen::default(), &[b'x'; 400 << 10]);
+        bench.sync();
+    }
+    let taken = taken(&mut bench);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].0.mark.tip.index, Index(5));
+}
+
+#[test]
+fn without_room_the_log_is_kept_and_people_are_told() {
+    let mut bench = primary();
+    order(&mut bench, 10);
+    assert_eq!(taken(&mut bench).len(), 1);
+    bench.event(Event::SnapshotFailed("cannot write a snapshot: no room"));
+    let told = bench.take(|action| matches!(action, Action::Log(Level::Warn, _)));
+    assert!(matches!(&told[..], [Action::Log(_, text)] if text.contains("no room")));
+    assert_eq!(snapshots(&mut bench, [20]), None, "there is one only");
+    assert_eq!(snapshots(&mut bench, [30]), Some(Index(20)));
+}
+
+#[test]
+fn two_snapshots_are_kept_and_the_log_from_the_older_one() {
+    let mut bench = primary();
+    assert_eq!(snapshots(&mut bench, [10]), None);
+    assert_eq!(snapshots(&mut bench, [20]), Some(Index(10)));
+    assert_eq!(snapshots(&mut bench, [30]), Some(Index(20)));
+    follow(&mut bench, FOLLOWER, "b", 19);
+    let offer = offered(&mut bench);
+    assert_eq!(offer.mark.tip.index, Index(30), "the newest");
+    follow(&mut bench, OTHER, "c", 20);
+    assert!(
+        bench
+            .take(|action| matches!(action, Action::Offer(..)))
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_log_is_kept_for_a_follower_that_is_behind_but_not_without_end() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20]);
+    follow(&mut bench, FOLLOWER, "b", 15); // it acknowledges nothing
+    for through in [30, 40, 50] {
+        assert_eq!(snapshots(&mut bench, [through]), Some(Index(10)));
+    }
+    let most = 10 * SNAPSHOTS_PINNED_MAX as u64;
+    assert_eq!(snapshots(&mut bench, [60, 70, most]), Some(Index(10)));
+    bench.actions.clear();
+    assert_eq!(snapshots(&mut bench, [most + 10]), Some(Index(20)));
+    let closed = bench.take(|action| matches!(action, Action::CloseFollower(FOLLOWER)));
+    assert_eq!(
+        closed.len(),
+        1,
+        "it comes again and fetches a newer snapshot"
+    );
+}
+
+#[test]
+fn a_snapshot_is_kept_for_who_fetches_it_also_if_the_connection_breaks() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20, 30]);
+    follow(&mut bench, FOLLOWER, "b", 1);
+    let offer = offered(&mut bench);
+    assert_eq!(offer.mark.tip.index, Index(30));
+    assert_eq!(snapshots(&mut bench, [40, 50, 60]), Some(Index(30)));
+    bench.event(Event::Closed(FOLLOWER));
+    assert_eq!(snapshots(&mut bench, [70]), Some(Index(30)));
+    follow(&mut bench, OTHER, "b", 1);
+    assert_eq!(offered(&mut bench).mark.tip.index, Index(30), "it goes on");
+    bench.event(Event::Closed(OTHER));
+    order(&mut bench, 80);
+    let (kept, _) = taken(&mut bench).pop().unwrap();
+    bench.now.boot = bench.now.boot.plus(Duration::from_secs(11));
+    bench.event(Event::SnapshotTaken(kept));
+    let forgotten = bench.take(|action| matches!(action, Action::Forget(_)));
+    assert_eq!(forgotten, [Action::Forget(Index(70))]);
+}
+
+#[test]
+fn a_snapshot_that_a_follower_can_make_no_use_of_is_not_offered_for_ever() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20, 30]);
+    let mut offers = Vec::new();
+    for _ in 0..20 {
+        follow(&mut bench, FOLLOWER, "b", 1);
+        offers.push(offered(&mut bench).mark.tip.index);
+        bench.event(Event::Closed(FOLLOWER));
+        if offers.len() == 1 {
+            snapshots(&mut bench, [40]);
+        }
+    }
+    assert_eq!(offers[15], Index(30));
+    assert_eq!(offers[16], Index(40));
+}
+
+#[test]
+fn pieces_go_to_whom_the_snapshot_was_offered() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20, 30]);
+    follow(&mut bench, FOLLOWER, "b", 1);
+    let offer = offered(&mut bench);
+    let good = read(&offer);
+    let sent = |bench: &mut Bench, conn, read: SnapshotRead| {
+        bench.event(Event::SnapshotRead(conn, &read));
+        let sent = bench.take(|action| matches!(action, Action::ReadSnapshot(..)));
+        let closed = bench.take(|action| matches!(action, Action::CloseFollower(_)));
+        assert_eq!(sent.len() + closed.len(), 1);
+        !sent.is_empty()
+    };
+    assert!(sent(&mut bench, FOLLOWER, good));
+    assert!(!sent(&mut bench, OTHER, good));
+    let other = SnapshotRead { nonce: 1, ..good };
+    assert!(!sent(&mut bench, FOLLOWER, other));
+    let other = SnapshotRead {
+        index: Index(20),
+        ..good
+    };
+    assert!(!sent(&mut bench, FOLLOWER, other));
+    let length = SNAPSHOT_PIECE_BYTES_MAX + 1;
+    assert!(!sent(&mut bench, FOLLOWER, SnapshotRead { length, ..good }));
+    // Of one store only the newest connection counts.
+    follow(&mut bench, OTHER, "b", 1);
+    let again = read(&offered(&mut bench));
+    assert!(sent(&mut bench, OTHER, again));
+    assert!(!sent(&mut bench, FOLLOWER, good));
+}
+
+/// A follower with a stream, and the primary's snapshot as of entry 10.
+fn streaming() -> (Bench, u64, KeptSnapshot) {
+    let mut bench = primary();
+    order(&mut bench, 10);
+    let (kept, _) = taken(&mut bench).pop().unwrap();
+    let last = bench.replica.standing().last.index.0;
+    follow(&mut bench, FOLLOWER, "b", last);
+    let resumes = bench.take(|action| matches!(action, Action::Resume(..)));
+    let Some(Action::Resume(_, resume)) = resumes.last() else {
+        panic!("{resumes:?}");
+    };
+    (bench, resume.nonce, kept)
+}
+
+fn refused(bench: &mut Bench) -> bool {
+    let refusal = Action::RefuseFollower(FOLLOWER, Refusal::RepliesDiffer);
+    !bench.take(|action| *action == refusal).is_empty()
+}
+
+#[test]
+fn a_follower_with_another_state_is_refused_whoever_comes_first_to_the_snapshot() {
+    for is_first in [false, true] {
+        for is_equal in [false, true] {
+            let (mut bench, nonce, kept) = streaming();
+            let told = StateDigest {
+                nonce,
+                view: view(1),
+                index: Index(10),
+                digest: kept.state_digest ^ u128::from(!is_equal),
+            };
+            if is_first {
+                bench.event(Event::StateDigest(FOLLOWER, &told));
+                assert!(!refused(&mut bench), "nothing can be said yet");
+            }
+            bench.event(Event::SnapshotTaken(kept));
+            if !is_first {
+                bench.event(Event::StateDigest(FOLLOWER, &told));
+            }
+            assert_eq!(refused(&mut bench), !is_equal);
+        }
+    }
+}
+
+#[test]
+fn what_is_told_outside_the_stream_or_of_an_entry_without_a_snapshot_says_nothing() {
+    let (mut bench, nonce, kept) = streaming();
+    bench.event(Event::SnapshotTaken(kept));
+    let told = |nonce, view, index| StateDigest {
+        nonce,
+        view,
+        index: Index(index),
+        digest: 1,
+    };
+    bench.event(Event::StateDigest(FOLLOWER, &told(nonce + 1, view(1), 10)));
+    bench.event(Event::StateDigest(FOLLOWER, &told(nonce, view(2), 10)));
+    bench.event(Event::StateDigest(OTHER, &told(nonce, view(1), 10)));
+    bench.event(Event::StateDigest(FOLLOWER, &told(nonce, view(1), 7)));
+    assert!(!refused(&mut bench));
+}
+
+/// Another replica's state goes on where the snapshot was taken, and what follows is asked for.
+#[test]
+fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
+    let mut primary = primary();
+    snapshots(&mut primary, [10, 20]);
+    order(&mut primary, 30);
+    let (kept, image) = taken(&mut primary).pop().unwrap();
+    let mut bytes = Vec::new();
+    image.0.write(&mut bytes).unwrap();
+    let mark = kept.mark;
+    let restored = Replicated::<Tally>::restore(
+        &mut bytes.as_slice(),
+        mark.tip.index,
+        DigestChain(mark.reply_digest),
+    );
+    let offer = SnapshotOffer {
+        view: view(1),
+        nonce: 5,
+        mark,
+        state_digest: kept.state_digest,
+        state_bytes: kept.state_bytes,
+    };
+
+    let mut bench = Bench::fresh("b");
+    let record = primary.replica.record().unwrap().clone();
+    bench.tell(&record);
+    bench.adopted(1);
+    bench.event(Event::Deadline);
+    bench.event(Event::Dialled(FOLLOWER));
+    bench.event(Event::Offer(FOLLOWER, &offer));
+    bench.event(Event::FetchBegun(offer.file_bytes().unwrap()));
+    bench.event(Event::Fetched(mark.tip.index, true));
+    let install = Action::Install(Box::new(offer));
+    assert_eq!(bench.take(|action| *action == install).len(), 1);
+    bench.actions.clear();
+    bench.replica.install(bench.now, restored.unwrap(), &offer);
+    while bench.replica.next_action().is_some() {}
+    bench.event(Event::Deadline);
+    let standing = bench.replica.standing();
+    assert_eq!(standing.last, mark.tip);
+    assert_eq!(standing.applied, mark.tip.index);
+    assert_eq!(standing.commit, mark.tip.index);
+    assert_eq!(standing.reply_digest, mark.reply_digest);
+    assert_eq!(bench.replica.state().state_digest(), kept.state_digest);
+    bench.event(Event::Dialled(OTHER));
+    let follows = bench.take(|action| matches!(action, Action::Follow(..)));
+    let Some(Action::Follow(_, follow)) = follows.last() else {
+        panic!("{follows:?}");
+    };
+    assert_eq!(follow.last, mark.tip);
+    assert_eq!(follow.view_starts, [(mark.tip.view, mark.view_first)]);
+    let resume = Resume {
+        view: view(1),
+        nonce: 6,
+        common: mark.tip,
+        durability: Durability::Os,
+        silence_ms: 500,
+        skips: Vec::new(),
+    };
+    bench.event(Event::Resume(OTHER, &resume));
+    assert_eq!(bench.replica.trouble(), None);
+}
