@@ -271,8 +271,7 @@ impl<S: Storage> SegmentLog<S> {
     }
 
     /// Forgets whole segments of entries up to `through`, all of which must be in a snapshot that is on disk.
-    /// (Up to where that is, [`crate::snapshots::Snapshots::prune`] says.) Their files are removed by the
-    /// request, which may be run on another thread. `None` if there is nothing to forget, or
+    /// Their files are removed by the request, which may be run on another thread. `None` if there is nothing to forget, or
     /// [`LogConfig::keeps_covered`].
     pub fn forget_request(&mut self, through: Index) -> Option<ForgetRequest<S>> {
         assert!(

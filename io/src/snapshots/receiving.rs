@@ -98,7 +98,7 @@ impl<S: Storage> Receiving<S> {
     }
 
     /// Ends it: syncs the file and reads all of it back from the disk. It counts as a snapshot when
-    /// [`Snapshots::replace_all`] has named it. Waits for the disk.
+    /// [`Snapshots::place`] has named it. Waits for the disk.
     ///
     /// # Errors
     /// [`SnapshotsError::Unsound`] if it is not whole; what there is of it is removed if the disk has not
