@@ -9,7 +9,7 @@ use standin_tools::cluster::VIEW_SERVICE;
 
 use support::counter_history::History;
 use support::load::LoadConfig;
-use support::scene::{Scene, TRIES};
+use support::scene::{Scene, TRIES, replica};
 use support::{PATIENCE, ms, sure, tell};
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -182,6 +182,12 @@ fn told_twice_to_stop_a_primary_waits_for_nothing() {
     let lease = LONG_LEASE;
     let mut scene = Scene::start("told twice", lease, Durability::Os, &["a", "b"]);
     let pair = scene.until_pair();
+    // Once it answers in the pair's view, the backup follows in that, and can be handed over to.
+    scene.until_status("the primary to be in the pair's view", |status| {
+        let standing = replica(status, &pair.primary)?.standing.as_ref()?;
+        (standing.view.view >= pair.view).then_some(())
+    });
+    assert_eq!(scene.cli(&["client", "counter", "add"]).status, Some(0));
     scene.freeze(&pair.backup);
     sure(scene.terminate(&pair.primary));
     scene.until("it to hand over", |scene| {
