@@ -27,17 +27,20 @@ impl StateMachine for Ballast {
     type Capture = Self;
 
     /// `1 from to length`: a value of that length for each key from `from` up to `to`, all as u64. `2 key`, then bytes:
-    /// that value for this key. The reply is the number of keys.
+    /// that value for this key. `3 keys length`: a value of that length for a key below `keys` that is drawn. The reply
+    /// is the number of keys.
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         match command.split_first() {
             Some((1, rest)) if rest.len() == 24 => {
                 let [from, to, length] = [0, 8, 16].map(|at| number(&rest[at..at + 8]));
                 for key in from..to {
-                    let word = ctx.random().to_le_bytes();
-                    let value = word.iter().copied().cycle();
-                    let value = value.take(usize::try_from(length).unwrap_or(0));
-                    self.values.insert(key, value.collect());
+                    self.values.insert(key, drawn(ctx.random(), length));
                 }
+            }
+            Some((3, rest)) if rest.len() == 16 => {
+                let [keys, length] = [0, 8].map(|at| number(&rest[at..at + 8]));
+                let key = ctx.random() % keys.max(1);
+                self.values.insert(key, drawn(ctx.random(), length));
             }
             Some((2, rest)) if rest.len() >= 8 => {
                 let (key, value) = rest.split_at(8);
@@ -92,6 +95,12 @@ impl StateMachine for Ballast {
         }
         Ok(ballast)
     }
+}
+
+/// A value of that length, or none if it cannot be had.
+fn drawn(word: u64, length: u64) -> Arc<[u8]> {
+    let bytes = word.to_le_bytes().into_iter().cycle();
+    bytes.take(usize::try_from(length).unwrap_or(0)).collect()
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -3,10 +3,6 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-
 use standin::machines::counter::encode_add;
 use standin_client::{Client, ClientConfig, ClientError, Consistency};
 use standin_core::identity::Durability;
@@ -16,37 +12,17 @@ use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
 
 use support::load::LoadConfig;
 use support::scene::{Scene, replica, role};
-use support::{PATIENCE, sure};
+use support::{PATIENCE, example, sure};
 
 const LEASE: Duration = Duration::from_millis(500);
 const UNLUCKY: i64 = 13;
-
-/// The example that this test is about. Cargo builds it along with all tests, but not with this one alone.
-fn brittle() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = sure(std::env::current_exe());
-        let profile = test.parent().and_then(Path::parent);
-        let profile = profile.expect("tests are built into TARGET/PROFILE/deps");
-        let target = profile.parent().expect("tests are built into TARGET");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--offline", "--example", "brittle"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        build.arg("--target-dir").arg(target);
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(sure(build.status()).success(), "the example does not build");
-        profile.join("examples/brittle")
-    })
-}
 
 fn scene(title: &str, replicas: &[&str]) -> Scene {
     let config = ClusterConfig {
         lease: LEASE,
         durability: Durability::Os,
         machine: "brittle".to_owned(),
-        ..ClusterConfig::new(brittle())
+        ..ClusterConfig::new(example("brittle"))
     };
     let mut scene = Scene::with(title, config);
     sure(scene.start_all(replicas));

@@ -4,8 +4,6 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use standin_client::{Client, ClientConfig, Consistency};
 use standin_core::message::InspectReply;
@@ -13,26 +11,10 @@ use standin_core::time::Duration;
 use standin_tools::cluster::ClusterConfig;
 
 use support::scene::{Pair, Scene};
-use support::{sure, tell};
+use support::{example, sure, tell};
 
 /// Bytes of each value that fills the log and the state.
 const VALUE_BYTES: usize = 64 << 10;
-
-/// One of the project's examples, built as this test is.
-fn example(name: &str) -> PathBuf {
-    let test = sure(std::env::current_exe());
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", name]);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(sure(build.status()).success(), "{build:?}");
-    profile.join("examples").join(name)
-}
 
 /// A cluster of tables, with a snapshot every so many entries.
 fn tables(title: &str, every: u64) -> Scene {

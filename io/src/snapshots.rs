@@ -37,6 +37,8 @@ pub const DAMAGED_SNAPSHOTS_MAX: usize = 2;
 const WRITING_SUFFIX: &str = ".tmp";
 /// How the name of a snapshot ends that is being received.
 const RECEIVING_SUFFIX: &str = ".part";
+/// How the name of a snapshot ends that is being removed.
+const OLD_SUFFIX: &str = ".old";
 /// How the name of a snapshot ends that was found to be damaged.
 const DAMAGED_SUFFIX: &str = ".bad";
 
@@ -101,7 +103,7 @@ impl Snapshots {
 
 impl<S: Storage> Snapshots<S> {
     /// Opens the snapshots in data directory `dir`, whose lock is held, and removes what was being
-    /// written when a process died. What was being received stays, see [`Snapshots::receive`].
+    /// written or removed when a process died. What was being received stays, see [`Snapshots::receive`].
     ///
     /// # Errors
     /// Those of the file system.
@@ -114,8 +116,10 @@ impl<S: Storage> Snapshots<S> {
             ids,
             generation: Arc::default(),
         };
-        for (_, path) in snapshots.list_names(WRITING_SUFFIX)? {
-            snapshots.remove(&path)?;
+        for suffix in [WRITING_SUFFIX, OLD_SUFFIX] {
+            for (_, path) in snapshots.list_names(suffix)? {
+                snapshots.remove(&path)?;
+            }
         }
         Ok(snapshots)
     }

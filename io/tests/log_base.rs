@@ -580,7 +580,9 @@ fn row_damaged_snapshot_with_an_older_good_one_and_the_log_from_there() {
     let (base, log) = start(sample.dir());
     assert_eq!(base, Some(sample.base(60)));
     let (mut log, _) = log.unwrap();
-    snapshots.forget_before(Index(40)).unwrap();
+    snapshots
+        .forget_before(snapshots.ticket(), Index(40))
+        .unwrap();
     log.forget(Index(40)).unwrap();
     assert!(log.first() > Index(1) && log.first() <= Index(41));
     let first = usize::try_from(log.first().0).unwrap();

@@ -137,11 +137,18 @@ fn those_before_an_entry_are_let_go_of() {
     for index in [5, 9, 12] {
         write(&snapshots, 1, index, 10);
     }
-    snapshots.forget_before(Index(9)).unwrap();
+    let ticket = snapshots.ticket();
+    snapshots.forget_before(ticket, Index(9)).unwrap();
     assert_eq!(names(root.path()), [name(9, "snap"), name(12, "snap")]);
     assert!(snapshots.file_of(Index(5)).unwrap().is_none());
     let file = snapshots.file_of(Index(9)).unwrap().unwrap();
     assert_eq!(file.header().point.tip.index, Index(9));
+
+    // Those of a history that began later are not meant, low as their indexes may be.
+    snapshots.discard().unwrap();
+    write(&snapshots, 2, 3, 10);
+    snapshots.forget_before(ticket, Index(9)).unwrap();
+    assert_eq!(names(root.path()), [name(3, "snap")]);
 }
 
 /// What is being written meanwhile is of the history that was let go of.

@@ -591,7 +591,7 @@ impl<M: StateMachine> Host<M> {
             Action::TakeSnapshot(mark, image) => self.images.take(mark, image),
             Action::Digest(image) => self.images.digest(image),
             Action::Forget(index) => {
-                self.images.forget(&mut self.log, index)?;
+                self.images.forget(&mut self.log, index);
                 let base = self.log.base();
                 self.follow_ups.push_back(FollowUp::Forgotten(base));
             }

@@ -9,7 +9,7 @@ use standin_core::machine::StateMachine;
 use standin_core::message::{SnapshotOffer, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
-use standin_io::log::{ForgetRequest, LogBase, LogError, SegmentLog};
+use standin_io::log::{ForgetRequest, LogBase, SegmentLog};
 use standin_io::snapshots::{
     Checked, Receiving, SnapshotFile, Snapshots, SnapshotsError, Ticket, mark_of,
 };
@@ -17,15 +17,15 @@ use standin_replica::{KeptSnapshot, SharedImage};
 
 use super::ReplicaError;
 
-/// Jobs that wait, at most: the replica asks for one of each kind at a time, and more of the log is forgotten only
-/// with another snapshot.
+/// Jobs that wait, at most: the replica asks for one of each kind at a time. It asks to forget when a snapshot was
+/// taken, and the next one is taken after that.
 const JOBS_MAX: usize = 4;
 
 enum Job {
     Take(Ticket, SnapshotMark, SharedImage),
     Digest(SharedImage),
     Check(Box<Receiving>),
-    Forget(ForgetRequest),
+    Forget(Ticket, Index, Option<ForgetRequest>),
 }
 
 /// A snapshot that was fetched, and the state in it.
@@ -35,7 +35,7 @@ enum Done<M> {
     Taken(Result<Option<SnapshotHeader>, SnapshotsError>),
     Digested(u128),
     Checked(Index, Result<Fetched<M>, Unfetched>),
-    Forgotten(Result<(), LogError>),
+    Forgotten(Result<(), ReplicaError>),
 }
 
 /// Why a snapshot that was fetched is of no use.
@@ -168,16 +168,9 @@ impl<M: StateMachine> Images<M> {
     }
 
     /// Removes the snapshots before the one of this entry, and the log that it covers.
-    pub(super) fn forget(
-        &mut self,
-        log: &mut SegmentLog,
-        index: Index,
-    ) -> Result<(), ReplicaError> {
-        self.snapshots.forget_before(index)?;
-        if let Some(request) = log.forget_request(index) {
-            self.ask(Job::Forget(request));
-        }
-        Ok(())
+    pub(super) fn forget(&self, log: &mut SegmentLog, index: Index) {
+        let request = log.forget_request(index);
+        self.ask(Job::Forget(self.snapshots.ticket(), index, request));
     }
 
     /// Removes all snapshots, and what is being written: they are of a history that counts no more.
@@ -295,12 +288,28 @@ fn carry_out<M: StateMachine>(snapshots: &Snapshots, job: Job) -> Done<M> {
             Done::Taken(snapshots.write(ticket, point, |out| image.0.write(out)))
         }
         Job::Digest(image) => Done::Digested(image.0.digest()),
-        Job::Forget(request) => Done::Forgotten(request.run()),
+        Job::Forget(ticket, index, request) => {
+            Done::Forgotten(forget(snapshots, ticket, index, request))
+        }
         Job::Check(receiving) => {
             let index = receiving.header().point.tip.index;
             Done::Checked(index, check(*receiving))
         }
     }
+}
+
+/// The snapshots first: a log must not lack what goes on from one that is there.
+fn forget(
+    snapshots: &Snapshots,
+    ticket: Ticket,
+    index: Index,
+    request: Option<ForgetRequest>,
+) -> Result<(), ReplicaError> {
+    snapshots.forget_before(ticket, index)?;
+    if let Some(request) = request {
+        request.run()?;
+    }
+    Ok(())
 }
 
 fn check<M: StateMachine>(receiving: Receiving) -> Result<Fetched<M>, Unfetched> {

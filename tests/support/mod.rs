@@ -13,6 +13,8 @@ pub(crate) mod raw;
 pub(crate) mod scene;
 
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use standin_core::time::Duration;
 
@@ -41,4 +43,21 @@ pub(crate) fn tell(text: impl Display) {
 /// A duration in whole milliseconds, for people.
 pub(crate) fn ms(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
+}
+
+/// One of the project's examples. Cargo builds them along with all tests, but not with one alone.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let program = sure(std::env::current_exe());
+    let profile = program.parent().and_then(Path::parent);
+    let profile = profile.expect("tests are built into TARGET/PROFILE/deps");
+    let target = profile.parent().expect("tests are built into TARGET");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--example", name]);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    build.arg("--target-dir").arg(target);
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(sure(build.status()).success(), "{name} does not build");
+    profile.join("examples").join(name)
 }

@@ -114,6 +114,11 @@ impl RawClient {
 
     /// Sends an add of 1; the number of the request.
     pub(crate) fn add(&mut self, place: Place) -> u64 {
+        self.command(place, &encode_add(1))
+    }
+
+    /// Sends a command; the number of the request.
+    pub(crate) fn command(&mut self, place: Place, bytes: &[u8]) -> u64 {
         let id = self.next_id();
         let command = CommandRequest {
             id,
@@ -121,7 +126,7 @@ impl RawClient {
             session: place.session,
             sequence: place.sequence,
             acknowledged: place.sequence - 1,
-            bytes: &encode_add(1),
+            bytes,
         };
         let mut out = Vec::new();
         command.encode(&mut out);

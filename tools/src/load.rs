@@ -69,6 +69,8 @@ pub struct LoadResult {
     pub p99_us: u64,
     /// 999 of 1000 were.
     pub p999_us: u64,
+    /// All of them were.
+    pub max_us: u64,
     /// Replies that were not what was asked for, and connections that were lost. A connection is not
     /// used after its first.
     pub errors: u64,
@@ -243,6 +245,7 @@ impl Recorder {
             p50_us: self.latencies.value_at_quantile(0.5),
             p99_us: self.latencies.value_at_quantile(0.99),
             p999_us: self.latencies.value_at_quantile(0.999),
+            max_us: self.latencies.max(),
             errors: self.errors,
             first_error: self.first_error,
         }

@@ -6,7 +6,7 @@ use standin_core::capture::SnapshotMark;
 use standin_core::entry::Index;
 use standin_core::snapshot::{SnapshotHeader, SnapshotPoint};
 
-use super::{Checked, SnapshotFile, Snapshots, SnapshotsError};
+use super::{Checked, OLD_SUFFIX, SnapshotFile, Snapshots, SnapshotsError};
 use crate::data_dir::SNAPSHOT_SUFFIX;
 use crate::storage::Storage;
 
@@ -40,12 +40,35 @@ impl<S: Storage> Snapshots<S> {
             .map(|header| SnapshotFile::new(path, file, header)))
     }
 
-    /// Removes the snapshots of entries before `index`.
+    /// Removes the snapshots of entries before `index`, unless all were let go of since there was this ticket. May be
+    /// called on another thread: to remove a large file takes the file system tens of milliseconds.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn forget_before(&self, index: Index) -> Result<(), SnapshotsError> {
-        self.remove_unless(|of| of >= index)
+    pub fn forget_before(&self, ticket: Ticket, index: Index) -> Result<(), SnapshotsError> {
+        let mut removed = Vec::new();
+        {
+            let now = self.generation();
+            if ticket != Ticket(*now) {
+                return Ok(());
+            }
+            // A name is given back quickly: it may be wanted for another snapshot as soon as the lock is.
+            for (of, path) in self.list_names(SNAPSHOT_SUFFIX)? {
+                if of < index {
+                    let old = self.path(of, OLD_SUFFIX);
+                    let renamed = self.storage.rename(&path, &old);
+                    renamed.map_err(SnapshotsError::io("renaming", &path))?;
+                    removed.push(old);
+                }
+            }
+        }
+        for path in &removed {
+            self.remove(path)?;
+        }
+        if !removed.is_empty() {
+            self.sync_dir()?;
+        }
+        Ok(())
     }
 
     /// Removes all snapshots: they are of a history that counts no more. One that is being written on another
@@ -80,7 +103,8 @@ impl<S: Storage> Snapshots<S> {
         self.remove_unless(|of| of == index)
     }
 
-    /// The right to write a snapshot of the state as it is now, as long as that is not let go of.
+    /// The right to write a snapshot of the state as it is now, and to remove older ones, as long as those are not let
+    /// go of.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         Ticket(*self.generation())
@@ -108,7 +132,7 @@ impl<S: Storage> Snapshots<S> {
     }
 }
 
-/// What [`Snapshots::write`] needs.
+/// What [`Snapshots::write`] and [`Snapshots::forget_before`] need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub(super) u64);
 

@@ -267,6 +267,7 @@ mod tests {
             p50_us,
             p99_us: 2 * p50_us,
             p999_us: 3 * p50_us,
+            max_us: 4 * p50_us,
             errors: 0,
             first_error: None,
         }

@@ -383,7 +383,8 @@ fn snapshot(history: &mut History, process: &mut Process) -> Done {
         return Ok(());
     };
     let through = listed[older].point.tip.index;
-    snapshots.forget_before(through).map_err(text)?;
+    let ticket = snapshots.ticket();
+    snapshots.forget_before(ticket, through).map_err(text)?;
     process.log.forget(through).map_err(text)
 }
 

@@ -80,7 +80,7 @@ fn script(disk: &SimDisk, before: u64, known: &mut Known) -> Result<(), Snapshot
             })?;
         }
         known.done = index;
-        snapshots.forget_before(Index(index - 1))?;
+        snapshots.forget_before(snapshots.ticket(), Index(index - 1))?;
     }
     Ok(())
 }

@@ -118,7 +118,8 @@ impl<M: Subject> Node<M> {
     }
 
     pub(super) fn forget(&mut self, stage: &mut Stage<'_, M>, index: Index) -> Result<(), Death> {
-        let forgotten = self.images.snapshots.forget_before(index);
+        let snapshots = &self.images.snapshots;
+        let forgotten = snapshots.forget_before(snapshots.ticket(), index);
         forgotten.map_err(snapshots_failed)?;
         let before = self.log.base().index;
         self.log.forget(index).map_err(log_failed)?;
