@@ -52,10 +52,11 @@ fn main() {
     let is_asked_for = |name: &str| words.iter().any(|word| word == name);
     let seconds = words.iter().find_map(|word| word.parse().ok());
     match () {
-        () if is_asked_for("pauses") => pauses(seconds.unwrap_or(20)),
+        () if is_asked_for("pauses") => pauses(&[NEVER, DEFAULT_EVERY], seconds.unwrap_or(20)),
+        () if is_asked_for("often") => pauses(&[NEVER, OFTEN], seconds.unwrap_or(20)),
         () if is_asked_for("space") => space(seconds.unwrap_or(360)),
         () if is_asked_for("joining") => joining(seconds.unwrap_or(60)),
-        () => tell("say what to measure: pauses, space or joining, and how many seconds"),
+        () => tell("say what to measure: pauses, often, space or joining, and how many seconds"),
     }
 }
 
@@ -182,9 +183,9 @@ fn files(directory: &Path) -> Vec<(String, u64)> {
     files
 }
 
-fn pauses(seconds: u64) {
+fn pauses(apart: &[u64], seconds: u64) {
     for round in 1..=ROUNDS {
-        for every in [NEVER, DEFAULT_EVERY, OFTEN] {
+        for &every in apart {
             let (scene, address) = pair("pauses", every, VALUE_BYTES);
             let directory = scene.directory().join("a/snapshots");
             let mut seen = BTreeSet::new();

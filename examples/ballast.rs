@@ -9,6 +9,7 @@
 //! the whole command line. The project measures snapshots with it.
 
 use std::io::{self, Read, Write};
+use std::ops::Deref;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,8 +18,43 @@ use standin::machine::{Context, StateMachine};
 /// Numbered values.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Ballast {
-    /// A clone shares everything with the original, and the two part key by key.
-    values: imbl::OrdMap<u64, Arc<[u8]>>,
+    /// A clone shares everything with the original, and the two part a few dozen keys at a time.
+    values: imbl::OrdMap<u64, Value>,
+}
+
+/// Longest value that lies in the table itself.
+const SHORT_BYTES_MAX: usize = 64;
+
+/// Short ones are copied when a part of the table is: that is quicker than to count who shares them.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Short(u8, [u8; SHORT_BYTES_MAX]),
+    Long(Arc<[u8]>),
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+        let mut short = [0; SHORT_BYTES_MAX];
+        match short.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Self::Short(length, short)
+            }
+            None => Self::Long(bytes.into()),
+        }
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
 }
 
 impl StateMachine for Ballast {
@@ -91,16 +127,19 @@ impl StateMachine for Ballast {
             if value.len() as u64 != length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            ballast.values.insert(number(&head[..8]), value.into());
+            ballast
+                .values
+                .insert(number(&head[..8]), value.as_slice().into());
         }
         Ok(ballast)
     }
 }
 
-/// A value of that length, or none if it cannot be had.
-fn drawn(word: u64, length: u64) -> Arc<[u8]> {
+/// A value of that length.
+fn drawn(word: u64, length: u64) -> Value {
     let bytes = word.to_le_bytes().into_iter().cycle();
-    bytes.take(usize::try_from(length).unwrap_or(0)).collect()
+    let bytes: Vec<u8> = bytes.take(usize::try_from(length).unwrap_or(0)).collect();
+    bytes.as_slice().into()
 }
 
 fn number(bytes: &[u8]) -> u64 {

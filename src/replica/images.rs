@@ -20,6 +20,8 @@ use super::ReplicaError;
 /// Jobs that wait, at most: the replica asks for one of each kind at a time. It asks to forget when a snapshot was
 /// taken, and the next one is taken after that.
 const JOBS_MAX: usize = 4;
+/// How much the thread gives way: of a core that the event loop wants, too, it gets about a tenth.
+const NICENESS: i32 = 10;
 
 enum Job {
     Take(Ticket, SnapshotMark, SharedImage),
@@ -95,6 +97,9 @@ impl<M: StateMachine> Images<M> {
         std::thread::Builder::new()
             .name("images".to_owned())
             .spawn(move || {
+                if let Err(error) = rustix::process::nice(NICENESS) {
+                    log::warn!("snapshots may slow the service down: {error}");
+                }
                 while let Ok(job) = their_jobs.recv() {
                     if their_done.send(carry_out(&theirs, job)).is_err() {
                         return; // the loop has ended
