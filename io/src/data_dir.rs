@@ -136,6 +136,14 @@ pub struct DataDir<S: Storage = OsStorage> {
 }
 
 impl DataDir {
+    /// What the meta file in `path` says, also if another process holds the directory; `None` if it is not formatted.
+    ///
+    /// # Errors
+    /// [`DataDirError`] if it is damaged, or cannot be read.
+    pub fn look(path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
+        read_meta(&OsStorage, path)
+    }
+
     /// [`DataDir::open_in`] the operating system's files.
     ///
     /// # Errors

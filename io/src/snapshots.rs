@@ -5,6 +5,7 @@
 //! is seen by reading all of it. Nothing here holds more of a snapshot in memory than a block.
 //! `docs/format.md` has the bytes, and what is made of each kind of damage. All of it waits for the disk.
 
+mod archive;
 mod error;
 mod file;
 mod keeping;
@@ -21,6 +22,7 @@ use standin_core::snapshot::{
     SnapshotError, SnapshotFlaw, SnapshotHeader, SnapshotPoint, SnapshotWriter,
 };
 
+pub use archive::{RestoreError, newest_in, restore_data_dir};
 use error::SYNCING;
 pub use error::SnapshotsError;
 pub use file::SnapshotFile;

@@ -10,14 +10,16 @@ use std::path::Path;
 
 use sample::snapshots::{ids, open, point, put_in_place, snapshot_path, state_of, write};
 use standin_core::entry::Index;
-use standin_core::identity::ClusterId;
+use standin_core::identity::{ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::snapshot::{
     SNAPSHOT_BLOCK_BYTES, SNAPSHOT_BLOCK_HEADER_BYTES, SNAPSHOT_HEADER_BYTES, SnapshotFlaw,
     encode_snapshot,
 };
+use standin_io::data_dir::DataDir;
 use standin_io::snapshots::{
-    DAMAGED_SNAPSHOTS_MAX, SnapshotFile, SnapshotIds, Snapshots, SnapshotsError,
+    DAMAGED_SNAPSHOTS_MAX, SnapshotFile, SnapshotIds, Snapshots, SnapshotsError, newest_in,
+    restore_data_dir,
 };
 
 fn names(dir: &Path) -> Vec<String> {
@@ -495,4 +497,69 @@ fn a_directory_in_the_place_of_a_snapshot_is_an_error_that_names_it() {
     let error = snapshots.newest().unwrap_err();
     assert!(matches!(&error, SnapshotsError::Io { .. }), "{error}");
     assert!(error.to_string().contains(&name(4, "snap")), "{error}");
+}
+
+/// The replica may run: what is damaged is its own to set aside.
+#[test]
+fn the_newest_whole_one_is_copied_and_nothing_is_changed() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    for index in [5, 9, 12] {
+        write(&snapshots, 1, index, 10);
+    }
+    for index in [9, 12] {
+        let path = snapshot_path(root.path(), index);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = if index == 9 { 0 } else { bytes.len() - 1 };
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let before = picture(root.path());
+    let (newest, damaged) = newest_in(root.path(), &ids()).unwrap();
+    assert_eq!(damaged.len(), 2, "{damaged:?}");
+    let to = root.path().join("copy");
+    let copy = newest.unwrap().copy_to(&to).unwrap();
+    assert_eq!(copy.header().point.tip.index, Index(5));
+    assert_eq!(
+        fs::read(&to).unwrap(),
+        fs::read(snapshot_path(root.path(), 5)).unwrap()
+    );
+    assert!(copy.copy_to(&to).is_err(), "what is there stays");
+    assert_eq!(picture(root.path()), before);
+}
+
+#[test]
+fn a_data_directory_is_made_of_a_snapshot_or_is_not_there() {
+    let root = sample::root();
+    let snapshots = open(root.path());
+    write(&snapshots, 1, 9, 10);
+    let file = snapshots.file_of(Index(9)).unwrap().unwrap();
+    let name: ReplicaName = "c".parse().unwrap();
+    let restore = |file: &SnapshotFile, dir: &Path| {
+        restore_data_dir(file, dir, &name, StoreId(7)).map_err(|error| error.to_string())
+    };
+    let dir = root.path().join("c");
+    let beside = root.path().join("c.restoring");
+
+    fs::create_dir(&beside).unwrap();
+    let error = restore(&file, &dir).unwrap_err();
+    assert!(error.contains("c.restoring was left"), "{error}");
+    fs::remove_dir(&beside).unwrap();
+
+    let bad = root.path().join("bad");
+    let bytes = fs::read(file.path()).unwrap();
+    fs::write(&bad, &bytes[..bytes.len() - 1]).unwrap();
+    let error = restore(&SnapshotFile::open(&bad).unwrap(), &dir).unwrap_err();
+    assert!(error.contains("no whole snapshot"), "{error}");
+    assert!(!dir.exists() && !beside.exists());
+
+    fs::create_dir(&dir).unwrap();
+    restore(&file, &dir).unwrap();
+    let meta = DataDir::look(&dir).unwrap().unwrap();
+    assert_eq!((&meta.name, meta.store), (&name, StoreId(7)));
+    assert_eq!(meta.cluster, Some(ids().cluster));
+    assert!(meta.has_log && meta.holds.is_none());
+    assert!(DataDir::open(&dir, &name, &ids().machine, StoreId(8)).is_ok());
+    let error = restore(&file, &dir).unwrap_err();
+    assert!(error.contains("not empty"), "{error}");
 }

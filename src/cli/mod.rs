@@ -5,6 +5,7 @@ pub mod duration;
 mod history;
 mod recover;
 mod serve;
+mod snapshot;
 mod status;
 mod switchover;
 
@@ -58,6 +59,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Make a replica primary though it may lack what was answered
     Recover(recover::RecoverArgs),
+    /// Copy a snapshot out of a data directory, check one, make a data directory of one
+    Snapshot(snapshot::SnapshotArgs),
     /// Measure throughput and latency, and those of other services in the same run
     Bench(bench::BenchArgs),
     /// Run whole clusters in virtual time under faults, and check that every rule holds
@@ -96,6 +99,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         | Command::Switchover(_)
         | Command::History(_)
         | Command::Recover(_)
+        | Command::Snapshot(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
         Command::RelayFront(_) | Command::RelayEcho(_) => "error",
@@ -112,6 +116,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         Command::Switchover(args) => switchover::run(&args),
         Command::History(args) => history::run(args),
         Command::Recover(args) => recover::run(args),
+        Command::Snapshot(args) => snapshot::run::<M>(&args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),
         Command::RelayFront(args) => relay::run_front(&args),

@@ -109,7 +109,7 @@ pub enum ReplicaError {
     #[error("{0}; this replica stops, so that nothing is acknowledged that the disk does not have")]
     Log(#[from] LogError),
     /// The snapshots cannot be used, or the disk failed under them. The first such failure is final.
-    #[error("{0}; this replica stops")]
+    #[error("the snapshots cannot be used: {0}; this replica stops")]
     Snapshots(#[from] SnapshotsError),
     /// A snapshot is whole, and the machine does not take the state in it.
     #[error(

@@ -11,7 +11,7 @@ use standin_core::snapshot::{SnapshotError, SnapshotFlaw};
 #[non_exhaustive]
 pub enum SnapshotsError {
     /// The operating system says no.
-    #[error("snapshots cannot be kept: {doing} {file}: {source}")]
+    #[error("{doing} {file}: {source}")]
     Io {
         /// What was attempted.
         doing: &'static str,

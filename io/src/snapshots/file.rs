@@ -51,6 +51,16 @@ impl<S: Storage> SnapshotFile<S> {
         self.header.file_bytes()
     }
 
+    /// Reads all of it, from the disk itself.
+    ///
+    /// # Errors
+    /// [`SnapshotsError::Unsound`] if it is not whole. Else those of the file system.
+    pub fn verify(&self) -> Result<(), SnapshotsError> {
+        let outcome = verify(&self.file, &self.path)?;
+        outcome.map_err(SnapshotsError::unsound(&self.path))?;
+        Ok(())
+    }
+
     /// The state in it, as a stream that is checked once more as it is read.
     ///
     /// # Errors
