@@ -35,6 +35,8 @@ use crate::storage::{OsStorage, Storage, StorageFile};
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Shortest segment that may be configured, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 4096;
+/// Longest length that segment files should be preallocated to, in bytes: what is forgotten goes file by file.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Most cut tails that are kept in `cut/`; the oldest goes first.
 pub const CUT_TAILS_MAX: usize = 16;
 

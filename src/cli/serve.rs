@@ -10,6 +10,7 @@ use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::StateMachine;
 use standin_core::time::Duration;
+use standin_io::log::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
@@ -70,6 +71,9 @@ pub(crate) struct ReplicaArgs {
     /// Take a snapshot of the state after so many entries, and let go of the log before it; 0: never
     #[arg(long, env = "STANDIN_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = SnapshotConfig::default().every)]
     snapshot_every: u64,
+    /// Length of a file of the log; what snapshots cover goes file by file
+    #[arg(long, env = "STANDIN_SEGMENT_BYTES", value_name = "BYTES", default_value_t = SEGMENT_BYTES, value_parser = clap::value_parser!(u64).range(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX))]
+    segment_bytes: u64,
     /// Keep the log that snapshots cover, for replay from the start
     #[arg(long, env = "STANDIN_KEEP_LOG", value_parser = BoolishValueParser::new())]
     keep_log: bool,
@@ -135,6 +139,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
             every: args.snapshot_every,
             ..SnapshotConfig::default()
         },
+        segment_bytes: args.segment_bytes,
         keep_log: args.keep_log,
         ..ReplicaConfig::new(
             args.name,

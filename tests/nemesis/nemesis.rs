@@ -1,7 +1,9 @@
 //! The one that breaks things and puts them right again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs;
+use std::path::Path;
 
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -11,7 +13,7 @@ use crate::network::{Network, Trouble};
 use crate::party::{CLIENTS, Direction, REPLICAS, links};
 use crate::plan::{Kind, Plan};
 use crate::support::load::Load;
-use crate::support::scene::{Pair, Scene};
+use crate::support::scene::{Pair, Scene, names, replica};
 use crate::support::{PATIENCE, ms, sure};
 
 /// What can be wrong at the same time.
@@ -22,14 +24,21 @@ const CALM_MAX: Duration = Duration::from_secs(4);
 /// Bytes in a second on a slow link.
 const SLOW: std::ops::Range<u32> = 2_000..200_000;
 
+/// The machine fails when this is added.
+const UNLUCKY: &str = "13";
+
 /// How to put something right again.
 #[derive(Clone, Debug)]
 enum Remedy {
     Start(Vec<&'static str>),
     /// It was asked to stop: wait until it has, then start it.
     StartStopped(&'static str),
+    /// Its parent was left to end by itself.
+    StartDead(&'static str),
     Resume(&'static str),
     Heal(Vec<Direction>),
+    /// Nothing is wrong.
+    Nothing,
 }
 
 /// Something that is wrong.
@@ -43,8 +52,10 @@ impl Wrong {
     fn has_process(&self, name: &str) -> bool {
         match &self.remedy {
             Remedy::Start(names) => names.contains(&name),
-            Remedy::StartStopped(one) | Remedy::Resume(one) => *one == name,
-            Remedy::Heal(_) => false,
+            Remedy::StartStopped(one) | Remedy::StartDead(one) | Remedy::Resume(one) => {
+                *one == name
+            }
+            Remedy::Heal(_) | Remedy::Nothing => false,
         }
     }
 
@@ -66,6 +77,12 @@ pub(crate) struct Tally {
     pub(crate) with_pair: u32,
     /// How often two things were wrong at once.
     pub(crate) together: u32,
+    /// How often a switchover was carried out.
+    pub(crate) switched: u32,
+    /// How often a client was told that its input was skipped.
+    pub(crate) skipped: u32,
+    /// How many snapshots were copied and found whole.
+    pub(crate) copied: u32,
 }
 
 impl Tally {
@@ -82,13 +99,16 @@ impl fmt::Display for Tally {
         let Self {
             with_pair,
             together,
+            switched,
+            skipped,
+            copied,
             ..
         } = self;
         let total = self.total();
         write!(
             f,
             "  {total} in all, {with_pair} while there was a pair, {together} while something else \
-             was wrong"
+             was wrong; {switched} changed places, {skipped} inputs skipped, {copied} snapshots copied"
         )
     }
 }
@@ -109,6 +129,10 @@ pub(crate) struct Nemesis<'a> {
     next: Instant,
     /// Not before somebody was answered who asked after this.
     calm_since: Option<Instant>,
+    /// Those whose directory was removed once: to start with an empty one under their name takes a word.
+    replaced: BTreeSet<&'static str>,
+    /// When to look again for those that an input has put out of service.
+    nurse_at: Instant,
 }
 
 impl<'a> Nemesis<'a> {
@@ -130,6 +154,8 @@ impl<'a> Nemesis<'a> {
             drawn: None,
             next: clock::boot(),
             calm_since: None,
+            replaced: BTreeSet::new(),
+            nurse_at: clock::boot(),
         }
     }
 
@@ -145,12 +171,14 @@ impl<'a> Nemesis<'a> {
             }
             sure(self.scene.check());
             self.put_right(false);
+            self.nurse();
             if self.wrong.len() < AT_ONCE_MAX && self.is_time() {
                 self.break_something();
             }
             std::thread::sleep(POLL_PAUSE);
         }
         self.put_right(true);
+        self.nurse_all();
     }
 
     fn is_time(&mut self) -> bool {
@@ -212,6 +240,16 @@ impl<'a> Nemesis<'a> {
                 let name = self.pick_process(&REPLICAS, pair)?;
                 self.kill(vec![name])
             }
+            Kind::KillServing => {
+                let name = self.pick_process(&REPLICAS, pair)?;
+                // It may not have a child yet.
+                self.scene.kill_serving(name).ok()?;
+                Some(Remedy::StartDead(name))
+            }
+            Kind::Switchover => self.switch_over(pair),
+            Kind::LoseDisk => self.lose_disk(pair),
+            Kind::Poison => self.poison(pair),
+            Kind::CopySnapshot => self.copy_snapshot(),
             Kind::KillViewService => {
                 let name = self.pick_process(&[VIEW_SERVICE], pair)?;
                 self.kill(vec![name])
@@ -240,6 +278,105 @@ impl<'a> Nemesis<'a> {
     fn kill(&mut self, names: Vec<&'static str>) -> Option<Remedy> {
         sure(self.scene.kill_together(&names));
         Some(Remedy::Start(names))
+    }
+
+    /// Has primary and backup change places, which a pair that is all right does.
+    fn switch_over(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        pair?;
+        let ran = self.scene.cli(&["switchover", "--timeout", "1s"]);
+        assert!(matches!(ran.status, Some(0 | 1 | 3)), "{ran:?}");
+        self.tally.switched += u32::from(ran.status == Some(0));
+        Some(Remedy::Nothing)
+    }
+
+    /// Sends what makes the machine fail. It is never done: skipped, or nobody knows.
+    fn poison(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        pair?;
+        let ran = self
+            .scene
+            .cli(&["client", "--timeout", "1s", "counter", "add", UNLUCKY]);
+        assert!(matches!(ran.status, Some(1 | 3)), "{ran:?}");
+        self.tally.skipped += u32::from(ran.status == Some(1));
+        Some(Remedy::Nothing)
+    }
+
+    /// Takes its directory from a replica on which nobody relies.
+    fn lose_disk(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let pair = pair?;
+        let is_in_pair = |name: &&str| [pair.primary.as_str(), pair.backup.as_str()].contains(name);
+        let spares = REPLICAS.into_iter().filter(|name| !is_in_pair(name));
+        let spares: Vec<&'static str> = spares.collect();
+        let spare = *self.whole(&spares).first()?;
+        sure(self.scene.kill(spare));
+        // It may have become the backup in that moment. If it is about to, the primary has everything.
+        let record = self.scene.status().ok().and_then(|status| status.record);
+        if record.is_none_or(|record| names(&record).contains(&spare)) {
+            self.start(spare);
+            return None;
+        }
+        sure(fs::remove_dir_all(self.scene.directory().join(spare)));
+        self.replaced.insert(spare);
+        Some(Remedy::Start(vec![spare]))
+    }
+
+    /// Copies a replica's newest snapshot, whatever the replica does meanwhile.
+    fn copy_snapshot(&mut self) -> Option<Remedy> {
+        let name = self.plan.pick(&self.whole(&REPLICAS))?;
+        let directory = self.scene.directory().join(name);
+        let copy = self.scene.directory().join("copy.snap");
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let saved = self
+            .scene
+            .cli(&["snapshot", "save", &text(&directory), &text(&copy)]);
+        if saved.status != Some(0) {
+            let is_early = ["has no snapshot", "is no data directory"];
+            let is_early = is_early.iter().any(|words| saved.stderr.contains(words));
+            assert!(is_early, "{saved:?}");
+            return Some(Remedy::Nothing);
+        }
+        let verified = self.scene.cli(&["snapshot", "verify", &text(&copy)]);
+        assert_eq!(verified.status, Some(0), "{verified:?}");
+        sure(fs::remove_file(&copy));
+        self.tally.copied += 1;
+        Some(Remedy::Nothing)
+    }
+
+    /// Starts again who has failed at an input, as a person would who reads `standin status`. Whoever else is out
+    /// of service stays so, and is found in the end. Says whether all is well.
+    fn nurse(&mut self) -> bool {
+        if clock::boot() < self.nurse_at || self.whole(&[VIEW_SERVICE]).is_empty() {
+            return false;
+        }
+        self.nurse_at = clock::boot().plus(self.scene.lease());
+        let Ok(status) = self.scene.status() else {
+            return false;
+        };
+        let mut is_well = true;
+        for name in self.whole(&REPLICAS) {
+            let Some(one) = replica(&status, name).filter(|one| one.is_alive) else {
+                is_well = false;
+                continue;
+            };
+            let trouble = one.trouble.as_deref().unwrap_or_default();
+            if !trouble.contains("made the machine fail") || !self.scene.is_running(name) {
+                continue;
+            }
+            is_well = false;
+            self.note(&format!("start {name} again, for an input {trouble}"));
+            sure(self.scene.terminate(name));
+            let ended = sure(self.scene.wait(name, PATIENCE));
+            assert!(ended.success(), "{name} did not stop cleanly: {ended}");
+            self.start(name);
+        }
+        is_well
+    }
+
+    fn nurse_all(&mut self) {
+        let end = clock::boot().plus(PATIENCE);
+        while !self.nurse() {
+            assert!(clock::boot() < end, "not all came back");
+            std::thread::sleep(POLL_PAUSE);
+        }
     }
 
     /// Kills the pair, or any two replicas if there is none.
@@ -372,6 +509,11 @@ impl<'a> Nemesis<'a> {
                     assert!(status.success(), "{name} did not stop cleanly: {status}");
                     self.start(name);
                 }
+                Remedy::StartDead(name) => {
+                    sure(self.scene.wait(name, PATIENCE));
+                    self.start(name);
+                }
+                Remedy::Nothing => {}
                 Remedy::Resume(name) => sure(self.scene.resume(name)),
                 Remedy::Heal(directions) => {
                     for direction in directions {
@@ -383,7 +525,11 @@ impl<'a> Nemesis<'a> {
     }
 
     fn start(&mut self, name: &'static str) {
-        sure(self.scene.spawn(name));
+        let more: &[&str] = match self.replaced.contains(name) {
+            true => &["--replace"],
+            false => &[],
+        };
+        sure(self.scene.spawn_with(name, more));
         if let Some(pid) = self.scene.pid(name) {
             self.network.started(name, pid);
         }

@@ -9,6 +9,7 @@ use standin_core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     KillReplica,
+    KillServing,
     KillViewService,
     KillBoth,
     StopCleanly,
@@ -21,11 +22,16 @@ pub(crate) enum Kind {
     Delay,
     Slow,
     Reset,
+    Switchover,
+    LoseDisk,
+    Poison,
+    CopySnapshot,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::KillReplica,
+        Self::KillServing,
         Self::KillViewService,
         Self::KillBoth,
         Self::StopCleanly,
@@ -38,13 +44,18 @@ impl Kind {
         Self::Delay,
         Self::Slow,
         Self::Reset,
+        Self::Switchover,
+        Self::LoseDisk,
+        Self::Poison,
+        Self::CopySnapshot,
     ];
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::KillReplica => "kill a replica",
+            Self::KillReplica => "pull a replica's plug",
+            Self::KillServing => "kill a replica's process",
             Self::KillViewService => "kill the view service",
             Self::KillBoth => "kill primary and backup at once",
             Self::StopCleanly => "stop one cleanly",
@@ -57,6 +68,10 @@ impl fmt::Display for Kind {
             Self::Delay => "delay on a link",
             Self::Slow => "slow link",
             Self::Reset => "connections reset",
+            Self::Switchover => "change places as planned",
+            Self::LoseDisk => "give a spare an empty disk",
+            Self::Poison => "an input that the machine fails at",
+            Self::CopySnapshot => "copy a snapshot and check it",
         })
     }
 }

@@ -15,11 +15,10 @@ use crate::nemesis::{Nemesis, Tally};
 use crate::network::{Network, Trouble};
 use crate::party::REPLICAS;
 use crate::plan::{Kind, Plan};
-use crate::support::cli::STANDIN;
 use crate::support::counter_history::History;
 use crate::support::load::{Load, LoadConfig};
 use crate::support::scene::Scene;
-use crate::support::{sure, tell};
+use crate::support::{example, sure, tell};
 use crate::verdict;
 
 const SECONDS_VARIABLE: &str = "STANDIN_NEMESIS_SECONDS";
@@ -29,6 +28,8 @@ const SECONDS_DEFAULT: u64 = 60;
 /// the machine is.
 const SECONDS_PER_ROUND: u64 = 30;
 const LEASE: Duration = Duration::from_millis(300);
+/// Snapshots are taken every few seconds, and the log before them goes.
+const REPLICA_ARGUMENTS: [&str; 4] = ["--snapshot-every", "1000", "--segment-bytes", "65536"];
 /// Clients give up in the midst of a fault, so that there are calls without an outcome, and go on.
 const LOAD: LoadConfig = LoadConfig {
     clients: 6,
@@ -125,7 +126,12 @@ fn kinds(network: &dyn Network) -> Vec<Kind> {
         | Kind::KillBoth
         | Kind::StopCleanly
         | Kind::FreezeReplica
-        | Kind::FreezeViewService => true,
+        | Kind::FreezeViewService
+        | Kind::KillServing
+        | Kind::Switchover
+        | Kind::LoseDisk
+        | Kind::Poison
+        | Kind::CopySnapshot => true,
     };
     Kind::ALL.into_iter().filter(can).collect()
 }
@@ -172,7 +178,10 @@ fn start(run: &Run, network: &mut dyn Network) -> Scene {
         lease: LEASE,
         keep: Some(run.directory.clone()),
         placements: placements.collect::<BTreeMap<_, _>>(),
-        ..ClusterConfig::new(STANDIN)
+        // A counter that fails at one number.
+        machine: "brittle".to_owned(),
+        replica_arguments: REPLICA_ARGUMENTS.map(str::to_owned).to_vec(),
+        ..ClusterConfig::new(example("brittle"))
     };
     let mut scene = Scene::with(run.title, config);
     for name in [VIEW_SERVICE].into_iter().chain(REPLICAS) {
@@ -202,6 +211,8 @@ fn judge(mut run: Run, mut scene: Scene, network: &dyn Network) {
     let load = run.load.take().expect("it runs until now");
     run.history = load.stop();
     let failed = run.history.failures().count();
+    let fetched = fetched(&scene);
+    assert!(fetched > 0, "nobody who had nothing was sent a state");
     verdict::demand_linearizable(&run.history);
     let (history, summary) = scene.audit_history(run.history.clone());
     run.history = history;
@@ -209,10 +220,19 @@ fn judge(mut run: Run, mut scene: Scene, network: &dyn Network) {
     verdict::demand_linearizable(&run.history);
     verdict::demand_equal_digests(&mut scene, REPLICAS.len());
     tell(format_args!(
-        "{title}: {} operations, {failed} without an answer: {summary}; linearizable; {}",
+        "{title}: {} operations, {failed} without an answer: {summary}; linearizable; {fetched} states fetched; {}",
         run.history.operations.len(),
         network.account()
     ));
     drop(scene);
     sure(fs::remove_dir_all(&run.directory));
+}
+
+/// How often a replica was sent a whole state instead of entries, by their logs.
+fn fetched(scene: &Scene) -> usize {
+    let logs = REPLICAS.map(|name| sure(fs::read_to_string(scene.log_path(name))));
+    let lines = logs.iter().flat_map(|log| log.lines());
+    lines
+        .filter(|line| line.contains("fetched the state"))
+        .count()
 }

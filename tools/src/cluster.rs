@@ -126,6 +126,14 @@ impl Cluster {
     /// [`ClusterError::Running`], [`ClusterError::Spawn`], [`ClusterError::File`]; and
     /// [`ClusterError::NoAddress`] for a replica if the view service has never been ready.
     pub fn spawn(&mut self, name: &str) -> Result<(), ClusterError> {
+        self.spawn_with(name, &[])
+    }
+
+    /// The same, with arguments for this one life.
+    ///
+    /// # Errors
+    /// Those of [`Cluster::spawn`].
+    pub fn spawn_with(&mut self, name: &str, more: &[&str]) -> Result<(), ClusterError> {
         let placement = self.config.placements.get(name).cloned();
         let placement = placement.unwrap_or_default();
         let view_service = match name {
@@ -142,7 +150,7 @@ impl Cluster {
                 directory: self.directory.path().to_owned(),
             })
         });
-        process.spawn()
+        process.spawn(more)
     }
 
     /// Whether a process that was started has said that it is ready.

@@ -55,7 +55,7 @@ impl Process {
         }
     }
 
-    pub(super) fn spawn(&mut self) -> Result<(), ClusterError> {
+    pub(super) fn spawn(&mut self, more: &[&str]) -> Result<(), ClusterError> {
         if self.is_running()? {
             return Err(ClusterError::Running {
                 name: self.config.name.clone(),
@@ -79,6 +79,7 @@ impl Process {
         }
         command
             .args(&self.config.arguments)
+            .args(more)
             .args(["--listen", listen])
             .arg("--data")
             .arg(self.config.directory.join(&self.config.name))
