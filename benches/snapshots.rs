@@ -25,8 +25,8 @@ use support::{PATIENCE, example, ms, sure, tell};
 const KEYS: u64 = 1_000_000;
 /// Keys that one command fills.
 const KEYS_AT_ONCE: u64 = 1_000;
-/// Sessions beside those of the load, which has fewer than 100: together as many as there can be.
-const SESSIONS: u64 = 99_900;
+/// Sessions beside those of the loads: together nearly as many as there can be.
+const SESSIONS: u64 = 99_000;
 /// Sessions that are opened at once.
 const SESSIONS_AT_ONCE: u64 = 300;
 /// Bytes of each value, in a table of many keys and in one that weighs 1 GiB.
