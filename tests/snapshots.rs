@@ -5,82 +5,13 @@ mod support;
 
 use std::fs;
 
-use standin_client::{Client, ClientConfig, Consistency};
 use standin_core::message::InspectReply;
-use standin_core::time::Duration;
-use standin_tools::cluster::ClusterConfig;
 
 use support::scene::{Pair, Scene};
-use support::{example, sure, tell};
-
-/// Bytes of each value that fills the log and the state.
-const VALUE_BYTES: usize = 64 << 10;
-
-/// A cluster of tables, with a snapshot every so many entries.
-fn tables(title: &str, every: u64) -> Scene {
-    let words = ["--snapshot-every".to_owned(), every.to_string()];
-    let config = ClusterConfig {
-        machine: "ballast".to_owned(),
-        lease: Duration::from_millis(500),
-        replica_arguments: words.to_vec(),
-        ..ClusterConfig::new(example("ballast"))
-    };
-    Scene::with(title, config)
-}
-
-fn client(scene: &Scene) -> Client {
-    sure(Client::new(
-        sure(scene.view_services()),
-        ClientConfig::default(),
-    ))
-}
-
-/// A value of its own for each key.
-fn value(key: u64) -> Vec<u8> {
-    let mut value = key.to_le_bytes().to_vec();
-    value.resize(VALUE_BYTES, 7);
-    value
-}
-
-fn put(client: &mut Client, key: u64) {
-    let mut command = vec![2];
-    command.extend_from_slice(&key.to_le_bytes());
-    command.extend_from_slice(&value(key));
-    sure(client.command(&command));
-}
-
-fn check(client: &mut Client, keys: std::ops::Range<u64>) {
-    for key in keys {
-        let answer = sure(client.query(&key.to_le_bytes(), Consistency::Confirmed));
-        assert!(answer.bytes == value(key), "key {key}");
-    }
-}
-
-/// The files of a replica's data directory in one of its rooms, by the index in their names.
-fn files(scene: &Scene, name: &str, room: &str) -> Vec<u64> {
-    let listed = fs::read_dir(scene.directory().join(name).join(room));
-    let names = listed
-        .into_iter()
-        .flatten()
-        .map(|entry| sure(entry).file_name());
-    let indexes = names.filter_map(|name| {
-        let name = name.to_str()?;
-        name.split('.').next()?.parse().ok()
-    });
-    let mut indexes: Vec<u64> = indexes.collect();
-    indexes.sort_unstable();
-    indexes
-}
-
-/// Puts values until both logs have lost their beginnings: until a snapshot was taken in a later segment, however
-/// long the ones before took.
-fn fill_until_forgotten(scene: &mut Scene, client: &mut Client) {
-    scene.until("what is covered goes", |scene| {
-        (0..100).for_each(|key| put(client, key % 10));
-        let is_begun_late = |name: &&str| files(scene, name, "log")[0] > 1;
-        ["a", "b"].iter().all(is_begun_late).then_some(())
-    });
-}
+use support::tables::{
+    self, check, client, fetched_bytes, files, fill_until_forgotten, put, tables,
+};
+use support::{sure, tell};
 
 fn inspected(scene: &mut Scene, names: &[&str]) -> Vec<InspectReply> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -130,16 +61,6 @@ fn state_and_log_stay_small_and_a_replica_starts_from_its_snapshot() {
     assert!(after[0].standing.applied > before[0].standing.applied);
 }
 
-/// How much of the snapshot that a replica fetches has come.
-fn fetched_bytes(scene: &Scene, name: &str) -> u64 {
-    let listed = fs::read_dir(scene.directory().join(name).join("snapshots"));
-    let files = listed.into_iter().flatten().map(sure);
-    let parts = files.filter(|file| file.file_name().to_string_lossy().ends_with(".part"));
-    parts
-        .filter_map(|file| Some(file.metadata().ok()?.len()))
-        .sum()
-}
-
 #[test]
 fn a_spare_with_nothing_fetches_the_state_and_goes_on_where_it_was_interrupted() {
     const STATE_BYTES: u64 = 128 << 20;
@@ -147,11 +68,7 @@ fn a_spare_with_nothing_fetches_the_state_and_goes_on_where_it_was_interrupted()
     sure(scene.start_all(&["a", "b"]));
     scene.until_pair();
     let mut client = client(&scene);
-    let mut fill = vec![1];
-    for number in [1 << 32, (1 << 32) + STATE_BYTES / (1 << 20), 1 << 20] {
-        fill.extend_from_slice(&u64::to_le_bytes(number));
-    }
-    sure(client.command(&fill));
+    tables::weigh(&mut client, STATE_BYTES);
     fill_until_forgotten(&mut scene, &mut client);
 
     sure(scene.spawn("c"));

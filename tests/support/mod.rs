@@ -11,6 +11,7 @@ pub(crate) mod counter_history;
 pub(crate) mod load;
 pub(crate) mod raw;
 pub(crate) mod scene;
+pub(crate) mod tables;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
