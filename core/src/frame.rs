@@ -98,6 +98,10 @@ frame_kinds! {
     SnapshotPiece = 37,
     /// Follower to primary: my state's digest at a snapshot.
     StateDigest = 38,
+    /// A replica whose log is damaged to another: send me the entries after this one.
+    EntriesRead = 39,
+    /// A replica to one whose log is damaged.
+    EntriesPiece = 40,
     /// Anyone to view service: which views were there?
     HistoryRequest = 41,
     /// View service to anyone.

@@ -13,6 +13,7 @@ pub mod conn;
 pub mod digest;
 pub mod entry;
 pub mod frame;
+pub mod gap;
 pub mod identity;
 pub mod lease;
 pub mod machine;

@@ -5,6 +5,7 @@
 //! append, never reorder, and raise [`PROTOCOL_VERSION`].
 
 mod death;
+mod entries;
 mod history;
 mod hot;
 mod snapshot;
@@ -24,6 +25,7 @@ use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
 pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
+pub use entries::{ENTRIES_PIECE_BYTES_MAX, EntriesPiece, EntriesRead};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
 pub use snapshot::{
@@ -112,7 +114,7 @@ macro_rules! messages {
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
     StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Follow Resume HigherView OpenSession CloseSession
-    Inspect InspectReply SnapshotOffer SnapshotRead StateDigest
+    Inspect InspectReply SnapshotOffer SnapshotRead StateDigest EntriesRead
 }
 
 /// What kind of party opens a connection.

@@ -45,7 +45,7 @@ const CHANGED_IN_2: [&str; 9] = [
 ];
 
 /// What version 3 changed: skipped entries came to the record, to ViewStart and to Resume.
-const CHANGED_IN_3: [&str; 18] = [
+const CHANGED_IN_3: [&str; 20] = [
     "frames/Hello",
     "frames/Entries",
     "frames/ForceReply",
@@ -63,6 +63,8 @@ const CHANGED_IN_3: [&str; 18] = [
     "frames/SnapshotRead",
     "frames/SnapshotPiece",
     "frames/StateDigest",
+    "frames/EntriesRead",
+    "frames/EntriesPiece",
     "segment",
 ];
 
@@ -541,6 +543,21 @@ fn check_snapshots(frames: &mut Frames) {
     }]);
 }
 
+fn check_repair(frames: &mut Frames) {
+    frames.messages(&[EntriesRead { after: tip() }]);
+    let pieces = [b"".as_slice(), b"entries"];
+    let piece = |bytes| EntriesPiece {
+        after: tip().index,
+        bytes,
+    };
+    frames.check(
+        FrameKind::EntriesPiece,
+        &pieces,
+        |bytes, out| piece(bytes).encode(out),
+        |frame, bytes| EntriesPiece::decode(frame) == Ok(piece(bytes)),
+    );
+}
+
 fn entries_message(bytes: &[u8], nonce: u64) -> Entries<'_> {
     Entries {
         nonce,
@@ -649,6 +666,7 @@ fn every_kind_of_frame_is_as_it_was() {
     check_view_service(&mut frames);
     check_stream(&mut frames);
     check_snapshots(&mut frames);
+    check_repair(&mut frames);
     check_clients(&mut frames);
     // All kinds that decode at all have been held.
     let known: BTreeSet<u16> = (0..=u16::MAX)

@@ -54,7 +54,8 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<InspectReply>(frame)
         + one::<SnapshotOffer>(frame)
         + one::<SnapshotRead>(frame)
-        + one::<StateDigest>(frame);
+        + one::<StateDigest>(frame)
+        + one::<EntriesRead>(frame);
     // These look at the payload only: who calls them has looked at the kind.
     let _ = CommandRequest::decode(frame);
     let _ = QueryRequest::decode(frame);
@@ -62,10 +63,11 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     let _ = Entries::decode(frame);
     let _ = Ack::decode(frame);
     let _ = SnapshotPiece::decode(frame);
+    let _ = EntriesPiece::decode(frame);
     control
 }
 
-const KINDS: [FrameKind; 34] = [
+const KINDS: [FrameKind; 36] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -93,6 +95,8 @@ const KINDS: [FrameKind; 34] = [
     FrameKind::SnapshotRead,
     FrameKind::SnapshotPiece,
     FrameKind::StateDigest,
+    FrameKind::EntriesRead,
+    FrameKind::EntriesPiece,
     FrameKind::OpenSession,
     FrameKind::CloseSession,
     FrameKind::Command,
@@ -635,6 +639,7 @@ proptest! {
         }
         check_whole(&SnapshotRead { nonce, index, offset: state_bytes, length })?;
         check_whole(&StateDigest { nonce, view, index, digest: state_digest })?;
+        check_whole(&EntriesRead { after: tip })?;
     }
 
     #[test]

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 39] = [
+const KINDS: [FrameKind; 41] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -47,6 +47,8 @@ const KINDS: [FrameKind; 39] = [
     FrameKind::SnapshotRead,
     FrameKind::SnapshotPiece,
     FrameKind::StateDigest,
+    FrameKind::EntriesRead,
+    FrameKind::EntriesPiece,
 ];
 
 fn decode_frame(bytes: &[u8]) -> Frame<'_> {
@@ -157,6 +159,10 @@ fn check(frame: &Frame<'_>) {
             fixed(frame, SnapshotPiece::decode(frame), SnapshotPiece::encode);
         }
         FrameKind::StateDigest => drop(message::<StateDigest>(frame)),
+        FrameKind::EntriesRead => drop(message::<EntriesRead>(frame)),
+        FrameKind::EntriesPiece => {
+            fixed(frame, EntriesPiece::decode(frame), EntriesPiece::encode);
+        }
     }
 }
 

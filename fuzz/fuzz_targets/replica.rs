@@ -13,9 +13,10 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, Follow, HigherView, Message,
-    OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, SNAPSHOT_PIECE_BYTES_MAX,
-    Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply, Switchover, Leave,
+    Ack, CloseSession, CommandRequest, Consistency, Entries, EntriesRead, Follow, HigherView,
+    Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume,
+    SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
+    SwapReply, Switchover,
 };
 use standin_core::poison::Skip;
 use standin_core::session::SessionLimits;
@@ -308,6 +309,16 @@ impl World {
             Action::Offer(_, offer) => {
                 offer.encode(&mut Vec::new());
                 self.offered = Some(*offer);
+            }
+            Action::EntriesPiece(_, after, bytes) => {
+                let mut rest = &bytes[..];
+                let mut last = after;
+                while let Ok(entry) = Entry::decode(rest) {
+                    last = last.next();
+                    assert_eq!(entry.header.index, last);
+                    rest = &rest[entry.header.length as usize..];
+                }
+                assert!(rest.is_empty(), "whole entries are lent");
             }
             Action::SnapshotRead(_, read) => read.encode(&mut Vec::new()),
             Action::StateDigest(_, told) => told.encode(&mut Vec::new()),
@@ -693,7 +704,11 @@ fn snapshot_request(input: &mut Unstructured<'_>, world: &mut World, conn: ConnI
 
 fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let conn = ConnId(u64::from(input.arbitrary::<u8>()? % 4));
-    match input.arbitrary::<u8>()? % 36 {
+    match input.arbitrary::<u8>()? % 37 {
+        36 => {
+            let after = tip(input, world)?;
+            world.handle(Event::EntriesRead(conn, &EntriesRead { after }));
+        }
         32 => offer(input, world)?,
         33 | 34 => piece(input, world)?,
         35 => snapshot_request(input, world, conn)?,

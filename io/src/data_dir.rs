@@ -4,6 +4,7 @@
 //! must survive a restart; `DIR/log/` and `DIR/cut/` belong to [`crate::log`], `DIR/snapshots/` to
 //! [`crate::snapshots`]. `docs/format.md` has the bytes.
 
+mod aside;
 mod lock;
 mod meta;
 mod replace;
@@ -13,10 +14,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use standin_core::identity::{BootId, Identity, ReplicaName, StoreId};
+use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::view::ViewId;
 
+pub use aside::STORES_ASIDE_MAX;
 pub use lock::{DirLock, LockError};
 pub use meta::{
     META_BYTES_MAX, META_FORMAT_VERSION, META_HEADER_BYTES, MetaError, QUARANTINE_BYTES_MAX,
@@ -171,6 +173,22 @@ impl<S: Storage> DataDir<S> {
         machine: &MachineId,
         fresh_store: StoreId,
     ) -> Result<(Self, bool), DataDirError> {
+        let (dir, is_fresh) = Self::open_without_log(storage, path, name, machine, fresh_store)?;
+        dir.check_log()?;
+        Ok((dir, is_fresh))
+    }
+
+    /// The same, also if the directory has lost its log, which [`DataDir::check_log`] tells.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open_in`].
+    pub fn open_without_log(
+        storage: S,
+        path: &Path,
+        name: &ReplicaName,
+        machine: &MachineId,
+        fresh_store: StoreId,
+    ) -> Result<(Self, bool), DataDirError> {
         let failed = |doing| {
             move |source| DataDirError::Io {
                 path: path.to_owned(),
@@ -205,7 +223,8 @@ impl<S: Storage> DataDir<S> {
             dir.store(meta).map_err(failed("formatting it"))?;
         } else {
             dir.check_owner(name, machine)?;
-            dir.check_log()?;
+            let finished = dir.finish_setting_aside(fresh_store);
+            finished.map_err(failed("setting its log aside"))?;
         }
         Ok((dir, is_fresh))
     }
@@ -231,7 +250,10 @@ impl<S: Storage> DataDir<S> {
     /// A directory that lost its log must not pass for one that never had any. A snapshot alone is no
     /// substitute: entries after it may have been answered. (Where a log is begun anew after a snapshot,
     /// there is one at each moment.)
-    fn check_log(&self) -> Result<(), DataDirError> {
+    ///
+    /// # Errors
+    /// [`DataDirError::LogLost`].
+    pub fn check_log(&self) -> Result<(), DataDirError> {
         let had_log = self.meta.has_log || has_snapshots(&self.storage, &self.path);
         if had_log && !has_segments(&self.storage, &self.path) {
             return Err(DataDirError::LogLost {
@@ -350,6 +372,27 @@ impl<S: Storage> DataDir<S> {
             store: self.meta.store,
             life,
             clean_lives: self.meta.clean_lives.clone(),
+        })
+    }
+
+    /// Begins the life of a process that only seeks what the log lacks: it is counted, so that it is known that the
+    /// one before has ended, and acknowledges nothing. What is known of that one stays, for when the log is read.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::store`].
+    pub fn begin_repair(&mut self, boot: BootId, nonce: u64) -> io::Result<Identity> {
+        let mut meta = self.meta.clone();
+        meta.starts += 1;
+        self.store(meta)?;
+        let start = self.meta.starts;
+        Ok(Identity {
+            name: self.meta.name.clone(),
+            store: self.meta.store,
+            life: Life {
+                boot: self.meta.boot(boot),
+                incarnation: Incarnation { start, nonce },
+            },
+            clean_lives: Vec::new(),
         })
     }
 

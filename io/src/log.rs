@@ -8,6 +8,8 @@ mod base;
 mod cut;
 mod error;
 mod recovery;
+mod repair;
+mod salvage;
 mod segment_file;
 mod sync;
 
@@ -23,6 +25,8 @@ use standin_core::view::DataEpoch;
 
 pub use base::{ForgetRequest, LogBase, Superseded, SupersededBy};
 pub use error::LogError;
+pub use repair::Damage;
+pub use salvage::Salvage;
 pub(crate) use segment_file::index_of_digits;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
 use sync::SyncState;

@@ -508,3 +508,138 @@ fn whether_a_replica_may_be_a_holder_rests_on_the_token_that_it_was_named_with()
     dir.note_clean_stop().unwrap();
     assert!(dir.may_be_holder(BootId(2)), "nothing was lost");
 }
+
+/// The names in a directory, in order.
+fn names(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A directory with files of a log and of snapshots.
+fn with_files(root: &Path) -> DataDir {
+    let mut dir = open(root);
+    for folder in ["log", "snapshots"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for file in [
+        "log/00000000000000000001.log",
+        "log/00000000000000000009.log",
+        "snapshots/00000000000000000009.snap",
+        "snapshots/00000000000000000007.bad",
+    ] {
+        fs::write(root.join(file), file).unwrap();
+    }
+    let mut meta = dir.meta().clone();
+    meta.cluster = Some(ClusterId(3));
+    meta.adopted = view(9);
+    meta.holds = Some(Token::Disk { store: StoreId(7) });
+    dir.store(meta).unwrap();
+    dir.begin_life(BootId(1), 5).unwrap();
+    dir.note_clean_stop().unwrap();
+    dir
+}
+
+#[test]
+fn what_is_set_aside_stays_for_people_and_no_token_of_its_store_lives_on() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = with_files(root.path());
+    assert!(dir.meta().has_log && !dir.has_set_aside().unwrap());
+    dir.set_aside(StoreId(8)).unwrap();
+    let tag = format!("0000000001-{:032x}.aside", 7);
+    assert_eq!(
+        names(&root.path().join("log")),
+        [
+            format!("00000000000000000001.log.{tag}"),
+            format!("00000000000000000009.log.{tag}")
+        ]
+    );
+    assert_eq!(
+        names(&root.path().join("snapshots")),
+        [
+            "00000000000000000007.bad".to_owned(),
+            format!("00000000000000000009.snap.{tag}"),
+        ]
+    );
+    drop(dir);
+    let (mut dir, is_fresh) = DataDir::open(root.path(), &name(), &machine(), StoreId(9)).unwrap();
+    assert!(!is_fresh && dir.has_set_aside().unwrap());
+    let meta = dir.meta();
+    assert_eq!((meta.store, meta.adopted), (StoreId(8), view(9)));
+    assert_eq!((meta.has_log, meta.holds), (false, None));
+    assert!(!dir.may_be_holder(BootId(1)));
+    let identity = dir.begin_life(BootId(1), 6).unwrap();
+    assert!(identity.clean_lives.is_empty());
+    let old = [
+        Token::Disk { store: StoreId(7) },
+        Token::Os {
+            store: StoreId(7),
+            boot: BootId(1),
+        },
+    ];
+    assert!(old.iter().all(|token| !identity.satisfies(*token)));
+}
+
+#[test]
+fn what_a_crash_left_of_setting_aside_is_gone_on_with() {
+    let files = [
+        ("log", "00000000000000000001.log"),
+        ("log", "00000000000000000009.log"),
+        ("snapshots", "00000000000000000009.snap"),
+    ];
+    // Any of them may have its new name already, if names do not reach the disk in order.
+    for done in 0_usize..8 {
+        let root = tempfile::tempdir().unwrap();
+        drop(with_files(root.path()));
+        for (number, (folder, file)) in files.iter().enumerate() {
+            if done >> number & 1 == 1 {
+                let path = root.path().join(folder).join(file);
+                let tag = format!("0000000001-{:032x}.aside", 7);
+                fs::rename(&path, path.with_file_name(format!("{file}.{tag}"))).unwrap();
+            }
+        }
+        let (dir, _) = DataDir::open(root.path(), &name(), &machine(), StoreId(9)).unwrap();
+        let wanted = if done == 0 { StoreId(7) } else { StoreId(9) };
+        assert_eq!(dir.meta().store, wanted, "{done}");
+        let logs = names(&root.path().join("log"));
+        let is_left = logs.iter().any(|name| name.ends_with(".log"));
+        assert_eq!(is_left, done == 0, "{logs:?}");
+    }
+}
+
+#[test]
+fn the_stores_that_were_set_aside_last_are_kept_also_one_that_had_lost_its_log() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = with_files(root.path());
+    for store in 8..12 {
+        dir.set_aside(StoreId(store)).unwrap();
+        dir.begin_life(BootId(1), 5).unwrap();
+        assert!(dir.has_set_aside().unwrap());
+    }
+    let kept = names(&root.path().join("log"));
+    let tags = [
+        format!("nothing.0000000003-{:032x}.aside", 9),
+        format!("nothing.0000000004-{:032x}.aside", 10),
+    ];
+    assert_eq!(kept, tags);
+}
+
+#[test]
+fn a_process_that_only_repairs_is_counted_and_changes_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    dir.begin_life(BootId(1), 5).unwrap();
+    let before = dir.meta().clone();
+    let identity = dir.begin_repair(BootId(2), 6).unwrap();
+    let mut after = dir.meta().clone();
+    assert_eq!(after.starts, before.starts + 1);
+    after.starts = before.starts;
+    assert_eq!(after, before);
+    assert!(dir.may_have_lost_writes(BootId(2)), "still");
+    let life = identity.life.incarnation;
+    assert!(life.is_newer_than(before.life.unwrap().incarnation));
+    assert!(identity.clean_lives.is_empty());
+}

@@ -148,6 +148,7 @@ impl<M: StateMachine> Replica<M> {
             ReadFor::Follower(conn) => {
                 self.tell_primary(now, primary::Event::LogRead(conn, bytes));
             }
+            ReadFor::Lend(conn, after) => self.on_lent(conn, after, bytes),
             ReadFor::Check => self.tell_backup(now, backup::Event::LogRead(bytes)),
             ReadFor::Apply => {
                 self.is_reading = false;

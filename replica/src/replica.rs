@@ -11,8 +11,8 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, Follow, HigherView, InspectReply, Leave, Poisoned, Refusal, Release, Report,
-    ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead, Standing,
+    Ack, Entries, EntriesRead, Follow, HigherView, InspectReply, Leave, Poisoned, Refusal, Release,
+    Report, ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead, Standing,
     StateDigest, Swap, SwapReply, Switchover, SwitchoverReply,
 };
 use standin_core::planted::{Bug, Planted};
@@ -142,6 +142,8 @@ pub enum Event<'a> {
     SnapshotRead(ConnId, &'a SnapshotRead),
     /// A follower tells of its state.
     StateDigest(ConnId, &'a StateDigest),
+    /// A replica whose log is damaged asks for entries.
+    EntriesRead(ConnId, &'a EntriesRead),
     /// A follower asks to follow.
     Follow(ConnId, &'a Follow),
     /// A follower acknowledges.
@@ -184,6 +186,9 @@ pub enum ReadFor {
     Check,
     /// To be sent to a follower.
     Follower(ConnId),
+    /// To be sent to a replica whose log is damaged, which has the log up to this entry. What cannot be read is
+    /// nothing.
+    Lend(ConnId, LogTip),
 }
 
 /// How much people should care about a line in the log output.
@@ -257,6 +262,8 @@ pub enum Action {
     SnapshotRead(ConnId, SnapshotRead),
     /// Send to the primary.
     StateDigest(ConnId, StateDigest),
+    /// Send to a replica whose log is damaged: these entries, which go on after that one.
+    EntriesPiece(ConnId, Index, Vec<u8>),
     /// Send to a follower.
     Resume(ConnId, Resume),
     /// Send to a follower.
@@ -531,6 +538,7 @@ impl<M: StateMachine> Replica<M> {
             Event::Forgotten(base) => self.on_forgotten(now, base),
             Event::SnapshotRead(conn, read) => self.on_snapshot_read(conn, read),
             Event::StateDigest(conn, told) => self.on_state_digest(now, conn, told),
+            Event::EntriesRead(conn, read) => self.on_entries_read(conn, read),
             Event::Follow(conn, follow) => self.on_follow(now, conn, follow),
             Event::Ack(conn, ack) => self.on_ack(now, conn, ack),
             Event::HigherView(higher) => self.on_higher_view(now, higher.view),

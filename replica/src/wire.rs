@@ -6,9 +6,9 @@ use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, Entries, Follow, HigherView, Inspect, Leave,
-    Message, OpenSession, QueryRequest, ReportReply, Resume, SnapshotOffer, SnapshotPiece,
-    SnapshotRead, StateDigest, SwapReply, Switchover,
+    Ack, CloseSession, CommandRequest, DecodeError, Entries, EntriesPiece, EntriesRead, Follow,
+    HigherView, Inspect, Leave, Message, OpenSession, QueryRequest, ReportReply, Resume,
+    SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply, Switchover,
 };
 use standin_core::time::Now;
 use standin_primary::Payload;
@@ -111,6 +111,9 @@ impl<M: StateMachine> Replica<M> {
             (Side::Follower, FrameKind::StateDigest) => {
                 self.handle(now, Event::StateDigest(conn, &StateDigest::decode(frame)?));
             }
+            (Side::Follower, FrameKind::EntriesRead) => {
+                self.handle(now, Event::EntriesRead(conn, &EntriesRead::decode(frame)?));
+            }
             (Side::Follower, FrameKind::Ack) => {
                 self.handle(now, Event::Ack(conn, &Ack::decode(frame)?));
             }
@@ -147,6 +150,7 @@ impl Action {
             | Self::SnapshotRead(conn, _)
             | Self::StateDigest(conn, _)
             | Self::Offer(conn, _)
+            | Self::EntriesPiece(conn, _, _)
             | Self::Entries { conn, .. }
             | Self::HigherView(conn, _)
             | Self::Leave(conn, _)
@@ -169,6 +173,10 @@ impl Action {
             Self::SnapshotRead(_, read) => read.encode(out),
             Self::StateDigest(_, told) => told.encode(out),
             Self::Offer(_, offer) => offer.encode(out),
+            Self::EntriesPiece(_, after, bytes) => {
+                let after = *after;
+                EntriesPiece { after, bytes }.encode(out);
+            }
             Self::Entries {
                 nonce,
                 view,

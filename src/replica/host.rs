@@ -16,7 +16,7 @@ use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::ViewId;
 use standin_io::clock;
 use standin_io::data_dir::DataDir;
-use standin_io::log::SegmentLog;
+use standin_io::log::{LogError, SegmentLog};
 use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
 use standin_io::snapshots::Snapshots;
@@ -30,6 +30,9 @@ use super::{ReplicaError, last_words};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long after a connection to the view service was lost the next is tried.
 const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);
+/// How long a replica that has taken its own name over, as another store, waits for it to be free: the view service
+/// may take the life before for one that runs.
+const NAME_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a clean stop waits for its last messages to leave.
 const STOP_LINGER: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,8 @@ pub(super) struct ViewServiceLink {
     is_loss_told: bool,
     /// A view service has answered a report of this life.
     is_accepted: bool,
+    /// Until when a name that is taken may still be this replica's own, of the store whose place it has taken.
+    name_expected_until: Instant,
 }
 
 impl ViewServiceLink {
@@ -59,6 +64,7 @@ impl ViewServiceLink {
             retry_at: Instant::ZERO,
             is_loss_told: false,
             is_accepted: false,
+            name_expected_until: Instant::ZERO,
         }
     }
 
@@ -92,6 +98,11 @@ impl ViewServiceLink {
         self.conn = None;
         self.retry_at = now.plus(VIEW_SERVICE_RETRY);
         self.next = (self.next + 1) % self.addresses.len();
+    }
+
+    /// The name is this replica's own, which now is another store: it will be free in a moment.
+    pub(super) fn expect_name(&mut self, now: Instant) {
+        self.name_expected_until = now.plus(NAME_PATIENCE);
     }
 
     pub(super) fn conn(&self) -> Option<ConnId> {
@@ -139,6 +150,7 @@ impl ViewServiceLink {
         };
         let advice = match refusal {
             Refusal::Busy | Refusal::Protocol | Refusal::RepliesDiffer => return Ok(()),
+            Refusal::NameTaken { .. } if clock::boot() < self.name_expected_until => return Ok(()),
             // The answer to a hello of whoever listens there, as in `misled`.
             Refusal::Version { .. }
             | Refusal::OtherCluster { .. }
@@ -575,7 +587,20 @@ impl<M: StateMachine> Host<M> {
             }
             Action::Sync => self.sync(),
             Action::ReadLog(read, from, bytes_max) => {
-                let bytes = self.log.read(from, bytes_max)?;
+                let bytes = match self.log.read(from, bytes_max) {
+                    // Who asks for it lacks it, too. That is no reason to serve no longer.
+                    Err(LogError::Damaged { file, at, .. })
+                        if matches!(read, ReadFor::Lend(..)) =>
+                    {
+                        log::error!(
+                            "the log is damaged at byte {at} of {}, as was noticed when another replica \
+                             asked for what stands there",
+                            file.display()
+                        );
+                        Vec::new()
+                    }
+                    read => read?,
+                };
                 self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
             }
             Action::Cut(Index::ZERO) => {
@@ -720,7 +745,7 @@ impl<M: StateMachine> Host<M> {
     }
 }
 
-fn level_of(level: Level) -> log::Level {
+pub(super) fn level_of(level: Level) -> log::Level {
     match level {
         Level::Info => log::Level::Info,
         Level::Warn => log::Level::Warn,

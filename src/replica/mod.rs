@@ -9,6 +9,7 @@ mod intake;
 mod last_words;
 mod panics;
 pub mod parent;
+mod repair;
 mod start;
 mod will;
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
 
 use nix::unistd::getppid;
 use standin_core::entry::Index;
@@ -16,11 +15,16 @@ use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_io::snapshots::{SnapshotFile, SnapshotIds, Snapshots};
+use standin_io::storage::OsStorage;
 use standin_io::{clock, entropy};
 use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica};
 
 use super::host::{Host, ViewServiceLink};
+use super::repair::{Repaired, Workshop};
 use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
+
+/// How often what is on disk is read, at most, each time after one more place of it was mended.
+const READINGS_MAX: u32 = 1000;
 
 /// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
 /// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
@@ -43,7 +47,9 @@ pub fn run<M: StateMachine>(
     panics::keep_short();
     let machine = MachineId::of::<M>();
     let store = StoreId(entropy::u128());
-    let (mut dir, is_new) = DataDir::open(&config.data, &config.name, &machine, store)?;
+    let data = &config.data;
+    let opened = DataDir::open_without_log(OsStorage, data, &config.name, &machine, store);
+    let (mut dir, is_new) = opened?;
     if is_new {
         log::info!(
             "formatted {} for replica {}",
@@ -72,34 +78,61 @@ pub fn run<M: StateMachine>(
     let Some(cluster) = find_cluster(&mut net, &mut link, &mut dir)? else {
         return Ok(()); // told to stop before anything began
     };
-    let ids = SegmentIds {
-        cluster,
-        store: dir.meta().store,
-        machine,
-    };
     if let Some(why) = &dir.meta().quarantine {
         log::warn!("this replica is out of service: {why}");
     }
     let boot = boot_id().map_err(ReplicaError::io("reading the machine's boot id"))?;
-    let snapshot_ids = SnapshotIds {
-        cluster,
-        machine: ids.machine.clone(),
-    };
-    let log_config = LogConfig {
-        segment_bytes: config.segment_bytes,
-        may_have_lost_writes: dir.may_have_lost_writes(boot),
-        may_be_holder: dir.may_be_holder(boot),
-        base: None,
-        keeps_covered: config.keep_log,
-    };
-    let opened = open_stores(&config.data, ids, log_config, snapshot_ids);
-    let (stored, log, recovered) = opened.map_err(|error| {
+    let mut readings = 0..READINGS_MAX;
+    let (stored, log, recovered) = loop {
+        let ids = SegmentIds {
+            cluster,
+            store: dir.meta().store,
+            machine: machine.clone(),
+        };
+        let mut log_config = LogConfig {
+            segment_bytes: config.segment_bytes,
+            may_have_lost_writes: dir.may_have_lost_writes(boot),
+            may_be_holder: dir.may_be_holder(boot),
+            base: None,
+            keeps_covered: config.keep_log,
+        };
+        let opened = find_snapshots(&dir, &ids).and_then(|stored| {
+            let newest = stored.newest.as_ref();
+            log_config.base = newest.map(|newest| LogBase::of(&newest.header().point));
+            let (log, recovered) = open_log(&dir, &ids, log_config)?;
+            Ok((stored, log, recovered))
+        });
+        let error = match opened {
+            Ok(opened) => break opened,
+            Err(error) => error,
+        };
         let dead = TokenDead {
             store: dir.meta().store,
             boot: dir.meta().boot(boot),
         };
-        last_words::told(error.noted(&mut dir), dead, &mut net, &mut link)
-    })?;
+        let repaired = match readings.next() {
+            Some(_) => Workshop {
+                dir: &mut dir,
+                net: &mut net,
+                link: &mut link,
+                ids: &ids,
+                log_config,
+                boot,
+                address: &address,
+                replace: config.replace,
+            }
+            .repair(error),
+            None => Err(error),
+        };
+        match repaired {
+            Ok(Repaired::ReadAnew) => {}
+            Ok(Repaired::Stopped) => return Ok(()),
+            Err(error) => {
+                let error = error.noted(&mut dir);
+                return Err(last_words::told(error, dead, &mut net, &mut link));
+            }
+        }
+    };
     if let Some(torn) = &recovered.torn {
         log::warn!(
             "cut off a torn end of {} at byte {}: {}; {} bytes went, with {} whole entries that \
@@ -130,6 +163,15 @@ pub fn run<M: StateMachine>(
         let left = parent.leave(cluster, &identity);
         left.map_err(ReplicaError::io("telling the parent process who this is"))?;
     }
+    // A directory that goes on as another store takes over the name of the one before, until it has something.
+    let has_set_aside = dir.has_set_aside();
+    let has_set_aside =
+        has_set_aside.map_err(ReplicaError::io("looking for what was set aside"))?;
+    let is_empty = recovered.tip.index == Index::ZERO && stored.newest.is_none();
+    let takes_name_over = has_set_aside && is_empty;
+    if takes_name_over {
+        link.expect_name(clock::boot());
+    }
     let state = stored.restore()?;
     let replica = Replica::<M>::from_state(
         state,
@@ -155,7 +197,7 @@ pub fn run<M: StateMachine>(
                     .map_or(Index::ZERO, |torn| torn.commit),
                 synced: recovered.tip.index,
             },
-            replace: config.replace,
+            replace: config.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
             limits: Limits::default(),
@@ -191,14 +233,14 @@ impl Stored {
     }
 }
 
-/// Opens the snapshots, and the log that goes on from the newest one.
-fn open_stores(
-    data: &Path,
-    ids: SegmentIds,
-    log_config: LogConfig,
-    snapshot_ids: SnapshotIds,
-) -> Result<(Stored, SegmentLog, standin_io::log::Recovered), ReplicaError> {
-    let snapshots = Snapshots::open(data, snapshot_ids)?;
+/// Finds the snapshots of a directory that has a log, or never had one.
+fn find_snapshots(dir: &DataDir, ids: &SegmentIds) -> Result<Stored, ReplicaError> {
+    dir.check_log()?;
+    let snapshot_ids = SnapshotIds {
+        cluster: ids.cluster,
+        machine: ids.machine.clone(),
+    };
+    let snapshots = Snapshots::open(dir.path(), snapshot_ids)?;
     let found = snapshots.newest()?;
     for damaged in &found.damaged {
         log::error!("{damaged}");
@@ -208,11 +250,20 @@ fn open_stores(
     let listed = snapshots.list()?;
     let kept = listed.iter().map(images::kept);
     let kept = kept.filter(|kept| kept.mark.tip.index <= last).collect();
-    let config = LogConfig {
-        base: newest.map(|header| LogBase::of(&header.point)),
-        ..log_config
-    };
-    let (log, recovered) = SegmentLog::open(data, ids, config)?;
+    Ok(Stored {
+        snapshots,
+        newest: found.snapshot,
+        kept,
+    })
+}
+
+/// Opens the log that goes on from the newest snapshot.
+fn open_log(
+    dir: &DataDir,
+    ids: &SegmentIds,
+    config: LogConfig,
+) -> Result<(SegmentLog, standin_io::log::Recovered), ReplicaError> {
+    let (log, recovered) = SegmentLog::open(dir.path(), ids.clone(), config)?;
     if let Some(superseded) = &recovered.superseded {
         log::warn!(
             "the log, whose last entry is {}, does not go on from the snapshot: {}; it was set aside{}",
@@ -224,12 +275,7 @@ fn open_stores(
                 .map_or_else(String::new, |kept| format!(" as {}", kept.display())),
         );
     }
-    let stored = Stored {
-        snapshots,
-        newest: found.snapshot,
-        kept,
-    };
-    Ok((stored, log, recovered))
+    Ok((log, recovered))
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, ReplicaError> {

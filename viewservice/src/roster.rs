@@ -193,7 +193,8 @@ impl Roster {
             } else {
                 before.had
             };
-            let has_regressed = had.is_more_than(&replica.standing);
+            // Who is out of service may not even have read its log. What it has will show when it is in service again.
+            let has_regressed = !replica.is_quarantined() && had.is_more_than(&replica.standing);
             replica.regressed_in = has_regressed.then_some(life).or(before.regressed_in);
             replica.had = before.had.and(replica.had);
             if is_same_life {

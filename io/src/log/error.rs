@@ -109,6 +109,17 @@ impl LogError {
         }
     }
 
+    /// Whether something in the log is damaged or missing: another copy of it may have that, or take its place. Files
+    /// of a later version, and of somebody else, are not.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Header { source, .. } => !matches!(source, SegmentError::Version(1..)),
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } => true,
+            Self::Io { .. } | Self::Failed | Self::Foreign { .. } => false,
+        }
+    }
+
     /// Wraps what the operating system said about `file`.
     pub(crate) fn io(doing: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {

@@ -181,7 +181,7 @@ fn mend_end(storage: &impl Storage, found: &Found, config: LogConfig) -> Result<
 }
 
 /// The segment files, in order.
-fn list(storage: &impl Storage, dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
+pub(super) fn list(storage: &impl Storage, dir: &Path) -> Result<Vec<(Index, PathBuf)>, LogError> {
     let failed = || LogError::io("listing", dir);
     let mut files = Vec::new();
     for name in storage.list(dir).map_err(failed())? {
@@ -198,7 +198,7 @@ fn list(storage: &impl Storage, dir: &Path) -> Result<Vec<(Index, PathBuf)>, Log
 /// a whole entry. They were made by a roll whose bytes the disk never saw. The first file is never
 /// one: the header of a log's first segment is on disk before it is named, and a log must not come
 /// to look as if it had never been.
-fn drop_unwritten(
+pub(super) fn drop_unwritten(
     storage: &impl Storage,
     files: &mut Vec<(Index, PathBuf)>,
 ) -> Result<Vec<PathBuf>, LogError> {
@@ -229,7 +229,7 @@ fn is_unwritten(bytes: &[u8]) -> bool {
 /// Reads a segment from the disk itself. What a process wrote before it died is synced first; what a
 /// failed sync forgot is still in the page cache, looking as if it were on disk, though no later sync
 /// will write it.
-fn read(storage: &impl Storage, path: &Path) -> Result<Vec<u8>, LogError> {
+pub(super) fn read(storage: &impl Storage, path: &Path) -> Result<Vec<u8>, LogError> {
     let opened = OpenSegment::open(storage, path)?;
     opened.sync()?;
     let dropped = opened.file.drop_cache();
@@ -324,7 +324,7 @@ fn begin_at<'a>(
 }
 
 /// Reads the segment's header, if it is whole, and checks that it is ours.
-fn read_header(
+pub(super) fn read_header(
     path: &Path,
     bytes: &[u8],
     first: Index,

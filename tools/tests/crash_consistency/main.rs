@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod base;
+mod repair;
 mod shadow;
 mod snapshots;
 mod steps;

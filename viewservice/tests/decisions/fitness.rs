@@ -102,6 +102,45 @@ fn a_store_that_comes_back_with_less_than_it_had_holds_nothing() {
 }
 
 #[test]
+fn a_replica_that_seeks_what_its_log_lacks_is_not_named_and_is_fit_again_when_it_has_it() {
+    let mut rig = Rig::pair_at(Durability::Disk);
+    for name in ["a", "b"] {
+        rig.node(name).last = (2, 50);
+        rig.node(name).commit = 40;
+        rig.report(name);
+    }
+    rig.kill("a");
+    rig.kill("b");
+    rig.run(TERM + 100);
+    // Its log is damaged after entry 7: it says so, and that it is out of service.
+    rig.start("b", 2);
+    let node = rig.node("b");
+    node.role = RoleName::Quarantined;
+    node.last = (1, 7);
+    node.commit = 0;
+    node.trouble = Some("the log is damaged, after entry 7".to_owned());
+    rig.report("b");
+    rig.run(3 * TERM);
+    assert_eq!(rig.view().0, 2, "nobody is named");
+    let words = rig.unavailable();
+    assert!(
+        words.contains("the log is damaged, after entry 7"),
+        "{words}"
+    );
+    // It is whole again, in a life of its own.
+    rig.start("b", 3);
+    let node = rig.node("b");
+    node.role = RoleName::Spare;
+    node.last = (2, 50);
+    node.commit = 40;
+    node.trouble = None;
+    rig.report("b");
+    rig.run(TERM);
+    let (view, primary, _) = rig.view();
+    assert_eq!((view, primary), (3, "b".to_owned()));
+}
+
+#[test]
 fn a_copy_of_a_role_holders_directory_is_recognised_after_a_restart_of_the_service() {
     let mut rig = Rig::pair();
     rig.kill("a");
