@@ -5,7 +5,7 @@
 //! goes on, at the very byte at which it does, is what was there, whoever sends it (`protocol.md` section 12).
 
 use crate::entry::{ENTRY_HEADER_BYTES, Entry, EntryError, EntryHeader, Index, LogTip};
-use crate::planted::Planted;
+use crate::planted::{Bug, Planted};
 use crate::segment::used;
 
 /// Most bytes of entries that a gap may lack: more are not kept in memory until it is known whether they fit.
@@ -143,16 +143,18 @@ pub struct Filling {
     gap: Gap,
     bytes: Vec<u8>,
     end: LogTip,
+    planted: Planted,
 }
 
 impl Filling {
     /// Nothing yet.
     #[must_use]
-    pub fn new(gap: Gap, _planted: Planted) -> Self {
+    pub fn new(gap: Gap, planted: Planted) -> Self {
         Self {
             end: gap.before,
             gap,
             bytes: Vec::new(),
+            planted,
         }
     }
 
@@ -185,6 +187,9 @@ impl Filling {
                 return Ok(Some(fit));
             }
             if self.end.index >= self.gap.last() {
+                if self.planted.has(Bug::UnfitTaken) {
+                    return Ok(Some(Fit::Within));
+                }
                 return Err(FillingError::Unfit(self.end.index));
             }
         }

@@ -130,6 +130,13 @@ bugs! {
     SkipUnlisted,
     /// What the next primary must skip is not told to it (section 12).
     SkipForgotten,
+    /// Entries are taken for what is missing in a damaged log though what stands behind does not go on after
+    /// them (section 12).
+    UnfitTaken,
+    /// A replica whose log is damaged may be made primary, as if it were not (sections 7, 12).
+    DamagedPromoted,
+    /// A replica sets its damaged log aside and joins anew though it is a holder (sections 7, 12).
+    HolderSetAside,
 }
 
 /// The bug that is planted here, if there is one.

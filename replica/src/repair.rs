@@ -16,7 +16,7 @@ use standin_core::message::{
     DecodeError, EntriesPiece, EntriesRead, Message as _, Peer, Report, ReportReply, RoleName,
     Standing,
 };
-use standin_core::planted::Planted;
+use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, earliest};
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -332,6 +332,10 @@ impl Repair {
 
     /// The view by whose record the cluster can do without this store's log, if it can and nobody has what is missing.
     fn dispensed_with(&self) -> Option<ViewId> {
+        if self.planted.has(Bug::HolderSetAside) {
+            let record = self.record.as_ref().filter(|record| record.active)?;
+            return self.primary_of(record).map(|_| record.id());
+        }
         if !self.config.may_set_aside || self.asking.is_some() || self.in_the_way().is_some() {
             return None;
         }
@@ -435,9 +439,14 @@ impl Repair {
             return;
         }
         let number = self.dialog.report(now, None, term);
+        let role = if self.planted.has(Bug::DamagedPromoted) {
+            RoleName::Spare
+        } else {
+            RoleName::Quarantined
+        };
         let standing = Standing {
             view: self.config.adopted,
-            role: RoleName::Quarantined,
+            role,
             last: self.config.last,
             commit: Index::ZERO,
             applied: Index::ZERO,

@@ -20,6 +20,7 @@ mod fault;
 mod heal;
 mod ledger;
 mod marks;
+mod mending;
 mod mourning;
 mod network;
 mod node;

@@ -71,6 +71,9 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::SkipsUnread, 400, &["S10", "S18", "L1", "L2"]),
     (Bug::SkipUnlisted, 2000, &["S10", "S18", "L1", "L2"]),
     (Bug::SkipForgotten, 400, &["S10", "S18", "L1", "L2"]),
+    (Bug::UnfitTaken, 20_000, &["S18", "L2"]),
+    (Bug::DamagedPromoted, 2000, &["S18"]),
+    (Bug::HolderSetAside, 2000, &["S18"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

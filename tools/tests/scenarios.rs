@@ -292,7 +292,11 @@ fn rot_in_the_log_of_a_holder_that_has_not_read_its_join_is_damage() {
             "it may have been relied on"
         );
         scene.start("a");
-        scene.until_primary("a");
+        // Who has what is missing mends it: then both have everything.
+        scene.until("a pair", |scene| {
+            scene.primary().is_some() && scene.backup().is_some()
+        });
+        assert_eq!(scene.mended(), (1, 0));
         scene.call();
     }
 }
@@ -310,6 +314,112 @@ fn nobody_is_forced_where_nothing_need_be_lost() {
     scene.until_primary("b");
     scene.call();
     assert_eq!(scene.data_epoch(), 0);
+    scene.end();
+}
+
+// Damaged logs.
+
+/// A cluster with some entries in all logs.
+fn with_entries(replicas: usize, durability: standin_core::identity::Durability) -> Cluster {
+    let mut scene = Cluster::new(replicas, durability);
+    for _ in 0..12 {
+        scene.call();
+    }
+    scene
+}
+
+#[test]
+fn a_backups_damaged_log_is_mended_from_the_primary() {
+    let mut scene = with_entries(2, Disk);
+    scene.kill("b");
+    scene.rot("b", 300);
+    scene.start("b");
+    assert!(scene.is_mending("b"));
+    scene.until("b mended", |scene| !scene.is_mending("b"));
+    assert_eq!(scene.mended(), (1, 0));
+    scene.call();
+    scene.until_backup("b");
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn two_holders_that_are_damaged_at_different_places_mend_each_other() {
+    let mut scene = with_entries(2, Disk);
+    scene.lose_power("a");
+    scene.lose_power("b");
+    scene.rot("a", 300);
+    scene.rot("b", 900);
+    scene.start("a");
+    assert!(scene.is_mending("a"));
+    scene.until_unavailable("start b");
+    scene.start("b");
+    scene.until("both mended", |scene| {
+        !scene.is_mending("a") && !scene.is_mending("b")
+    });
+    scene.until("a pair", |scene| {
+        scene.primary().is_some() && scene.backup().is_some()
+    });
+    assert_eq!(scene.mended(), (2, 0));
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn a_spare_mends_the_only_holder() {
+    let mut scene = with_entries(3, Os);
+    scene.kill("b");
+    scene.until("another pair", |scene| {
+        scene.backup().as_deref() == Some("c")
+    });
+    scene.kill("c");
+    scene.until_alone();
+    scene.kill("a");
+    scene.rot("a", 300);
+    scene.start("a");
+    assert!(scene.is_mending("a"));
+    scene.until_unavailable("a is out of service");
+    scene.start("b");
+    scene.until_primary("a");
+    scene.call();
+    scene.end();
+}
+
+#[test]
+fn the_only_holder_is_left_as_it_is_where_nobody_has_what_is_missing() {
+    let mut scene = with_entries(2, Os);
+    scene.kill("b");
+    scene.until_alone();
+    for _ in 0..6 {
+        scene.call();
+    }
+    scene.kill("a");
+    scene.lose_log("a");
+    scene.start("a");
+    scene.start("b");
+    scene.until_unavailable("a is out of service");
+    assert!(scene.is_mending("a"));
+    assert_eq!(scene.mended(), (0, 0));
+    // The operator gives up what only a had; then nobody counts on that any more.
+    assert!(scene.recover("a").is_err());
+    scene.recover("b").expect("b may be named");
+    scene.until_primary("b");
+    scene.until_backup("a");
+    assert_eq!(scene.mended(), (0, 1));
+}
+
+#[test]
+fn a_backup_that_lost_its_log_joins_anew_once_the_primary_has_dropped_it() {
+    let mut scene = with_entries(2, Disk);
+    scene.kill("b");
+    scene.lose_log("b");
+    scene.start("b");
+    scene.until_alone();
+    scene.until_backup("b");
+    assert_eq!(scene.mended(), (0, 1));
+    scene.kill("a");
+    scene.until_primary("b");
+    scene.call();
     scene.end();
 }
 

@@ -186,6 +186,9 @@ impl<S: Storage> Anew<'_, S> {
     /// of the old log, which recovery supersedes. Then the new segment gets its name, in place of an old one
     /// if one begins at the same entry: from then on recovery begins with it, for its header
     /// says that it continues right after the snapshot. What is left of the old log has lower names, and goes.
+    ///
+    /// Where the whole old log would stand behind, its first segment stays until then: with the snapshot that it goes on
+    /// from, which is still there, it is a beginning of the old log.
     fn begin(&self, old: Vec<PathBuf>, beside: PathBuf) -> Result<Segment, LogError> {
         let (storage, log) = (self.storage, &self.paths.log);
         let first = self.base.tip.index.next();
@@ -196,7 +199,8 @@ impl<S: Storage> Anew<'_, S> {
         file.write_all_at(&header, 0).map_err(failed())?;
         file.sync_all().map_err(failed())?;
         let split = old.partition_point(|old| *old < path);
-        let (before, from) = old.split_at(split);
+        let is_kept = split == 0 && old.first().is_some_and(|first| *first != path);
+        let (before, from) = old.split_at(split + usize::from(is_kept));
         let behind = from.iter().filter(|old| **old != path);
         cut::remove_from_last(storage, log, behind.cloned())?;
         storage.rename(&beside, &path).map_err(failed())?;

@@ -143,6 +143,20 @@ pub(crate) enum Fact<'a> {
     Quarantined { host: usize, why: &'a str },
     /// A replica could not start from its own disk.
     Unstartable { host: usize, why: &'a str },
+    /// A process has begun that only seeks what its log lacks.
+    Mending { identity: &'a Identity },
+    /// A replica writes these entries where its log lacks what goes on after that entry.
+    Filled {
+        host: usize,
+        after: Index,
+        bytes: &'a [u8],
+    },
+    /// A replica sets its damaged log aside, by the record of this view, to go on as another store.
+    DamagedSetAside {
+        host: usize,
+        view: ViewId,
+        store: StoreId,
+    },
     /// A replica acknowledged.
     Acked { host: usize, ack: &'a Ack },
     /// A swap left its sender.

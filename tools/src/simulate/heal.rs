@@ -30,6 +30,9 @@ const CALLS: u32 = 3;
 /// How often machines may fail once the faults have ended: at the commands that were under way, of each of which a
 /// primary and the one after it may know nothing yet.
 const FAILURES_MAX: u32 = 24;
+/// How long a damaged log may take to be mended, besides some lease terms: those who are asked may be silent, and all
+/// are asked again in time.
+const MENDING_MAX: Duration = Duration::from_secs(30);
 /// How long those are tried: longer than anything may take.
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -219,7 +222,9 @@ impl<M: Subject> World<M> {
     /// Whether a holder could serve by the rules: its token stands, and nothing is wrong with it.
     fn is_able(&self, holder: &Holder) -> Option<usize> {
         let (host, replica) = self.checks.truth.holder(holder)?;
-        let is_fit = self.machines[host].unfit.is_none() && !replica.is_quarantined();
+        let is_mending = matches!(self.hosts[host].process, Process::Mending(_));
+        let is_fit =
+            self.machines[host].unfit.is_none() && !replica.is_quarantined() && !is_mending;
         (is_fit && replica.satisfies(holder.token)).then_some(host)
     }
 
@@ -551,7 +556,11 @@ impl<M: Subject> World<M> {
                     .fail(property, format!("{what}; it is said: {says:?}"));
             }
         }
+        if let Some(what) = self.is_left_damaged(healing, health) {
+            return self.checks.fail("L2", what);
+        }
         let is_well = health.is_served
+            && !self.is_any_mending(healing)
             && health.are_calls_done
             && health.is_even
             && !health.has_broken_role
@@ -565,6 +574,37 @@ impl<M: Subject> World<M> {
             }
             _ => {}
         }
+    }
+
+    /// The replicas of the core whose logs are damaged.
+    fn mending_of_core<'a>(&'a self, healing: &'a Healing) -> impl Iterator<Item = usize> + 'a {
+        let is_broken = |host: usize| healing.broken.is_some_and(|(broken, _)| broken == host);
+        let hosts = self.hosts.iter().enumerate();
+        hosts.filter_map(move |(host, it)| {
+            let is_mending = matches!(it.process, Process::Mending(_));
+            (is_mending && !is_broken(host)).then_some(host)
+        })
+    }
+
+    fn is_any_mending(&self, healing: &Healing) -> bool {
+        self.mending_of_core(healing).next().is_some()
+    }
+
+    /// A damaged log must be mended in time, or set aside, where a primary serves.
+    fn is_left_damaged(&self, healing: &Healing, health: &Health) -> Option<String> {
+        let limit = MENDING_MAX + health.term * 12;
+        if self.now.since(healing.at) < limit {
+            return None;
+        }
+        let host = self.mending_of_core(healing).next()?;
+        let Process::Mending(mending) = &self.hosts[host].process else {
+            return None;
+        };
+        Some(format!(
+            "the log of host {host} is still damaged after entry {}; {}",
+            mending.last(),
+            health.words
+        ))
     }
 
     /// Whether what was under way when the faults ended has made the replica that is broken for good

@@ -117,6 +117,12 @@ marks! {
     SetAside: "a log of an earlier data epoch is set aside",
     /// A client heard that what it had been answered may be lost.
     AnswerLost: "a client hears that an answer may be lost by a forced takeover",
+    /// What a damaged log lacked came from another replica.
+    Mended: "a damaged log is mended from another replica",
+    /// Nothing was missing in a damaged log.
+    MendedAlone: "a damaged log is put in order, and no entry was missing",
+    /// A damaged log that nobody could mend, or of a store that nobody counted on.
+    DamagedSetAside: "a damaged log is set aside, and its replica joins anew",
     /// A snapshot covers the beginning of the log, which is gone.
     Forgotten: "the beginning of a log is forgotten",
     /// A replica's process began with the state of a snapshot.

@@ -5,6 +5,7 @@
 mod death;
 mod images;
 mod leaving;
+mod opening;
 mod replay;
 mod syncing;
 
@@ -34,17 +35,19 @@ use super::disk::SimDisk;
 use super::draw::Draw as _;
 use super::fact::{Answered, Asked, Fact};
 use super::marks::Mark;
+use super::mending::Mending;
 use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Output, Stage, address_of, host_at};
 use super::watched::{Falsehood, Subject, Watched};
+use super::world::Process;
 
-use death::{dir_failed, log_failed, note_failure};
 use images::{Images, kept, restore, snapshots_failed};
+use opening::{Unopened, open_log};
 use replay::read_all;
 use syncing::Syncing;
 
-pub(crate) use death::Death;
+pub(crate) use death::{Death, dir_failed, log_failed, note_failure};
 
 const DATA: &str = "/data";
 /// Small, so that logs have several.
@@ -90,6 +93,8 @@ enum FollowUp {
 #[derive(Debug)]
 pub(crate) struct Node<M> {
     pub(crate) replica: Replica<Watched<M>>,
+    /// Its name is that of the store whose place it has taken in its directory: it will be free in a moment.
+    takes_name_over: bool,
     disk: SimDisk,
     dir: DataDir<SimDisk>,
     log: SegmentLog<SimDisk>,
@@ -126,11 +131,11 @@ impl<M: Subject> Node<M> {
         plan: &Plan,
         cluster: ClusterId,
         stage: &mut Stage<'_, M>,
-    ) -> Result<Self, Death> {
+    ) -> Result<Process<M>, Death> {
         let machine_id = MachineId::of::<Watched<M>>();
         let store = StoreId(u128::from(stage.random.next_u64()) << 64);
         let path = Path::new(DATA);
-        let opened = DataDir::open_in(
+        let opened = DataDir::open_without_log(
             machine.disk.clone(),
             path,
             &machine.name,
@@ -154,6 +159,11 @@ impl<M: Subject> Node<M> {
             store: dir.meta().store,
             machine: machine_id,
         };
+        if let Err(lost) = dir.check_log() {
+            let (words, at) = (lost.to_string(), (machine, plan));
+            let mending = Mending::start(at, dir, boot, None, words, stage)?;
+            return Ok(Process::Mending(Box::new(mending)));
+        }
         let snapshots = Snapshots::open_in(
             machine.disk.clone(),
             path,
@@ -183,15 +193,30 @@ impl<M: Subject> Node<M> {
         let listed = snapshots.list().map_err(snapshots_failed)?;
         let listed = listed.iter().map(kept);
         let kept: Vec<KeptSnapshot> = listed.filter(|kept| kept.mark.tip.index <= last).collect();
-        let opened = SegmentLog::open_in(machine.disk.clone(), path, ids, config);
-        let (log, recovered) = opened.map_err(|error| match &error {
-            LogError::Io { .. } | LogError::Failed => {
+        let (log, recovered) = match open_log(machine, &ids, config, stage) {
+            Ok(opened) => opened,
+            Err(Unopened::Failed(error)) => {
                 let boot = dir.meta().boot(boot);
                 let death = log_failed(error);
-                note_failure(&machine.disk, &mut dir, boot, death, plan, stage)
+                return Err(note_failure(
+                    &machine.disk,
+                    &mut dir,
+                    boot,
+                    death,
+                    plan,
+                    stage,
+                ));
             }
-            _ => Death::Unfit(error.to_string()),
-        })?;
+            Err(Unopened::Foreign(error)) => return Err(Death::Unfit(error.to_string())),
+            Err(Unopened::Damaged(damage, words)) => {
+                let at = (machine, plan);
+                let mending = Mending::start(at, dir, boot, Some(*damage), words, stage)?;
+                return Ok(Process::Mending(Box::new(mending)));
+            }
+        };
+        let has_set_aside = dir.has_set_aside().map_err(dir_failed)?;
+        let takes_name_over =
+            has_set_aside && recovered.tip.index == Index::ZERO && kept.is_empty();
         let nonce = stage.random.next_u64();
         let identity = dir.begin_life(boot, nonce).map_err(dir_failed)?;
         let whole = read_all(&log).map_err(log_failed)?;
@@ -230,7 +255,7 @@ impl<M: Subject> Node<M> {
                     .map_or(Index::ZERO, |torn| torn.commit),
                 synced: recovered.tip.index,
             },
-            replace: machine.replace,
+            replace: machine.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
             limits: plan.limits,
@@ -241,8 +266,9 @@ impl<M: Subject> Node<M> {
         let mut replica = Replica::from_state(state, config, now);
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
-        Ok(Self {
+        Ok(Process::Replica(Box::new(Self {
             replica,
+            takes_name_over,
             disk: machine.disk.clone(),
             dir,
             log,
@@ -265,7 +291,7 @@ impl<M: Subject> Node<M> {
             looked_at: now,
             bounds: Bounds::of(plan),
             closed: VecDeque::new(),
-        })
+        })))
     }
 
     /// The loop comes round once.
@@ -466,6 +492,7 @@ impl<M: Subject> Node<M> {
         if self.link == Some(conn) {
             match why {
                 None | Some(Refusal::Busy | Refusal::Protocol) => {}
+                Some(Refusal::NameTaken { .. }) if self.takes_name_over => {}
                 Some(refusal) => return Err(Death::Refused(refusal)),
             }
             self.link = None;
@@ -597,7 +624,13 @@ impl<M: Subject> Node<M> {
             }
             Action::Sync => self.sync(stage),
             Action::ReadLog(read, from, bytes_max) => {
-                let bytes = self.log.read(from, bytes_max).map_err(log_failed)?;
+                let bytes = match self.log.read(from, bytes_max) {
+                    // Who asks for it lacks it, too. That is no reason to serve no longer.
+                    Err(LogError::Damaged { .. }) if matches!(read, ReadFor::Lend(..)) => {
+                        Vec::new()
+                    }
+                    read => read.map_err(log_failed)?,
+                };
                 self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
             }
             Action::Cut(after) => {

@@ -292,14 +292,42 @@ impl<M: Subject> Scene<M> {
         let host = self.host(name);
         self.world.start_at(host, self.world.now);
         self.until(&format!("{name} up, or refused"), |scene| {
-            scene.world.hosts[host].is_up() || scene.world.machines[host].unfit.is_some()
+            scene.world.hosts[host].is_up()
         });
-        let why = self.world.machines[host].unfit.as_deref();
-        assert!(
-            why.is_none_or(|why| why.contains("damaged")),
-            "{name} does not start: {why:?}"
-        );
-        why.is_none()
+        !self.is_mending(name)
+    }
+
+    /// Whether a replica's process only seeks what its damaged log lacks.
+    #[must_use]
+    pub fn is_mending(&self, name: &str) -> bool {
+        let process = &self.world.hosts[self.host(name)].process;
+        matches!(process, Process::Mending(_))
+    }
+
+    /// How often a damaged log was mended from another replica, and how often one was set aside.
+    #[must_use]
+    pub fn mended(&self) -> (u64, u64) {
+        let marks = &self.world.marks;
+        (
+            marks.count(Mark::Mended),
+            marks.count(Mark::DamagedSetAside),
+        )
+    }
+
+    /// The first segment of a replica's log is gone.
+    pub fn lose_log(&mut self, name: &str) {
+        use standin_io::storage::Storage as _;
+        let host = self.host(name);
+        let disk = self.world.disk(host);
+        let dir = std::path::Path::new("/data/log");
+        for file in disk.list(dir).expect("it has a log") {
+            disk.remove(&dir.join(file)).expect("it is there");
+        }
+        disk.sync_dir(dir).expect("a disk that works");
+        self.world.observe(&super::fact::Fact::Rotted {
+            host,
+            is_bit: false,
+        });
     }
 
     /// The lowest bit of a byte in a replica's log flips.

@@ -520,6 +520,12 @@ impl Truth {
                 replica.end(*lost_power, *is_killed);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
+            // Its machine is what it was, and what else of its disk has rotted is still to be seen.
+            Fact::DamagedSetAside { host, .. } => {
+                let before = std::mem::take(&mut self.replicas[*host]);
+                let replica = &mut self.replicas[*host];
+                (replica.wrong_from, replica.is_rotten) = (before.wrong_from, before.is_rotten);
+            }
             Fact::Restored { host } => {
                 let replica = &mut self.replicas[*host];
                 (replica.is_older, replica.is_unread) = (true, true);

@@ -24,6 +24,7 @@ use super::failed::Failed;
 use super::fault::{FaultCounts, FaultKind, OldDisk};
 use super::heal::Healing;
 use super::marks::Marks;
+use super::mending::Mending;
 use super::mourning::Mourning;
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
@@ -49,6 +50,8 @@ pub(crate) enum Process<M> {
     Replica(Box<Node<M>>),
     /// A replica whose disk failed, and which has only that left to say.
     Failed(Box<Failed>),
+    /// A replica whose log is damaged, and which seeks what is missing.
+    Mending(Box<Mending>),
     Service(Box<Service>),
     Client(Box<Caller>),
 }
@@ -333,6 +336,7 @@ impl<M: Subject> World<M> {
             Process::None => Ok(()),
             Process::Replica(node) => node.turn(stage, &mut arrivals),
             Process::Failed(failed) => failed.turn(stage, &mut arrivals),
+            Process::Mending(mending) => mending.turn(stage, &mut arrivals),
             Process::Service(service) => service.turn(stage, &mut arrivals),
             Process::Client(caller) => {
                 caller.turn(stage, &mut arrivals);
@@ -485,6 +489,7 @@ impl<M: Subject> World<M> {
             Process::None => None,
             Process::Replica(node) => node.deadline(),
             Process::Failed(failed) => failed.deadline(),
+            Process::Mending(mending) => mending.deadline(),
             Process::Service(service) => service.deadline(),
             Process::Client(caller) => caller.deadline(),
         };
@@ -556,7 +561,7 @@ impl<M: Subject> World<M> {
         let mut stage = self.stage(host);
         let node = Node::start(&machines[host], &plan, cluster, &mut stage);
         self.machines = machines;
-        node.map(|node| Process::Replica(Box::new(node)))
+        node
     }
 
     /// A process has ended by itself, in the midst of a turn.
@@ -579,6 +584,7 @@ impl<M: Subject> World<M> {
         self.send_all(outputs);
         let was_stopped = self.disk(host).is_stopped();
         match death {
+            Death::Mended => self.go_on_mended(host),
             Death::Stopped => self.end(host, false, was_stopped),
             Death::Left => {
                 self.end(host, false, was_stopped);
@@ -632,6 +638,15 @@ impl<M: Subject> World<M> {
         self.wake(host, self.now);
     }
 
+    /// The process of a replica has mended its log, and begins as if it had just been started.
+    fn go_on_mended(&mut self, host: usize) {
+        self.clear(host);
+        self.network
+            .close_all_of(host, self.hosts[host].life, self.now, &mut self.queue);
+        self.hosts[host].life += 1;
+        self.start_at(host, self.now);
+    }
+
     /// Nothing is under way any more in the process of a host.
     fn clear(&mut self, host: usize) {
         let it = &mut self.hosts[host];
@@ -658,6 +673,7 @@ impl<M: Subject> World<M> {
     pub(crate) fn stop(&mut self, host: usize) {
         self.with_process(host, |process, stage| match process {
             Process::Replica(node) => node.stop(stage),
+            Process::Mending(_) => Mending::stop(),
             // One that has only its last words left is told in vain.
             _ => Ok(()),
         });

@@ -13,7 +13,7 @@ use standin_core::random::RandomStream;
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
 use standin_io::data_dir::DataDir;
-use standin_io::log::{Damage, LogConfig, LogError, SegmentIds, SegmentLog};
+use standin_io::log::{Damage, LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_io::storage::Storage as _;
 use standin_tools::simulate::disk::SimDisk;
 
@@ -222,4 +222,43 @@ fn a_store_is_set_aside_as_a_whole_or_not_at_all() {
         }
     }
     assert!(kept > 0 && begun > 1, "{kept} and {begun}");
+}
+
+#[test]
+fn a_log_behind_a_snapshot_that_begins_anew_is_there_at_each_moment() {
+    let (disk, all) = sample();
+    let dir = Path::new(REPLICA);
+    let tip = all.entries().take(20).last().unwrap().tip();
+    let config = LogConfig {
+        base: Some(LogBase {
+            tip,
+            view_first: Index(1),
+            data_epoch: DataEpoch(0),
+        }),
+        ..CONFIG
+    };
+    let (mut log, _) = SegmentLog::open_in(disk.clone(), dir, ids(2), config).unwrap();
+    log.forget(tip.index).unwrap();
+    assert!(log.first() > Index(1));
+    drop(log);
+    let good = disk.snapshot();
+    for after in 0.. {
+        disk.restore(&good);
+        let (mut log, _) = SegmentLog::open_in(disk.clone(), dir, ids(2), config).unwrap();
+        disk.stop(after, RandomStream::new(5, after));
+        let is_done = log.begin_anew().is_ok();
+        drop(log);
+        disk.power_loss(&mut RandomStream::new(6, after));
+        disk.mend();
+        let names = disk.list(&dir.join("log")).unwrap();
+        let is_segment = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".log");
+        assert!(names.iter().any(is_segment), "{after} operations");
+        // The snapshots go only then.
+        let config = if is_done { CONFIG } else { config };
+        let (log, _) = SegmentLog::open_in(disk.clone(), dir, ids(2), config).unwrap();
+        assert!(is_done != (log.tip().index >= tip.index));
+        if is_done {
+            break;
+        }
+    }
 }

@@ -3,13 +3,16 @@
 //! Wrong answers are what the other properties look for, and the end of a run demands the "why". Here
 //! it is watched that nobody goes out of service without a cause.
 
+use std::collections::BTreeMap;
+
+use standin_core::entry::Index;
 use standin_core::identity::Durability;
-use standin_core::view::ViewRecord;
+use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 
 use super::{Check, Verdict};
 use crate::simulate::fact::Fact;
 use crate::simulate::plan::Plan;
-use crate::simulate::truth::Truth;
+use crate::simulate::truth::{Truth, entries, next_link};
 
 /// Whether words that say why nobody serves are of use: they name every holder in the record, and what
 /// the operator can do.
@@ -35,12 +38,18 @@ pub(crate) fn explain(record: &ViewRecord, why: Option<&str>) -> Verdict {
 #[derive(Debug)]
 pub(crate) struct Quarantines {
     is_at_disk: bool,
+    /// The record of each view, as it was last.
+    records: BTreeMap<ViewId, ViewRecord>,
+    /// Lives that only seek what their log lacks.
+    mending: Vec<Member>,
 }
 
 impl Quarantines {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             is_at_disk: plan.durability == Durability::Disk,
+            records: BTreeMap::new(),
+            mending: Vec::new(),
         }
     }
 }
@@ -74,9 +83,58 @@ impl Check for Quarantines {
                     "host {host} goes out of service without a cause: {why}"
                 ))
             }
+            Fact::Mending { identity, .. } => {
+                self.mending.push(Member::of(identity));
+                Ok(())
+            }
+            Fact::Recorded { after, .. } => {
+                self.records.insert(after.id(), (*after).clone());
+                if self.mending.contains(&after.primary) {
+                    let name = &after.primary.name;
+                    return Err(format!("{name} is named, whose log is damaged"));
+                }
+                Ok(())
+            }
+            Fact::DamagedSetAside { host, view, store } => {
+                let is_of_store = |holder: &Holder| holder.token.store() == *store;
+                let does_without =
+                    |record: &ViewRecord| record.active && !record.holders.iter().any(is_of_store);
+                if self.records.get(view).is_some_and(does_without) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "host {host} sets its log aside, and view {view} counts on it"
+                ))
+            }
+            Fact::Filled { host, after, bytes } => was_there(truth, *host, *after, bytes),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether entries that are written where a log lacked some are those that it had there.
+fn was_there(truth: &Truth, host: usize, after: Index, bytes: &[u8]) -> Verdict {
+    let replica = &truth.replicas[host];
+    // Nobody knows what an older copy had.
+    if replica.may_lack() || replica.is_unread() {
+        return Ok(());
+    }
+    let before = usize::try_from(after.0).expect("a log in memory");
+    let Some(had) = replica.log.get(..before) else {
+        return Ok(());
+    };
+    let mut log = had.to_vec();
+    for (entry, bytes) in entries(bytes) {
+        let link = next_link(&log, &entry, bytes);
+        let index = entry.header.index;
+        if replica.log.get(log.len()).is_some_and(|was| *was != link) {
+            return Err(format!(
+                "host {host} had another entry {index} than the one that is put in its place"
+            ));
+        }
+        log.push(link);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

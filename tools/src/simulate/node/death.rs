@@ -30,6 +30,8 @@ pub(crate) enum Death {
     },
     /// It found its own disk unfit.
     Unfit(String),
+    /// It has mended what was damaged on its disk, and goes on as another process would.
+    Mended,
     /// The view service does not want it.
     Refused(Refusal),
     /// It was told to stop, and did so cleanly.
@@ -43,6 +45,7 @@ impl fmt::Display for Death {
         match self {
             Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Mended => f.write_str("has mended its log"),
             Self::Stopped => f.write_str("stopped"),
             Self::Left => f.write_str("stopped, and was not waited for"),
         }
@@ -68,13 +71,13 @@ impl Death {
             } => *may_have_lost_writes,
             // The disk failed under an earlier process, which could not note it.
             Self::Refused(refusal) => *refusal == Refusal::TokenDead,
-            Self::Unfit(_) | Self::Stopped | Self::Left => false,
+            Self::Unfit(_) | Self::Mended | Self::Stopped | Self::Left => false,
         }
     }
 }
 
 /// The data directory cannot be written.
-pub(super) fn dir_failed(error: io::Error) -> Death {
+pub(crate) fn dir_failed(error: io::Error) -> Death {
     Death::disk(
         error.to_string(),
         error.kind() != io::ErrorKind::StorageFull,
@@ -82,13 +85,13 @@ pub(super) fn dir_failed(error: io::Error) -> Death {
 }
 
 /// The log cannot be written or read.
-pub(super) fn log_failed(error: LogError) -> Death {
+pub(crate) fn log_failed(error: LogError) -> Death {
     Death::disk(error.to_string(), error.may_have_lost_writes())
 }
 
 /// What the process does when its disk fails, before it ends: it takes note, so that the tokens of what
 /// it acknowledged out of the page cache die. A process that is killed at the disk notes nothing.
-pub(super) fn note_failure<M: Subject>(
+pub(crate) fn note_failure<M: Subject>(
     disk: &SimDisk,
     dir: &mut DataDir<SimDisk>,
     boot: BootId,
