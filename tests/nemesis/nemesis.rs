@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -22,10 +23,13 @@ const AT_ONCE_MAX: usize = 2;
 /// the service comes back at all is looked at in the end.
 const CALM_MAX: Duration = Duration::from_secs(4);
 /// Bytes in a second on a slow link.
-const SLOW: std::ops::Range<u32> = 2_000..200_000;
+const SLOW: Range<u32> = 2_000..200_000;
 
 /// The machine fails when this is added.
 const UNLUCKY: &str = "13";
+
+/// Where a file says which version wrote it. One that says a version unknown here is a newer program's, and left alone.
+const VERSION: Range<usize> = 8..12;
 
 /// How to put something right again.
 #[derive(Clone, Debug)]
@@ -248,6 +252,7 @@ impl<'a> Nemesis<'a> {
             }
             Kind::Switchover => self.switch_over(pair),
             Kind::LoseDisk => self.lose_disk(pair),
+            Kind::Rot => self.rot(pair),
             Kind::Poison => self.poison(pair),
             Kind::CopySnapshot => self.copy_snapshot(),
             Kind::KillViewService => {
@@ -302,6 +307,35 @@ impl<'a> Nemesis<'a> {
 
     /// Takes its directory from a replica on which nobody relies.
     fn lose_disk(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let spare = self.kill_spare(pair)?;
+        sure(fs::remove_dir_all(self.scene.directory().join(spare)));
+        self.replaced.insert(spare);
+        Some(Remedy::Start(vec![spare]))
+    }
+
+    /// Changes a bit of a log or a snapshot of a replica on which nobody relies.
+    fn rot(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let spare = self.kill_spare(pair)?;
+        let directory = self.scene.directory().join(spare);
+        let rooms = ["log", "snapshots"].map(|room| fs::read_dir(directory.join(room)));
+        let files = rooms.into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = files.map(|entry| sure(entry).path()).collect();
+        files.sort();
+        if let Some(file) = self.plan.pick(&files) {
+            let mut bytes = sure(fs::read(&file));
+            let places = (0..bytes.len()).filter(|at| !VERSION.contains(at));
+            let places: Vec<usize> = places.collect();
+            if let Some(at) = self.plan.pick(&places) {
+                bytes[at] ^= 1 << self.plan.between(0, 8);
+                sure(fs::write(&file, bytes));
+                self.note(&format!("byte {at} of {} rots", file.display()));
+            }
+        }
+        Some(Remedy::Start(vec![spare]))
+    }
+
+    /// Kills a replica on which nobody relies.
+    fn kill_spare(&mut self, pair: Option<&Pair>) -> Option<&'static str> {
         let pair = pair?;
         let is_in_pair = |name: &&str| [pair.primary.as_str(), pair.backup.as_str()].contains(name);
         let spares = REPLICAS.into_iter().filter(|name| !is_in_pair(name));
@@ -314,9 +348,7 @@ impl<'a> Nemesis<'a> {
             self.start(spare);
             return None;
         }
-        sure(fs::remove_dir_all(self.scene.directory().join(spare)));
-        self.replaced.insert(spare);
-        Some(Remedy::Start(vec![spare]))
+        Some(spare)
     }
 
     /// Copies a replica's newest snapshot, whatever the replica does meanwhile.

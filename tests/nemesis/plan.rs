@@ -24,12 +24,13 @@ pub(crate) enum Kind {
     Reset,
     Switchover,
     LoseDisk,
+    Rot,
     Poison,
     CopySnapshot,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::KillReplica,
         Self::KillServing,
         Self::KillViewService,
@@ -46,6 +47,7 @@ impl Kind {
         Self::Reset,
         Self::Switchover,
         Self::LoseDisk,
+        Self::Rot,
         Self::Poison,
         Self::CopySnapshot,
     ];
@@ -70,6 +72,7 @@ impl fmt::Display for Kind {
             Self::Reset => "connections reset",
             Self::Switchover => "change places as planned",
             Self::LoseDisk => "give a spare an empty disk",
+            Self::Rot => "a bit of a spare's disk rots",
             Self::Poison => "an input that the machine fails at",
             Self::CopySnapshot => "copy a snapshot and check it",
         })

@@ -130,6 +130,7 @@ fn kinds(network: &dyn Network) -> Vec<Kind> {
         | Kind::KillServing
         | Kind::Switchover
         | Kind::LoseDisk
+        | Kind::Rot
         | Kind::Poison
         | Kind::CopySnapshot => true,
     };
