@@ -2,6 +2,7 @@
 //! another shell around them. What `src/replica/host.rs` does with sockets, this does with the
 //! simulated network.
 
+mod answering;
 mod death;
 mod images;
 mod leaving;
@@ -17,7 +18,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
-use standin_core::message::{Party, Refusal, Reply, ReplyStatus, RoleName, SnapshotOffer};
+use standin_core::message::{Party, Refusal, RoleName, SnapshotOffer};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -27,13 +28,13 @@ use standin_io::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_replica::{
     Action, Answers, Config, Destination, Event, FromClient, KeptSnapshot, ReadFor, Recovered,
-    Replica, Request, RequestBody, Side, client_frame,
+    Replica, Request, Side, client_frame,
 };
 
 use super::check::l5::Bounds;
 use super::disk::SimDisk;
 use super::draw::Draw as _;
-use super::fact::{Answered, Asked, Fact};
+use super::fact::{Asked, Fact};
 use super::marks::Mark;
 use super::mending::Mending;
 use super::network::Arrival;
@@ -529,7 +530,7 @@ impl<M: Subject> Node<M> {
             }
             if let Ok(FromClient::Request(body)) = client_frame(&frame) {
                 let (id, _) = body.id_and_seen();
-                self.asked.insert((*conn, id), asked_of(&body));
+                self.asked.insert((*conn, id), answering::asked_of(&body));
                 requests.push(Request { conn: *conn, body });
             }
         }
@@ -750,65 +751,5 @@ impl<M: Subject> Node<M> {
                 reply_digest: self.replica.state().reply_digest().0,
             });
         }
-    }
-
-    fn send_answers(&mut self, stage: &mut Stage<'_, M>, now: Now) {
-        if self.answers.is_empty() {
-            self.replica.take_answers(&mut self.answers);
-        }
-        if self.answers.is_empty() {
-            return;
-        }
-        let answers = std::mem::take(&mut self.answers);
-        if let Err(what) = self.bounds.look_at_answers(&answers) {
-            stage
-                .checks
-                .fail("L5", format!("host {}: {what}", stage.host));
-        }
-        let standing = self.replica.standing();
-        let has_lease = self.has_lease(now);
-        for (answer, reply) in answers.iter() {
-            stage.stall();
-            // The state was read before; only now does the clock say whether the lease still held.
-            let read_at = match stage.read_clock_again().boot {
-                _ if self.plan.planted.has(Bug::LooksBeforeInput) => now.boot,
-                read_at => read_at,
-            };
-            let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
-            let reply = if is_late {
-                Reply {
-                    status: ReplyStatus::Overloaded,
-                    bytes: &[],
-                    ..reply
-                }
-            } else {
-                reply
-            };
-            if let Some((asked, query)) = self.asked.remove(&(answer.conn, answer.id)) {
-                stage.saw(&Fact::Answered(Answered {
-                    host: stage.host,
-                    asked,
-                    query: &query,
-                    status: reply.status,
-                    seen: reply.seen,
-                    bytes: reply.bytes,
-                    standing,
-                    has_lease,
-                }));
-            }
-            stage.send(answer.conn, |out| reply.encode(out));
-        }
-    }
-}
-
-fn asked_of(body: &RequestBody<'_>) -> (Asked, Vec<u8>) {
-    match body {
-        RequestBody::Open(_) => (Asked::Open, Vec::new()),
-        RequestBody::Close(_) => (Asked::Close, Vec::new()),
-        RequestBody::Command(command) => {
-            let (session, sequence) = (command.session, command.sequence);
-            (Asked::Command { session, sequence }, Vec::new())
-        }
-        RequestBody::Query(query) => (Asked::Read(query.consistency), query.bytes.to_vec()),
     }
 }

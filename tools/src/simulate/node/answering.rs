@@ -1,0 +1,73 @@
+//! What clients asked for, and the answers that leave.
+
+use standin_core::message::{Reply, ReplyStatus};
+use standin_core::planted::Bug;
+use standin_core::time::Now;
+use standin_replica::RequestBody;
+
+use super::Node;
+use crate::simulate::fact::{Answered, Asked, Fact};
+use crate::simulate::stage::Stage;
+use crate::simulate::watched::Subject;
+
+impl<M: Subject> Node<M> {
+    pub(super) fn send_answers(&mut self, stage: &mut Stage<'_, M>, now: Now) {
+        if self.answers.is_empty() {
+            self.replica.take_answers(&mut self.answers);
+        }
+        if self.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        if let Err(what) = self.bounds.look_at_answers(&answers) {
+            stage
+                .checks
+                .fail("L5", format!("host {}: {what}", stage.host));
+        }
+        let standing = self.replica.standing();
+        let has_lease = self.has_lease(now);
+        for (answer, reply) in answers.iter() {
+            stage.stall();
+            // The state was read before; only now does the clock say whether the lease still held.
+            let read_at = match stage.read_clock_again().boot {
+                _ if self.plan.planted.has(Bug::LooksBeforeInput) => now.boot,
+                read_at => read_at,
+            };
+            let is_late = answer.valid_until.is_some_and(|until| read_at >= until);
+            let reply = if is_late {
+                Reply {
+                    status: ReplyStatus::Overloaded,
+                    bytes: &[],
+                    ..reply
+                }
+            } else {
+                reply
+            };
+            if let Some((asked, query)) = self.asked.remove(&(answer.conn, answer.id)) {
+                stage.saw(&Fact::Answered(Answered {
+                    host: stage.host,
+                    asked,
+                    query: &query,
+                    status: reply.status,
+                    seen: reply.seen,
+                    bytes: reply.bytes,
+                    standing,
+                    has_lease,
+                }));
+            }
+            stage.send(answer.conn, |out| reply.encode(out));
+        }
+    }
+}
+
+pub(super) fn asked_of(body: &RequestBody<'_>) -> (Asked, Vec<u8>) {
+    match body {
+        RequestBody::Open(_) => (Asked::Open, Vec::new()),
+        RequestBody::Close(_) => (Asked::Close, Vec::new()),
+        RequestBody::Command(command) => {
+            let (session, sequence) = (command.session, command.sequence);
+            (Asked::Command { session, sequence }, Vec::new())
+        }
+        RequestBody::Query(query) => (Asked::Read(query.consistency), query.bytes.to_vec()),
+    }
+}
