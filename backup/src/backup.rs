@@ -7,8 +7,8 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity};
 use standin_core::message::{
-    Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume, SnapshotOffer, SnapshotPiece, SnapshotRead,
-    StateDigest,
+    Ack, Entries, FOLLOW_VIEWS_MAX, Follow, Resume, Room, SnapshotOffer, SnapshotPiece,
+    SnapshotRead, StateDigest,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, Now};
@@ -54,6 +54,8 @@ pub struct Config {
     /// Longest piece of a snapshot to ask for at a time, in bytes: 1 to
     /// [`standin_core::message::SNAPSHOT_PIECE_BYTES_MAX`].
     pub piece_bytes: u32,
+    /// Whether the log has room.
+    pub room: Room,
 }
 
 /// Something that happened.
@@ -93,6 +95,8 @@ pub enum Event<'a> {
     Synced(Index),
     /// Everything up to here is applied, and the chain over the replies.
     Applied(Index, u128),
+    /// Whether the log has room.
+    Room(Room),
     /// The process is about to stop.
     Leave,
 }
@@ -188,6 +192,7 @@ pub struct Backup {
     pub(crate) applied: Index,
     reply_digest: u128,
     pub(crate) piece_bytes: u32,
+    room: Room,
     /// The last acknowledgement that was sent on this stream.
     acked: Option<Ack>,
     is_sync_wanted: bool,
@@ -217,6 +222,7 @@ impl Backup {
             applied: config.applied,
             reply_digest: config.reply_digest,
             piece_bytes: config.piece_bytes,
+            room: config.room,
             acked: None,
             is_sync_wanted: false,
             sync_asked: config.synced,
@@ -262,6 +268,7 @@ impl Backup {
                 assert!(through <= self.commit, "only what is committed is applied");
                 (self.applied, self.reply_digest) = (through, digest);
             }
+            Event::Room(room) => self.room = room,
             Event::Leave => {
                 if let Link::Streaming(stream) = &self.link {
                     self.actions
@@ -585,10 +592,14 @@ impl Backup {
             durable,
             applied: self.applied,
             reply_digest: self.reply_digest,
+            room: self.room,
         };
-        let is_news = self
-            .acked
-            .is_none_or(|last| last.durable != ack.durable || last.round != ack.round);
+        let is_news = self.acked.is_none_or(|last| {
+            // That it has caught up with what it may apply is said, too: it was not, with the last one.
+            let has_caught_up = ack.applied > last.applied && ack.applied == self.commit;
+            (last.durable, last.round, last.room) != (ack.durable, ack.round, ack.room)
+                || has_caught_up
+        });
         if is_news {
             self.actions.push_back(Action::Ack(stream.conn, ack));
             self.acked = Some(ack);

@@ -6,7 +6,9 @@ use standin_core::capture::SnapshotMark;
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName, StoreId};
-use standin_core::message::{SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead};
+use standin_core::message::{
+    Room, SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead,
+};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 
@@ -83,6 +85,7 @@ impl Bench {
             applied: commit,
             reply_digest: 0,
             piece_bytes: SNAPSHOT_PIECE_BYTES_MAX,
+            room: Room::Enough,
         };
         let backup = Backup::new(config, now.boot);
         let mut bench = Self { backup, now };

@@ -6,7 +6,7 @@ use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, Log
 use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
-use standin_core::message::{Ack, Entries, Resume, encode_payload};
+use standin_core::message::{Ack, Entries, Resume, Room, encode_payload};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
 
@@ -101,6 +101,7 @@ impl Bench {
             applied: Index::ZERO,
             reply_digest: 0,
             piece_bytes: 1,
+            room: Room::Enough,
         };
         let mut bench = Self {
             backup: Backup::new(config, now.boot),

@@ -70,6 +70,14 @@ pub enum Trouble {
         /// Its address.
         address: String,
     },
+    /// There is no room for more log at the primary, or at it and its backup.
+    #[error("the replica at {address} says: {words}")]
+    NoRoom {
+        /// Its address.
+        address: String,
+        /// What it said: whose disks, and what to do.
+        words: String,
+    },
     /// The session was lost, and with it what is known of the request.
     #[error("the session expired before the outcome of the request was known")]
     SessionExpired,

@@ -121,6 +121,7 @@ impl Someone {
                     lease_remaining_ms: None,
                     replicas: Vec::new(),
                     unavailable: Some("nobody is here".to_owned()),
+                    trouble: None,
                 }
                 .encode(&mut out),
                 other => panic!("a client sends no {other:?} to a view service"),

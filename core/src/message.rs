@@ -8,6 +8,7 @@ mod death;
 mod entries;
 mod history;
 mod hot;
+mod room;
 mod snapshot;
 
 use serde::de::DeserializeOwned;
@@ -28,12 +29,13 @@ pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use entries::{ENTRIES_PIECE_BYTES_MAX, EntriesPiece, EntriesRead};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
+pub use room::{Lag, Room};
 pub use snapshot::{
     SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
 };
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
@@ -322,6 +324,10 @@ pub struct Report {
     pub replace: bool,
     /// What keeps it from serving, in words, if anything.
     pub trouble: Option<String>,
+    /// Whether its log has room. Since protocol version 4.
+    pub room: Room,
+    /// Of a primary: how far its followers are behind; at most [`REPLICAS_MAX`]. Since protocol version 4.
+    pub lags: Vec<Lag>,
 }
 
 /// A replica as the view service knows it.
@@ -466,6 +472,11 @@ pub struct ReplicaStatus {
     pub is_alive: bool,
     /// What it said keeps it from serving.
     pub trouble: Option<String>,
+    /// Whether its log has room, by its own last word. Since protocol version 4.
+    pub room: Option<Room>,
+    /// How long ago the primary sent what this replica has not acknowledged or not applied yet, in milliseconds,
+    /// by the primary's last word; `None` if the primary does not say. Since protocol version 4.
+    pub behind_ms: Option<u64>,
 }
 
 /// View service to anyone.
@@ -483,6 +494,8 @@ pub struct StatusReply {
     pub replicas: Vec<ReplicaStatus>,
     /// Why nobody can serve and what to do about it, in words.
     pub unavailable: Option<String>,
+    /// What is wrong with the view service itself and what to do about it, in words. Since protocol version 4.
+    pub trouble: Option<String>,
 }
 
 /// Operator to view service: make this replica primary, though it may lack what was answered.

@@ -137,6 +137,12 @@ bugs! {
     DamagedPromoted,
     /// A replica sets its damaged log aside and joins anew though it is a holder (sections 7, 12).
     HolderSetAside,
+    /// A spare is joined whose log has no room (section 12).
+    RoomlessJoined,
+    /// A primary whose log has no room hands over to a backup that has none either (section 12).
+    RoomlessHandedTo,
+    /// A primary whose log has no room does not notice that there is some again (section 12).
+    RoomUnnoticed,
 }
 
 /// The bug that is planted here, if there is one.

@@ -45,17 +45,14 @@ const CHANGED_IN_2: [&str; 9] = [
 ];
 
 /// What version 3 changed: skipped entries came to the record, to ViewStart and to Resume.
-const CHANGED_IN_3: [&str; 20] = [
-    "frames/Hello",
+const CHANGED_IN_3: [&str; 17] = [
     "frames/Entries",
     "frames/ForceReply",
     "frames/HistoryRequest",
     "frames/HistoryReply",
     "frames/Poisoned",
-    "frames/Reply",
     "frames/ReportReply",
     "frames/Resume",
-    "frames/StatusReply",
     "frames/Swap",
     "frames/SwapReply",
     "handover",
@@ -68,8 +65,19 @@ const CHANGED_IN_3: [&str; 20] = [
     "segment",
 ];
 
+/// What version 4 changed: whether a log has room, and how far followers are behind, came to what replicas say.
+const CHANGED_IN_4: [&str; 5] = [
+    "frames/Ack",
+    "frames/Hello",
+    "frames/Reply",
+    "frames/Report",
+    "frames/StatusReply",
+];
+
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_3.contains(&name) {
+    let version = if CHANGED_IN_4.contains(&name) {
+        "v4"
+    } else if CHANGED_IN_3.contains(&name) {
         "v3"
     } else if CHANGED_IN_2.contains(&name) {
         "v2"
@@ -225,6 +233,16 @@ const ROLES: [RoleName; 5] = [
     RoleName::Quarantined,
 ];
 
+const ROOMS: [Room; 3] = [Room::Enough, Room::Lacking, Room::Out];
+
+fn lag(store: StoreId) -> Lag {
+    Lag {
+        store,
+        unacknowledged_ms: 130,
+        unapplied_ms: 70_000,
+    }
+}
+
 const REASONS: [Reason; 10] = [
     Reason::Bootstrap,
     Reason::LeaseExpired,
@@ -324,14 +342,21 @@ fn check_handshake(frames: &mut Frames) {
 }
 
 fn check_view_service(frames: &mut Frames) {
-    frames.messages(&ROLES.map(|role| Report {
-        number: 7,
-        identity: identity("a"),
-        address: "[::1]:7101".to_owned(),
-        standing: standing(role),
-        renew: (role == RoleName::Primary).then(view),
-        replace: role == RoleName::Spare,
-        trouble: (role == RoleName::Quarantined).then(|| "its log is damaged".to_owned()),
+    frames.messages(&ROLES.map(|role| {
+        Report {
+            number: 7,
+            identity: identity("a"),
+            address: "[::1]:7101".to_owned(),
+            standing: standing(role),
+            renew: (role == RoleName::Primary).then(view),
+            replace: role == RoleName::Spare,
+            trouble: (role == RoleName::Quarantined).then(|| "its log is damaged".to_owned()),
+            room: ROOMS[role as usize % ROOMS.len()],
+            lags: (role == RoleName::Primary)
+                .then(|| lag(identity("b-2").store))
+                .into_iter()
+                .collect(),
+        }
     }));
     let mut replies = REASONS
         .map(|reason| ReportReply {
@@ -454,9 +479,12 @@ fn check_view_service(frames: &mut Frames) {
                     standing: is_well.then(|| standing(role)),
                     is_alive: is_well,
                     trouble: (!is_well).then(|| "its disk is full".to_owned()),
+                    room: is_well.then_some(ROOMS[role as usize % ROOMS.len()]),
+                    behind_ms: is_well.then_some(300),
                 })
                 .to_vec(),
             unavailable: (!is_well).then(|| "start b".to_owned()),
+            trouble: (!is_well).then(|| "no room".to_owned()),
         }
     }));
 }
@@ -488,15 +516,16 @@ fn check_stream(frames: &mut Frames) {
         |value, out| entries_message(&value.0, value.1).encode(out),
         |frame, value| Entries::decode(frame) == Ok(entries_message(&value.0, value.1)),
     );
-    let ack = Ack {
+    let acks = ROOMS.map(|room| Ack {
         nonce: 0x5152_5354_5556_5758,
         view: view(),
         round: 12,
         durable: Index(80_000),
         applied: Index(79_998),
         reply_digest: standing(RoleName::Backup).reply_digest,
-    };
-    frames.check(FrameKind::Ack, &[ack], Ack::encode, |frame, ack| {
+        room,
+    });
+    frames.check(FrameKind::Ack, &acks, Ack::encode, |frame, ack| {
         Ack::decode(frame).as_ref() == Ok(ack)
     });
 }
@@ -620,6 +649,7 @@ fn check_clients(frames: &mut Frames) {
         ReplyStatus::Overloaded,
         ReplyStatus::AnswerLost,
         ReplyStatus::Skipped,
+        ReplyStatus::NoRoom,
     ];
     let replies = statuses.map(|status| Reply {
         id: 5,
@@ -650,7 +680,13 @@ fn what_version_1_said_otherwise_still_decodes() {
     for frame in frames(&stored("Hello")) {
         let hello = Hello::decode(&frame).unwrap();
         let refused = hello.check(None, None);
-        assert_eq!(refused, Err(Refusal::Version { ours: 3 }), "it is told why");
+        assert_eq!(
+            refused,
+            Err(Refusal::Version {
+                ours: PROTOCOL_VERSION
+            }),
+            "it is told why"
+        );
     }
     assert!(
         frames(&stored("Reply"))
@@ -818,7 +854,12 @@ fn what_version_1_wrote_is_still_read() {
     let stored = read("frames/Hello");
     for frame in frames(&stored) {
         let hello = Hello::decode(&frame).unwrap();
-        assert_eq!(hello.check(None, None), Err(Refusal::Version { ours: 3 }));
+        assert_eq!(
+            hello.check(None, None),
+            Err(Refusal::Version {
+                ours: PROTOCOL_VERSION
+            })
+        );
     }
     let stored = read("frames/Refusal");
     let old = frames(&stored);

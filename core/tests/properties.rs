@@ -482,6 +482,7 @@ proptest! {
         view in any_view(),
         numbers in any::<[u64; 4]>(),
         reply_digest: u128,
+        room in prop::sample::select(vec![Room::Enough, Room::Lacking, Room::Out]),
         bytes in vec(any::<u8>(), 0..100),
     ) {
         let [nonce, round, one, other] = numbers;
@@ -497,6 +498,7 @@ proptest! {
             durable: Index(one),
             applied: Index(other),
             reply_digest,
+            room,
         };
         out.clear();
         ack.encode(&mut out);
@@ -535,7 +537,12 @@ proptest! {
         let member = Member::of(&identity);
         check_whole(&Died { member: member.clone() })?;
         check_whole(&DiedReply { member })?;
-        check_whole(&Report { number, identity, address, standing, renew, replace, trouble })?;
+        let lag = Lag { store: identity.store, unacknowledged_ms: number, unapplied_ms: 7 };
+        let lags = vec![lag; usize::from(replace)];
+        let room = if replace { Room::Lacking } else { Room::Enough };
+        check_whole(&Report {
+            number, identity, address, standing, renew, replace, trouble, room, lags,
+        })?;
     }
 
     #[test]
@@ -555,6 +562,8 @@ proptest! {
             standing,
             is_alive: granted,
             trouble: words.clone(),
+            room: granted.then_some(Room::Out),
+            behind_ms: granted.then_some(number),
         });
         let replicas = replicas.collect();
         check_whole(&LookupReply {
@@ -582,7 +591,8 @@ proptest! {
             term_ms,
             lease_remaining_ms: granted.then_some(number),
             replicas,
-            unavailable: words,
+            unavailable: words.clone(),
+            trouble: words,
         })?;
     }
 

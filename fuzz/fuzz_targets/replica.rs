@@ -14,7 +14,7 @@ use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Entries, EntriesRead, Follow, HigherView,
-    Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume,
+    Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Room,
     SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
     SwapReply, Switchover,
 };
@@ -98,6 +98,7 @@ impl World {
             snapshots: SnapshotConfig {
                 every: 5,
                 log_bytes: 2000,
+                makes_room: true,
             },
         };
         let now = Instant::from_nanos(1_000_000_000);
@@ -513,6 +514,7 @@ fn ack(input: &mut Unstructured<'_>, world: &World) -> Result<(ConnId, Ack)> {
             true => world.replica.state().reply_digest().0,
             false => input.arbitrary()?,
         },
+        room: *input.choose(&[Room::Enough, Room::Lacking, Room::Out])?,
     };
     Ok((conn, ack))
 }

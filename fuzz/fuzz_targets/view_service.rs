@@ -4,7 +4,10 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
-use standin_core::message::{Died, Force, ForceOutcome, Message, Release, Report, Swap, TokenDead};
+use standin_core::identity::StoreId;
+use standin_core::message::{
+    Died, Force, ForceOutcome, Lag, Message, Release, Report, Room, Swap, TokenDead,
+};
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Member, ViewRecord};
 use standin_fuzz::parties;
@@ -116,6 +119,14 @@ fn check_store(before: &StoredState, after: &StoredState) {
     assert!(after.term_max_ms >= before.term_max_ms);
 }
 
+fn lag(input: &mut Unstructured<'_>) -> Result<Lag> {
+    Ok(Lag {
+        store: StoreId(input.arbitrary()?),
+        unacknowledged_ms: input.arbitrary()?,
+        unapplied_ms: input.arbitrary()?,
+    })
+}
+
 fn report(input: &mut Unstructured<'_>, world: &World) -> Result<Report> {
     let address = match input.arbitrary::<u8>()? {
         0 => input.arbitrary()?,
@@ -137,6 +148,12 @@ fn report(input: &mut Unstructured<'_>, world: &World) -> Result<Report> {
             0 => Some("é".repeat(600)),
             1..16 => Some(input.arbitrary()?),
             _ => None,
+        },
+        room: *input.choose(&[Room::Enough, Room::Lacking, Room::Out])?,
+        lags: match input.arbitrary::<u8>()? {
+            0 => vec![lag(input)?; 17],
+            1..32 => vec![lag(input)?],
+            _ => Vec::new(),
         },
     })
 }

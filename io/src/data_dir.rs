@@ -26,7 +26,7 @@ pub use meta::{
 };
 pub use replace::{create_dir_durably, replace_file};
 
-use crate::storage::{OsStorage, Storage};
+use crate::storage::{OsStorage, Storage, StorageFile, is_want_of_room};
 
 /// The directory of log segments inside a data directory.
 pub const LOG_DIR: &str = "log";
@@ -39,6 +39,10 @@ pub(crate) const SEGMENT_SUFFIX: &str = ".log";
 /// How the name of a snapshot file ends.
 pub(crate) const SNAPSHOT_SUFFIX: &str = ".snap";
 const META_FILE: &str = "meta";
+/// Room that is kept for the meta file when there is no other.
+const BALLAST_FILE: &str = "ballast";
+/// How much that is, in bytes: the meta file is replaced by one beside it, which takes a few blocks.
+const BALLAST_BYTES: u64 = 64 << 10;
 /// What may stand in a directory that has not been formatted: our own lock, a meta file whose
 /// formatting was interrupted, and what `mkfs` leaves at the root of a file system.
 const UNFORMATTED_MAY_HOLD: [&str; 3] = [lock::LOCK_FILE, "meta.new", "lost+found"];
@@ -320,9 +324,36 @@ impl<S: Storage> DataDir<S> {
 
     fn replace(&mut self, mut meta: ReplicaMeta) -> io::Result<()> {
         meta.bound_quarantine();
-        replace_file(&self.storage, &self.path.join(META_FILE), &meta.encode())?;
+        let (path, bytes) = (self.path.join(META_FILE), meta.encode());
+        let mut replaced = replace_file(&self.storage, &path, &bytes);
+        // On a full disk a view must be adopted all the same, or nobody could take over, or even hand over.
+        if replaced.as_ref().is_err_and(is_want_of_room) && self.drop_ballast() {
+            replaced = replace_file(&self.storage, &path, &bytes);
+        }
+        replaced?;
         self.meta = meta;
         Ok(())
+    }
+
+    fn drop_ballast(&self) -> bool {
+        let removed = self.storage.remove(&self.path.join(BALLAST_FILE));
+        // A file system may give the room back only with the name.
+        removed.is_ok() && self.storage.sync_dir(&self.path).is_ok()
+    }
+
+    /// Keeps some room for the meta file, in a file of its own, as long as there is any: a full disk then does not
+    /// keep this replica from adopting a view. To be called when the process begins and when there is
+    /// room again. Nothing rests on it, and nothing comes of it if there is no room now.
+    pub fn keep_ballast(&self) {
+        let path = self.path.join(BALLAST_FILE);
+        if self.storage.exists(&path) {
+            return;
+        }
+        let made = self.storage.create_new(&path);
+        if made.and_then(|file| file.allocate(BALLAST_BYTES)).is_err() {
+            // It would pass for one that is whole.
+            let _ = self.storage.remove(&path);
+        }
     }
 
     /// Whether of what was written before, and not synced, some may be gone: there was no clean stop,

@@ -9,6 +9,7 @@ mod cut;
 mod error;
 mod recovery;
 mod repair;
+mod room;
 mod salvage;
 mod segment_file;
 mod sync;
@@ -26,6 +27,7 @@ use standin_core::view::DataEpoch;
 pub use base::{ForgetRequest, LogBase, Superseded, SupersededBy};
 pub use error::LogError;
 pub use repair::Damage;
+pub use room::{LogRoom, reserve_bytes};
 pub use salvage::Salvage;
 pub(crate) use segment_file::index_of_digits;
 use segment_file::{ENTRIES_AT, OpenSegment, Segment};
@@ -191,6 +193,8 @@ pub struct SegmentLog<S: Storage = OsStorage> {
     /// The segment in which the next one was last asked for, by the entry before it: it is asked
     /// for once per segment, so that a full disk is not asked again and again.
     next_asked_in: Option<Index>,
+    /// There was no room for the next one when it was last tried.
+    is_room_lacking: bool,
     /// Numbers the files that are being prepared, so that no two share a name.
     prepared_count: u64,
     tip: LogTip,
@@ -253,6 +257,7 @@ impl<S: Storage> SegmentLog<S> {
             sealed: Vec::new(),
             next: None,
             next_asked_in: None,
+            is_room_lacking: false,
             prepared_count: 0,
             tip: recovered.tip,
             requested: recovered.tip.index,

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use standin_core::entry::Index;
+use standin_core::time::Duration;
 
 use crate::desk::Desk;
 use crate::log::{LogError, PrepareRequest, PreparedSegment, SegmentLog, SyncRequest};
+
+/// How long after there was no room for the next segment that is tried again.
+pub const ROOM_RETRY: Duration = Duration::from_millis(500);
 
 /// Something that the log thread has done.
 #[derive(Debug)]
@@ -23,8 +27,8 @@ pub enum LogDone {
         /// The file.
         segment: PreparedSegment,
     },
-    /// The next segment file could not be prepared, probably for want of room. The log goes on until
-    /// the segment in use is full; an append then tries once more and its failure is final.
+    /// There is no room for the next segment file: hand it to [`SegmentLog::lack_room`], and have it tried again
+    /// ([`SegmentLog::retry_room`]) after [`ROOM_RETRY`]. The log goes on until the segment in use is full.
     NoRoom {
         /// What went wrong.
         error: LogError,
@@ -163,7 +167,15 @@ fn run(desk: &Desk<Tasks>, waker: &impl Fn()) {
             }
             Job::Prepare(request) => {
                 let result = request.run();
-                desk.lock().prepared = Some(result);
+                let mut tasks = desk.lock();
+                match result {
+                    Err(error) if !error.is_want_of_room() => {
+                        tasks.has_failed = true;
+                        tasks.sync = None;
+                        tasks.failure = Some(error);
+                    }
+                    result => tasks.prepared = Some(result),
+                }
             }
         }
         waker();

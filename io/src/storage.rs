@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise, posix_fallocate};
+use nix::sys::statvfs::statvfs;
 
 use crate::data_dir::{DirLock, LockError};
 
@@ -84,6 +85,13 @@ pub trait Storage: Clone + Debug + Send + Sync + 'static {
     /// Those of the file system.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// How many bytes the file system of the directory at `dir` has free, as far as it says so. Quotas it does not
+    /// know: only an attempt tells whether there is room.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
     /// Takes the lock on the directory at `dir`, which must exist.
     ///
     /// # Errors
@@ -142,6 +150,13 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of the file system. What is on disk is then unknown.
     fn sync_all(&self) -> io::Result<()>;
+}
+
+/// Whether an error says that there is no room, on the disk or in a quota.
+#[must_use]
+pub fn is_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// The operating system's files.
@@ -203,6 +218,17 @@ impl Storage for OsStorage {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let found = statvfs(dir)?;
+        // One that counts no blocks has no end that it knows of.
+        if found.blocks() == 0 {
+            return Ok(u64::MAX);
+        }
+        Ok(found
+            .fragment_size()
+            .saturating_mul(found.blocks_available()))
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, LockError> {

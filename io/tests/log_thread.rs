@@ -201,7 +201,7 @@ fn a_segment_that_is_ready_is_the_next_one() {
 }
 
 #[test]
-fn want_of_room_is_told_ahead_and_ends_nothing() {
+fn a_segment_that_cannot_be_made_for_another_reason_than_room_ends_all() {
     let root = sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
@@ -210,19 +210,17 @@ fn want_of_room_is_told_ahead_and_ends_nothing() {
     let next = batch(log.tip(), 1, 1, 2500);
     log.append(&next).unwrap();
     thread.upkeep(&mut log);
-    drive(&thread, &wakes, &mut log, |_, done| {
-        matches!(done, Some(LogDone::NoRoom { .. }))
-    });
-    // It is not asked for again and again in the same segment, but in the next one it is.
-    thread.upkeep(&mut log);
-    for _ in 0..2 {
-        let next = batch(log.tip(), 1, 1, 2500);
-        log.append(&next).unwrap();
-    }
-    thread.upkeep(&mut log);
-    drive(&thread, &wakes, &mut log, |_, done| {
-        matches!(done, Some(LogDone::Prepared { .. }))
-    });
+    let error = loop {
+        match thread.poll() {
+            Some(Err(error)) => break error,
+            Some(Ok(done)) => panic!("{done:?}"),
+            None => wakes.recv_timeout(DEADLINE).unwrap(),
+        }
+    };
+    assert!(!error.is_want_of_room(), "{error}");
+    assert!(log.lack_room(error).is_err());
+    let next = batch(log.tip(), 1, 1, 10);
+    assert!(log.append(&next).is_err(), "the first failure is final");
 }
 
 #[test]

@@ -5,13 +5,16 @@ use std::collections::VecDeque;
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::Identity;
-use standin_core::message::{Ack, Follow};
+use standin_core::message::{Ack, Follow, Lag, Room};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewNumber;
 
 /// Bytes sent to a follower and not yet acknowledged, at most. Beyond it the stream pauses and later
 /// goes on from the log.
 pub const FOLLOWER_WINDOW_BYTES_MAX: usize = 32 << 20;
+
+/// Commits of which it is remembered when a follower was told, at most.
+const COMMITS_MAX: usize = 1024;
 
 /// The newest entry that two logs have in common, found from where views begin in each.
 ///
@@ -95,11 +98,16 @@ pub(crate) struct Follower {
     /// It gets on only beyond this, what it had acknowledged on its last stream: coming back again
     /// and again is no progress.
     acked_before: Index,
+    /// Whether its log has room, by its last acknowledgement.
+    pub(crate) room: Room,
     /// A piece of the log is being read for it.
     pub(crate) is_reading: bool,
-    /// Sizes of messages on their way, each with its last index.
-    in_flight: VecDeque<(Index, usize)>,
+    /// Sizes of messages on their way, each with its last index and when it was sent.
+    in_flight: VecDeque<(Index, usize, Instant)>,
     in_flight_bytes: usize,
+    /// What it was told to be committed and has not applied, each with when it was told. Invariant: at most
+    /// [`COMMITS_MAX`]; the last may stand for later ones.
+    unapplied: VecDeque<(Index, Instant)>,
 }
 
 impl Follower {
@@ -125,9 +133,11 @@ impl Follower {
             sent_at: now,
             progress_at: now,
             acked_before: Index::ZERO,
+            room: Room::Enough,
             is_reading: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            unapplied: VecDeque::new(),
         }
     }
 
@@ -189,13 +199,54 @@ impl Follower {
         }
         if through >= self.next {
             self.next = through.next();
-            self.in_flight.push_back((through, bytes));
+            self.in_flight.push_back((through, bytes, now));
             self.in_flight_bytes += bytes;
         }
         self.round_sent += 1;
+        self.note_commit(commit, now);
         self.commit_sent = commit;
         self.sent_at = now;
         self.round_sent
+    }
+
+    fn note_commit(&mut self, commit: Index, now: Instant) {
+        // It can apply no more than it has.
+        let commit = commit.min(Index(self.next.0 - 1));
+        let told = self
+            .unapplied
+            .back()
+            .map_or(self.applied, |(told, _)| *told);
+        if commit <= told {
+            return;
+        }
+        let is_full = self.unapplied.len() >= COMMITS_MAX;
+        match self.unapplied.back_mut().filter(|_| is_full) {
+            Some((last, _)) => *last = commit,
+            None => self.unapplied.push_back((commit, now)),
+        }
+    }
+
+    /// How far it is behind, in time.
+    pub(crate) fn lag(&self, now: Instant) -> Lag {
+        let millis = |since: Option<Instant>| {
+            let lag = since.map_or(Duration::ZERO, |since| now.since(since));
+            u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)
+        };
+        Lag {
+            store: self.identity.store,
+            unacknowledged_ms: millis(self.unacknowledged_since()),
+            unapplied_ms: millis(self.unapplied_since()),
+        }
+    }
+
+    /// When the oldest entries were sent that it has not acknowledged.
+    pub(crate) fn unacknowledged_since(&self) -> Option<Instant> {
+        self.in_flight.front().map(|(.., sent)| *sent)
+    }
+
+    /// When it was told of the oldest commit that it has not applied.
+    pub(crate) fn unapplied_since(&self) -> Option<Instant> {
+        self.unapplied.front().map(|(_, told)| *told)
     }
 
     /// Whether it owes an acknowledgement.
@@ -216,10 +267,14 @@ impl Follower {
             self.progress_at = now;
         }
         self.phase = Phase::Streaming;
+        self.room = ack.room;
         self.acked = self.acked.max(ack.durable);
         self.applied = self.applied.max(ack.applied);
         self.round_acked = self.round_acked.max(ack.round);
-        while let Some((through, bytes)) = self.in_flight.front()
+        while (self.unapplied.front()).is_some_and(|(commit, _)| *commit <= self.applied) {
+            self.unapplied.pop_front();
+        }
+        while let Some((through, bytes, _)) = self.in_flight.front()
             && *through <= self.acked
         {
             self.in_flight_bytes -= bytes;

@@ -340,6 +340,7 @@ impl Primary {
         self.followers.values().filter(|follower| {
             (follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
                 || self.planted.has(Bug::SpareUnsynced))
+                && self.may_join(follower)
                 && !self.excluded.contains(&follower.identity.store)
         })
     }
@@ -394,8 +395,9 @@ impl Primary {
         let is_in_sync = stream.is_some_and(|follower| {
             follower.acked >= joining.barrier || self.planted.has(Bug::SpareUnsynced)
         });
+        let may_join = stream.is_some_and(|follower| self.may_join(follower));
         let is_late = now >= joining.since.plus(JOIN_WAIT_MAX);
-        if is_in_sync {
+        if is_in_sync && may_join {
             let own = Holder {
                 name: self.identity.name.clone(),
                 token: self.identity.token(self.durability),
@@ -406,7 +408,7 @@ impl Primary {
             }
             self.gate_alone_since = now;
             self.ask(proposed);
-        } else if is_late || stream.is_none() {
+        } else if is_late || !may_join {
             // Nothing was asked yet, so nothing can land: answers may flow alone again.
             self.gate = Gate::Solo;
             self.join_at = now.plus(JOIN_RETRY * (1 << self.joins_in_vain.min(JOIN_BACKOFF_MAX)));

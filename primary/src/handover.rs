@@ -34,6 +34,8 @@ pub enum HandOverFailure {
     UnderWay,
     /// The backup does not have everything that was ordered.
     NotInSync,
+    /// The log of the backup has no room.
+    NoRoom,
     /// The backup did not apply the Handover entry in time. Nothing was asked.
     Behind,
     /// The backup was given up before anything was asked.
@@ -62,6 +64,9 @@ impl HandOverFailure {
             Self::ChangeUnderWay => "the backup is just being changed; try again in a moment",
             Self::UnderWay => "a switchover is under way already; ask for the status",
             Self::NotInSync => "the backup is not in sync; try again in a moment",
+            Self::NoRoom => {
+                "the backup has no room for more log; make room on its disk, and try again"
+            }
             Self::Behind => {
                 "the backup did not catch up in time; try again when there is less to do, or look at the \
                  backup's machine"
@@ -130,6 +135,7 @@ impl Primary {
             Gate::Paired { .. } if !self.gate_follower().is_some_and(is_in_sync) => {
                 HandOverFailure::NotInSync
             }
+            Gate::Paired { .. } if self.is_backup_roomless() => HandOverFailure::NoRoom,
             Gate::Paired { .. } => return None,
         })
     }

@@ -13,6 +13,7 @@ mod handover;
 mod limits;
 mod primary;
 mod reads;
+mod room;
 mod streams;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};

@@ -11,7 +11,7 @@ use standin_core::entry::{
     ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, StoreId};
-use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, encode_payload};
+use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, Room, encode_payload};
 use standin_core::planted::{Bug, Planted};
 use standin_core::poison::Skip;
 use standin_core::random::RandomStream;
@@ -56,6 +56,8 @@ pub struct Config {
     pub seed: u64,
     /// How much may wait at one time.
     pub limits: Limits,
+    /// Whether the own log has room.
+    pub room: Room,
 }
 
 /// An input to be ordered.
@@ -118,6 +120,8 @@ pub enum Event<'a> {
     Synced(Index),
     /// Everything up to here is applied.
     Applied(Index),
+    /// Whether the own log has room.
+    Room(Room),
     /// The log goes from right after this entry on; a snapshot has what was before.
     Forgotten(LogTip),
     /// The record as the view service has it; if its view is higher, it was adopted durably.
@@ -233,6 +237,8 @@ pub struct Primary {
     /// Hand over was asked in this view, so the lease is another's already, for all that is known here.
     pub(crate) has_given_lease_back: bool,
     pub(crate) flapping: Flapping,
+    /// Whether the own log has room.
+    pub(crate) room: Room,
     pub(crate) join_at: Instant,
     /// Stores whose replies differed: not to be joined again. Invariant: at most
     /// [`crate::EXCLUDED_STORES_MAX`].
@@ -305,6 +311,7 @@ impl Primary {
             hand_over: None,
             has_given_lease_back: false,
             flapping: Flapping::default(),
+            room: config.room,
             join_at: Instant::ZERO,
             excluded: BTreeSet::new(),
             gate_alone_since: now.boot,
@@ -367,6 +374,7 @@ impl Primary {
             Event::Written(through) => self.written = self.written.max(through),
             Event::Synced(through) => self.on_synced(through),
             Event::Applied(through) => self.on_applied(through),
+            Event::Room(room) => self.room = room,
             Event::Forgotten(base) => self.on_forgotten(base),
             Event::Record(record, wall) => self.on_record(now, record, wall),
             Event::SwapRefused => self.on_swap_refused(now.boot),
@@ -380,6 +388,7 @@ impl Primary {
         }
         self.lease_until = self.lease_until.filter(|until| now.boot < *until);
         self.watch_gate(now.boot);
+        self.watch_room(now.boot);
         self.advance(now.boot);
         self.feed_followers(now.boot);
         self.confirm_reads(now.boot);

@@ -2,7 +2,7 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip, forget_views};
-use standin_core::message::{Ack, Follow, REPLICAS_MAX, Refusal, Resume};
+use standin_core::message::{Ack, Follow, Lag, REPLICAS_MAX, Refusal, Resume};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
 
@@ -238,6 +238,11 @@ impl Primary {
                 Phase::Matching | Phase::Streaming => follower.next,
             });
         needs.min()
+    }
+
+    /// How far each follower is behind, in time.
+    pub fn lags(&self, now: Instant) -> impl Iterator<Item = Lag> + '_ {
+        self.streaming().map(move |follower| follower.lag(now))
     }
 
     pub(crate) fn beat_at(&self, follower: &Follower) -> Instant {

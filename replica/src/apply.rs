@@ -77,6 +77,7 @@ impl<M: StateMachine> Replica<M> {
         self.read_skips(&batch.skips());
         self.recent.push(Arc::clone(&batch));
         self.unsynced_bytes += batch.bytes().len();
+        self.room.take(batch.bytes().len());
         self.actions.push_back(Action::Append(batch));
         if self.unsynced_bytes > UNSYNCED_BYTES_MAX {
             self.unsynced_bytes = 0;
@@ -277,8 +278,8 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn fire_timers(&mut self, now: Now) {
         self.timer_at = None;
-        if self.state.is_poisoned() {
-            return;
+        if self.state.is_poisoned() || !self.has_room_for_timers() {
+            return; // until there is room
         }
         let Role::Primary(primary) = &mut self.role else {
             return;

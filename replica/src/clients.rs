@@ -42,7 +42,8 @@ impl<M: StateMachine> Replica<M> {
         if self.held.is_on() {
             return self.hold(requests);
         }
-        let mut inputs = Vec::with_capacity(requests.len());
+        let mut inputs: Vec<Input<'_>> = Vec::with_capacity(requests.len());
+        let mut admission = self.admission();
         for request in requests {
             let (id, seen) = request.body.id_and_seen();
             let waiter = Waiter {
@@ -69,12 +70,22 @@ impl<M: StateMachine> Replica<M> {
             match request.body {
                 RequestBody::Query(query) => self.on_query(now, waiter, &query),
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
-                RequestBody::Open(_) => inputs.push(Input::Open(waiter)),
+                RequestBody::Open(_) => {
+                    let input = Input::Open(waiter);
+                    if self.admits(&mut admission, waiter, &input) {
+                        inputs.push(input);
+                    }
+                }
                 // It is what the client wants it to be, and needs no entry to become so.
                 RequestBody::Close(close) if self.is_session_unknown(close.session) => {
                     self.answer(waiter, ReplyStatus::Done, b"");
                 }
-                RequestBody::Close(close) => inputs.push(Input::Close(waiter, close.session)),
+                RequestBody::Close(close) => {
+                    let input = Input::Close(waiter, close.session);
+                    if self.admits(&mut admission, waiter, &input) {
+                        inputs.push(input);
+                    }
+                }
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
                 }
@@ -89,7 +100,10 @@ impl<M: StateMachine> Replica<M> {
                         acknowledged: request.acknowledged,
                         bytes: request.bytes,
                     };
-                    inputs.push(Input::Command(waiter, command));
+                    let input = Input::Command(waiter, command);
+                    if self.admits(&mut admission, waiter, &input) {
+                        inputs.push(input);
+                    }
                 }
             }
         }

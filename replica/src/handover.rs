@@ -57,7 +57,7 @@ impl Held {
 /// A switchover that was begun here and whose outcome is still to be told.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// Who asked; `None`: this process, since it is about to stop.
+    /// Who asked; `None`: this process itself.
     asker: Option<ConnId>,
     /// The view that is to be handed over.
     view: ViewId,
@@ -65,6 +65,17 @@ pub(crate) struct Planned {
     /// What went wrong after Hand over was asked, so that only the record can tell what came of it.
     failure: Option<HandOverFailure>,
     until: Instant,
+}
+
+/// Why a view is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody has asked for it.
+    Asked(ConnId),
+    /// The process is about to stop.
+    Leaving,
+    /// The log has no room, and the backup's has.
+    Room,
 }
 
 /// A process that is about to stop, and what it waits for.
@@ -83,7 +94,7 @@ impl<M: StateMachine> Replica<M> {
             return self.answer_switchover(Some(conn), SwitchoverReply::NotPrimary);
         }
         match self.check_switchover(now, request) {
-            Ok(to) => self.begin_switchover(now, Some(conn), to),
+            Ok(to) => self.begin_switchover(now, Cause::Asked(conn), to),
             Err(reason) => {
                 self.answer_switchover(Some(conn), SwitchoverReply::Refused { reason });
             }
@@ -91,7 +102,11 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Whom to hand over to, or why not.
-    fn check_switchover(&self, now: Now, request: &Switchover) -> Result<ReplicaName, String> {
+    pub(crate) fn check_switchover(
+        &self,
+        now: Now,
+        request: &Switchover,
+    ) -> Result<ReplicaName, String> {
         let backup = self.record.as_ref().and_then(|it| it.backup.as_ref());
         let refused = |failure: HandOverFailure| Err(failure.words().to_owned());
         if self.planned.is_some() {
@@ -139,10 +154,11 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    fn begin_switchover(&mut self, now: Now, asker: Option<ConnId>, to: ReplicaName) {
-        let why = match asker {
-            Some(_) => "as it was asked to",
-            None => "for it is about to stop",
+    pub(crate) fn begin_switchover(&mut self, now: Now, cause: Cause, to: ReplicaName) {
+        let (asker, why) = match cause {
+            Cause::Asked(conn) => (Some(conn), "as it was asked to"),
+            Cause::Leaving => (None, "for it is about to stop"),
+            Cause::Room => (None, "for its log has no room"),
         };
         self.actions.push_back(Action::Log(
             Level::Info,
@@ -218,7 +234,7 @@ impl<M: StateMachine> Replica<M> {
         if self.is_serving()
             && let Ok(to) = self.check_switchover(now, &Switchover { to: None })
         {
-            self.begin_switchover(now, None, to);
+            self.begin_switchover(now, Cause::Leaving, to);
         }
     }
 

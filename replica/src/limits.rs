@@ -5,6 +5,7 @@ use standin_core::message::SNAPSHOT_PIECE_BYTES_MAX;
 use crate::answers::ANSWERS_BYTES_MAX;
 use crate::apply::{APPLY_ENTRIES_MAX, READ_BYTES};
 use crate::recent::RECENT_BYTES_MAX;
+use crate::room::ROOM_RESERVE_BYTES;
 
 /// The bounds of a replica. Others than the default ones are for tests, which could not fill those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct Limits {
     pub log_read_bytes: usize,
     /// Longest piece of a snapshot that is asked for at a time, in bytes: 1 to [`SNAPSHOT_PIECE_BYTES_MAX`].
     pub snapshot_piece_bytes: u32,
+    /// Bytes of the log's last segment that are kept for what a change of view needs, when there is no room for
+    /// another.
+    pub room_reserve_bytes: u64,
 }
 
 impl Default for Limits {
@@ -32,6 +36,7 @@ impl Default for Limits {
             apply_entries_max: APPLY_ENTRIES_MAX,
             log_read_bytes: READ_BYTES,
             snapshot_piece_bytes: SNAPSHOT_PIECE_BYTES_MAX,
+            room_reserve_bytes: ROOM_RESERVE_BYTES,
         }
     }
 }

@@ -14,7 +14,7 @@ use standin_core::gap::{Filling, Fit, Gap};
 use standin_core::identity::{Identity, StoreId};
 use standin_core::message::{
     DecodeError, EntriesPiece, EntriesRead, Message as _, Peer, Report, ReportReply, RoleName,
-    Standing,
+    Room, Standing,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, earliest};
@@ -460,6 +460,8 @@ impl Repair {
             renew: None,
             replace: self.config.replace,
             trouble: Some(self.trouble()),
+            room: Room::Enough,
+            lags: Vec::new(),
         };
         self.act(RepairAction::Report(Box::new(report)));
     }

@@ -33,6 +33,7 @@ use crate::limits::Limits;
 use crate::poison::{Failure, too_many_skips};
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
+use crate::room::{LogRoom, RoomWatch};
 use crate::snapshots::{KeptSnapshot, SharedImage, SnapshotConfig, Snapshots};
 
 /// A primary whose view is active lets clients wait for so long before it sends them away, as it does while it
@@ -165,6 +166,9 @@ pub enum Event<'a> {
     Written(Index),
     /// Everything up to here is on the disk.
     Synced(Index),
+    /// What may be appended to the log: when it was opened, cut or begun anew, and whenever it has come to be more or
+    /// less by something else than what was appended since. What the disk said, if there is no room.
+    Room(LogRoom, Option<&'a str>),
     /// The answer to [`Action::ReadLog`].
     LogRead(ReadFor, Vec<u8>),
     /// The log was cut durably: this is its end.
@@ -363,6 +367,7 @@ pub struct Replica<M> {
     /// The machine has failed, in this life or an earlier one, and it is not known what came of that.
     pub(crate) failure: Option<Failure>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) room: RoomWatch,
     /// What was last told of the state: to digest all of it takes time, and is often asked for again.
     pub(crate) inspected: Option<Inspected>,
     /// What is being digested, and who waits for it.
@@ -458,6 +463,7 @@ impl<M: StateMachine> Replica<M> {
             digests: DigestLog::beginning(applied, reply_digest),
             known_applied: recovered.commit.max(applied),
             failure,
+            room: RoomWatch::default(),
             inspected: None,
             inspecting: None,
             progress,
@@ -521,7 +527,9 @@ impl<M: StateMachine> Replica<M> {
                 self.tell_backup(now, backup::Event::Resume(conn, resume));
             }
             Event::Entries(conn, entries) => {
-                self.tell_backup(now, backup::Event::Entries(conn, entries));
+                if self.takes_batch(now, entries.bytes.len()) {
+                    self.tell_backup(now, backup::Event::Entries(conn, entries));
+                }
             }
             Event::Offer(conn, offer) => {
                 self.on_accepted();
@@ -555,6 +563,7 @@ impl<M: StateMachine> Replica<M> {
                 self.log.synced = self.log.synced.max(through);
                 self.tell_role(now, RoleEvent::Synced(through));
             }
+            Event::Room(room, why) => self.on_room(room, why),
             Event::LogRead(read, bytes) => self.on_log_read(now, read, bytes),
             Event::Cut(tip) => self.on_cut(now, tip),
             Event::Adopted(view) => self.on_adopted(now, view),
@@ -567,6 +576,7 @@ impl<M: StateMachine> Replica<M> {
             Event::Stop => self.on_stop(now),
         }
         self.apply_committed(now);
+        self.look_after_room(now);
         self.look_after_handover(now);
         self.fire_timers(now);
         self.watch_progress(now.boot);

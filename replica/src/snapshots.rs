@@ -40,6 +40,8 @@ pub struct SnapshotConfig {
     pub every: u64,
     /// Also when so many bytes of log were applied since the last one.
     pub log_bytes: u64,
+    /// Also when there is no room for more log: what a snapshot covers goes then.
+    pub makes_room: bool,
 }
 
 impl Default for SnapshotConfig {
@@ -47,6 +49,7 @@ impl Default for SnapshotConfig {
         Self {
             every: 1_000_000,
             log_bytes: 1 << 30,
+            makes_room: true,
         }
     }
 }
@@ -100,6 +103,8 @@ pub(crate) struct Snapshots {
     bytes: u64,
     /// The data epoch of the newest ViewStart that was applied.
     data_epoch: DataEpoch,
+    /// One is wanted, for there is no room for more log.
+    is_wanted: bool,
     /// The one that is being written.
     taking: Option<SnapshotMark>,
     /// Those in the data directory, oldest first.
@@ -120,6 +125,7 @@ impl Snapshots {
             config,
             bytes: 0,
             data_epoch,
+            is_wanted: false,
             taking: None,
             kept: kept.iter().copied().collect(),
             told: BTreeMap::new(),
@@ -140,11 +146,19 @@ impl Snapshots {
         {
             self.data_epoch = start.data_epoch;
         }
-        let SnapshotConfig { every, log_bytes } = self.config;
-        let is_due = entry.header.index.0.checked_rem(every) == Some(0)
+        let SnapshotConfig {
+            every, log_bytes, ..
+        } = self.config;
+        let is_due = self.is_wanted
+            || entry.header.index.0.checked_rem(every) == Some(0)
             || (every > 0 && self.bytes >= log_bytes);
         // One at a time: if they take longer than they are apart, there are fewer.
         is_due && self.taking.is_none()
+    }
+
+    /// There is no room for more log.
+    pub(crate) fn want_for_room(&mut self) {
+        self.is_wanted = self.config.makes_room && self.config.every > 0;
     }
 
     /// The snapshot from which on state and log are kept: so that two are there, and no follower that is not
@@ -175,7 +189,21 @@ impl<M: StateMachine> Replica<M> {
         if !self.snapshots.is_due_after(entry) {
             return;
         }
-        let index = entry.header.index;
+        self.take_snapshot(entry.tip());
+    }
+
+    /// Takes a snapshot if one is wanted to make room; all up to the log's end, `tip`, is applied.
+    pub(crate) fn snapshot_if_wanted(&mut self, tip: LogTip) {
+        let newest = self.snapshots.kept.back().map(KeptSnapshot::index);
+        let is_new = newest.is_none_or(|newest| newest < tip.index);
+        if self.snapshots.is_wanted && self.snapshots.taking.is_none() && is_new {
+            self.take_snapshot(tip);
+        }
+    }
+
+    fn take_snapshot(&mut self, tip: LogTip) {
+        self.snapshots.is_wanted = false;
+        let index = tip.index;
         let starts = &self.log.view_starts;
         let at = starts.partition_point(|(_, first)| *first <= index);
         let Some((_, view_first)) = at.checked_sub(1).map(|at| starts[at]) else {
@@ -183,7 +211,7 @@ impl<M: StateMachine> Replica<M> {
         };
         let mark = SnapshotMark {
             data_epoch: self.snapshots.data_epoch,
-            tip: entry.tip(),
+            tip,
             view_first,
             reply_digest: self.state.reply_digest().0,
         };

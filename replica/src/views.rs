@@ -55,7 +55,14 @@ impl<M: StateMachine> Replica<M> {
             standing: self.standing(),
             renew,
             replace: self.config.replace,
-            trouble: self.trouble.clone().or_else(|| self.loss()),
+            trouble: (self.trouble.clone())
+                .or_else(|| self.want_of_room())
+                .or_else(|| self.loss()),
+            room: self.room(),
+            lags: match &self.role {
+                Role::Primary(primary) => primary.lags(now.boot).collect(),
+                Role::Backup(_) | Role::Between | Role::Quarantined => Vec::new(),
+            },
         };
         self.actions.push_back(Action::Report(Box::new(report)));
     }
@@ -134,7 +141,7 @@ impl<M: StateMachine> Replica<M> {
         };
         match &self.role {
             Role::Backup(_) => {
-                let address = self.primary_address();
+                let address = self.followed_address();
                 self.tell_backup(now, backup::Event::Primary(address));
             }
             Role::Primary(_) => {
@@ -373,6 +380,7 @@ impl<M: StateMachine> Replica<M> {
             applied: self.state.applied(),
             seed: self.config.seed,
             limits: self.config.limits.primary,
+            room: self.room.told(),
         };
         self.timers_through = Index::ZERO;
         // Whoever is named goes on with the log that it has, also into a new data epoch.
@@ -396,7 +404,7 @@ impl<M: StateMachine> Replica<M> {
             primary: if self.is_stopping {
                 None
             } else {
-                self.primary_address()
+                self.followed_address()
             },
             base: self.log.base,
             tip: self.log.tip,
@@ -408,6 +416,7 @@ impl<M: StateMachine> Replica<M> {
             applied: standing.applied,
             reply_digest: standing.reply_digest,
             piece_bytes: self.config.limits.snapshot_piece_bytes,
+            room: self.room.told(),
         };
         self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
         #[cfg(feature = "planted-bugs")]

@@ -9,7 +9,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, Index, ViewStart};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::{
-    Ack, Entries, Follow, Leave, Release, ReplyStatus, Resume, RoleName, Seen, Switchover,
+    Ack, Entries, Follow, Leave, Release, ReplyStatus, Resume, RoleName, Room, Seen, Switchover,
     SwitchoverReply, encode_payload,
 };
 use standin_core::time::{Duration, WallTime};
@@ -106,6 +106,7 @@ impl Pair {
             durable,
             applied,
             reply_digest,
+            room: Room::Enough,
         };
         self.bench.event(Event::Ack(B, &ack));
     }

@@ -9,7 +9,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Durability, Incarnation, Life};
 use standin_core::message::{
     Ack, Consistency, Entries, Follow, HigherView, InspectReply, Peer, QueryRequest, Refusal,
-    ReplyStatus, ReportReply, Resume, RoleName, Seen, UNSEEN_DEAD_MS,
+    ReplyStatus, ReportReply, Resume, RoleName, Room, Seen, UNSEEN_DEAD_MS,
 };
 use standin_core::time::Duration;
 use standin_core::view::{Holder, Reason, ViewId, ViewNumber, ViewRecord};
@@ -505,6 +505,7 @@ fn acknowledge_all(bench: &mut Bench) {
             durable: bench.replica.standing().last.index,
             applied: Index::ZERO,
             reply_digest: 0,
+            room: Room::Enough,
         };
         bench.event(Event::Ack(BACKUP, &ack));
     }
@@ -647,6 +648,7 @@ fn a_primary_that_takes_no_followers_any_more_says_so_in_every_view_of_its_own()
             durable: Index::ZERO,
             applied: Index(1),
             reply_digest: 4711,
+            room: Room::Enough,
         };
         assert_eq!(bench.replica.trouble(), None);
         bench.event(Event::Ack(conn, &ack));

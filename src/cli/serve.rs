@@ -71,7 +71,7 @@ pub(crate) struct ReplicaArgs {
     /// Take a snapshot of the state after so many entries, and let go of the log before it; 0: never
     #[arg(long, env = "STANDIN_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = SnapshotConfig::default().every)]
     snapshot_every: u64,
-    /// Length of a file of the log; what snapshots cover goes file by file
+    /// Length of a file of the log; what snapshots cover goes file by file, and so much room is taken ahead of time
     #[arg(long, env = "STANDIN_SEGMENT_BYTES", value_name = "BYTES", default_value_t = SEGMENT_BYTES, value_parser = clap::value_parser!(u64).range(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX))]
     segment_bytes: u64,
     /// Keep the log that snapshots cover, for replay from the start

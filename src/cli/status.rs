@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use standin_client::ViewServices;
 use standin_core::identity::ReplicaName;
-use standin_core::message::{ReplicaStatus, RoleName, StatusReply, UNSEEN_DEAD_MS};
+use standin_core::message::{ReplicaStatus, RoleName, Room, StatusReply, UNSEEN_DEAD_MS};
 use standin_core::time::Duration;
 use standin_core::view::{Member, ViewRecord};
 
@@ -77,6 +77,9 @@ struct Account {
     #[serde(skip_serializing_if = "Option::is_none")]
     unavailable: Option<String>,
     cluster: String,
+    /// What is wrong with the view service itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    viewservice_trouble: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -113,6 +116,10 @@ struct ReplicaAccount {
     digest: Option<String>,
     /// How many entries the primary has more; null if either end is unknown.
     behind: Option<u64>,
+    /// How long ago the primary sent what this one has not dealt with yet; null if the primary does not say.
+    behind_ms: Option<u64>,
+    /// Whether its log has room: `enough`, `lacking` or `out`.
+    room: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
 }
@@ -282,11 +289,15 @@ impl Account {
                 .collect(),
             unavailable: reply.unavailable.clone(),
             cluster: reply.cluster.to_string(),
+            viewservice_trouble: reply.trouble.clone(),
         }
     }
 
     fn without_time(mut self) -> Self {
         self.lease.remaining_ms = None;
+        for replica in &mut self.replicas {
+            replica.behind_ms = None;
+        }
         self
     }
 
@@ -299,6 +310,9 @@ impl Account {
         self.lease.words(&mut text);
         if let Some(reason) = &self.unavailable {
             push_line(&mut text, format_args!("unavailable: {reason}"));
+        }
+        if let Some(trouble) = &self.viewservice_trouble {
+            push_line(&mut text, format_args!("view service: {trouble}"));
         }
         text.push('\n');
         let mut rows = vec![HEAD.map(str::to_owned)];
@@ -313,7 +327,7 @@ impl Account {
     }
 }
 
-const HEAD: [&str; 10] = [
+const HEAD: [&str; 11] = [
     "NAME",
     "ROLE",
     "ADDRESS",
@@ -322,6 +336,7 @@ const HEAD: [&str; 10] = [
     "COMMIT",
     "APPLIED",
     "BEHIND",
+    "LAG",
     "DIGEST",
     "INCARNATION",
 ];
@@ -402,6 +417,8 @@ impl ReplicaAccount {
             applied_index: standing.map(|standing| standing.applied.0),
             digest: standing.map(|standing| format!("{:032x}", standing.reply_digest)),
             behind: behind.map(|(primary, own)| primary.saturating_sub(own)),
+            behind_ms: replica.behind_ms,
+            room: replica.room.map(Room::word),
             trouble: replica.trouble.clone(),
         }
     }
@@ -418,6 +435,8 @@ impl ReplicaAccount {
             number(self.commit_index),
             number(self.applied_index),
             number(self.behind),
+            self.behind_ms
+                .map_or_else(|| "-".into(), |ms| format!("{ms} ms")),
             digest.unwrap_or("-").to_owned(),
             self.incarnation.clone(),
         ]

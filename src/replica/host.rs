@@ -1,5 +1,7 @@
 //! The event loop: events in, actions out.
 
+mod room;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 
@@ -21,6 +23,8 @@ use standin_io::log_thread::{LogDone, LogThread};
 use standin_io::net::{CloseReason, Net, NetEvent};
 use standin_io::snapshots::Snapshots;
 use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
+
+use room::room_of;
 
 use super::images::{Imaged, Images};
 use super::intake::{FRAMES_PER_PEER, Intake};
@@ -192,6 +196,8 @@ impl ViewServiceLink {
 enum FollowUp {
     Written(Index),
     Synced(Index),
+    /// What may be appended has come to be more or less.
+    Room,
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
@@ -219,6 +225,12 @@ pub(super) struct Host<M> {
     images: Images<M>,
     follow_ups: VecDeque<FollowUp>,
     answers: Answers,
+    /// What the disk said when there was no room for the next segment.
+    no_room: Option<String>,
+    /// When that is tried again.
+    room_retry_at: Option<Instant>,
+    /// What the core was told of the room: which segment is in use, whether the next is ready, and whether there was none.
+    room_told: (Index, bool, bool),
     /// It was told to stop, and hands over first. Told again, it stops at once.
     is_leaving: bool,
     is_stopping: bool,
@@ -252,8 +264,12 @@ impl<M: StateMachine> Host<M> {
             log,
             log_thread,
             images,
-            follow_ups: VecDeque::new(),
+            follow_ups: VecDeque::from([FollowUp::Room]),
             answers: Answers::default(),
+            no_room: None,
+            // What is left of the segment in use may be too little already.
+            room_retry_at: Some(clock::boot()),
+            room_told: (Index::ZERO, false, false),
             is_leaving: false,
             is_stopping: false,
         })
@@ -313,6 +329,7 @@ impl<M: StateMachine> Host<M> {
                 .keep(&mut self.net, clock::boot(), CONNECT_TIMEOUT);
             self.net.pause_client_input(!self.replica.has_room());
             let deadline = earliest(self.replica.deadline(), self.viewservice.deadline());
+            let deadline = earliest(deadline, self.room_retry_at);
             let polled = self.net.poll(deadline, &mut events);
             let now = polled.map_err(ReplicaError::io("waiting for events"))?;
             for event in events.drain(..) {
@@ -322,6 +339,9 @@ impl<M: StateMachine> Host<M> {
             // After the input: what came while this process did not run has come in time.
             if self.replica.deadline().is_some_and(|at| now.boot >= at) {
                 self.handle(now, Event::Deadline)?;
+            }
+            if self.room_retry_at.is_some_and(|at| now.boot >= at) {
+                self.retry_room(now)?;
             }
             self.handle(now, Event::Flush)?;
             if self.replica.has_left() {
@@ -465,8 +485,16 @@ impl<M: StateMachine> Host<M> {
         while let Some(done) = self.log_thread.poll() {
             match done? {
                 LogDone::Synced { through } => self.handle(now, Event::Synced(through))?,
-                LogDone::Prepared { segment } => self.log.take_prepared(segment),
-                LogDone::NoRoom { error } => log::warn!("no room for the next segment: {error}"),
+                LogDone::Prepared { segment } => {
+                    self.log.take_prepared(segment);
+                    self.dir.keep_ballast();
+                    self.tell_room(now)?;
+                }
+                LogDone::NoRoom { error } => {
+                    let error = self.log.lack_room(error)?;
+                    self.lack_room(now, error);
+                    self.tell_room(now)?;
+                }
                 _ => {}
             }
         }
@@ -548,6 +576,12 @@ impl<M: StateMachine> Host<M> {
             let event = match follow_up {
                 FollowUp::Written(through) => Event::Written(through),
                 FollowUp::Synced(through) => Event::Synced(through),
+                FollowUp::Room => {
+                    let room = room_of(&self.log);
+                    self.replica
+                        .handle(now, Event::Room(room, self.no_room.as_deref()));
+                    continue;
+                }
                 FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
@@ -559,6 +593,7 @@ impl<M: StateMachine> Host<M> {
                     let covered = self.replica.standing().commit;
                     let state = self.images.install(&mut self.log, &offer, covered)?;
                     self.replica.install(now, state, &offer);
+                    self.begin_room(now);
                     continue;
                 }
             };
@@ -582,7 +617,8 @@ impl<M: StateMachine> Host<M> {
             Action::Quarantine(why) => self.quarantine(why)?,
             Action::Append(batch) => {
                 self.log.append(&batch)?;
-                self.log_thread.upkeep(&mut self.log);
+                self.secure_room(now)?;
+                self.note_room();
                 self.written(batch.last());
             }
             Action::Sync => self.sync(),
@@ -607,10 +643,12 @@ impl<M: StateMachine> Host<M> {
                 // In this order: if it dies in between, the next life goes on from an old snapshot, as it did before.
                 self.log.begin_anew()?;
                 self.images.discard()?;
+                self.begin_room(now);
                 self.follow_ups.push_back(FollowUp::Cut(self.log.tip()));
             }
             Action::Cut(after) => {
                 let tip = self.log.cut(after)?;
+                self.begin_room(now);
                 self.follow_ups.push_back(FollowUp::Cut(tip));
             }
             Action::TakeSnapshot(mark, image) => self.images.take(mark, image),
@@ -632,7 +670,9 @@ impl<M: StateMachine> Host<M> {
             }
             Action::BeginFetch(offer) => {
                 let have = self.images.begin_fetch(&offer)?;
-                self.follow_ups.push_back(FollowUp::FetchBegun(have));
+                let unfetched = FollowUp::Unfetched(offer.mark.tip.index);
+                let follow_up = have.map_or(unfetched, FollowUp::FetchBegun);
+                self.follow_ups.push_back(follow_up);
             }
             Action::StorePiece(offset, bytes) => {
                 if let Some(index) = self.images.store(offset, &bytes)? {

@@ -198,14 +198,24 @@ impl<M: StateMachine> Images<M> {
         })
     }
 
-    /// Makes ready to fetch; says how many bytes are here already.
-    pub(super) fn begin_fetch(&mut self, offer: &SnapshotOffer) -> Result<u64, ReplicaError> {
+    /// Makes ready to fetch; says how many bytes are here already. `None`: there is no room.
+    pub(super) fn begin_fetch(
+        &mut self,
+        offer: &SnapshotOffer,
+    ) -> Result<Option<u64>, ReplicaError> {
         let header = SnapshotHeader {
             point: self.snapshots.point_of(offer.mark),
             state_digest: offer.state_digest,
             state_bytes: offer.state_bytes,
         };
-        let receiving = self.snapshots.receive(&header)?;
+        let receiving = match self.snapshots.receive(&header) {
+            Ok(receiving) => receiving,
+            Err(error) => {
+                let error = tolerable(error)?;
+                log::warn!("cannot keep what the primary sends of its state: {error}");
+                return Ok(None);
+            }
+        };
         let have = receiving.at();
         log::info!(
             "fetching the state as of entry {} from the primary: {} bytes, of which {have} are here",
@@ -213,7 +223,7 @@ impl<M: StateMachine> Images<M> {
             header.file_bytes()
         );
         self.receiving = Some(receiving);
-        Ok(have)
+        Ok(Some(have))
     }
 
     /// Keeps a piece. `Some`: it is of no use, or there is no room, and what it is a snapshot of.

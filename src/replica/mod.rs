@@ -21,6 +21,7 @@ use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::log::{LogError, SEGMENT_BYTES};
 use standin_io::snapshots::SnapshotsError;
+use standin_io::storage::is_want_of_room;
 
 pub use standin_replica::SnapshotConfig;
 pub use start::run;
@@ -107,7 +108,10 @@ pub enum ReplicaError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The log cannot be used or can no longer be written. The first such failure is final.
-    #[error("{0}; this replica stops, so that nothing is acknowledged that the disk does not have")]
+    #[error(
+        "{0}; this replica stops, so that nothing is acknowledged that the disk does not have{advice}",
+        advice = advice(.0.is_want_of_room())
+    )]
     Log(#[from] LogError),
     /// The snapshots cannot be used, or the disk failed under them. The first such failure is final.
     #[error("the snapshots cannot be used: {0}; this replica stops")]
@@ -123,7 +127,10 @@ pub enum ReplicaError {
         source: std::io::Error,
     },
     /// The data directory can no longer be written. The first such failure is final.
-    #[error("cannot go on: {doing}: {source}; this replica stops")]
+    #[error(
+        "cannot go on: {doing}: {source}; this replica stops{}",
+        advice(is_want_of_room(source))
+    )]
     Meta {
         /// What was attempted.
         doing: &'static str,
@@ -184,6 +191,15 @@ pub enum ReplicaError {
     },
 }
 
+/// What to do about a disk that is full.
+fn advice(is_full: bool) -> &'static str {
+    if is_full {
+        "; make room on the disk of its data directory and start it again"
+    } else {
+        ""
+    }
+}
+
 impl ReplicaError {
     /// Notes in the data directory that the disk failed, if this says so.
     pub(crate) fn noted(self, dir: &mut DataDir) -> Self {
@@ -204,7 +220,7 @@ impl ReplicaError {
         match self {
             Self::Log(error) => error.may_have_lost_writes(),
             Self::Snapshots(error) => error.may_have_lost_writes(),
-            Self::Meta { source, .. } => source.kind() != std::io::ErrorKind::StorageFull,
+            Self::Meta { source, .. } => !is_want_of_room(source),
             // The disk failed under an earlier process, which could not note it.
             Self::Refused { refusal, .. } => *refusal == Refusal::TokenDead,
             _ => false,

@@ -11,13 +11,13 @@ use standin_core::message::{Party, TokenDead};
 use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
-use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
+use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog, reserve_bytes};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_io::snapshots::{SnapshotFile, SnapshotIds, Snapshots};
 use standin_io::storage::OsStorage;
 use standin_io::{clock, entropy};
-use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica};
+use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica, SnapshotConfig};
 
 use super::host::{Host, ViewServiceLink};
 use super::repair::{Repaired, Workshop};
@@ -158,6 +158,7 @@ pub fn run<M: StateMachine>(
         .map_err(ReplicaError::io(
             "counting this start in the data directory",
         ))?;
+    dir.keep_ballast();
     if let Some(parent) = &config.parent {
         // Before anybody can hear of this life.
         let left = parent.leave(cluster, &identity);
@@ -200,8 +201,14 @@ pub fn run<M: StateMachine>(
             replace: config.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
-            limits: Limits::default(),
-            snapshots: config.snapshots,
+            limits: Limits {
+                room_reserve_bytes: reserve_bytes(config.segment_bytes),
+                ..Limits::default()
+            },
+            snapshots: SnapshotConfig {
+                makes_room: !config.keep_log,
+                ..config.snapshots
+            },
         },
         clock::read(),
     );

@@ -10,7 +10,7 @@ use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, Entries, Follow, Force,
     ForceOutcome, ForceReply, HigherView, HistoryReply, HistoryRequest, Inspect, InspectReply,
     Leave, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply, ReplyStatus,
-    Report, ReportReply, Resume, RoleName, Seen, Standing, StatusReply, StatusRequest, Swap,
+    Report, ReportReply, Resume, RoleName, Room, Seen, Standing, StatusReply, StatusRequest, Swap,
     SwapReply, Switchover, SwitchoverReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
@@ -68,6 +68,8 @@ pub(crate) fn sample_report(identity: Identity) -> Report {
         renew: None,
         replace: false,
         trouble: None,
+        room: Room::Enough,
+        lags: Vec::new(),
     }
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn sample_ack(nonce: u64, view: ViewId) -> Ack {
         durable: Index(u64::MAX),
         applied: Index(u64::MAX),
         reply_digest: u128::MAX,
+        room: Room::Out,
     }
 }
 
@@ -170,6 +173,7 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         lease_remaining_ms: None,
         replicas,
         unavailable: None,
+        trouble: None,
     };
     let lookup_reply = LookupReply {
         view: None,

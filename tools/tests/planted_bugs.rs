@@ -74,6 +74,9 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::UnfitTaken, 20_000, &["S18", "L2"]),
     (Bug::DamagedPromoted, 2000, &["S18"]),
     (Bug::HolderSetAside, 2000, &["S18"]),
+    (Bug::RoomlessJoined, 4000, &["room", "L2", "L4"]),
+    (Bug::RoomlessHandedTo, 4000, &["room"]),
+    (Bug::RoomUnnoticed, 400, &["L1", "L2"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

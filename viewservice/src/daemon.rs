@@ -141,6 +141,7 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
         replicas: BTreeSet::new(),
         history: None,
         is_history_failed: false,
+        is_room_lacking: false,
     }
     .run()
 }
@@ -178,6 +179,8 @@ struct Daemon {
     history: Option<History>,
     /// The disk did not take it, as was said.
     is_history_failed: bool,
+    /// There was no room for a state, as was said.
+    is_room_lacking: bool,
 }
 
 impl Daemon {
@@ -272,15 +275,33 @@ impl Daemon {
                     Action::KeepHistory { history } => self.history = Some(history),
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
-                        self.store.store(&state)?;
-                        log_change(before.as_ref(), state.record.as_ref());
+                        let stored = self.store.store(&state);
                         // The disk took its time: what is granted now counts from now.
-                        next = Some((clock::read(), Event::Stored));
+                        next = Some((clock::read(), self.outcome(stored)?));
+                        log_change(before.as_ref(), self.store.state().record.as_ref());
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// What came of a store. A want of room is said once, and its end.
+    fn outcome(&mut self, stored: Result<(), StoreError>) -> Result<Event, DaemonError> {
+        let Err(error) = stored else {
+            if std::mem::take(&mut self.is_room_lacking) {
+                log::info!("there is room for the record again");
+            }
+            return Ok(Event::Stored);
+        };
+        let StoreError::NoRoom { source, .. } = &error else {
+            return Err(error.into());
+        };
+        let why = source.to_string();
+        if !std::mem::replace(&mut self.is_room_lacking, true) {
+            log::error!("{error}; until then nobody can take over, join or be dropped");
+        }
+        Ok(Event::NotStored { why })
     }
 
     /// Whoever is gone or does not read gets nothing; that its connection ended is reported by the

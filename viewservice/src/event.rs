@@ -88,6 +88,11 @@ pub enum Event {
     },
     /// The state of the last [`Action::Store`] is durable.
     Stored,
+    /// There was no room for it: what was stored before stands, whole.
+    NotStored {
+        /// What the disk said, in words.
+        why: String,
+    },
     /// The deadline has come.
     Deadline,
 }
@@ -223,7 +228,8 @@ pub enum Action {
         answer: Answer,
     },
     /// Make this durable in place of what was stored before, then hand in [`Event::Stored`].
-    /// If that fails, stop the process: what is on disk is then unknown.
+    /// If there is no room for it, hand in [`Event::NotStored`]. If it fails otherwise, stop the process: what is on disk
+    /// is then unknown.
     Store {
         /// What is to be stored.
         state: StoredState,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Identity, Incarnation, ReplicaName, StoreId};
-use standin_core::message::{Peer, REPLICAS_MAX, Report, RoleName, Standing, UNSEEN_DEAD_MS};
+use standin_core::message::{
+    Lag, Peer, REPLICAS_MAX, Report, RoleName, Room, Standing, UNSEEN_DEAD_MS,
+};
 use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Member, ViewId, ViewRecord};
@@ -24,6 +26,10 @@ pub(crate) struct Replica {
     pub(crate) standing: Standing,
     /// What keeps it from serving, in its own words.
     pub(crate) trouble: Option<String>,
+    /// Whether its log has room, in its own word.
+    pub(crate) room: Room,
+    /// How far its followers are behind, if it is primary.
+    pub(crate) lags: Vec<Lag>,
     /// When it was last heard of.
     pub(crate) seen_at: Instant,
     /// Its newest connection, while that is open.
@@ -105,6 +111,8 @@ impl Replica {
             address: report.address,
             standing: report.standing,
             trouble,
+            room: report.room,
+            lags: report.lags,
             seen_at: now,
             conn: Some(conn),
             conn_newest: conn,

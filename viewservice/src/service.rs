@@ -1,17 +1,19 @@
 //! [`ViewService`]: one event in, actions out.
 
 mod death;
+mod forced;
 mod lookups;
 mod past;
 mod poisoned;
+mod room;
 
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{
-    ADDRESS_BYTES_MAX, Force, ForceOutcome, ForceReply, Peer, Poisoned, REPLICAS_MAX, Refusal,
-    Release, Report, ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
+    ADDRESS_BYTES_MAX, ForceOutcome, Peer, Poisoned, REPLICAS_MAX, Refusal, Release, Report,
+    ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -21,7 +23,6 @@ use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 use crate::candidates::{best_candidate, can_be_handed_to, primary_restarted};
 use crate::event::{Action, Answer, Event};
-use crate::force;
 use crate::history::History;
 use crate::lease::{Grantor, LeaseTerm};
 use crate::poison::Progress;
@@ -32,6 +33,7 @@ use crate::waiting::{Request, WaitingLine};
 use lookups::Lookers;
 
 pub use lookups::LOOKERS_MAX;
+pub use room::STORE_RETRY;
 
 /// The view of an inactive record is moved on after this many lease terms.
 const INACTIVE_TERMS_MAX: u32 = 2;
@@ -58,6 +60,8 @@ enum StoreCause {
     Poisoned(Box<Poisoned>),
     /// The view service deposes.
     Depose,
+    /// It looks whether there is room again.
+    Look,
     /// An operator forces a takeover, by which this is lost. `None`: its connection is gone.
     Force(Option<(ConnId, String)>),
 }
@@ -75,6 +79,8 @@ pub struct ViewService {
     ///
     /// Invariant: empty if nothing is being stored.
     waiting: WaitingLine,
+    /// The disk had no room when something was to be stored last.
+    no_room: Option<room::NoRoom>,
     /// Who has reported since the start.
     roster: Roster,
     /// What is granted, and from when on silence counts.
@@ -114,6 +120,7 @@ impl ViewService {
             state,
             storing: None,
             waiting: WaitingLine::default(),
+            no_room: None,
             roster: Roster::default(),
             grantor: Grantor::new(now, granted_max.max(term.duration())),
             progress: Progress::default(),
@@ -175,9 +182,11 @@ impl ViewService {
             Event::Force { conn, force } => self.on_force(now, conn, force),
             Event::Closed { conn } => self.on_closed(conn),
             Event::Stored => self.on_stored(now),
+            Event::NotStored { why } => self.on_not_stored(now, why),
             Event::Deadline => self.on_deadline(now),
         }
         self.depose_if_due(now);
+        self.look_for_room();
     }
 
     /// The next thing to do; `None` once everything is said.
@@ -188,11 +197,17 @@ impl ViewService {
     /// When to hand in [`Event::Deadline`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let record = self.state.record.as_ref()?;
+        let room = self.room_deadline();
+        let Some(record) = &self.state.record else {
+            return room;
+        };
         let inactive_until = (!record.active)
             .then(|| self.inactive_until())
             .filter(|at| *at > self.now);
-        earliest(self.grantor.deadline(self.now), inactive_until)
+        earliest(
+            room,
+            earliest(self.grantor.deadline(self.now), inactive_until),
+        )
     }
 
     /// What is durable.
@@ -205,7 +220,8 @@ impl ViewService {
         // The address is printed and dialled elsewhere, so it is held against what one can be.
         let is_sound = report.address.len() <= ADDRESS_BYTES_MAX
             && report.address.bytes().all(|byte| byte.is_ascii_graphic())
-            && report.identity.clean_lives.len() <= CLEAN_LIVES_MAX;
+            && report.identity.clean_lives.len() <= CLEAN_LIVES_MAX
+            && report.lags.len() <= REPLICAS_MAX;
         if !is_sound {
             return self.refuse(conn, Refusal::Protocol);
         }
@@ -485,49 +501,11 @@ impl ViewService {
             started_at: self.started_at,
             term_ms: self.view_term_ms(),
             is_behind: self.is_behind(),
+            trouble: self.no_room.as_ref().map(room::NoRoom::words),
             is_released: record.is_some_and(|record| self.is_released(record)),
             has_died: record.is_some_and(|record| self.has_died(record)),
             is_overdue: record.is_some_and(|record| !record.active && now >= self.inactive_until()),
         }
-    }
-
-    /// The one change of the record that makes somebody primary who need not have what was answered.
-    fn on_force(&mut self, now: Now, conn: ConnId, force: Box<Force>) {
-        if self.storing.is_some() {
-            return self.wait(now, conn, Request::Force(force));
-        }
-        let facts = self.facts(now.boot);
-        let chosen = force::chosen(&facts, &force.primary);
-        let (chosen, record) = match (chosen, &self.state.record) {
-            (Ok(chosen), Some(record)) => (chosen, record),
-            (Ok(_), None) => unreachable!("without a view nobody is chosen"),
-            (Err(reason), record) => {
-                let done = record
-                    .as_ref()
-                    .and_then(|it| force::done_before(it, &force.primary));
-                let outcome = match done.filter(|_| force.accept_loss) {
-                    Some(loss) => ForceOutcome::Done { loss },
-                    None => ForceOutcome::Refused { reason },
-                };
-                return self.answer_force(conn, outcome);
-            }
-        };
-        let loss = force::loss(record, chosen, &facts);
-        if !force.accept_loss {
-            return self.answer_force(conn, ForceOutcome::WouldLose { loss });
-        }
-        let next = ViewRecord {
-            term_ms: self.term.millis(),
-            ..record.force(&chosen.identity)
-        };
-        let mut state = self.state.clone();
-        state.grant_skips(next, &self.progress, self.planted);
-        self.store(state, StoreCause::Force(Some((conn, loss))));
-    }
-
-    fn answer_force(&mut self, conn: ConnId, outcome: ForceOutcome) {
-        let record = self.state.record.clone();
-        self.send(conn, Answer::Force(ForceReply { outcome, record }));
     }
 
     fn on_closed(&mut self, conn: ConnId) {
@@ -545,6 +523,7 @@ impl ViewService {
                 | StoreCause::TokenDead(_)
                 | StoreCause::Poisoned(_)
                 | StoreCause::Depose
+                | StoreCause::Look
                 | StoreCause::Force(_),
             )
             | None => {}
@@ -553,6 +532,7 @@ impl ViewService {
 
     fn on_stored(&mut self, now: Now) {
         let storing = self.storing.take().expect("something was being stored");
+        self.no_room = None;
         let before = std::mem::replace(&mut self.state, storing.state);
         for replica in &before.replicas {
             if self.state.store_of(&replica.name).is_none() {
@@ -577,6 +557,7 @@ impl ViewService {
             | StoreCause::Swap(None)
             | StoreCause::TokenDead(None)
             | StoreCause::Depose
+            | StoreCause::Look
             | StoreCause::Force(None) => {}
         }
         if has_changed {
@@ -584,6 +565,11 @@ impl ViewService {
             self.tell_lookers(before.record.as_ref());
             self.keep_history();
         }
+        self.go_on_waiting(now);
+    }
+
+    /// Takes up what has waited for a store.
+    fn go_on_waiting(&mut self, now: Now) {
         while self.storing.is_none()
             && let Some((conn, request)) = self.waiting.pop()
         {
@@ -744,6 +730,9 @@ impl ViewService {
 
     fn store(&mut self, mut state: StoredState, cause: StoreCause) {
         assert!(self.storing.is_none(), "one store at a time");
+        if self.waits_for_room() {
+            return self.give_up_storing(cause);
+        }
         if let Some(record) = &state.record {
             // Durable before anything is granted for that long.
             state.term_max_ms = state.term_max_ms.max(record.term_ms);

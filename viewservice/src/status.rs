@@ -24,6 +24,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) term_ms: u32,
     /// The data directory is an old copy.
     pub(crate) is_behind: bool,
+    /// What is wrong with the view service itself, in words.
+    pub(crate) trouble: Option<String>,
     /// This view's primary gave its lease back.
     pub(crate) is_released: bool,
     /// This view's primary has died: its parent has reaped it.
@@ -43,6 +45,7 @@ pub(crate) fn reply(facts: &Facts<'_>) -> StatusReply {
         lease_remaining_ms: lease.map(millis),
         replicas: replicas(facts),
         unavailable: unavailable(facts),
+        trouble: facts.trouble.clone(),
     }
 }
 
@@ -54,16 +57,33 @@ fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
         standing: None,
         is_alive: false,
         trouble: None,
+        room: None,
+        behind_ms: None,
     });
     let reported = facts.roster.iter().map(|replica| ReplicaStatus {
         peer: replica.peer(facts.now),
         standing: Some(replica.standing),
         is_alive: facts.is_alive(replica),
         trouble: replica.trouble.clone(),
+        room: Some(replica.room),
+        behind_ms: behind_ms(facts, replica),
     });
     let mut all: Vec<ReplicaStatus> = reported.chain(unreported).collect();
     all.sort_by(|a, b| a.peer.identity.name.cmp(&b.peer.identity.name));
     all
+}
+
+/// How long ago that was sent to a replica which it has not dealt with yet, by the primary's last word.
+fn behind_ms(facts: &Facts<'_>, replica: &Replica) -> Option<u64> {
+    let record = facts.state.record.as_ref().filter(|record| record.active)?;
+    if record.primary.is(&replica.identity) {
+        return Some(0);
+    }
+    let primary = facts.roster.by_name(&record.primary.name)?;
+    let is_it = record.primary.is(&primary.identity) && facts.is_alive(primary);
+    let mut lags = primary.lags.iter().filter(|_| is_it);
+    let lag = lags.find(|lag| lag.store == replica.identity.store)?;
+    Some(lag.behind_ms())
 }
 
 /// Those that are known by name and have not reported since this process began, for so long: their

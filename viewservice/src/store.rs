@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use standin_core::identity::ClusterId;
 use standin_core::view::ViewRecord;
 use standin_io::data_dir::{LockError, create_dir_durably, replace_file};
-use standin_io::storage::{OsStorage, Storage};
+use standin_io::storage::{OsStorage, Storage, is_want_of_room};
 
 use crate::history::{HISTORY_BYTES_MAX, History};
 use crate::stored::{STATE_BYTES_MAX, StateError, StoredState};
@@ -68,6 +68,17 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong with it.
         source: StateError,
+    },
+    /// There is no room. What was stored before stands, and storing may be tried again.
+    #[error(
+        "no room in data directory {path} for a new record: {source}; make room on that disk, and the \
+         view service goes on by itself"
+    )]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
     },
     /// An earlier write failed, so what is on disk is unknown.
     #[error("cannot write to data directory {path}: an earlier write failed; start again")]
@@ -163,7 +174,8 @@ impl<S: Storage> FileStore<S> {
     /// Replaces the stored state; on disk when this returns. Waits for the disk.
     ///
     /// # Errors
-    /// Those of the file system. The first is final: every later call fails.
+    /// [`StoreError::NoRoom`], after which it may be tried again. Any other of the file system is final: every
+    /// later call fails.
     ///
     /// # Panics
     /// If the cluster differs or the view would fall: that is a bug of the caller's.
@@ -182,8 +194,15 @@ impl<S: Storage> FileStore<S> {
         );
         // Until the write is known to be done.
         self.is_failed = true;
-        replace_file(&self.storage, &self.path.join(STATE_FILE), &state.encode())
-            .map_err(io_error(&self.path, "writing its state file"))?;
+        let path = self.path.join(STATE_FILE);
+        match replace_file(&self.storage, &path, &state.encode()) {
+            Err(source) if is_want_of_room(&source) => {
+                self.is_failed = false;
+                let path = self.path.clone();
+                return Err(StoreError::NoRoom { path, source });
+            }
+            replaced => replaced.map_err(io_error(&self.path, "writing its state file"))?,
+        }
         self.is_failed = false;
         self.state = state.clone();
         Ok(())

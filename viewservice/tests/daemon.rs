@@ -24,8 +24,8 @@ use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Hello, Lookup, LookupReply, Message, Party, Refusal, Report, ReportReply, RoleName, Standing,
-    StatusReply, StatusRequest, Swap, SwapReply,
+    Hello, Lookup, LookupReply, Message, Party, Refusal, Report, ReportReply, RoleName, Room,
+    Standing, StatusReply, StatusRequest, Swap, SwapReply,
 };
 use standin_core::view::{Holder, Reason, ViewId, ViewRecord};
 use standin_io::signals::is_ignored;
@@ -450,6 +450,8 @@ impl Peer {
             renew,
             replace: false,
             trouble: None,
+            room: Room::Enough,
+            lags: Vec::new(),
         };
         let mut out = Vec::new();
         report.encode(&mut out);

@@ -108,6 +108,10 @@ impl ClientCore {
                     self.fail(now, at, Some(ClientError::Refused { reason }));
                 }
             }
+            ReplyStatus::NoRoom => {
+                self.trouble = self.no_room(&reply);
+                self.requests.put_off_opening(now, &mut self.random);
+            }
             ReplyStatus::Overloaded
             | ReplyStatus::SessionUnknown
             | ReplyStatus::SequenceGap
@@ -146,6 +150,10 @@ impl ClientCore {
                 let reason = words(reply.bytes);
                 self.fail(now, at, Some(ClientError::Refused { reason }));
             }
+            ReplyStatus::NoRoom => {
+                self.trouble = self.no_room(&reply);
+                self.requests.at(at).put_off(now, &mut self.random);
+            }
             // An answer that is lost was looked at before.
             ReplyStatus::Overloaded | ReplyStatus::AnswerLost => {
                 self.trouble = Trouble::Overloaded {
@@ -153,6 +161,13 @@ impl ClientCore {
                 };
                 self.requests.at(at).put_off(now, &mut self.random);
             }
+        }
+    }
+
+    fn no_room(&self, reply: &Reply<'_>) -> Trouble {
+        Trouble::NoRoom {
+            address: self.link_address(),
+            words: words(reply.bytes),
         }
     }
 
@@ -249,14 +264,22 @@ fn may_have_executed(status: ReplyStatus) -> bool {
         | ReplyStatus::Refused
         | ReplyStatus::Overloaded
         | ReplyStatus::AnswerLost
+        | ReplyStatus::NoRoom
         | ReplyStatus::Skipped => false,
     }
 }
 
+/// Most characters of a replica's words.
+const WORDS_MAX: usize = 400;
+
 /// A refusal's words, as text that fits on a line.
 fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+    let text: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(WORDS_MAX)
+        .collect();
     if text.is_empty() {
         "no reason was given".to_owned()
     } else {

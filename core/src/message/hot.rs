@@ -1,6 +1,6 @@
 //! The messages of the hot path: fixed little-endian fields, and bytes that are borrowed.
 
-use super::{Consistency, DecodeError, Seen};
+use super::{Consistency, DecodeError, Room, Seen};
 use crate::bytes::{put_u32, put_u64, put_u128, u32_at, u64_at, u128_at};
 use crate::entry::Index;
 use crate::frame::{Frame, FrameKind, encode_frame};
@@ -148,6 +148,9 @@ pub enum ReplyStatus {
     /// The command made the machine fail: its entry was skipped, and nothing of it took effect, nor ever
     /// will. The bytes are the entry's index, a little-endian u64.
     Skipped = 9,
+    /// The logs of the primary, or of it and its backup, have no room for another entry; nothing was done. Try
+    /// again later. The bytes say whose, and what to do, in words.
+    NoRoom = 10,
 }
 
 impl ReplyStatus {
@@ -163,6 +166,7 @@ impl ReplyStatus {
             7 => Self::Overloaded,
             8 => Self::AnswerLost,
             9 => Self::Skipped,
+            10 => Self::NoRoom,
             _ => return None,
         })
     }
@@ -285,9 +289,11 @@ pub struct Ack {
     pub applied: Index,
     /// The chain over the replies up to `applied`.
     pub reply_digest: u128,
+    /// Whether its log has room. Since protocol version 4.
+    pub room: Room,
 }
 
-const ACK_BYTES: usize = 60;
+const ACK_BYTES: usize = 64;
 
 impl Ack {
     /// Appends the message as a whole frame.
@@ -300,19 +306,24 @@ impl Ack {
             put_u64(out, self.applied.0);
             put_u128(out, self.reply_digest);
             put_u32(out, self.view.data_epoch.0);
+            out.push(self.room as u8);
+            out.extend_from_slice(&[0; 3]);
         });
     }
 
     /// Reads the message from a frame of its kind.
     ///
     /// # Errors
-    /// [`DecodeError`] if the payload has another length.
+    /// [`DecodeError`] if the payload has another length or a field has an unknown value.
     pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
         let (head, rest) = split(frame, ACK_BYTES)?;
-        if !rest.is_empty() {
-            return Err(DecodeError { kind: frame.kind });
+        let error = DecodeError { kind: frame.kind };
+        let room = Room::from_u8(head[60]).ok_or(error)?;
+        if !rest.is_empty() || head[61..] != [0; 3] {
+            return Err(error);
         }
         Ok(Self {
+            room,
             nonce: u64_at(head, 0),
             view: ViewId {
                 view: ViewNumber(u64_at(head, 8)),
@@ -411,6 +422,7 @@ mod tests {
             durable: Index(7),
             applied: Index(6),
             reply_digest: u128::MAX - 5,
+            room: Room::Out,
         };
         out.clear();
         ack.encode(&mut out);

@@ -3,23 +3,40 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::storage::{Storage, StorageFile};
+use crate::storage::{Storage, StorageFile, is_want_of_room};
 
 /// Replaces the file at `path` by `bytes`, so that a crash leaves either the old or the new one:
 /// written beside as `path` + `.new`, synced, renamed, directory synced. Waits for the disk.
 ///
 /// # Errors
-/// Those of the file system. What is on disk is then either file.
+/// Those of the file system. What is on disk is then either file; if the error is a want of room
+/// ([`is_want_of_room`]), the old one, and nothing is wrong with the disk.
 pub fn replace_file(storage: &impl Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let file = storage.create(&beside)?;
-    file.write_all_at(bytes, 0)?;
+    let written = storage.create(&beside).and_then(|file| {
+        file.write_all_at(bytes, 0)?;
+        Ok(file)
+    });
+    let file = written.inspect_err(|error| {
+        if is_want_of_room(error) {
+            // Best effort: what it has got is of use to others, or to the next try.
+            let _ = storage.remove(&beside);
+        }
+    })?;
     // The name must not come to stand for bytes that are not there yet.
-    file.sync_all()?;
+    file.sync_all().map_err(failed_sync)?;
     storage.rename(&beside, path)?;
-    storage.sync_dir(parent(path))
+    storage.sync_dir(parent(path)).map_err(failed_sync)
+}
+
+/// A sync that fails for want of room is a failed sync: nobody may take it for a mere want of room.
+fn failed_sync(error: io::Error) -> io::Error {
+    if is_want_of_room(&error) {
+        return io::Error::other(format!("a sync failed: {error}"));
+    }
+    error
 }
 
 /// Creates the directory at `path` and its missing parents, and syncs the directories they were

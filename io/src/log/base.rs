@@ -267,6 +267,7 @@ impl<S: Storage> SegmentLog<S> {
         self.segments = vec![segment];
         self.sealed.clear();
         self.next_asked_in = None;
+        self.is_room_lacking = false;
         self.tip = base.tip;
         self.requested = base.tip.index;
         self.state.set_durable(base.tip.index);

@@ -55,6 +55,8 @@ pub(super) fn cut<S: Storage>(log: &mut SegmentLog<S>, after: Index) -> Result<(
     log.active = Arc::new(OpenSegment { path, file });
     log.segments[target].cut(end);
     log.sealed.retain(|sealed| sealed.last < after);
+    // It may have been asked for in that segment before, and used.
+    log.next_asked_in = None;
     log.tip = tip;
     log.requested = log.requested.min(after);
     Ok(())

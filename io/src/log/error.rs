@@ -9,6 +9,7 @@ use standin_core::segment::SegmentError;
 use standin_core::view::ViewNumber;
 
 use super::SupersededBy;
+use crate::storage::is_want_of_room;
 
 /// Why the log cannot be used, or not any further.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -98,9 +99,7 @@ impl LogError {
     pub fn may_have_lost_writes(&self) -> bool {
         match self {
             Self::Failed => true,
-            Self::Io { doing, source, .. } => {
-                *doing == SYNCING || source.kind() != io::ErrorKind::StorageFull
-            }
+            Self::Io { doing, source, .. } => *doing == SYNCING || !is_want_of_room(source),
             Self::Damaged { .. }
             | Self::Header { .. }
             | Self::Missing { .. }
@@ -118,6 +117,14 @@ impl LogError {
             Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } => true,
             Self::Io { .. } | Self::Failed | Self::Foreign { .. } => false,
         }
+    }
+
+    /// Whether there is no room, and nothing else is wrong: what was to be written is not there, and all that
+    /// was before is. A sync that says so is a failed sync.
+    #[must_use]
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Io { doing, source, .. }
+            if *doing != SYNCING && is_want_of_room(source))
     }
 
     /// Wraps what the operating system said about `file`.

@@ -78,6 +78,11 @@ pub(super) fn create<S: Storage>(
     bytes: u64,
 ) -> Result<S::File, LogError> {
     let failed = || LogError::io("making room for", path);
+    // Asked for first: an attempt that fails takes for a moment all that others could have had.
+    let dir = path.parent().expect("a segment is in a directory");
+    if storage.free_bytes(dir).map_err(failed())? < bytes {
+        return Err(failed()(std::io::ErrorKind::StorageFull.into()));
+    }
     let file = storage.create_new(path).map_err(failed())?;
     file.allocate(bytes).map_err(|error| {
         // Best effort: the name is not one that recovery takes for a segment.

@@ -142,12 +142,6 @@ impl<S: Storage> SegmentLog<S> {
             state: Arc::clone(&self.state),
         })
     }
-
-    /// Takes the segment file that the log thread has prepared.
-    pub fn take_prepared(&mut self, segment: PreparedSegment<S>) {
-        self.state.set_preparing(false);
-        self.next = Some(segment);
-    }
 }
 
 /// Files to sync, and the entry through which the log is then on disk.
@@ -256,12 +250,16 @@ impl<S: Storage> PrepareRequest<S> {
     /// Does it. Waits for the disk.
     ///
     /// # Errors
-    /// [`LogError`] if there is no room. The log goes on, see [`crate::log_thread::LogDone::NoRoom`].
+    /// [`LogError`]; if it is one of a want of room ([`LogError::is_want_of_room`]), the log goes on, see
+    /// [`crate::log_thread::LogDone::NoRoom`].
     pub fn run(self) -> Result<PreparedSegment<S>, LogError> {
         let create = || {
             let file = segment_file::create(&self.storage, &self.path, self.segment_bytes)?;
-            file.sync_all()
-                .map_err(LogError::io("making room for", &self.path))?;
+            file.sync_all().map_err(|error| {
+                // Best effort: the next start removes it, too.
+                let _ = self.storage.remove(&self.path);
+                LogError::io("making room for", &self.path)(error)
+            })?;
             Ok(file)
         };
         let file = create().inspect_err(|_| self.state.set_preparing(false))?;

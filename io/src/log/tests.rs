@@ -274,3 +274,52 @@ fn a_forgetting_that_is_interrupted_leaves_no_gap() {
         assert!(matches!(log.append(&next), Err(LogError::Failed)));
     }
 }
+
+/// More than any disk has.
+const NO_DISK_BYTES: u64 = 1 << 60;
+
+#[test]
+fn a_want_of_room_is_no_failure_and_ends_when_there_is_room() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    while log.segment().end < CONFIG.segment_bytes / 2 {
+        log.append(&batch(log.tip())).unwrap();
+    }
+    let mut request = log.prepare_request().unwrap();
+    request.segment_bytes = NO_DISK_BYTES;
+    let path = request.path.clone();
+    let error = request.run().unwrap_err();
+    assert!(error.is_want_of_room(), "{error}");
+    assert!(!path.exists(), "nothing is left of it");
+    assert!(log.lack_room(error).unwrap().is_some());
+    assert!(log.room().is_lacking);
+    assert!(log.prepare_request().is_none(), "not before a pause");
+    log.append(&batch(log.tip())).unwrap();
+
+    log.retry_room();
+    let segment = log.prepare_request().unwrap().run().unwrap();
+    log.take_prepared(segment);
+    let room = log.room();
+    assert!(!room.is_lacking && room.next > 0, "{room:?}");
+}
+
+#[test]
+fn what_is_left_comes_not_below_the_reserve_unnoticed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = open(root.path());
+    let reserve = reserve_bytes(CONFIG.segment_bytes);
+    while log.room().here >= reserve {
+        assert!(log.secure_room().unwrap().is_none());
+        assert_eq!(log.room().next, 0, "it is the log thread's work");
+        log.append(&batch(log.tip())).unwrap();
+    }
+    let late = log.prepare_request().unwrap();
+    assert!(log.secure_room().unwrap().is_none());
+    assert!(log.room().next > 0, "the log thread was too slow");
+    // What it brings after all is one too many.
+    let late = late.run().unwrap();
+    let path = late.path.clone();
+    log.take_prepared(late);
+    assert!(!path.exists());
+    assert!(log.room().next > 0);
+}

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use standin_core::snapshot::{SnapshotError, SnapshotFlaw};
 
+use crate::storage::is_want_of_room;
+
 /// Why a snapshot cannot be used, written or received.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,9 +72,7 @@ impl SnapshotsError {
     #[must_use]
     pub fn may_have_lost_writes(&self) -> bool {
         match self {
-            Self::Io { doing, source, .. } => {
-                *doing == SYNCING || source.kind() != io::ErrorKind::StorageFull
-            }
+            Self::Io { doing, source, .. } => *doing == SYNCING || !is_want_of_room(source),
             Self::Foreign { .. }
             | Self::Version { .. }
             | Self::Unsound { .. }

@@ -9,7 +9,7 @@ use standin_core::entry::{Batch, Command, Index, LogTip, ViewStarts};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
-use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume};
+use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, Room};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewRecord};
@@ -115,6 +115,7 @@ impl Bench {
             applied: Index::ZERO,
             seed: 1,
             limits: standin_primary::Limits::default(),
+            room: Room::Enough,
         };
         let mut bench = Self {
             primary: Primary::candidate(config, now),
@@ -363,6 +364,17 @@ impl Bench {
             durable,
             applied: Index::ZERO,
             reply_digest: 0,
+            room: Room::Enough,
         }
+    }
+
+    /// A follower acknowledges everything, and says whether its log has room.
+    pub(crate) fn ack_with_room(&mut self, conn: ConnId, room: Room) {
+        let ack = Ack {
+            round: self.round(conn),
+            room,
+            ..self.ack_for(conn, self.primary.tip().index)
+        };
+        self.event(Event::Ack(conn, &ack));
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn view(number: u64) -> ViewId {
 pub(crate) const SNAPSHOTS: SnapshotConfig = SnapshotConfig {
     every: 10,
     log_bytes: 1 << 20,
+    makes_room: true,
 };
 
 pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) -> Config {

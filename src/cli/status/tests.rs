@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Durability, Identity, Incarnation, Life, StoreId};
-use standin_core::message::{Peer, Standing, UNSEEN_DEAD_MS};
+use standin_core::message::{Peer, Room, Standing, UNSEEN_DEAD_MS};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Reason, ViewId, ViewNumber};
 
@@ -54,6 +54,8 @@ fn replica(of: &str, role: RoleName, last: u64) -> ReplicaStatus {
         }),
         is_alive: true,
         trouble: None,
+        room: Some(Room::Enough),
+        behind_ms: Some(0),
     }
 }
 
@@ -86,6 +88,7 @@ fn reply() -> StatusReply {
             replica("c", RoleName::Backup, 9),
         ],
         unavailable: None,
+        trouble: None,
     }
 }
 
@@ -101,6 +104,7 @@ fn the_json_is_as_promised() {
             "incarnation": "2-000000000000000a", "alive": true, "view": 3,
             "last_index": last, "commit_index": last - 1, "applied_index": last - 2,
             "digest": "00000000000000000000000000000abc", "behind": behind,
+            "behind_ms": 0, "room": "enough",
         })
     };
     let expected = json!({
@@ -215,17 +219,19 @@ fn the_table_shows_every_replica_and_why_nobody_serves() {
     assert_eq!(lines[1], "lease   b, 812 of 1000 ms left");
     let cells: Vec<&str> = lines[4].split_whitespace().collect();
     assert_eq!(
-        cells[..8],
-        ["a", "spare", "a:7101", "3", "7", "6", "5", "2"]
+        cells[..10],
+        ["a", "spare", "a:7101", "3", "7", "6", "5", "2", "0", "ms"]
     );
     assert_eq!(lines.len(), 7);
     reply.replicas[0].is_alive = false;
     reply.replicas[1].trouble = Some("its disk failed".to_owned());
     reply.unavailable = Some("why".to_owned());
+    reply.trouble = Some("no room".to_owned());
     let text = render(&Account::of(&reply), false);
     assert!(text.contains("a     dead"), "{text}");
     assert!(text.contains("\nb: its disk failed\n"), "{text}");
     assert!(text.contains("\nunavailable: why\n"), "{text}");
+    assert!(text.contains("\nview service: no room\n"), "{text}");
 }
 
 #[test]

@@ -434,6 +434,7 @@ fn s13_speaks(cluster: &Cluster, host: usize, answered: &Answered) -> Verdict {
             | ReplyStatus::OutcomeUnknown
             | ReplyStatus::Refused
             | ReplyStatus::Overloaded
+            | ReplyStatus::NoRoom
     );
     if is_refusal {
         return Ok(());

@@ -178,6 +178,11 @@ impl SimDisk {
         self.state().set_capacity(bytes);
     }
 
+    /// Somebody removes a file, if it is there.
+    pub fn lose_file(&self, path: &Path) {
+        self.state().lose_file(path);
+    }
+
     /// The bytes that all files take, preallocated ones included.
     #[must_use]
     pub fn used(&self) -> u64 {

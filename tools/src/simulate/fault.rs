@@ -1,10 +1,12 @@
 //! What goes wrong.
 
 use std::fmt;
+use std::path::Path;
 
 use standin_client::SILENCE_PATIENCE;
 use standin_core::entry::Index;
 use standin_core::message::RoleName;
+use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 
 use super::clock::RATE_TRUE;
@@ -16,6 +18,9 @@ use super::node::Node;
 use super::queue::Coming;
 use super::watched::{Falsehood, Subject};
 use super::world::{Process, World};
+
+/// Where a replica keeps room for its meta file.
+pub(crate) const BALLAST: &str = "/data/ballast";
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident: $words:literal,)*) => {
@@ -294,7 +299,7 @@ impl<M: Subject> World<M> {
                 } else {
                     replica
                 };
-                return self.spoil_disk(kind, host);
+                return self.spoil_disk(kind, host, length);
             }
             FaultKind::Rot | FaultKind::Misdirected => return self.damage(kind, replica),
             FaultKind::DiskReplaced => return self.replace_disk(replica, length),
@@ -458,14 +463,42 @@ impl<M: Subject> World<M> {
         false // counted when it takes effect
     }
 
-    fn spoil_disk(&mut self, kind: FaultKind, host: usize) -> bool {
+    /// Others take all the room on a disk, for a while or until the faults end; or on those of all replicas, which
+    /// then are one file system. Some take also what a replica keeps for its meta file.
+    fn fill_disk(&mut self, host: usize, length: Duration, mut random: RandomStream) -> bool {
+        let is_shared = host < self.plan.replicas && random.chance(500);
+        let hosts = if is_shared {
+            0..self.plan.replicas
+        } else {
+            host..host + 1
+        };
+        let passes = random.chance(500);
+        for host in hosts {
+            let disk = self.disk(host);
+            if random.chance(500) {
+                disk.lose_file(Path::new(BALLAST));
+            }
+            disk.set_capacity(Some(disk.used()));
+            if passes {
+                self.queue.at(self.now.plus(length * 4), Coming::Room(host));
+            }
+        }
+        false // counted when it takes effect
+    }
+
+    /// There is room on a disk again.
+    pub(crate) fn on_room(&mut self, host: usize) {
+        self.disk(host).set_capacity(None);
+    }
+
+    fn spoil_disk(&mut self, kind: FaultKind, host: usize, length: Duration) -> bool {
         let after = self.random.below(20);
         let random = self.fork();
         let disk = self.disk(host);
         match kind {
             FaultKind::FailedSync => disk.fail_sync(after, random),
             FaultKind::FailedWrite => disk.fail_write(after),
-            _ => disk.set_capacity(Some(disk.used())),
+            _ => return self.fill_disk(host, length, random),
         }
         self.hosts[host].is_disk_spoilt = true;
         false // counted when it takes effect

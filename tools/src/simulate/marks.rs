@@ -151,6 +151,14 @@ marks! {
     Skip: "an entry that makes the machine fail is skipped",
     /// The same, and the next primary was a later life of the one that failed, with nobody else.
     SkipByItself: "a lone primary whose machine failed comes back and skips the entry",
+    /// A primary whose log had no room ordered a Handover to a backup that had some.
+    HandedOverForRoom: "a primary without room hands over to its backup",
+    /// A client was told that there is no room for what it asks.
+    RefusedForRoom: "a write is refused for want of room",
+    /// The view service's disk had no room for a record.
+    RecordUnstored: "the view service has no room for its record",
+    /// And a primary that did so answers others since it has room again.
+    RoomAgain: "a primary that refused writes for want of room takes some again",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }

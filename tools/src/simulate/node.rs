@@ -8,6 +8,7 @@ mod images;
 mod leaving;
 mod opening;
 mod replay;
+mod room;
 mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -46,6 +47,7 @@ use super::world::Process;
 use images::{Images, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
 use replay::read_all;
+use room::{RoomState, limits_of};
 use syncing::Syncing;
 
 pub(crate) use death::{Death, dir_failed, log_failed, note_failure};
@@ -79,6 +81,7 @@ pub(crate) struct Machine {
 enum FollowUp {
     Written(Index),
     Synced(Index),
+    Room,
     LogRead(ReadFor, Vec<u8>),
     Cut(LogTip),
     Adopted(ViewId),
@@ -108,6 +111,7 @@ pub(crate) struct Node<M> {
     requests: VecDeque<(ConnId, Vec<u8>)>,
     asked: BTreeMap<(ConnId, u64), (Asked, Vec<u8>)>,
     follow_ups: VecDeque<FollowUp>,
+    room: RoomState,
     syncing: Syncing,
     images: Images,
     falsehood: Falsehood,
@@ -220,6 +224,7 @@ impl<M: Subject> Node<M> {
             has_set_aside && recovered.tip.index == Index::ZERO && kept.is_empty();
         let nonce = stage.random.next_u64();
         let identity = dir.begin_life(boot, nonce).map_err(dir_failed)?;
+        dir.keep_ballast();
         let whole = read_all(&log).map_err(log_failed)?;
         if last > Index::ZERO {
             stage.mark(Mark::Restored);
@@ -259,7 +264,7 @@ impl<M: Subject> Node<M> {
             replace: machine.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
-            limits: plan.limits,
+            limits: limits_of(plan.limits),
             snapshots: plan.snapshots,
         };
         let now = stage.read_clock();
@@ -280,7 +285,8 @@ impl<M: Subject> Node<M> {
             accepted: BTreeMap::new(),
             requests: VecDeque::new(),
             asked: BTreeMap::new(),
-            follow_ups: VecDeque::new(),
+            follow_ups: VecDeque::from([FollowUp::Room]),
+            room: RoomState::at(now.boot),
             syncing: Syncing::default(),
             images: Images::new(snapshots),
             falsehood: machine.falsehood.clone(),
@@ -330,6 +336,7 @@ impl<M: Subject> Node<M> {
         if self.replica.deadline().is_some_and(|at| now.boot >= at) {
             self.handle(stage, now, Event::Deadline)?;
         }
+        self.retry_room(stage, now)?;
         self.finish_snapshot(stage, now)?;
         if stage.random.chance(2) {
             self.handle(stage, now, Event::Inspect(INSPECTOR))?;
@@ -367,7 +374,7 @@ impl<M: Subject> Node<M> {
         let waiting =
             (!self.requests.is_empty() && self.replica.has_room()).then_some(Instant::ZERO);
         let writing = self.images.deadline();
-        let links = earliest(link, writing);
+        let links = earliest(earliest(link, writing), self.room_deadline());
         earliest(earliest(self.replica.deadline(), links), waiting)
     }
 
@@ -436,6 +443,7 @@ impl<M: Subject> Node<M> {
                 Ok(())
             }
             Arrival::Ready if self.link == Some(conn) => {
+                self.link_is_up(stage);
                 self.handle(stage, now, Event::ViewServiceUp)
             }
             Arrival::Ready if self.dial == Some(conn) => {
@@ -473,7 +481,10 @@ impl<M: Subject> Node<M> {
             return Ok(()); // closed here, and this was under way
         };
         let is_good = match Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX) {
-            Ok(Some(frame)) => self.replica.handle_frame(now, side, conn, &frame).is_ok(),
+            Ok(Some(frame)) => {
+                self.hear_room(stage, conn, &frame);
+                self.replica.handle_frame(now, side, conn, &frame).is_ok()
+            }
             Ok(None) | Err(_) => false,
         };
         if is_good {
@@ -547,7 +558,7 @@ impl<M: Subject> Node<M> {
             while let Some(action) = self.replica.next_action() {
                 stage.stall();
                 // What was applied was told to others even if the process dies over what comes next.
-                self.carry_out_one(stage, action)
+                self.carry_out_one(stage, now, action)
                     .inspect_err(|_| self.tell_applied(stage))?;
             }
             self.tell_applied(stage);
@@ -558,6 +569,10 @@ impl<M: Subject> Node<M> {
             let event = match follow_up {
                 FollowUp::Written(through) => Event::Written(through),
                 FollowUp::Synced(through) => Event::Synced(through),
+                FollowUp::Room => {
+                    self.tell_room(now);
+                    continue;
+                }
                 FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
                 FollowUp::Cut(tip) => Event::Cut(tip),
                 FollowUp::Adopted(view) => Event::Adopted(view),
@@ -568,6 +583,7 @@ impl<M: Subject> Node<M> {
                 FollowUp::Forgotten(base) => Event::Forgotten(base),
                 FollowUp::Install(offer) => {
                     self.install(stage, now, &offer)?;
+                    self.begin_room(now);
                     continue;
                 }
             };
@@ -575,7 +591,12 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    fn carry_out_one(&mut self, stage: &mut Stage<'_, M>, action: Action) -> Result<(), Death> {
+    fn carry_out_one(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        now: Now,
+        action: Action,
+    ) -> Result<(), Death> {
         if let Some(destination) = action.destination() {
             self.send(stage, destination, &action);
             return Ok(());
@@ -619,8 +640,11 @@ impl<M: Subject> Node<M> {
                     batch: &batch,
                     is_primary,
                 });
+                if is_primary {
+                    self.watch_order(stage, &batch);
+                }
                 self.log.append(&batch).map_err(log_failed)?;
-                self.keep_up(stage)?;
+                self.keep_up(stage, now)?;
                 self.written(batch.last());
             }
             Action::Sync => self.sync(stage),
@@ -649,6 +673,7 @@ impl<M: Subject> Node<M> {
                     self.log.cut(after).map_err(log_failed)?;
                 }
                 let tip = self.log.tip();
+                self.begin_room(now);
                 stage.wait_for_disk();
                 let is_outdated = after == Index::ZERO && standing.view.data_epoch > DataEpoch(0);
                 stage.mark(if is_outdated {
@@ -692,6 +717,7 @@ impl<M: Subject> Node<M> {
             Action::Swap(swap) => {
                 stage.join_asked |= swap.proposed.reason == Reason::Joined;
                 stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;
+                self.watch_proposal(stage, swap);
                 stage.saw(&Fact::Proposed { swap });
             }
             _ => {}

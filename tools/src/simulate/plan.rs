@@ -139,6 +139,7 @@ impl Plan {
             snapshots: SnapshotConfig {
                 every: *limits.pick(&[0, 3, 10, 40]),
                 log_bytes: *limits.pick(&[2000, 1 << 30, 1 << 30]),
+                makes_room: true,
             },
             clock_rates,
             are_clocks_bounded,

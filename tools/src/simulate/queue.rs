@@ -29,6 +29,8 @@ pub(crate) enum Coming {
     Start(usize),
     /// The parent of a replica's process says that this life has died; until when it tries to.
     Proof(Member, Instant),
+    /// There is room on a disk again.
+    Room(usize),
     /// Something goes wrong.
     Fault,
     /// Nothing more goes wrong, but for what stays broken.

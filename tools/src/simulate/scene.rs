@@ -4,12 +4,15 @@
 //! for a time. Replicas are named `a`, `b`, ..; `a` starts first and is the first primary. Whatever
 //! happens, every property is watched at every step; [`Scene::end`] compares states and calls.
 
+use std::path::Path;
+
 use standin_core::identity::Durability;
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Reason, ViewId, ViewRecord};
 
 use super::disk::Snapshot;
+use super::fault::BALLAST;
 use super::heal::Recovery;
 use super::marks::Mark;
 use super::plan::Plan;
@@ -319,7 +322,7 @@ impl<M: Subject> Scene<M> {
         use standin_io::storage::Storage as _;
         let host = self.host(name);
         let disk = self.world.disk(host);
-        let dir = std::path::Path::new("/data/log");
+        let dir = Path::new("/data/log");
         for file in disk.list(dir).expect("it has a log") {
             disk.remove(&dir.join(file)).expect("it is there");
         }
@@ -333,7 +336,7 @@ impl<M: Subject> Scene<M> {
     /// The lowest bit of a byte in a replica's log flips.
     pub fn rot(&mut self, name: &str, byte: u64) {
         let host = self.host(name);
-        let path = std::path::Path::new("/data/log/00000000000000000001.log");
+        let path = Path::new("/data/log/00000000000000000001.log");
         assert!(
             self.world.disk(host).flip_bit(path, byte * 8),
             "{name} has that byte"
@@ -393,6 +396,7 @@ impl<M: Subject> Scene<M> {
     pub fn fail_sync_without_a_note(&mut self, name: &str, draw: u64) {
         let disk = self.world.disk(self.host(name));
         disk.fail_sync(0, RandomStream::new(draw, 0));
+        disk.lose_file(Path::new(BALLAST));
         disk.set_capacity(Some(disk.used()));
     }
 

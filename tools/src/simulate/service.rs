@@ -48,7 +48,10 @@ impl Service {
     ) -> Result<Self, Death> {
         let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
         let store = store.map_err(|error| {
-            let is_disk = matches!(error, StoreError::Io { .. } | StoreError::Failed { .. });
+            let is_disk = matches!(
+                error,
+                StoreError::Io { .. } | StoreError::Failed { .. } | StoreError::NoRoom { .. }
+            );
             if is_disk || disk.is_stopped() {
                 store_failed(&error)
             } else {
@@ -270,8 +273,14 @@ impl Service {
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
                         let stored = self.store.store(&state);
-                        stored.map_err(|error| store_failed(&error))?;
                         stage.wait_for_disk();
+                        if let Err(StoreError::NoRoom { source, .. }) = &stored {
+                            let why = source.to_string();
+                            next = Some((stage.read_clock_again(), Event::NotStored { why }));
+                            stage.mark(Mark::RecordUnstored);
+                            continue;
+                        }
+                        stored.map_err(|error| store_failed(&error))?;
                         tell_stores(stage, &state);
                         tell_record(stage, before.as_ref(), state.record.as_ref());
                         // The disk took its time: what is granted now counts from now.

@@ -257,6 +257,7 @@ impl<M: Subject> World<M> {
             Coming::SyncDone(host, life) => self.on_sync_done(host, life),
             Coming::Start(host) => self.on_start(host),
             Coming::Proof(member, until) => self.on_proof(member, until),
+            Coming::Room(host) => self.on_room(host),
             Coming::Fault => self.on_fault(),
             Coming::Heal => self.on_heal(),
             Coming::Script => self.on_script(),

@@ -13,5 +13,6 @@ mod naming;
 mod poison;
 mod restart;
 mod rig;
+mod room;
 mod status;
 mod swap;

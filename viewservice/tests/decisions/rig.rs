@@ -8,7 +8,7 @@ use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Refusal, Release, Report, ReportReply, RoleName, Standing, StatusReply, Swap, SwapReply,
+    Refusal, Release, Report, ReportReply, RoleName, Room, Standing, StatusReply, Swap, SwapReply,
     TokenDead, TokenDeadReply,
 };
 use standin_core::time::{Duration, Instant, Now, WallTime};
@@ -67,6 +67,8 @@ pub(crate) struct Rig {
     pub(crate) nodes: BTreeMap<&'static str, Node>,
     /// Stores are done only by [`Rig::stored`].
     pub(crate) disk_is_slow: bool,
+    /// Stores find no room.
+    pub(crate) disk_is_full: bool,
     number: u64,
     next_conn: u64,
 }
@@ -84,6 +86,7 @@ impl Rig {
             now_ms,
             nodes: BTreeMap::new(),
             disk_is_slow: false,
+            disk_is_full: false,
             number: 0,
             next_conn: 1,
         }
@@ -234,6 +237,8 @@ impl Rig {
             renew,
             replace: node.replace,
             trouble: node.trouble.clone(),
+            room: Room::Enough,
+            lags: Vec::new(),
         }
     }
 
@@ -324,7 +329,12 @@ impl Rig {
             self.service.handle(self.now(), event);
             while let Some(action) = self.service.next_action() {
                 if matches!(action, Action::Store { .. }) && !self.disk_is_slow {
-                    next = Some(Event::Stored);
+                    next = Some(match self.disk_is_full {
+                        false => Event::Stored,
+                        true => Event::NotStored {
+                            why: "No space left on device".to_owned(),
+                        },
+                    });
                 }
                 actions.push(action);
             }

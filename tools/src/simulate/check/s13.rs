@@ -117,7 +117,8 @@ fn is_allowed_to_all(answered: &Answered<'_>) -> bool {
         ReplyStatus::NotPrimary
         | ReplyStatus::OutcomeUnknown
         | ReplyStatus::Refused
-        | ReplyStatus::Overloaded => true,
+        | ReplyStatus::Overloaded
+        | ReplyStatus::NoRoom => true,
         ReplyStatus::Done
         | ReplyStatus::SessionUnknown
         | ReplyStatus::SequenceGap

@@ -159,6 +159,18 @@ impl State {
         Ok(())
     }
 
+    /// Somebody else removes a file.
+    pub(super) fn lose_file(&mut self, path: &Path) {
+        let Ok((parent, name)) = self.place(path) else {
+            return;
+        };
+        if self.nodes.find(path).is_ok()
+            && let Ok(directory) = self.nodes.directory_mut(parent)
+        {
+            directory.remove(name);
+        }
+    }
+
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         self.check_alive()?;
         let node = self.nodes.find(path)?;

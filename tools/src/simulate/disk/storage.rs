@@ -89,6 +89,11 @@ impl Storage for SimDisk {
         self.state().sync_dir(path)
     }
 
+    /// It does not say, as with quotas: an attempt must tell.
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn lock(&self, dir: &Path) -> Result<SimLock, LockError> {
         let mut state = self.state();
         let Some(node) = state.lock(dir)? else {

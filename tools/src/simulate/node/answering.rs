@@ -1,4 +1,4 @@
-//! What clients asked for, and the answers that leave.
+//! The answers of a replica: what leaves, and what the checkers see of it.
 
 use standin_core::message::{Reply, ReplyStatus};
 use standin_core::planted::Bug;
@@ -43,6 +43,7 @@ impl<M: Subject> Node<M> {
             } else {
                 reply
             };
+            self.watch_refusals(stage, reply.status == ReplyStatus::NoRoom);
             if let Some((asked, query)) = self.asked.remove(&(answer.conn, answer.id)) {
                 stage.saw(&Fact::Answered(Answered {
                     host: stage.host,

@@ -9,6 +9,7 @@ use standin_core::message::{Refusal, TokenDead};
 use standin_core::planted::Bug;
 use standin_io::data_dir::DataDir;
 use standin_io::log::LogError;
+use standin_io::storage::is_want_of_room;
 
 use crate::simulate::disk::SimDisk;
 use crate::simulate::fact::{Fact, Heard};
@@ -78,10 +79,7 @@ impl Death {
 
 /// The data directory cannot be written.
 pub(crate) fn dir_failed(error: io::Error) -> Death {
-    Death::disk(
-        error.to_string(),
-        error.kind() != io::ErrorKind::StorageFull,
-    )
+    Death::disk(error.to_string(), !is_want_of_room(&error))
 }
 
 /// The log cannot be written or read.

@@ -31,19 +31,6 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    /// What the log needs at every durability level.
-    pub(super) fn keep_up(&mut self, stage: &mut Stage<'_, M>) -> Result<(), Death> {
-        if let Some(request) = self.log.sync_upkeep() {
-            self.ask_for_sync(stage, request);
-        }
-        if let Some(request) = self.log.prepare_request()
-            && let Ok(segment) = request.run()
-        {
-            self.log.take_prepared(segment);
-        }
-        Ok(())
-    }
-
     pub(super) fn sync(&mut self, stage: &mut Stage<'_, M>) {
         match self.log.sync_request() {
             Some(request) => self.ask_for_sync(stage, request),
@@ -54,7 +41,7 @@ impl<M: Subject> Node<M> {
         }
     }
 
-    fn ask_for_sync(&mut self, stage: &mut Stage<'_, M>, request: SyncRequest<SimDisk>) {
+    pub(super) fn ask_for_sync(&mut self, stage: &mut Stage<'_, M>, request: SyncRequest<SimDisk>) {
         match &mut self.syncing.waiting {
             Some(waiting) => waiting.merge(request),
             None => self.syncing.waiting = Some(request),
