@@ -5,7 +5,7 @@ use std::io;
 use standin_core::conn::ConnId;
 use standin_core::message::{
     Force, ForceReply, HistoryReply, HistoryRequest, Inspect, InspectReply, Message, Party,
-    Refusal, StatusReply, StatusRequest, Switchover, SwitchoverReply,
+    Rebuild, Refusal, StatusReply, StatusRequest, Switchover, SwitchoverReply,
 };
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
@@ -99,6 +99,24 @@ pub fn force(
     timeout: Duration,
 ) -> Result<ForceReply, AskError> {
     ask(view_services.as_slice(), Party::ViewService, force, timeout)
+}
+
+/// An operator's word to a view service that was started without the record that it had: make it again from what
+/// these replicas know. As [`force`] is.
+///
+/// # Errors
+/// [`AskError`], when none answers in time.
+pub fn rebuild(
+    view_services: &ViewServices,
+    rebuild: &Rebuild,
+    timeout: Duration,
+) -> Result<ForceReply, AskError> {
+    ask(
+        view_services.as_slice(),
+        Party::ViewService,
+        rebuild,
+        timeout,
+    )
 }
 
 /// A replica's own account of itself, with the digest of its whole state, which takes it time in

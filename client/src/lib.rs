@@ -30,7 +30,7 @@ mod finder;
 mod requests;
 
 pub use crate::address::{AddressError, VIEW_SERVICES_MAX, ViewServices, check_address};
-pub use crate::ask::{AskError, force, history, inspect, status, switchover};
+pub use crate::ask::{AskError, force, history, inspect, rebuild, status, switchover};
 pub use crate::backoff::{BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MIN};
 pub use crate::blocking::{Client, ClientConfig};
 pub use crate::core::{

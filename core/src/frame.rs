@@ -74,6 +74,8 @@ frame_kinds! {
     SwitchoverReply = 24,
     /// Follower to primary: this process is about to stop, wait for me no longer.
     Leave = 25,
+    /// Replica to a view service without a record: here is what I know of it.
+    Witness = 26,
     /// A replica's parent process to view service: that life has died, I have reaped it.
     Died = 27,
     /// View service to a replica's parent process: so I have heard.
@@ -106,6 +108,8 @@ frame_kinds! {
     HistoryRequest = 41,
     /// View service to anyone.
     HistoryReply = 42,
+    /// Operator to a view service without a record: make it again from what these replicas know.
+    Rebuild = 43,
     /// Client to replica: open a session.
     OpenSession = 50,
     /// Client to replica: close a session.

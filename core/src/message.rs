@@ -8,6 +8,7 @@ mod death;
 mod entries;
 mod history;
 mod hot;
+mod rebuild;
 mod room;
 mod snapshot;
 
@@ -29,6 +30,7 @@ pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use entries::{ENTRIES_PIECE_BYTES_MAX, EntriesPiece, EntriesRead};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
+pub use rebuild::{JoinAsked, Kept, Rebuild, Witness};
 pub use room::{Lag, Room};
 pub use snapshot::{
     SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
@@ -116,7 +118,7 @@ macro_rules! messages {
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
     StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Follow Resume HigherView OpenSession CloseSession
-    Inspect InspectReply SnapshotOffer SnapshotRead StateDigest EntriesRead
+    Inspect InspectReply Witness Rebuild SnapshotOffer SnapshotRead StateDigest EntriesRead
 }
 
 /// What kind of party opens a connection.

@@ -143,6 +143,16 @@ bugs! {
     RoomlessHandedTo,
     /// A primary whose log has no room does not notice that there is some again (section 12).
     RoomUnnoticed,
+    /// A lost record is made again though a replica that may have gone on is not heard (section 11).
+    RebuiltUnheard,
+    /// A lost record is made again with the number of a view that there may have been (section 2, section 11).
+    RebuiltViewReused,
+    /// A lost record is made again by the longest log, whoever has it (section 11).
+    RebuiltByLog,
+    /// A replica whose token has died counts as holder when a lost record is made again (section 11).
+    RebuiltDeadToken,
+    /// The record of the adopted view is not kept by replicas (section 11).
+    RecordUnkept,
 }
 
 /// The bug that is planted here, if there is one.

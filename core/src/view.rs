@@ -133,6 +133,9 @@ pub enum Reason {
     HandedOver,
     /// The primary's process died, as its parent has told, which has reaped it.
     Died,
+    /// The record was lost, and an operator had it made again from what the replicas know. Since protocol
+    /// version 4.
+    Rebuilt,
 }
 
 impl Reason {
@@ -151,6 +154,7 @@ impl Reason {
             Self::Forced => "an operator forced a takeover",
             Self::HandedOver => "the primary handed over",
             Self::Died => "the primary's process died",
+            Self::Rebuilt => "the record was lost and made again",
         }
     }
 }

@@ -65,13 +65,16 @@ const CHANGED_IN_3: [&str; 17] = [
     "segment",
 ];
 
-/// What version 4 changed: whether a log has room, and how far followers are behind, came to what replicas say.
-const CHANGED_IN_4: [&str; 5] = [
+/// What version 4 changed: whether a log has room, and how far followers are behind, came to what replicas say; and a
+/// lost view record can be made again.
+const CHANGED_IN_4: [&str; 7] = [
     "frames/Ack",
     "frames/Hello",
+    "frames/Rebuild",
     "frames/Reply",
     "frames/Report",
     "frames/StatusReply",
+    "frames/Witness",
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -411,6 +414,25 @@ fn check_view_service(frames: &mut Frames) {
             words: "it panicked: too many".to_owned(),
         },
     }]);
+    let kept = Kept {
+        record: record(Reason::Rebuilt),
+        joins: vec![JoinAsked {
+            name: name("c"),
+            store: identity("a").store,
+        }],
+    };
+    frames.messages(&[Some(kept), None].map(|kept| Witness {
+        identity: identity("a"),
+        adopted: view(),
+        holds: kept.is_some().then(|| identity("a").token(Durability::Os)),
+        kept,
+        last: tip(),
+    }));
+    frames.messages(&[true, false].map(|is_forced| Rebuild {
+        replicas: vec![name("a"), name("b-2")],
+        primary: is_forced.then(|| name("a")),
+        accept_loss: is_forced,
+    }));
     frames.messages(&[HistoryRequest]);
     let past = |number: u64, began: Option<WallTime>| PastView {
         view: ViewId {

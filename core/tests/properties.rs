@@ -619,6 +619,7 @@ proptest! {
             let poison = Poison { skip: *skip, life, words };
             check_whole(&Poisoned { identity: identity.clone(), poison })?;
         }
+        check_whole(&Witness { identity: identity.clone(), adopted: view, kept: None, holds: None, last })?;
         check_whole(&Follow { identity, view, last, view_starts })?;
         check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips })?;
         check_whole(&HigherView { view })?;

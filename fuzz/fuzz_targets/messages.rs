@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 41] = [
+const KINDS: [FrameKind; 43] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -22,6 +22,8 @@ const KINDS: [FrameKind; 41] = [
     FrameKind::HistoryRequest,
     FrameKind::HistoryReply,
     FrameKind::Poisoned,
+    FrameKind::Witness,
+    FrameKind::Rebuild,
     FrameKind::Lookup,
     FrameKind::LookupReply,
     FrameKind::StatusRequest,
@@ -125,6 +127,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
         FrameKind::Died => drop(message::<Died>(frame)),
         FrameKind::Poisoned => drop(message::<Poisoned>(frame)),
+        FrameKind::Witness => drop(message::<Witness>(frame)),
+        FrameKind::Rebuild => drop(message::<Rebuild>(frame)),
         FrameKind::DiedReply => drop(message::<DiedReply>(frame)),
         FrameKind::HistoryRequest => drop(message::<HistoryRequest>(frame)),
         FrameKind::HistoryReply => drop(message::<HistoryReply>(frame)),

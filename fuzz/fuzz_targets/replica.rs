@@ -90,6 +90,7 @@ impl World {
             seed: 1,
             adopted: ViewId::default(),
             holds: None,
+            kept: None,
             recovered: Recovered::default(),
             replace: false,
             quarantine: None,
@@ -245,7 +246,8 @@ impl World {
             Action::RedialViewService => self.follow_ups.push_back(FollowUp::Redialled),
             Action::NotePoison(poison) => panic!("a counter never fails: {poison:?}"),
             Action::Poisoned(_) => unreachable!("nothing was noted"),
-            Action::Adopt(view, _) => self.follow_ups.push_back(FollowUp::Adopted(view)),
+            Action::Witness(witness) => assert!(witness.is_bounded(), "{witness:?}"),
+            Action::Adopt(view, ..) => self.follow_ups.push_back(FollowUp::Adopted(view)),
             Action::Append(batch) => self.append(&batch),
             Action::Sync => {
                 let through = self.tip().index;

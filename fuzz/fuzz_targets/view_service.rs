@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use standin_core::conn::ConnId;
 use standin_core::identity::StoreId;
 use standin_core::message::{
-    Died, Force, ForceOutcome, Lag, Message, Release, Report, Room, Swap, TokenDead,
+    Died, Force, ForceOutcome, JoinAsked, Kept, Lag, Message, Rebuild, Release, Report, Room, Swap,
+    TokenDead, Witness,
 };
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Member, ViewRecord};
@@ -25,10 +26,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(is_rebuilding: bool) -> Self {
         let term = LeaseTerm::new(Duration::from_secs(1)).expect("within the limits");
         let boot = Instant::from_nanos(1_000_000_000);
-        let service = ViewService::new(StoredState::new(parties::CLUSTER), term, boot);
+        let service = match is_rebuilding {
+            true => ViewService::rebuilding(term, boot, 5),
+            false => ViewService::new(StoredState::new(parties::CLUSTER), term, boot),
+        };
         Self {
             service,
             boot,
@@ -175,6 +179,49 @@ fn swap(input: &mut Unstructured<'_>, world: &World) -> Result<Swap> {
     })
 }
 
+fn witness(input: &mut Unstructured<'_>, world: &World) -> Result<Witness> {
+    let (identity, adopted) = match (&world.reporter, input.ratio(7, 8)?) {
+        (Some(report), true) => (report.identity.clone(), report.standing.view),
+        _ => (parties::identity(input)?, parties::view(input)?),
+    };
+    let mut record = parties::record(input)?;
+    if input.ratio(7, 8)? {
+        (record.data_epoch, record.view) = (adopted.data_epoch, adopted.view);
+    }
+    let joins = match input.ratio(1, 4)? {
+        true => {
+            let joins = parties::identity(input)?;
+            vec![JoinAsked {
+                name: joins.name,
+                store: joins.store,
+            }]
+        }
+        false => Vec::new(),
+    };
+    Ok(Witness {
+        identity,
+        adopted,
+        kept: input.ratio(7, 8)?.then_some(Kept { record, joins }),
+        holds: None,
+        last: parties::tip(input)?,
+    })
+}
+
+fn rebuild(input: &mut Unstructured<'_>) -> Result<Rebuild> {
+    let mut replicas = Vec::new();
+    while replicas.len() < 4 && input.ratio(3, 4)? {
+        replicas.push(parties::identity(input)?.name);
+    }
+    Ok(Rebuild {
+        replicas,
+        primary: match input.arbitrary()? {
+            true => Some(parties::identity(input)?.name),
+            false => None,
+        },
+        accept_loss: input.arbitrary()?,
+    })
+}
+
 fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
     let conn = ConnId(u64::from(input.arbitrary::<u8>()? % 8));
     let event = match input.arbitrary::<u8>()? % 16 {
@@ -224,6 +271,14 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             });
             Event::Force { conn, force }
         }
+        12 if world.service.is_rebuilding() && input.ratio(2, 3)? => {
+            let rebuild = Box::new(rebuild(input)?);
+            Event::Rebuild { conn, rebuild }
+        }
+        13 if world.service.is_rebuilding() && input.ratio(2, 3)? => {
+            let witness = Box::new(witness(input, world)?);
+            Event::Witness { conn, witness }
+        }
         12 => Event::Closed { conn },
         13 => {
             if let Some(at) = world.service.deadline() {
@@ -251,7 +306,10 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
-    let mut world = World::new();
+    let Ok(is_rebuilding) = input.ratio(1, 4) else {
+        return;
+    };
+    let mut world = World::new(is_rebuilding);
     for _ in 0..EVENTS_MAX {
         // The end of the input ends the story.
         if input.is_empty() || step(&mut input, &mut world).is_err() {

@@ -102,6 +102,8 @@ pub struct Net {
     /// Ends that the next poll reports.
     closed: Vec<(ConnId, CloseReason)>,
     is_client_input_paused: bool,
+    /// The cluster of whoever was turned away last for being of another one.
+    stranger: Option<ClusterId>,
 
     pool: Pool,
     /// Where every socket is read into; what came is then copied to its connection.
@@ -157,6 +159,7 @@ impl Net {
             ended: Vec::new(),
             closed: Vec::new(),
             is_client_input_paused: false,
+            stranger: None,
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
             warnings: Warnings::new(),
@@ -213,6 +216,11 @@ impl Net {
     /// Names the cluster in every handshake from now on.
     pub fn set_cluster(&mut self, cluster: ClusterId) {
         self.config.cluster = Some(cluster);
+    }
+
+    /// The cluster of the replica that was turned away last since this was asked, because it is of another one.
+    pub fn take_stranger(&mut self) -> Option<ClusterId> {
+        self.stranger.take()
     }
 
     /// Lets `write` append whole frames to a connection's output. Nothing is sent before

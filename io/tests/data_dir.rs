@@ -8,11 +8,13 @@ use std::process::{Command, Stdio};
 
 use standin_core::entry::Index;
 use standin_core::identity::{
-    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Incarnation, Life, ReplicaName, StoreId, Token,
+    BootId, CLEAN_LIVES_MAX, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName,
+    StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::message::{JoinAsked, Kept};
 use standin_core::poison::{Poison, Skip};
-use standin_core::view::{DataEpoch, ViewId, ViewNumber};
+use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_io::data_dir::{
     DataDir, DataDirError, DirLock, LockError, MetaError, ReplicaMeta, boot_id,
 };
@@ -307,13 +309,13 @@ fn a_damaged_meta_file_is_refused_whatever_the_damage() {
         );
     }
     let mut newer = good.clone();
-    newer[8] = 5;
+    newer[8] = 6;
     fs::write(&file, &newer).unwrap();
     let (error, text) = refusal(root.path());
     let is_version = matches!(
         error,
         DataDirError::BadMeta {
-            source: MetaError::Version(5),
+            source: MetaError::Version(6),
             ..
         }
     );
@@ -448,6 +450,8 @@ fn the_meta_files_of_earlier_versions_are_read() {
     assert_eq!(ReplicaMeta::decode(&stored), Ok(meta));
     let stored = fs::read(golden(3)).unwrap();
     assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_3()));
+    let stored = fs::read(golden(4)).unwrap();
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_4()));
 }
 
 fn golden_meta_of_version_3() -> ReplicaMeta {
@@ -461,10 +465,8 @@ fn golden_meta_of_version_3() -> ReplicaMeta {
     }
 }
 
-/// Held still like `core`'s formats: see `core/tests/golden.rs`.
-#[test]
-fn the_meta_file_is_as_it_was() {
-    let meta = ReplicaMeta {
+fn golden_meta_of_version_4() -> ReplicaMeta {
+    ReplicaMeta {
         poison: Some(Poison {
             skip: Skip {
                 index: Index(80_000),
@@ -477,9 +479,41 @@ fn the_meta_file_is_as_it_was() {
             words: "it panicked: too many".to_owned(),
         }),
         ..golden_meta_of_version_3()
+    }
+}
+
+/// Held still like `core`'s formats: see `core/tests/golden.rs`.
+#[test]
+fn the_meta_file_is_as_it_was() {
+    let mut meta = golden_meta_of_version_4();
+    let first = Identity {
+        name: name(),
+        store: StoreId(7),
+        life: Life {
+            boot: BootId(0x5152),
+            incarnation: Incarnation {
+                start: 299,
+                nonce: 5,
+            },
+        },
+        clean_lives: Vec::new(),
     };
-    let path = golden(4);
+    let bootstrap = ViewRecord::bootstrap(ClusterId(0x6162), &first, 1000);
+    let record = ViewRecord {
+        data_epoch: meta.adopted.data_epoch,
+        view: meta.adopted.view,
+        ..bootstrap
+    };
+    meta.kept = Some(Kept {
+        record,
+        joins: vec![JoinAsked {
+            name: name(),
+            store: StoreId(9),
+        }],
+    });
+    let path = golden(5);
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, meta.encode()).unwrap();
     }
     let stored = fs::read(&path).unwrap();

@@ -58,6 +58,7 @@ prop_compose! {
             has_log,
             disk_failures,
             holds: holds.map(|boot| Token::Os { store: StoreId(store), boot: BootId(boot) }),
+            kept: None,
             poison: poison.map(|(index, view, words)| Poison {
                 skip: Skip { index: Index(index), view: ViewNumber(view) },
                 life: Incarnation { start: starts, nonce: index },

@@ -11,9 +11,9 @@ use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, Entries, EntriesRead, Follow, HigherView, InspectReply, Leave, Poisoned, Refusal, Release,
-    Report, ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead, Standing,
-    StateDigest, Swap, SwapReply, Switchover, SwitchoverReply,
+    Ack, Entries, EntriesRead, Follow, HigherView, InspectReply, Kept, Leave, Poisoned, Refusal,
+    Release, Report, ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead,
+    Standing, StateDigest, Swap, SwapReply, Switchover, SwitchoverReply, Witness,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::poison::{LOG_SKIPS_MAX, Poison, Skip};
@@ -82,6 +82,8 @@ pub struct Config {
     pub adopted: ViewId,
     /// The token that went with it: see [`Action::Adopt`].
     pub holds: Option<Token>,
+    /// What is kept of that view; `None` if an earlier version did not keep it.
+    pub kept: Option<Kept>,
     /// What the log held.
     pub recovered: Recovered,
     /// The operator said that this new store takes over the name of a lost one.
@@ -219,12 +221,15 @@ pub enum Action {
     RedialViewService,
     /// Keep this view durably as the highest that was adopted, and the token under which its record names this
     /// replica as a holder, or may come to name it before it reads so; [`Event::Adopted`] tells when it is. The view may be the one that was adopted
-    /// before: then it is only to be done before what follows.
-    Adopt(ViewId, Option<Token>),
+    /// before: then it is only to be done before what follows. With them goes what is to be told of that view
+    /// if the view service should lose its record; `None`: it is not known, for an earlier version did not keep it.
+    Adopt(ViewId, Option<Token>, Option<Box<Kept>>),
     /// Keep durably that an entry made the machine fail; [`Event::PoisonNoted`] tells when it is.
     NotePoison(Poison),
     /// Send to the view service.
     Poisoned(Box<Poisoned>),
+    /// Send to the view service.
+    Witness(Box<Witness>),
     /// Keep durably that this replica is out of service, and why.
     Quarantine(String),
     /// Append to the log; [`Event::Written`] tells when it is in the page cache.
@@ -354,6 +359,8 @@ pub struct Replica<M> {
     pub(crate) adopted: ViewId,
     /// The token under which the record names it as a holder, or may come to, kept durably with the view.
     pub(crate) holds: Option<Token>,
+    /// What is kept durably with them.
+    pub(crate) kept: Option<Kept>,
     /// It may be a holder by its disk without having read so, by what it acknowledges or has asked for.
     pub(crate) may_hold_by_disk: bool,
     /// The record whose view is being made durable.
@@ -449,6 +456,7 @@ impl<M: StateMachine> Replica<M> {
         let mut replica = Self {
             adopted: config.adopted,
             holds: config.holds,
+            kept: config.kept.clone(),
             may_hold_by_disk: false,
             trouble: quarantine,
             config,

@@ -163,6 +163,9 @@ impl<M: StateMachine> Replica<M> {
         if !self.dialog.is_up || is_deaf {
             return; // it is asked again in time
         }
+        if proposed.reason == Reason::Joined {
+            self.keep_join(&proposed);
+        }
         if is_alone {
             // It may land, and make this disk the one holder, before it is read.
             self.keep_that_disk_may_hold();

@@ -5,7 +5,8 @@ use standin_core::entry::Index;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Peer, Refusal, Release, ReplyStatus, Report, ReportReply, SwapReply, UNSEEN_DEAD_MS,
+    JoinAsked, Kept, Peer, REPLICAS_MAX, Refusal, Release, ReplyStatus, Report, ReportReply,
+    SwapReply, UNSEEN_DEAD_MS, Witness,
 };
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Now};
@@ -91,13 +92,39 @@ impl<M: StateMachine> Replica<M> {
         self.dialog.wall = reply.wall;
         let primary = reply.record.as_ref().map(|record| &record.primary);
         self.dialog.note_peers(&reply.peers, primary);
-        let Some(record) = &reply.record else { return };
+        let Some(record) = &reply.record else {
+            return self.witness();
+        };
         if reply.granted {
             self.granted(reply.number, record);
         }
         self.on_record(now, record);
         self.tell_lease(now);
         self.tell_peers(now);
+    }
+
+    /// Tells a view service that has no record what is known of it here. As long as a higher view is being
+    /// adopted, that is not said yet: who adopts it next is not known either.
+    fn witness(&mut self) {
+        if self.adopted == ViewId::default() || self.adopting.is_some() {
+            return;
+        }
+        let view = self.adopted;
+        let mut kept = self.kept.clone().filter(|kept| kept.record.id() == view);
+        if let (Some(kept), Some(record)) = (&mut kept, &self.record)
+            && record.id() == view
+        {
+            // It may have been activated since it was kept.
+            kept.record = record.clone();
+        }
+        let witness = Witness {
+            identity: self.config.identity.clone(),
+            adopted: view,
+            kept,
+            holds: self.holds,
+            last: self.log.tip,
+        };
+        self.actions.push_back(Action::Witness(Box::new(witness)));
     }
 
     pub(crate) fn on_swap_reply(&mut self, now: Now, reply: &SwapReply) {
@@ -249,8 +276,41 @@ impl<M: StateMachine> Replica<M> {
             self.holds = Some(Token::Disk { store });
             let adopting = self.adopting.as_ref();
             let view = adopting.map_or(self.adopted, ViewRecord::id);
-            self.actions.push_back(Action::Adopt(view, self.holds));
+            self.keep(view);
         }
+    }
+
+    /// Keeps durably, before what follows, that a Join is asked for: it may land without being read, and whoever
+    /// joins may then take over (section 11).
+    pub(crate) fn keep_join(&mut self, proposed: &ViewRecord) {
+        let Some(joining) = proposed.holders.last() else {
+            return;
+        };
+        let view = self.adopted;
+        let Some(kept) = self.kept.as_mut().filter(|kept| kept.record.id() == view) else {
+            return;
+        };
+        let asked = JoinAsked {
+            name: joining.name.clone(),
+            store: joining.token.store(),
+        };
+        if kept.joins.contains(&asked) {
+            return;
+        }
+        if kept.joins.len() == REPLICAS_MAX {
+            // So many that it is of no use to tell of them: nobody can know.
+            self.kept = None;
+        } else {
+            kept.joins.push(asked);
+        }
+        self.keep(view);
+    }
+
+    fn keep(&mut self, view: ViewId) {
+        let kept = self.kept.clone();
+        let kept = kept.filter(|kept| kept.record.id() == view).map(Box::new);
+        self.actions
+            .push_back(Action::Adopt(view, self.holds, kept));
     }
 
     /// What was asked for was refused, and changes nothing any more.
@@ -266,8 +326,17 @@ impl<M: StateMachine> Replica<M> {
     fn adopt(&mut self, record: &ViewRecord) {
         self.may_hold_by_disk = false;
         self.holds = record.token_of(self.config.identity.store);
-        let action = Action::Adopt(record.id(), self.holds);
-        self.actions.push_back(action);
+        let view = record.id();
+        let joins = match self.kept.take() {
+            Some(kept) if kept.record.id() == view => kept.joins,
+            _ => Vec::new(),
+        };
+        let kept = Kept {
+            joins,
+            ..Kept::of(record)
+        };
+        self.kept = (!self.planted.has(Bug::RecordUnkept)).then_some(kept);
+        self.keep(view);
     }
 
     pub(crate) fn on_adopted(&mut self, now: Now, view: ViewId) {

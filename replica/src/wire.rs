@@ -141,9 +141,11 @@ impl Action {
     #[must_use]
     pub fn destination(&self) -> Option<Destination> {
         Some(match self {
-            Self::Report(_) | Self::Swap(_) | Self::Release(_) | Self::Poisoned(_) => {
-                Destination::ViewService
-            }
+            Self::Report(_)
+            | Self::Swap(_)
+            | Self::Release(_)
+            | Self::Poisoned(_)
+            | Self::Witness(_) => Destination::ViewService,
             Self::Follow(conn, _)
             | Self::Ack(conn, _)
             | Self::Resume(conn, _)
@@ -167,6 +169,7 @@ impl Action {
             Self::Swap(swap) => swap.encode(out),
             Self::Release(release) => release.encode(out),
             Self::Poisoned(poisoned) => poisoned.encode(out),
+            Self::Witness(witness) => witness.encode(out),
             Self::Follow(_, follow) => follow.encode(out),
             Self::Ack(_, ack) => ack.encode(out),
             Self::Resume(_, resume) => resume.encode(out),

@@ -7,7 +7,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Durability, Token};
 use standin_core::message::{
-    Consistency, Follow, QueryRequest, ReplyStatus, Resume, RoleName, Seen,
+    Consistency, Follow, Kept, QueryRequest, ReplyStatus, Resume, RoleName, Seen,
 };
 use standin_core::time::Duration;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
@@ -146,7 +146,8 @@ fn who_is_named_goes_on_with_its_log_under_a_token_that_its_disk_has_not_earned_
     bench.tell(&record);
     let token = identity("a", 1).token(Durability::Os);
     let adopts = bench.take(|action| matches!(action, Action::Adopt(..)));
-    assert_eq!(adopts, [Action::Adopt(forced_view(2), Some(token))]);
+    let kept = Some(Box::new(Kept::of(&record)));
+    assert_eq!(adopts, [Action::Adopt(forced_view(2), Some(token), kept)]);
     bench.event(Event::Adopted(forced_view(2)));
     let standing = bench.replica.standing();
     assert_eq!(
@@ -160,7 +161,11 @@ fn who_is_named_goes_on_with_its_log_under_a_token_that_its_disk_has_not_earned_
     let store = identity("a", 1).store;
     assert_eq!(
         first[0],
-        Action::Adopt(forced_view(2), Some(Token::Disk { store }))
+        Action::Adopt(
+            forced_view(2),
+            Some(Token::Disk { store }),
+            Some(Box::new(Kept::of(&record)))
+        )
     );
     assert!(matches!(first[1], Action::Append(_)));
     bench.event(Event::Adopted(forced_view(2)));

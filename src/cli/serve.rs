@@ -20,7 +20,12 @@ use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, SnapshotConf
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  standin viewservice --listen 127.0.0.1:7000 --data vs")]
+#[command(
+    after_help = "Example:\n  standin viewservice --listen 127.0.0.1:7000 --data vs\n\n\
+    If its data directory is lost or damaged: make sure that no process runs on it and that it never comes back; \
+    start with --rebuild on an empty --data, at the same address; start every replica; and have the record made \
+    again by 'standin recover --rebuild'."
+)]
 pub(crate) struct ViewserviceArgs {
     /// Address to listen on, HOST:PORT; port 0 means any
     #[arg(long, env = "STANDIN_LISTEN", value_name = "ADDR", value_parser = listen_address)]
@@ -31,6 +36,9 @@ pub(crate) struct ViewserviceArgs {
     /// How long a primary that is not heard of stays primary
     #[arg(long, env = "STANDIN_LEASE", default_value = "1s", value_parser = lease_term)]
     lease: Duration,
+    /// The view record is lost: wait until 'standin recover --rebuild' makes it again
+    #[arg(long, env = "STANDIN_REBUILD", value_parser = BoolishValueParser::new())]
+    rebuild: bool,
 }
 
 /// The arguments of `standin replica`.
@@ -111,6 +119,7 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
         listen: args.listen,
         data: args.data,
         lease: args.lease,
+        rebuild: args.rebuild,
         on_ready: Box::new(|address| ready(&format!("ready viewservice {address}"))),
     };
     ended(daemon::run(config).map_err(|error| (EXIT_NO, error.to_string())))

@@ -11,7 +11,7 @@ use standin_core::frame::FrameKind;
 use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Party, Refusal, Reply, ReplyStatus, SnapshotOffer, SnapshotPiece, TokenDead,
+    Kept, Party, Refusal, Reply, ReplyStatus, SnapshotOffer, SnapshotPiece, TokenDead,
 };
 use standin_core::poison::Poison;
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -49,6 +49,8 @@ pub(super) struct ViewServiceLink {
     retry_at: Instant,
     /// The loss was reported in the log; said once until a view service answers again.
     is_loss_told: bool,
+    /// That it refuses whoever is of this cluster was reported in the log; said once, likewise.
+    is_refusal_told: bool,
     /// A view service has answered a report of this life.
     is_accepted: bool,
     /// Until when a name that is taken may still be this replica's own, of the store whose place it has taken.
@@ -67,6 +69,7 @@ impl ViewServiceLink {
             conn: None,
             retry_at: Instant::ZERO,
             is_loss_told: false,
+            is_refusal_told: false,
             is_accepted: false,
             name_expected_until: Instant::ZERO,
         }
@@ -138,6 +141,7 @@ impl ViewServiceLink {
     /// A report was answered. A connection alone proves nothing: it may end with a refusal.
     pub(super) fn answered(&mut self) {
         self.is_accepted = true;
+        self.is_refusal_told = false;
         if std::mem::replace(&mut self.is_loss_told, false) {
             log::info!("the view service at {} is there", self.address());
         }
@@ -148,7 +152,7 @@ impl ViewServiceLink {
     }
 
     /// Whether the view service's refusal is one that no waiting mends.
-    pub(super) fn check_refusal(&self, reason: &CloseReason) -> Result<(), ReplicaError> {
+    pub(super) fn check_refusal(&mut self, reason: &CloseReason) -> Result<(), ReplicaError> {
         let CloseReason::RefusedByPeer(refusal) = reason else {
             return Ok(());
         };
@@ -161,12 +165,21 @@ impl ViewServiceLink {
             | Refusal::OtherMachine { .. }
                 if self.is_accepted =>
             {
+                if !std::mem::replace(&mut self.is_refusal_told, true) {
+                    log::error!(
+                        "the view service at {} turns this replica away: {refusal}; it goes on without one as long \
+                         as it may: if the view service has lost its data directory, start it with --rebuild on an \
+                         empty --data",
+                        self.address()
+                    );
+                }
                 return Ok(());
             }
             Refusal::Version { .. } => "run the same version of standin everywhere",
             Refusal::OtherCluster { .. } => {
                 "its data directory belongs to another cluster: name that cluster's view service \
-                 or another --data"
+                 or another --data (a view service that has lost its data directory is started with --rebuild on \
+                 an empty one)"
             }
             Refusal::OtherMachine { .. } => "run the same --machine everywhere",
             Refusal::NameTaken { .. } => {
@@ -612,7 +625,7 @@ impl<M: StateMachine> Host<M> {
                     self.net.close(conn);
                 }
             }
-            Action::Adopt(view, holds) => self.adopt(view, holds)?,
+            Action::Adopt(view, holds, kept) => self.adopt(view, holds, kept)?,
             Action::NotePoison(poison) => self.note_poison(poison)?,
             Action::Quarantine(why) => self.quarantine(why)?,
             Action::Append(batch) => {
@@ -716,10 +729,16 @@ impl<M: StateMachine> Host<M> {
 
     /// Waits for the disk on the loop: a view is adopted a few times in a replica's life, and until
     /// it is, this replica may do nothing else anyway (rule R5).
-    fn adopt(&mut self, view: ViewId, holds: Option<Token>) -> Result<(), ReplicaError> {
+    fn adopt(
+        &mut self,
+        view: ViewId,
+        holds: Option<Token>,
+        kept: Option<Box<Kept>>,
+    ) -> Result<(), ReplicaError> {
         let mut meta = self.dir.meta().clone();
         meta.adopted = view;
         meta.holds = holds;
+        meta.kept = kept.map(|kept| *kept);
         self.dir
             .store(meta)
             .map_err(ReplicaError::meta("keeping the adopted view"))?;

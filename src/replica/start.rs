@@ -184,6 +184,7 @@ pub fn run<M: StateMachine>(
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
+            kept: dir.meta().kept.clone(),
             recovered: Recovered {
                 base: log.base(),
                 snapshots: stored.kept,

@@ -153,6 +153,13 @@ impl Cluster {
         process.spawn(more)
     }
 
+    /// From its next life on a process is started with one more argument. One that was never started is left alone.
+    pub fn add_argument(&mut self, name: &str, argument: &str) {
+        if let Some(process) = self.processes.get_mut(name) {
+            process.add_argument(argument);
+        }
+    }
+
     /// Whether a process that was started has said that it is ready.
     ///
     /// # Errors

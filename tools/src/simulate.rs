@@ -27,6 +27,7 @@ mod node;
 mod plan;
 mod planned;
 mod queue;
+mod rebuilding;
 mod record;
 mod reference;
 mod run;

@@ -77,6 +77,11 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RoomlessJoined, 4000, &["room", "L2", "L4"]),
     (Bug::RoomlessHandedTo, 4000, &["room"]),
     (Bug::RoomUnnoticed, 400, &["L1", "L2"]),
+    (Bug::RebuiltUnheard, 6000, &["S4", "S5", "S6"]),
+    (Bug::RebuiltViewReused, 6000, &["S1"]),
+    (Bug::RebuiltByLog, 2000, &["S4", "S5", "S6"]),
+    (Bug::RebuiltDeadToken, 2000, &["S4", "S5", "S6"]),
+    (Bug::RecordUnkept, 2000, &["L1"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

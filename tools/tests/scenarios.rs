@@ -196,7 +196,7 @@ fn when_the_one_holder_is_gone_for_good_the_operator_may_force_who_is_left() {
         scene.call();
         scene.kill("b");
         scene.until_alone();
-        scene.call();
+        scene.command();
         scene.kill("a");
         scene.start("b");
         scene.until_unavailable("start a (");
@@ -436,8 +436,8 @@ fn a_backup_that_stopped_cleanly_and_came_back_is_counted_only_under_its_new_tok
         scene.stop("b");
         scene.reboot("b");
         scene.start("b");
-        scene.call();
-        scene.call();
+        scene.command();
+        scene.command();
         scene.lose_power("b");
         scene.kill("a");
         scene.start("b");
@@ -468,7 +468,7 @@ fn a_spare_whose_disk_hangs_does_not_keep_another_from_becoming_the_backup() {
     scene.until("a in the new view", |scene| scene.has_adopted("a"));
     assert_eq!(scene.primary(), None, "not before its disk hangs");
     scene.stall_disk("a");
-    scene.pause("c", scene.term());
+    scene.pause("c", scene.term() * 3 / 2);
     scene.until_primary("b");
     scene.run_for(scene.term() / 2);
     assert_eq!(scene.backup(), None, "a is tried in vain");

@@ -78,7 +78,7 @@ pub(crate) fn holder_state<'a>(
 
 /// Whether a replica is a life of a store that the record names in a role, but neither that life nor
 /// a later one: the directory was copied or put back.
-fn is_copy(record: &ViewRecord, replica: &Replica) -> bool {
+pub(crate) fn is_copy(record: &ViewRecord, replica: &Replica) -> bool {
     let speaks = replica.identity.life.incarnation;
     let conflicts = |member: &Member| {
         member.name == replica.identity.name

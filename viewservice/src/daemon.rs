@@ -8,7 +8,7 @@
     reason = "a shell: sockets, clocks and files are what it is for"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::ClusterId;
-use standin_core::message::{Party, Refusal};
+use standin_core::message::{Hello, Party, Refusal};
 use standin_core::time::{Duration, Now};
 use standin_core::view::ViewRecord;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits, ShareLimits};
@@ -51,6 +51,9 @@ pub struct DaemonConfig {
     /// The lease term of views that begin from now on: [`crate::LEASE_TERM_MIN`] to
     /// [`crate::LEASE_TERM_MAX`], in whole milliseconds.
     pub lease: Duration,
+    /// The record was lost: wait until an operator has it made again from what the replicas know. A data
+    /// directory that has a record makes it needless.
+    pub rebuild: bool,
     /// Called once, with the address that is listened on, when connections are accepted.
     pub on_ready: Box<dyn FnOnce(SocketAddr) + Send>,
 }
@@ -61,6 +64,7 @@ impl fmt::Debug for DaemonConfig {
             .field("listen", &self.listen)
             .field("data", &self.data)
             .field("lease", &self.lease)
+            .field("rebuild", &self.rebuild)
             .finish_non_exhaustive()
     }
 }
@@ -100,7 +104,10 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     // While signals still end the process: a name may take its time.
     let addrs = resolve(&config.listen)?;
     let signals = Signals::block().map_err(DaemonError::Loop)?;
-    let store = FileStore::open(&config.data, ClusterId(entropy::u128()))?;
+    let store = match config.rebuild {
+        true => FileStore::open_unformatted(&config.data)?,
+        false => FileStore::open(&config.data, ClusterId(entropy::u128()))?,
+    };
     let defaults = NetLimits::default();
     let limits = NetLimits {
         clients: ShareLimits {
@@ -119,7 +126,8 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     };
     let mut net = Net::new(NetConfig {
         party: Party::ViewService,
-        cluster: Some(store.state().cluster),
+        // Until it is known which one it was, replicas of any are heard.
+        cluster: store.is_formatted().then_some(store.state().cluster),
         machine: None,
         limits: limits.within_descriptors().map_err(DaemonError::Loop)?,
     })
@@ -131,14 +139,24 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     if let Some(remark) = &remark {
         log::warn!("{remark}");
     }
-    let service = ViewService::new(store.state().clone(), term, clock::boot());
+    let service = match store.is_formatted() {
+        true => ViewService::new(store.state().clone(), term, clock::boot()),
+        false => ViewService::rebuilding(term, clock::boot(), entropy::u64()),
+    };
+    if config.rebuild && store.is_formatted() {
+        log::warn!(
+            "--rebuild is needless: {} has a record; if that is an old copy, start on an empty --data",
+            config.data.display()
+        );
+    }
     let service = service.with_history(history, remark);
     (config.on_ready)(addr);
     Daemon {
         net,
         store,
         service,
-        replicas: BTreeSet::new(),
+        replicas: BTreeMap::new(),
+        strangers: None,
         history: None,
         is_history_failed: false,
         is_room_lacking: false,
@@ -173,8 +191,10 @@ struct Daemon {
     net: Net,
     store: FileStore,
     service: ViewService,
-    /// Connections whose hello said that they are a replica's.
-    replicas: BTreeSet<ConnId>,
+    /// Connections whose hello said that they are a replica's, and of which cluster.
+    replicas: BTreeMap<ConnId, Option<ClusterId>>,
+    /// A cluster whose replicas were turned away, as was said.
+    strangers: Option<ClusterId>,
     /// What is to be kept of the views that there were, when all that is to be sent has left.
     history: Option<History>,
     /// The disk did not take it, as was said.
@@ -201,10 +221,11 @@ impl Daemon {
                         log::info!("stopping on signal {signal}");
                         return Ok(());
                     }
-                    NetEvent::Ready { conn, hello, .. } => self.on_ready(conn, hello.party),
+                    NetEvent::Ready { conn, hello, .. } => self.on_ready(conn, &hello),
                     NetEvent::Woken => {}
                 }
             }
+            self.look_for_strangers(now)?;
             // After the input, so that a renewal that has arrived counts before silence does.
             if self.service.deadline().is_some_and(|due| due <= now.boot) {
                 self.handle(now, Event::Deadline)?;
@@ -229,10 +250,38 @@ impl Daemon {
         }
     }
 
-    fn on_ready(&mut self, conn: ConnId, party: Party) {
-        match party {
+    /// Replicas of another cluster knock: if this directory was made in place of one that was lost, somebody
+    /// should be told.
+    fn look_for_strangers(&mut self, now: Now) -> Result<(), DaemonError> {
+        let Some(cluster) = self.net.take_stranger() else {
+            return Ok(());
+        };
+        if self.strangers.replace(cluster) == Some(cluster) {
+            return Ok(());
+        }
+        log::warn!(
+            "a replica of cluster {cluster} was turned away, for this is the view service of cluster {}: if its \
+             data directory was lost, start it with --rebuild on an empty --data",
+            self.store.state().cluster
+        );
+        self.handle(now, Event::Stranger { cluster })
+    }
+
+    /// The record is there again, and with it the cluster: whoever belongs to none yet, or to another one, has
+    /// to introduce itself anew.
+    fn begin_cluster(&mut self, cluster: ClusterId) {
+        self.net.set_cluster(cluster);
+        let others = self.replicas.iter().filter(|(_, of)| **of != Some(cluster));
+        let others: Vec<ConnId> = others.map(|(conn, _)| *conn).collect();
+        for conn in others {
+            self.net.close(conn);
+        }
+    }
+
+    fn on_ready(&mut self, conn: ConnId, hello: &Hello) {
+        match hello.party {
             Party::Client => {}
-            Party::Replica => _ = self.replicas.insert(conn),
+            Party::Replica => _ = self.replicas.insert(conn, hello.cluster),
             Party::ViewService => self.net.refuse(conn, Refusal::Protocol),
         }
     }
@@ -240,7 +289,7 @@ impl Daemon {
     /// Hands the frames of a connection to the core, up to a bound; the rest come with the next
     /// wake-up.
     fn on_input(&mut self, now: Now, conn: ConnId) -> Result<(), DaemonError> {
-        let is_replica = self.replicas.contains(&conn);
+        let is_replica = self.replicas.contains_key(&conn);
         for _ in 0..FRAMES_PER_WAKE_UP {
             // One by one: of a connection that is refused meanwhile there is no more.
             let Some(frame) = self.net.frames(conn).next() else {
@@ -275,9 +324,13 @@ impl Daemon {
                     Action::KeepHistory { history } => self.history = Some(history),
                     Action::Store { state } => {
                         let before = self.store.state().record.clone();
+                        let was_formatted = self.store.is_formatted();
                         let stored = self.store.store(&state);
                         // The disk took its time: what is granted now counts from now.
                         next = Some((clock::read(), self.outcome(stored)?));
+                        if !was_formatted && self.store.is_formatted() {
+                            self.begin_cluster(state.cluster);
+                        }
                         log_change(before.as_ref(), self.store.state().record.as_ref());
                     }
                 }
@@ -320,6 +373,13 @@ impl Daemon {
 
 fn log_start(store: &FileStore, addr: SocketAddr) {
     let state = store.state();
+    if !store.is_formatted() {
+        log::warn!(
+            "on {addr}, without a view record: `standin recover --rebuild NAMES` makes it again, once all replicas \
+             are heard"
+        );
+        return;
+    }
     log::info!("cluster {} on {addr}", state.cluster);
     if let Some(record) = &state.record {
         log::info!("{}", describe(record));

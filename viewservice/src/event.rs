@@ -2,10 +2,11 @@
 
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
+use standin_core::identity::ClusterId;
 use standin_core::message::{
     DecodeError, Died, DiedReply, Force, ForceReply, HistoryReply, HistoryRequest, Lookup,
-    LookupReply, Message as _, Poisoned, Refusal, Release, Report, ReportReply, StatusReply,
-    StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply,
+    LookupReply, Message as _, Poisoned, Rebuild, Refusal, Release, Report, ReportReply,
+    StatusReply, StatusRequest, Swap, SwapReply, TokenDead, TokenDeadReply, Witness,
 };
 
 use crate::history::History;
@@ -58,6 +59,25 @@ pub enum Event {
         conn: ConnId,
         /// The message.
         poisoned: Box<Poisoned>,
+    },
+    /// A replica tells what it knows of the record, which is not here.
+    Witness {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        witness: Box<Witness>,
+    },
+    /// An operator wants the lost record to be made again.
+    Rebuild {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        rebuild: Box<Rebuild>,
+    },
+    /// Somebody was turned away who belongs to another cluster.
+    Stranger {
+        /// That cluster.
+        cluster: ClusterId,
     },
     /// Somebody asks who is primary.
     Lookup {
@@ -125,6 +145,7 @@ impl Event {
             | FrameKind::Release
             | FrameKind::TokenDead
             | FrameKind::Died
+            | FrameKind::Witness
             | FrameKind::Poisoned)
                 if !is_replica =>
             {
@@ -158,6 +179,10 @@ impl Event {
                 let poisoned = Box::new(poisoned);
                 Self::Poisoned { conn, poisoned }
             }
+            FrameKind::Witness => Self::Witness {
+                conn,
+                witness: Box::new(Witness::decode(frame)?),
+            },
             FrameKind::Lookup => {
                 Lookup::decode(frame)?;
                 Self::Lookup { conn }
@@ -170,7 +195,17 @@ impl Event {
                 HistoryRequest::decode(frame)?;
                 Self::HistoryRequest { conn }
             }
-            kind @ FrameKind::Force if is_replica => return Err(InputError::Kind(kind)),
+            kind @ (FrameKind::Force | FrameKind::Rebuild) if is_replica => {
+                return Err(InputError::Kind(kind));
+            }
+            FrameKind::Rebuild => {
+                let rebuild = Rebuild::decode(frame)?;
+                if !rebuild.is_bounded() {
+                    return Err(DecodeError { kind: frame.kind }.into());
+                }
+                let rebuild = Box::new(rebuild);
+                Self::Rebuild { conn, rebuild }
+            }
             FrameKind::Force => Self::Force {
                 conn,
                 force: Box::new(Force::decode(frame)?),

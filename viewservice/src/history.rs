@@ -5,18 +5,20 @@
 
 use std::collections::VecDeque;
 
-use standin_core::message::{HISTORY_VIEWS_MAX, PastView, decode_payload, encode_payload};
+use standin_core::message::{HISTORY_VIEWS_MAX, PastView, decode_payload};
+
+use crate::framed::{FileKind, FrameError};
 
 /// Version of the file's format.
 pub const HISTORY_FORMAT_VERSION: u32 = 1;
 /// Longest file, header included, in bytes.
 pub const HISTORY_BYTES_MAX: usize = 128 << 10;
 
-const MAGIC: &[u8; 8] = b"STANDHIS";
-const AT_VERSION: usize = 8;
-const AT_LENGTH: usize = 12;
-const AT_CHECKSUM: usize = 16;
-const HEADER_BYTES: usize = 20;
+const KIND: FileKind = FileKind {
+    magic: b"STANDHIS",
+    version: HISTORY_FORMAT_VERSION,
+    bytes_max: HISTORY_BYTES_MAX,
+};
 
 /// The newest views, oldest first.
 ///
@@ -82,16 +84,7 @@ impl History {
     /// The whole file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![0; HEADER_BYTES];
-        encode_payload(&Vec::from_iter(&self.views), &mut out);
-        assert!(out.len() <= HISTORY_BYTES_MAX, "{} bytes", out.len());
-        let length = u32::try_from(out.len() - HEADER_BYTES).expect("the history is bounded");
-        out[..AT_VERSION].copy_from_slice(MAGIC);
-        out[AT_VERSION..AT_LENGTH].copy_from_slice(&HISTORY_FORMAT_VERSION.to_le_bytes());
-        out[AT_LENGTH..AT_CHECKSUM].copy_from_slice(&length.to_le_bytes());
-        let checksum = checksum(&out);
-        out[AT_CHECKSUM..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        out
+        KIND.encode(&Vec::from_iter(&self.views))
     }
 
     /// Reads a whole file.
@@ -99,24 +92,8 @@ impl History {
     /// # Errors
     /// [`HistoryError`] if it is none, damaged, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, HistoryError> {
-        if bytes.len() < HEADER_BYTES || bytes.len() > HISTORY_BYTES_MAX {
-            return Err(HistoryError::Length);
-        }
-        if &bytes[..AT_VERSION] != MAGIC {
-            return Err(HistoryError::Magic);
-        }
-        let version = u32_at(bytes, AT_VERSION);
-        if version != HISTORY_FORMAT_VERSION {
-            return Err(HistoryError::Version(version));
-        }
-        if usize::try_from(u32_at(bytes, AT_LENGTH)) != Ok(bytes.len() - HEADER_BYTES) {
-            return Err(HistoryError::Length);
-        }
-        if checksum(bytes) != u32_at(bytes, AT_CHECKSUM) {
-            return Err(HistoryError::Checksum);
-        }
-        let views: Vec<PastView> =
-            decode_payload(&bytes[HEADER_BYTES..]).ok_or(HistoryError::Field)?;
+        let (_, payload) = KIND.check(bytes)?;
+        let views: Vec<PastView> = decode_payload(payload).ok_or(HistoryError::Field)?;
         let rises = views.windows(2).all(|two| two[0].view < two[1].view);
         if views.len() > HISTORY_VIEWS_MAX || !rises {
             return Err(HistoryError::Field);
@@ -127,14 +104,13 @@ impl History {
     }
 }
 
-/// Over everything but the checksum itself.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..AT_CHECKSUM]);
-    hasher.update(&bytes[HEADER_BYTES..]);
-    hasher.finalize()
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+impl From<FrameError> for HistoryError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Length => Self::Length,
+            FrameError::Magic => Self::Magic,
+            FrameError::Version(version) => Self::Version(version),
+            FrameError::Checksum => Self::Checksum,
+        }
+    }
 }

@@ -47,6 +47,11 @@ impl LeaseTerm {
         }
     }
 
+    /// Whether a term of so many milliseconds can be.
+    pub(crate) fn is_possible(millis: u32) -> bool {
+        Self::new(Duration::from_millis(u64::from(millis))).is_ok()
+    }
+
     /// The term in milliseconds.
     #[must_use]
     pub fn millis(self) -> u32 {

@@ -5,12 +5,15 @@ mod forced;
 mod lookups;
 mod past;
 mod poisoned;
+mod rebuilding;
 mod room;
 
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::identity::{CLEAN_LIVES_MAX, Durability, Identity, ReplicaName, StoreId};
+use standin_core::identity::{
+    CLEAN_LIVES_MAX, ClusterId, Durability, Identity, ReplicaName, StoreId,
+};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, ForceOutcome, Peer, Poisoned, REPLICAS_MAX, Refusal, Release, Report,
     ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
@@ -31,6 +34,7 @@ use crate::status;
 use crate::stored::{Registered, StoredState};
 use crate::waiting::{Request, WaitingLine};
 use lookups::Lookers;
+use rebuilding::Testimony;
 
 pub use lookups::LOOKERS_MAX;
 pub use room::STORE_RETRY;
@@ -64,6 +68,8 @@ enum StoreCause {
     Look,
     /// An operator forces a takeover, by which this is lost. `None`: its connection is gone.
     Force(Option<(ConnId, String)>),
+    /// The lost record is made again, as this says. `None`: the operator's connection is gone.
+    Rebuild(Option<(ConnId, String)>),
 }
 
 /// The decision core of the view service. See the crate's page for how to drive it.
@@ -85,6 +91,12 @@ pub struct ViewService {
     roster: Roster,
     /// What is granted, and from when on silence counts.
     grantor: Grantor,
+    /// The record was lost, and is to be made again from what replicas tell.
+    testimony: Option<Testimony>,
+    /// That was done in the life of this process.
+    was_rebuilt: bool,
+    /// A cluster whose replicas knock, which is not this one's.
+    strangers: Option<ClusterId>,
     /// How far the primary has come.
     progress: Progress,
     /// The primary that gave its lease back, and in which view.
@@ -123,6 +135,9 @@ impl ViewService {
             no_room: None,
             roster: Roster::default(),
             grantor: Grantor::new(now, granted_max.max(term.duration())),
+            testimony: None,
+            was_rebuilt: false,
+            strangers: None,
             progress: Progress::default(),
             released: None,
             died: None,
@@ -176,6 +191,9 @@ impl ViewService {
             Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
             Event::Died { conn, died } => self.on_died(now, conn, died),
             Event::Poisoned { conn, poisoned } => self.on_poisoned(now, conn, poisoned),
+            Event::Witness { conn, witness } => self.on_witness(conn, witness),
+            Event::Rebuild { conn, rebuild } => self.on_rebuild(now, conn, &rebuild),
+            Event::Stranger { cluster } => self.strangers = Some(cluster),
             Event::Lookup { conn } => self.on_lookup(conn),
             Event::StatusRequest { conn } => self.on_status_request(now, conn),
             Event::HistoryRequest { conn } => self.on_history_request(conn),
@@ -247,7 +265,9 @@ impl ViewService {
             Life::Superseded => return Admission::Refused(Refusal::Superseded),
         }
         let mut replicas = self.state.replicas.iter();
-        if replicas.any(|other| other.store == identity.store && other.name != identity.name) {
+        if replicas.any(|other| other.store == identity.store && other.name != identity.name)
+            || self.is_other_name_waiting(identity)
+        {
             return Admission::Refused(Refusal::Protocol);
         }
         if self.is_of_dead_boot(identity) {
@@ -335,6 +355,9 @@ impl ViewService {
     /// view.
     fn state_with(&self, now: Now, report: &Report) -> Option<StoredState> {
         let identity = &report.identity;
+        if self.is_rebuilding() {
+            return None;
+        }
         let mut histories = self.roster.iter().map(|replica| replica.has_history());
         if self.state.record.is_none()
             && (has_history(&report.standing) || histories.any(|has_history| has_history))
@@ -502,6 +525,8 @@ impl ViewService {
             term_ms: self.view_term_ms(),
             is_behind: self.is_behind(),
             trouble: self.no_room.as_ref().map(room::NoRoom::words),
+            is_rebuilding: self.is_rebuilding(),
+            strangers: self.strangers,
             is_released: record.is_some_and(|record| self.is_released(record)),
             has_died: record.is_some_and(|record| self.has_died(record)),
             is_overdue: record.is_some_and(|record| !record.active && now >= self.inactive_until()),
@@ -516,7 +541,9 @@ impl ViewService {
             Some(StoreCause::Report(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::Swap(asker)) if is_conn(asker, conn) => *asker = None,
             Some(StoreCause::TokenDead(asker)) if is_conn(asker, conn) => *asker = None,
-            Some(StoreCause::Force(asker)) if is_conn(asker, conn) => *asker = None,
+            Some(StoreCause::Force(asker) | StoreCause::Rebuild(asker)) if is_conn(asker, conn) => {
+                *asker = None;
+            }
             Some(
                 StoreCause::Report(_)
                 | StoreCause::Swap(_)
@@ -524,7 +551,8 @@ impl ViewService {
                 | StoreCause::Poisoned(_)
                 | StoreCause::Depose
                 | StoreCause::Look
-                | StoreCause::Force(_),
+                | StoreCause::Force(_)
+                | StoreCause::Rebuild(_),
             )
             | None => {}
         }
@@ -534,6 +562,9 @@ impl ViewService {
         let storing = self.storing.take().expect("something was being stored");
         self.no_room = None;
         let before = std::mem::replace(&mut self.state, storing.state);
+        if matches!(storing.cause, StoreCause::Rebuild(_)) {
+            self.end_rebuilding();
+        }
         for replica in &before.replicas {
             if self.state.store_of(&replica.name).is_none() {
                 self.roster.forget(&replica.name);
@@ -550,7 +581,7 @@ impl ViewService {
                 self.send(conn, Answer::TokenDead(TokenDeadReply { dead }));
             }
             StoreCause::Poisoned(poisoned) => self.end_poisoned(&poisoned),
-            StoreCause::Force(Some((conn, loss))) => {
+            StoreCause::Force(Some((conn, loss))) | StoreCause::Rebuild(Some((conn, loss))) => {
                 self.answer_force(conn, ForceOutcome::Done { loss });
             }
             StoreCause::Report(None)
@@ -558,7 +589,8 @@ impl ViewService {
             | StoreCause::TokenDead(None)
             | StoreCause::Depose
             | StoreCause::Look
-            | StoreCause::Force(None) => {}
+            | StoreCause::Force(None)
+            | StoreCause::Rebuild(None) => {}
         }
         if has_changed {
             self.push(now);

@@ -1,6 +1,6 @@
 //! The answer to "how is everybody?", above all why nobody serves and what to do about it.
 
-use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName};
+use standin_core::identity::{BootId, ClusterId, Identity, Incarnation, Life, ReplicaName};
 use standin_core::message::{Peer, ReplicaStatus, StatusReply};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewRecord;
@@ -26,6 +26,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) is_behind: bool,
     /// What is wrong with the view service itself, in words.
     pub(crate) trouble: Option<String>,
+    /// The record was lost, and is to be made again.
+    pub(crate) is_rebuilding: bool,
+    /// A cluster whose replicas knock, which is not this one's.
+    pub(crate) strangers: Option<ClusterId>,
     /// This view's primary gave its lease back.
     pub(crate) is_released: bool,
     /// This view's primary has died: its parent has reaped it.
@@ -134,11 +138,23 @@ pub(crate) fn outlook(record: &ViewRecord, facts: &Facts<'_>) -> Option<String> 
 }
 
 fn no_record(facts: &Facts<'_>) -> String {
+    if facts.is_rebuilding {
+        return rebuilding(facts);
+    }
+    if let Some(cluster) = facts.strangers
+        && facts.roster.iter().next().is_none()
+    {
+        return format!(
+            "replicas of another cluster ({cluster}) report here, and were turned away: if this is their view \
+             service and its data directory was lost, start it with --rebuild on an empty --data, and then \
+             `standin recover --rebuild NAMES`"
+        );
+    }
     match facts.roster.iter().find(|replica| replica.has_history()) {
         Some(replica) => format!(
             "this view service has lost its record: replica {} was in view {} and has {} entries, \
              and here there is no view; start the view service on the data directory that it had \
-             before",
+             before (if that is lost for good, with --rebuild on an empty one)",
             replica.identity.name, replica.standing.view, replica.standing.last.index
         ),
         None if facts.roster.iter().next().is_none() => {
@@ -150,6 +166,25 @@ fn no_record(facts: &Facts<'_>) -> String {
     }
 }
 
+/// The record was lost, and the view service was started to have it made again.
+fn rebuilding(facts: &Facts<'_>) -> String {
+    let living = facts.roster.iter().filter(|it| facts.is_alive(it));
+    let names: Vec<&str> = living.map(|it| it.identity.name.as_str()).collect();
+    let heard = match names.as_slice() {
+        [] => "no replica is heard yet".to_owned(),
+        names => format!("heard: {}", names.join(", ")),
+    };
+    let all = if names.is_empty() {
+        "NAMES".to_owned()
+    } else {
+        names.join(",")
+    };
+    format!(
+        "the view record is lost and is to be made again ({heard}); make sure that the view service before this \
+         one never runs again, start every replica, and name them all: `standin recover --rebuild {all}`"
+    )
+}
+
 pub(crate) fn behind(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let ahead = facts
         .roster
@@ -158,7 +193,8 @@ pub(crate) fn behind(record: &ViewRecord, facts: &Facts<'_>) -> String {
     let ahead = ahead.expect("some replica is ahead of the record");
     format!(
         "this view service's data directory is an old copy: it is at view {}, and replica {} was in \
-         view {}; start the view service on the newest data directory that it had",
+         view {}; start the view service on the newest data directory that it had (if that is \
+         lost for good, with --rebuild on an empty one)",
         record.id(),
         ahead.identity.name,
         ahead.standing.view

@@ -52,7 +52,8 @@ pub enum StoreError {
     /// It was a view service's, and its state is gone.
     #[error(
         "cannot use data directory {path}: its state file is gone, and with it who may be primary; \
-         put {path}/state back"
+         put {path}/state back, or, if it is lost for good, start with --rebuild on an empty --data, and then \
+         `standin recover --rebuild NAMES`"
     )]
     Lost {
         /// The directory.
@@ -60,8 +61,8 @@ pub enum StoreError {
     },
     /// The state file cannot be understood.
     #[error(
-        "cannot use data directory {path}: its state file is bad: {source}; put a good copy of \
-         {path}/state in its place"
+        "cannot use data directory {path}: its state file is bad: {source}; start with --rebuild on an \
+         empty --data, and then `standin recover --rebuild NAMES`; an older copy of it is no help"
     )]
     Damaged {
         /// The directory.
@@ -107,6 +108,8 @@ pub struct FileStore<S: Storage = OsStorage> {
     path: PathBuf,
     /// What is on disk.
     state: StoredState,
+    /// It has a state on disk. Otherwise the first one that is stored formats it.
+    is_formatted: bool,
     /// A write failed: what is on disk is unknown, and nothing more is written.
     is_failed: bool,
     _lock: S::Lock,
@@ -120,6 +123,14 @@ impl FileStore {
     pub fn open(path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
         Self::open_in(OsStorage, path, fresh)
     }
+
+    /// [`FileStore::open_unformatted_in`] the operating system's files.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn open_unformatted(path: &Path) -> Result<Self, StoreError> {
+        Self::open_unformatted_in(OsStorage, path)
+    }
 }
 
 impl<S: Storage> FileStore<S> {
@@ -129,6 +140,21 @@ impl<S: Storage> FileStore<S> {
     /// # Errors
     /// [`StoreError`] if it is held by another process, is something else's, or is damaged.
     pub fn open_in(storage: S, path: &Path, fresh: ClusterId) -> Result<Self, StoreError> {
+        let mut store = Self::open_unformatted_in(storage, path)?;
+        if !store.is_formatted {
+            store.state = StoredState::new(fresh);
+            let state = store.state.clone();
+            store.store(&state)?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the data directory at `path`, and formats none: one that is absent or empty is only created. What is
+    /// stored first formats it, for the cluster that is in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is held by another process, is something else's, or is damaged.
+    pub fn open_unformatted_in(storage: S, path: &Path) -> Result<Self, StoreError> {
         let io = |doing| io_error(path, doing);
         create_dir_durably(&storage, path).map_err(io("creating it"))?;
         // Nothing is written, not even a lock file, into a directory that is someone else's. One that
@@ -145,28 +171,30 @@ impl<S: Storage> FileStore<S> {
         })?;
         let bytes = read_state(&storage, path).map_err(io("reading its state file"))?;
         let state = match bytes {
-            Some(bytes) => StoredState::decode(&bytes).map_err(|source| StoreError::Damaged {
-                path: path.to_owned(),
-                source,
-            })?,
+            Some(bytes) => {
+                let state = StoredState::decode(&bytes);
+                Some(state.map_err(|source| StoreError::Damaged {
+                    path: path.to_owned(),
+                    source,
+                })?)
+            }
             None => {
                 check_unformatted(&storage, path)?;
-                StoredState::new(fresh)
+                None
             }
         };
         let mut store = Self {
             storage,
             path: path.to_owned(),
-            state: state.clone(),
+            is_formatted: state.is_some(),
+            state: state.unwrap_or_else(|| StoredState::new(ClusterId(0))),
             is_failed: false,
             _lock: lock,
         };
-        if !store.storage.exists(&path.join(CLUSTER_FILE)) {
+        if store.is_formatted && !store.storage.exists(&path.join(CLUSTER_FILE)) {
+            let state = store.state.clone();
+            store.is_formatted = false;
             store.store(&state)?;
-            // Only after the state: a mark alone means that the state was lost.
-            let text = format!("{}\n", state.cluster);
-            replace_file(&store.storage, &path.join(CLUSTER_FILE), text.as_bytes())
-                .map_err(io("writing its cluster file"))?;
         }
         Ok(store)
     }
@@ -185,7 +213,9 @@ impl<S: Storage> FileStore<S> {
             return Err(StoreError::Failed { path });
         }
         let view = |state: &StoredState| state.record.as_ref().map(ViewRecord::id);
-        assert_eq!(state.cluster, self.state.cluster, "the cluster stays");
+        if self.is_formatted {
+            assert_eq!(state.cluster, self.state.cluster, "the cluster stays");
+        }
         assert!(
             view(state) >= view(&self.state),
             "the view never falls: {:?} after {:?}",
@@ -202,6 +232,17 @@ impl<S: Storage> FileStore<S> {
                 return Err(StoreError::NoRoom { path, source });
             }
             replaced => replaced.map_err(io_error(&self.path, "writing its state file"))?,
+        }
+        if !self.is_formatted {
+            // Only after the state: a mark alone means that the state was lost.
+            let text = format!("{}\n", state.cluster);
+            replace_file(
+                &self.storage,
+                &self.path.join(CLUSTER_FILE),
+                text.as_bytes(),
+            )
+            .map_err(io_error(&self.path, "writing its cluster file"))?;
+            self.is_formatted = true;
         }
         self.is_failed = false;
         self.state = state.clone();
@@ -252,7 +293,13 @@ impl<S: Storage> FileStore<S> {
         )
     }
 
-    /// What is stored.
+    /// Whether there is a state on disk.
+    #[must_use]
+    pub fn is_formatted(&self) -> bool {
+        self.is_formatted
+    }
+
+    /// What is stored. Of a directory that is not formatted: no cluster's beginning.
     #[must_use]
     pub fn state(&self) -> &StoredState {
         &self.state

@@ -2,24 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 use standin_core::identity::{ClusterId, ReplicaName, StoreId, Token};
-use standin_core::message::{REPLICAS_MAX, TokenDead, decode_payload, encode_payload};
+use standin_core::message::{REPLICAS_MAX, TokenDead, decode_payload};
 use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewNumber, ViewRecord};
 
+use crate::framed::{FileKind, FrameError};
 use crate::lease::LEASE_TERM_MAX;
 
 /// Version of the file's format. Older ones are read, too.
-pub const STATE_FORMAT_VERSION: u32 = 3;
+pub const STATE_FORMAT_VERSION: u32 = 4;
 /// Most dead tokens that are kept: the newest of each replica, and those that the record names.
 pub(crate) const DEAD_TOKENS_MAX: usize = REPLICAS_MAX + 2;
 /// Longest file, header included, in bytes.
 pub const STATE_BYTES_MAX: usize = 64 << 10;
 
-const MAGIC: &[u8; 8] = b"STANDVSV";
-const AT_VERSION: usize = 8;
-const AT_LENGTH: usize = 12;
-const AT_CHECKSUM: usize = 16;
-const HEADER_BYTES: usize = 20;
+const KIND: FileKind = FileKind {
+    magic: b"STANDVSV",
+    version: STATE_FORMAT_VERSION,
+    bytes_max: STATE_BYTES_MAX,
+};
 
 /// Everything that the view service must know after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,16 +199,7 @@ impl StoredState {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.is_valid(), "about to write {self:?}");
-        let mut out = vec![0; HEADER_BYTES];
-        encode_payload(self, &mut out);
-        assert!(out.len() <= STATE_BYTES_MAX, "{} bytes", out.len());
-        let length = u32::try_from(out.len() - HEADER_BYTES).expect("the state is bounded");
-        out[..AT_VERSION].copy_from_slice(MAGIC);
-        out[AT_VERSION..AT_LENGTH].copy_from_slice(&STATE_FORMAT_VERSION.to_le_bytes());
-        out[AT_LENGTH..AT_CHECKSUM].copy_from_slice(&length.to_le_bytes());
-        let checksum = checksum(&out);
-        out[AT_CHECKSUM..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        out
+        KIND.encode(self)
     }
 
     /// Reads a whole file.
@@ -215,23 +207,7 @@ impl StoredState {
     /// # Errors
     /// [`StateError`] if it is none, damaged, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
-        if bytes.len() < HEADER_BYTES || bytes.len() > STATE_BYTES_MAX {
-            return Err(StateError::Length);
-        }
-        if &bytes[..AT_VERSION] != MAGIC {
-            return Err(StateError::Magic);
-        }
-        let version = u32_at(bytes, AT_VERSION);
-        if !(1..=STATE_FORMAT_VERSION).contains(&version) {
-            return Err(StateError::Version(version));
-        }
-        if usize::try_from(u32_at(bytes, AT_LENGTH)) != Ok(bytes.len() - HEADER_BYTES) {
-            return Err(StateError::Length);
-        }
-        if checksum(bytes) != u32_at(bytes, AT_CHECKSUM) {
-            return Err(StateError::Checksum);
-        }
-        let payload = &bytes[HEADER_BYTES..];
+        let (version, payload) = KIND.check(bytes)?;
         let state = match version {
             // What was appended since, as it is when nothing happened: no dead tokens.
             1 => decode_payload::<StoredState2>(&[payload, &[0]].concat()).map(Self::from),
@@ -262,14 +238,13 @@ impl StoredState {
     }
 }
 
-/// Over everything but the checksum itself.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..AT_CHECKSUM]);
-    hasher.update(&bytes[HEADER_BYTES..]);
-    hasher.finalize()
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+impl From<FrameError> for StateError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Length => Self::Length,
+            FrameError::Magic => Self::Magic,
+            FrameError::Version(version) => Self::Version(version),
+            FrameError::Checksum => Self::Checksum,
+        }
+    }
 }

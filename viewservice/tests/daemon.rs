@@ -72,6 +72,7 @@ const TESTS: [(&str, fn()); 8] = [
 fn daemon(data: &str) {
     env_logger::init();
     let outcome = run(DaemonConfig {
+        rebuild: false,
         listen: std::env::var(LISTEN).unwrap(),
         data: data.into(),
         lease: LEASE,
@@ -187,6 +188,7 @@ fn bad_options() {
         assert!(error.contains(words), "{error}");
     }
     let config = DaemonConfig {
+        rebuild: false,
         listen: "127.0.0.1:0".to_owned(),
         data: other.path().into(),
         lease: Duration::from_millis(5),

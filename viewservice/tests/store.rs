@@ -12,13 +12,14 @@ use standin_core::identity::{
 use standin_core::message::{REPLICAS_MAX, TokenDead};
 use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Member, ViewNumber, ViewRecord};
+use standin_core::view::{Member, Reason, ViewNumber, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
 use standin_viewservice::{
     History, LeaseTerm, Registered, STATE_FORMAT_VERSION, StateError, StoredState, ViewService,
 };
 
-const GOLDEN: &[u8] = include_bytes!("golden/v3/state");
+const GOLDEN: &[u8] = include_bytes!("golden/v4/state");
+const GOLDEN_V3: &[u8] = include_bytes!("golden/v3/state");
 const GOLDEN_V2: &[u8] = include_bytes!("golden/v2/state");
 const GOLDEN_V1: &[u8] = include_bytes!("golden/v1/state");
 
@@ -67,6 +68,15 @@ fn sample() -> StoredState {
     }
 }
 
+/// The same after its record was lost: since version 4.
+fn rebuilt() -> StoredState {
+    let mut state = sample();
+    if let Some(record) = &mut state.record {
+        (record.active, record.reason) = (false, Reason::Rebuilt);
+    }
+    state
+}
+
 fn open(dir: &Path) -> Result<FileStore, StoreError> {
     FileStore::open(dir, ClusterId(0xc1))
 }
@@ -93,11 +103,12 @@ fn files_of_every_version_are_read_for_ever() {
     assert_eq!(StoredState::decode(GOLDEN_V1), Ok(first));
     assert_eq!(StoredState::decode(GOLDEN_V2), Ok(second));
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v3/state");
-        fs::write(path, sample().encode()).unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v4/state");
+        fs::write(path, rebuilt().encode()).unwrap();
     }
-    assert_eq!(StoredState::decode(GOLDEN), Ok(sample()));
-    assert_eq!(sample().encode(), GOLDEN, "the format changed");
+    assert_eq!(StoredState::decode(GOLDEN_V3), Ok(sample()));
+    assert_eq!(StoredState::decode(GOLDEN), Ok(rebuilt()));
+    assert_eq!(rebuilt().encode(), GOLDEN, "the format changed");
 }
 
 #[test]
@@ -167,11 +178,11 @@ fn damage_anywhere_is_an_error_and_never_a_fresh_start() {
 #[test]
 fn a_newer_format_is_named() {
     let mut newer = sample().encode();
-    newer[8] = 4;
-    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(4)));
+    newer[8] = 5;
+    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(5)));
     assert_eq!(
-        StateError::Version(4).to_string(),
-        "its format 4 is unknown; this version reads formats 1 to 3"
+        StateError::Version(5).to_string(),
+        "its format 5 is unknown; this version reads formats 1 to 4"
     );
 }
 
@@ -222,6 +233,30 @@ fn a_lost_state_file_is_never_taken_for_a_new_directory() {
     let dir = stored();
     fs::remove_file(dir.path().join("state")).unwrap();
     let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Lost { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_that_waits_is_formatted_by_what_is_stored_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = FileStore::open_unformatted(dir.path()).unwrap();
+    assert!(!store.is_formatted());
+    let names = |dir: &Path| fs::read_dir(dir).unwrap().count();
+    assert_eq!(names(dir.path()), 1, "the lock alone");
+    drop(store);
+    store = FileStore::open_unformatted(dir.path()).unwrap();
+    store.store(&rebuilt()).unwrap();
+    assert!(store.is_formatted());
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().state(), &rebuilt());
+    let again = FileStore::open_unformatted(dir.path()).unwrap();
+    assert_eq!((again.is_formatted(), again.state()), (true, &rebuilt()));
+    drop(again);
+    // It died before the mark was written; and what was lost is not taken for what waits.
+    fs::remove_file(dir.path().join("cluster")).unwrap();
+    drop(FileStore::open_unformatted(dir.path()).unwrap());
+    fs::remove_file(dir.path().join("state")).unwrap();
+    let error = FileStore::open_unformatted(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Lost { .. }), "{error}");
 }
 

@@ -5,12 +5,12 @@ use standin_core::identity::{
     BootId, CLEAN_LIVES_MAX, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
-use standin_core::message::{decode_payload, encode_payload};
+use standin_core::message::{Kept, decode_payload, encode_payload};
 use standin_core::poison::{FAULT_WORDS_BYTES_MAX, Poison};
 use standin_core::view::ViewId;
 
 /// Version of the meta file's format. Older ones are read, too.
-pub const META_FORMAT_VERSION: u32 = 4;
+pub const META_FORMAT_VERSION: u32 = 5;
 /// Longest quarantine reason that is kept, in bytes; more is cut off.
 pub const QUARANTINE_BYTES_MAX: usize = 1024;
 /// Longest meta file, in bytes: no more is read or written.
@@ -60,6 +60,9 @@ pub struct ReplicaMeta {
     pub holds: Option<Token>,
     /// The last entry that made the machine fail, and the life that ended by it. Since version 4; none before.
     pub poison: Option<Poison>,
+    /// What is kept of the adopted view, to be told to a view service that has lost its record. Since version 5; not
+    /// known before.
+    pub kept: Option<Kept>,
 }
 
 /// What is wrong with a meta file.
@@ -102,6 +105,7 @@ impl ReplicaMeta {
             disk_failures: 0,
             holds: None,
             poison: None,
+            kept: None,
         }
     }
 
@@ -213,10 +217,12 @@ impl ReplicaMeta {
             return Err(MetaError::Checksum);
         }
         let meta = match version {
-            // What was appended since, as it is when nothing happened: no disk failures, no holder, no poison.
-            1 => decode_payload::<Self>(&[payload, &[0, 0, 0]].concat()),
-            2 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
-            3 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            // What was appended since, as it is when nothing happened: no disk failures, no holder, no poison, no
+            // record.
+            1 => decode_payload::<Self>(&[payload, &[0, 0, 0, 0]].concat()),
+            2 => decode_payload::<Self>(&[payload, &[0, 0, 0]].concat()),
+            3 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
+            4 => decode_payload::<Self>(&[payload, &[0]].concat()),
             _ => decode_payload::<Self>(payload),
         };
         let mut meta = meta.ok_or(MetaError::Field)?;
@@ -227,6 +233,8 @@ impl ReplicaMeta {
             && meta.clean_lives.len() <= CLEAN_LIVES_MAX
             && (meta.poison.as_ref()).is_none_or(|it| it.words.len() <= FAULT_WORDS_BYTES_MAX)
             && meta.holds.is_none_or(|token| token.store() == meta.store)
+            && (meta.kept.as_ref())
+                .is_none_or(|kept| kept.record.id() == meta.adopted && kept.is_bounded())
             && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
         is_possible.then_some(meta).ok_or(MetaError::Field)
     }

@@ -4,7 +4,8 @@ use std::io::{self, Read as _};
 
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind, HELLO_PAYLOAD_BYTES_MAX};
-use standin_core::message::{Hello, Message as _, PROTOCOL_VERSION, Refusal};
+use standin_core::identity::ClusterId;
+use standin_core::message::{Hello, Message as _, PROTOCOL_VERSION, Party, Refusal};
 
 use super::Net;
 use super::conn::{Conn, Stage, refused_by_peer};
@@ -26,6 +27,8 @@ enum FirstFrame {
     /// A hello that fits, and its length with its header.
     Good(Hello, usize),
     Unfit(Refusal),
+    /// The hello of a replica of another cluster.
+    Stranger(ClusterId, Refusal),
     End(CloseReason),
 }
 
@@ -118,6 +121,10 @@ impl Net {
             FirstFrame::Incomplete => {}
             FirstFrame::Good(hello, bytes) => self.greet(id, hello, bytes, events),
             FirstFrame::Unfit(refusal) => self.refuse(id, refusal),
+            FirstFrame::Stranger(theirs, refusal) => {
+                self.stranger = Some(theirs);
+                self.refuse(id, refusal);
+            }
             FirstFrame::End(reason) => self.finish(id, reason),
         }
     }
@@ -140,7 +147,12 @@ impl Net {
         };
         match hello.check(self.config.cluster, self.config.machine.as_ref()) {
             Ok(()) => FirstFrame::Good(hello, frame.len()),
-            Err(refusal) => FirstFrame::Unfit(refusal),
+            Err(refusal) => match (&refusal, hello.party, hello.cluster) {
+                (Refusal::OtherCluster { .. }, Party::Replica, Some(theirs)) => {
+                    FirstFrame::Stranger(theirs, refusal)
+                }
+                _ => FirstFrame::Unfit(refusal),
+            },
         }
     }
 

@@ -105,6 +105,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         seed: 1,
         adopted,
         holds: None,
+        kept: None,
         recovered,
         replace: false,
         quarantine: None,
@@ -222,7 +223,7 @@ impl Bench {
 
     pub(crate) fn adopted(&mut self, number: u64) {
         let wanted = view(number);
-        let is_it = |action: &Action| matches!(action, Action::Adopt(view, _) if *view == wanted);
+        let is_it = |action: &Action| matches!(action, Action::Adopt(view, ..) if *view == wanted);
         assert_eq!(self.take(is_it).len(), 1);
         self.event(Event::Adopted(view(number)));
     }

@@ -55,6 +55,10 @@ impl Process {
         }
     }
 
+    pub(super) fn add_argument(&mut self, argument: &str) {
+        self.config.arguments.push(argument.to_owned());
+    }
+
     pub(super) fn spawn(&mut self, more: &[&str]) -> Result<(), ClusterError> {
         if self.is_running()? {
             return Err(ClusterError::Running {

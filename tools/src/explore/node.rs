@@ -121,6 +121,8 @@ impl Node {
             seed: life.incarnation.nonce,
             adopted: self.disk.adopted,
             holds: self.disk.holds,
+            // The view service never loses its record here, so nobody is asked for it.
+            kept: None,
             recovered: self.disk.recovered(),
             replace: false,
             quarantine: None,
@@ -354,7 +356,7 @@ impl Turn<'_, '_> {
                     self.closed.push_back(conn);
                 }
             }
-            Action::Adopt(view, holds) => {
+            Action::Adopt(view, holds, _) => {
                 self.disk.holds = holds;
                 let before = std::mem::replace(&mut self.disk.adopted, view);
                 // A token may be kept anew in the view that it knows to have adopted.

@@ -204,6 +204,8 @@ pub(crate) enum Fact<'a> {
     },
     /// A call ended.
     Returned { call: u64, end: End<'a> },
+    /// The view service has lost all that it kept.
+    RecordLost,
     /// Nothing more goes wrong, but for what stays broken.
     Healed,
 }

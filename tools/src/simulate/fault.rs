@@ -127,6 +127,8 @@ kinds! {
     HandOverHarried: "a primary is cut off as it asks to hand over",
     /// A client's command makes the machine fail, on every replica.
     Poison: "a command makes the machine fail",
+    /// The view service's disk is lost for good; an operator has its record made again.
+    RecordLost: "the view service loses its record for good",
 }
 
 impl FaultKind {
@@ -196,6 +198,7 @@ impl<M: Subject> World<M> {
             self.recover();
         }
         self.restart_poisoned(Some(self.plan.fault_length));
+        self.rebuild_now_and_then();
         // What is to happen as a view is handed over needs views that are.
         let is_harried = self.plan.faults.contains(&FaultKind::HandOverHarried);
         if is_harried && self.random.chance(300) && self.switch_over(0) {
@@ -320,6 +323,7 @@ impl<M: Subject> World<M> {
             // They come when the swap is asked: see `harry`.
             FaultKind::JoinHarried | FaultKind::HandOverHarried => return false,
             FaultKind::Poison => return self.poison(),
+            FaultKind::RecordLost => return self.lose_record(length),
         }
         true
     }
@@ -395,7 +399,7 @@ impl<M: Subject> World<M> {
     }
 
     /// Kills processes at once, and starts them again after `length` or later.
-    fn kill_for(&mut self, hosts: &[usize], lose_power: bool, length: Duration) -> bool {
+    pub(crate) fn kill_for(&mut self, hosts: &[usize], lose_power: bool, length: Duration) -> bool {
         let mut has_happened = false;
         for host in hosts {
             if self.hosts[*host].is_up() {

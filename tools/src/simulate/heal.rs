@@ -64,6 +64,8 @@ pub(crate) enum Demand {
     Serve,
     /// No holder is left: it must say so.
     SayWhy,
+    /// The record is lost: it must be made again, or it must be said why not.
+    Rebuild,
     /// Only holders whose disks were tampered with, or a primary whose replies are wrong: whatever it
     /// does beyond that must be right.
     Nothing,
@@ -113,7 +115,7 @@ impl Demands {
         match healing.demand {
             Demand::Serve => demands.serve = 1,
             Demand::SayWhy => demands.say_why = 1,
-            Demand::Nothing => demands.nothing = 1,
+            Demand::Nothing | Demand::Rebuild => demands.nothing = 1,
         }
         demands.broken = u64::from(healing.broken.is_some());
         demands.forced = u64::from(healing.is_forced);
@@ -236,12 +238,17 @@ impl<M: Subject> World<M> {
         let wrong = self.draw_wrong();
         let broken = match wrong {
             Some(host) => Some((host, Broken::Wrong)),
-            None => self.draw_broken(),
+            // Whoever might know of a later record must be heard.
+            None => self.draw_broken().filter(|_| !self.is_rebuilding()),
         };
         if let Some((host, how)) = broken {
             self.break_for_good(host, how);
         }
-        let demand = self.demand(broken);
+        let demand = if self.is_rebuilding() {
+            Demand::Rebuild
+        } else {
+            self.demand(broken)
+        };
         let mut limit = self.plan.term + Duration::from_secs(1);
         let record = self.checks.truth.record.clone();
         let is_candidate_gone =
@@ -516,6 +523,9 @@ impl<M: Subject> World<M> {
     }
 
     fn look_at(&mut self, healing: &mut Healing, health: &Health) {
+        if healing.demand == Demand::Rebuild {
+            return self.rebuild_after_healing(healing, health);
+        }
         if healing.demand != Demand::Serve {
             return self.look_at_lost(healing, health);
         }

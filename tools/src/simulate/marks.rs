@@ -159,6 +159,10 @@ marks! {
     RecordUnstored: "the view service has no room for its record",
     /// And a primary that did so answers others since it has room again.
     RoomAgain: "a primary that refused writes for want of room takes some again",
+    /// The view service had lost its record, and it was made again from what the replicas know.
+    Rebuilt: "a lost view record is made again",
+    /// It could not be known who has every answered entry.
+    RebuildRefused: "a lost view record is not made again, for it is not certain who holds",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }

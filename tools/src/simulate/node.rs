@@ -247,6 +247,7 @@ impl<M: Subject> Node<M> {
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,
+            kept: dir.meta().kept.clone(),
             recovered: Recovered {
                 base: log.base(),
                 snapshots: kept,
@@ -608,10 +609,11 @@ impl<M: Subject> Node<M> {
                     self.close(stage, conn, None);
                 }
             }
-            Action::Adopt(view, holds) => {
+            Action::Adopt(view, holds, kept) => {
                 let mut meta = self.dir.meta().clone();
                 meta.adopted = view;
                 meta.holds = holds;
+                meta.kept = kept.map(|kept| *kept);
                 self.dir.store(meta).map_err(dir_failed)?;
                 stage.wait_for_disk();
                 stage.saw(&Fact::Adopted { host, view });

@@ -97,9 +97,13 @@ impl Plan {
         let faults_for = term * *random.pick(&[4, 6, 10]);
         // Kinds that came later draw from a stream of their own: nothing else of a seed's plan changes.
         let mut later = RandomStream::new(seed, 7);
+        let loses_record = RandomStream::new(seed, 8).chance(150);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| {
+                if *kind == FaultKind::RecordLost {
+                    return loses_record;
+                }
                 let random = if *kind < FaultKind::Switchover {
                     &mut *random
                 } else {

@@ -226,6 +226,14 @@ impl<M: Subject> Scene<M> {
         assert_eq!(failed, None, "the call is answered");
     }
 
+    /// The client makes calls until one was a command: a read tells nothing of who has what.
+    pub fn command(&mut self) {
+        let before = self.world.checks.truth.answered_last();
+        while self.world.checks.truth.answered_last() == before {
+            self.call();
+        }
+    }
+
     fn is_client_done(&self) -> bool {
         let client = &self.world.hosts[self.world.plan.service() + 1].process;
         matches!(client, Process::Client(caller) if caller.is_done())

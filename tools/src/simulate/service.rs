@@ -7,7 +7,7 @@ use std::path::Path;
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{ClusterId, ReplicaName};
-use standin_core::message::{Force, ForceReply, Party, Refusal, StatusReply};
+use standin_core::message::{Force, ForceReply, Party, Rebuild, Refusal, StatusReply};
 use standin_core::time::{Instant, Now};
 use standin_core::view::{Reason, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
@@ -40,13 +40,18 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Starts on its disk, and formats it for a cluster; `None`: it had one and has lost it.
     pub(crate) fn start<M: Subject>(
         disk: &SimDisk,
         plan: &Plan,
-        cluster: ClusterId,
+        cluster: Option<ClusterId>,
         stage: &mut Stage<'_, M>,
     ) -> Result<Self, Death> {
-        let store = FileStore::open_in(disk.clone(), Path::new(DATA), cluster);
+        let (storage, path) = (disk.clone(), Path::new(DATA));
+        let store = match cluster {
+            Some(cluster) => FileStore::open_in(storage, path, cluster),
+            None => FileStore::open_unformatted_in(storage, path),
+        };
         let store = store.map_err(|error| {
             let is_disk = matches!(
                 error,
@@ -64,8 +69,12 @@ impl Service {
         tell_stores(stage, store.state());
         tell_record(stage, known.as_ref(), store.state().record.as_ref());
         let term = LeaseTerm::new(plan.term).expect("a plan's term is within the limits");
+        let now = stage.read_clock().boot;
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
-        let mut core = ViewService::new(store.state().clone(), term, stage.read_clock().boot);
+        let mut core = match store.is_formatted() {
+            true => ViewService::new(store.state().clone(), term, now),
+            false => ViewService::rebuilding(term, now, stage.random.next_u64()),
+        };
         #[cfg(feature = "planted-bugs")]
         core.plant(plan.planted);
         let (history, remark) = store.history();
@@ -142,6 +151,18 @@ impl Service {
                 force,
             },
         )?;
+        Ok(self.forced.take())
+    }
+
+    /// An operator has the lost record made again.
+    pub(crate) fn rebuild<M: Subject>(
+        &mut self,
+        stage: &mut Stage<'_, M>,
+        wish: &Rebuild,
+    ) -> Result<Option<ForceReply>, Death> {
+        let now = stage.read_clock();
+        let (conn, rebuild) = (NOBODY, Box::new(wish.clone()));
+        self.handle(stage, now, Event::Rebuild { conn, rebuild })?;
         Ok(self.forced.take())
     }
 
@@ -271,7 +292,9 @@ impl Service {
                     }
                     Action::KeepHistory { history } => self.keep_history(stage, &history)?,
                     Action::Store { state } => {
-                        let before = self.store.state().record.clone();
+                        // Of a record that was lost the truth knows.
+                        let known = stage.checks.truth.record.clone();
+                        let before = self.store.state().record.clone().or(known);
                         let stored = self.store.store(&state);
                         stage.wait_for_disk();
                         if let Err(StoreError::NoRoom { source, .. }) = &stored {

@@ -87,6 +87,11 @@ impl Truly {
         self.is_older || self.is_failure_untold()
     }
 
+    /// Whether none of its boots has taken anything along.
+    pub(crate) fn has_lost_nothing(&self) -> bool {
+        self.dead_boots.is_empty() && !self.has_lost_cache
+    }
+
     /// Whether bits of its disk may be wrong.
     pub(crate) fn is_rotten(&self) -> bool {
         self.is_rotten
@@ -210,6 +215,8 @@ pub(crate) struct Truth {
     pub(crate) known_stores: Vec<StoreId>,
     /// The entries that the record has ever said to be skipped.
     pub(crate) skips: Vec<Skip>,
+    /// The record was lost, and made again since it was lost last.
+    pub(crate) is_rebuilt: bool,
     /// The dead tokens that were ever durable at the view service.
     pub(crate) dead_tokens: Vec<TokenDead>,
     pub(crate) replicas: Vec<Truly>,
@@ -255,6 +262,7 @@ impl Truth {
             record: None,
             known_stores: Vec::new(),
             skips: Vec::new(),
+            is_rebuilt: false,
             dead_tokens: Vec::new(),
             replicas: vec![Truly::default(); replicas],
             made: BTreeMap::new(),
@@ -290,6 +298,14 @@ impl Truth {
             identity.is_some_and(|identity| record.primary.is(identity))
         };
         let replica = self.replicas.iter().find(is_it)?;
+        if record.reason == Reason::Rebuilt && self.replicas.iter().any(Truly::may_lack) {
+            // Who may have gone on says that it has not: it does not know any more.
+            let lacks = self.answered_last().is_some_and(|(index, hash)| {
+                let link = replica.link(index, false);
+                link.is_none_or(|link| link.hash != hash)
+            });
+            return lacks.then_some(Mark::BeyondHelp);
+        }
         let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
             let link = replica.link(index, false);
             link.is_none_or(|link| link.hash != hash)
@@ -559,6 +575,21 @@ impl Truth {
                 replica.synced = replica.synced.max(through.min(replica.log.len()));
             }
             Fact::Known { store } => self.known_stores.push(*store),
+            Fact::RecordLost => {
+                self.is_rebuilt = false;
+                // What the view service alone knew of them nobody knows any more.
+                for dead in std::mem::take(&mut self.dead_tokens) {
+                    for replica in &mut self.replicas {
+                        let identity = replica.identity.as_ref();
+                        let is_of = identity.is_some_and(|identity| {
+                            (identity.store, identity.life.boot) == (dead.store, dead.boot)
+                        });
+                        if is_of {
+                            replica.untold = Some(dead.boot);
+                        }
+                    }
+                }
+            }
             Fact::DiskFailed { host, heard } => {
                 self.replicas[*host].fail(*heard, &self.known_stores);
             }
@@ -596,6 +627,7 @@ impl Truth {
                 self.asked_at.insert(swap.proposed.id(), self.now);
             }
             Fact::Recorded { after, .. } => {
+                self.is_rebuilt = true;
                 if after.reason == Reason::Joined && !self.is_current(&after.primary) {
                     self.late_join_at = Some(self.now);
                 }

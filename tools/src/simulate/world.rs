@@ -105,6 +105,8 @@ pub(crate) struct World<M> {
     pub(crate) recorder: Recorder,
     pub(crate) healing: Option<Healing>,
     pub(crate) old_disk: Option<OldDisk>,
+    /// The view service's disk was lost: from then on it is started to have its record made again.
+    pub(crate) is_record_lost: bool,
     pub(crate) mourning: Mourning,
     pub(crate) steps: u64,
     steps_at_once: u32,
@@ -146,6 +148,7 @@ impl<M: Subject> World<M> {
             recorder: Recorder::default(),
             healing: None,
             old_disk: None,
+            is_record_lost: false,
             mourning: Mourning::new(plan.seed),
             steps: 0,
             steps_at_once: 0,
@@ -548,6 +551,7 @@ impl<M: Subject> World<M> {
         let (plan, cluster) = (self.plan.clone(), self.cluster);
         if host == plan.service() {
             let disk = self.service_disk.clone();
+            let cluster = (!self.is_record_lost).then_some(cluster);
             let mut stage = self.stage(host);
             return Service::start(&disk, &plan, cluster, &mut stage)
                 .map(|service| Process::Service(Box::new(service)));

@@ -1,12 +1,14 @@
-//! An operator's Force.
+//! An operator forces a takeover (`protocol.md` section 2).
 
 use standin_core::conn::ConnId;
 use standin_core::message::{Force, ForceOutcome, ForceReply};
 use standin_core::time::Now;
 use standin_core::view::ViewRecord;
 
-use super::{Answer, Request, StoreCause, ViewService};
+use super::{StoreCause, ViewService};
+use crate::event::Answer;
 use crate::force;
+use crate::waiting::Request;
 
 impl ViewService {
     /// The one change of the record that makes somebody primary who need not have what was answered.

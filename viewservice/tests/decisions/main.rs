@@ -11,6 +11,7 @@ mod history;
 mod lease;
 mod naming;
 mod poison;
+mod rebuild;
 mod restart;
 mod rig;
 mod room;

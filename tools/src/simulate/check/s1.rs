@@ -1,6 +1,6 @@
 //! S1: the view rises by one per change (Activate keeps it); no incarnation starts a view twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::EntryKind;
 use standin_core::identity::Incarnation;
@@ -15,12 +15,18 @@ use crate::simulate::truth::Truth;
 #[derive(Debug)]
 pub(crate) struct Views {
     begun: BTreeMap<ViewNumber, (usize, Incarnation)>,
+    /// The views that there were.
+    recorded: BTreeSet<ViewNumber>,
+    /// The record is lost.
+    is_lost: bool,
 }
 
 impl Views {
     pub(crate) fn new(_plan: &Plan) -> Self {
         Self {
             begun: BTreeMap::new(),
+            recorded: BTreeSet::new(),
+            is_lost: false,
         }
     }
 }
@@ -35,11 +41,18 @@ impl Check for Views {
                     (before.view, before.active)
                 });
                 let is_activate = after.view == was && after.active && !is_active;
-                if after.view == was.next() || is_activate {
+                // Nobody knows how far a record came that was lost, but no number may be used again.
+                let is_new = self.recorded.insert(after.view);
+                let is_rebuilt = std::mem::take(&mut self.is_lost) && is_new;
+                if after.view == was.next() || is_activate || is_rebuilt {
                     Ok(())
                 } else {
                     Err(format!("view {} came after {was}", after.view))
                 }
+            }
+            Fact::RecordLost => {
+                self.is_lost = true;
+                Ok(())
             }
             Fact::Appended {
                 host,

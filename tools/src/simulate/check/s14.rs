@@ -75,6 +75,11 @@ impl Check for Promoting {
         if after.primary == before.primary || after.data_epoch > before.data_epoch {
             return Ok(());
         }
+        // Who held when a record was lost may have changed since anybody acted on one; that whoever is named has
+        // what was answered S4 sees.
+        if after.reason == Reason::Rebuilt {
+            return Ok(());
+        }
         let is_it = |one: &&Truly| {
             let identity = one.identity.as_ref();
             one.is_running && identity.is_some_and(|identity| after.primary.is(identity))
