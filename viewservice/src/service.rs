@@ -1,5 +1,6 @@
 //! [`ViewService`]: one event in, actions out.
 
+mod admission;
 mod death;
 mod forced;
 mod lookups;
@@ -11,9 +12,7 @@ mod room;
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::identity::{
-    CLEAN_LIVES_MAX, ClusterId, Durability, Identity, ReplicaName, StoreId,
-};
+use standin_core::identity::{CLEAN_LIVES_MAX, ClusterId, Identity};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, ForceOutcome, Peer, Poisoned, REPLICAS_MAX, Refusal, Release, Report,
     ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
@@ -29,10 +28,11 @@ use crate::event::{Action, Answer, Event};
 use crate::history::History;
 use crate::lease::{Grantor, LeaseTerm};
 use crate::poison::Progress;
-use crate::roster::{Life, Roster, has_history};
+use crate::roster::{Roster, has_history};
 use crate::status;
-use crate::stored::{Registered, StoredState};
+use crate::stored::StoredState;
 use crate::waiting::{Request, WaitingLine};
+use admission::Admission;
 use lookups::Lookers;
 use rebuilding::Testimony;
 
@@ -41,9 +41,6 @@ pub use room::STORE_RETRY;
 
 /// The view of an inactive record is moved on after this many lease terms.
 const INACTIVE_TERMS_MAX: u32 = 2;
-
-/// A name is given up to a new one only if its replica was not heard of for this many lease terms.
-const FORGET_TERMS_MIN: u32 = 10;
 
 /// A state on its way to the disk, and what to answer when it is there.
 #[derive(Clone, Debug)]
@@ -253,101 +250,6 @@ impl ViewService {
             None => self.answer_report(now, conn, *report),
             Some(_) if self.storing.is_some() => self.wait(now, conn, Request::Report(report)),
             Some(state) => self.store(state, StoreCause::Report(Some((conn, report)))),
-        }
-    }
-
-    /// Whether the sender of a report is who may report under its name.
-    fn admit(&self, now: Now, conn: ConnId, report: &Report) -> Admission {
-        let identity = &report.identity;
-        match self.roster.life(identity, conn) {
-            Life::Current => {}
-            Life::EarlierConnection => return Admission::NotYet,
-            Life::Superseded => return Admission::Refused(Refusal::Superseded),
-        }
-        let mut replicas = self.state.replicas.iter();
-        if replicas.any(|other| other.store == identity.store && other.name != identity.name)
-            || self.is_other_name_waiting(identity)
-        {
-            return Admission::Refused(Refusal::Protocol);
-        }
-        if self.is_of_dead_boot(identity) {
-            return Admission::Refused(Refusal::TokenDead);
-        }
-        match self.state.store_of(&identity.name) {
-            Some(store) if store != identity.store => self.admit_other_store(now, store, report),
-            Some(_) => Admission::Welcome,
-            None if self.is_full() && self.forgettable(now.boot).is_none() => {
-                let names = self.state.replicas.iter();
-                let names = names.map(|replica| replica.name.clone()).collect();
-                Admission::Refused(Refusal::NamesTaken { names })
-            }
-            // It has lost its record, and registers nobody.
-            None if self.state.record.is_none() && self.roster.is_full_for(&identity.name) => {
-                Admission::Refused(Refusal::TooManyReplicas)
-            }
-            None => Admission::Welcome,
-        }
-    }
-
-    /// Whether a new name has room only if another one gives way.
-    fn is_full(&self) -> bool {
-        self.state.replicas.len() >= REPLICAS_MAX
-    }
-
-    /// The name that gives way to a new one: of those that the record does not name, the one that was
-    /// not heard of for the longest time, and for a long time at least. None as long as silence proves
-    /// nothing, and none while this service may be the one that is wrong: who says so must be
-    /// remembered.
-    ///
-    /// Nothing rests on such a name. Its store is no holder, so no copy of it may become primary
-    /// (section 7); to be one it has to report, and be registered, again.
-    fn forgettable(&self, now: Instant) -> Option<&ReplicaName> {
-        let record = self.state.record.as_ref()?;
-        if self.is_behind() || self.grantor.hold_remaining(now).is_some() {
-            return None;
-        }
-        let is_named = |replica: &Registered| {
-            let mut members = std::iter::once(&record.primary).chain(&record.backup);
-            let mut holders = record.holders.iter();
-            members.any(|member| member.name == replica.name)
-                || holders.any(|holder| {
-                    holder.name == replica.name || holder.token.store() == replica.store
-                })
-        };
-        let seen_at = |name: &ReplicaName| {
-            let replica = self.roster.by_name(name);
-            replica.map_or(self.started_at, |replica| replica.seen_at)
-        };
-        let replicas = self.state.replicas.iter();
-        replicas
-            .filter(|replica| !is_named(replica))
-            .map(|replica| (seen_at(&replica.name), &replica.name))
-            .filter(|(seen_at, _)| now.since(*seen_at) >= self.view_term() * FORGET_TERMS_MIN)
-            .min()
-            .map(|(_, name)| name)
-    }
-
-    /// Whether what a replica acknowledges out of its page cache would count under a token that is dead.
-    /// It must begin a life in another boot, as it does once it has noted itself that its disk failed.
-    fn is_of_dead_boot(&self, identity: &Identity) -> bool {
-        self.state.is_dead(identity.token(Durability::Os))
-    }
-
-    /// A known name on another data directory: only if the operator says so, and never while the
-    /// directory that has the name is in use.
-    fn admit_other_store(&self, now: Now, store: StoreId, report: &Report) -> Admission {
-        let term = self.view_term();
-        let is_in_use = self
-            .roster
-            .by_store(store)
-            .is_some_and(|replica| replica.is_alive(now.boot, term));
-        if !report.replace || is_in_use {
-            Admission::Refused(Refusal::NameTaken { store })
-        } else if self.grantor.hold_remaining(now.boot).is_some() {
-            // The other directory's replica may live and not have been able to report yet.
-            Admission::NotYet
-        } else {
-            Admission::Welcome
         }
     }
 
@@ -797,14 +699,6 @@ impl ViewService {
         self.on_closed(conn);
         self.actions.push_back(Action::Refuse { conn, refusal });
     }
-}
-
-/// Whether a report may be taken in.
-enum Admission {
-    Welcome,
-    /// Not answered now; the replica will report again.
-    NotYet,
-    Refused(Refusal),
 }
 
 fn is_conn<T>(asker: &Option<(ConnId, T)>, conn: ConnId) -> bool {
