@@ -107,11 +107,11 @@ fn a_lost_record_is_said_to_be_lost_and_made_again_while_the_pair_serves_on() {
     let ran = rebuild(&scene, "a,b,c");
     assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("not started with --rebuild"), "{ran:?}");
-    let log = sure(fs::read_to_string(scene.log_path("a")));
-    assert!(
-        log.contains("the other side belongs to another cluster"),
-        "{log}"
-    );
+    scene.until("a replica to say so, too", |scene| {
+        let log = sure(fs::read_to_string(scene.log_path("a")));
+        log.contains("the other side belongs to another cluster")
+            .then_some(())
+    });
     scene.until_answers(&load);
 
     // Started to have it made again: it waits, and an operator hears what is missing.

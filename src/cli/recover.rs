@@ -38,7 +38,12 @@ pub(crate) struct RecoverArgs {
     )]
     primary: Option<ReplicaName>,
     /// Make the lost view record again from what these replicas know: all that the cluster has
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "STANDIN_REBUILD",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
     rebuild: Vec<ReplicaName>,
     /// Do it, and lose what that replica lacks
     #[arg(long, env = "STANDIN_ACCEPT_LOSS", value_parser = BoolishValueParser::new())]

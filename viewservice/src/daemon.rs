@@ -256,14 +256,18 @@ impl Daemon {
         let Some(cluster) = self.net.take_stranger() else {
             return Ok(());
         };
-        if self.strangers.replace(cluster) == Some(cluster) {
+        let before = self.strangers.replace(cluster);
+        if before == Some(cluster) {
             return Ok(());
         }
-        log::warn!(
-            "a replica of cluster {cluster} was turned away, for this is the view service of cluster {}: if its \
-             data directory was lost, start it with --rebuild on an empty --data",
-            self.store.state().cluster
-        );
+        // Once: strangers may call themselves of a new cluster each time.
+        if before.is_none() {
+            log::warn!(
+                "a replica of cluster {cluster} was turned away, for this is the view service of cluster {}: if its \
+                 data directory was lost, start it with --rebuild on an empty --data",
+                self.store.state().cluster
+            );
+        }
         self.handle(now, Event::Stranger { cluster })
     }
 
