@@ -45,7 +45,11 @@ impl ViewService {
     }
 
     pub(super) fn give_up_storing(&mut self, cause: StoreCause) {
-        let (StoreCause::Force(Some((conn, _))), Some(no_room)) = (cause, &self.no_room) else {
+        let (StoreCause::Force(Some((conn, _))) | StoreCause::Rebuild(Some((conn, _)))) = cause
+        else {
+            return;
+        };
+        let Some(no_room) = &self.no_room else {
             return;
         };
         let reason = format!("of the view service: {}", no_room.words());
@@ -54,7 +58,13 @@ impl ViewService {
 
     /// Stores once more what is stored, to see whether there is room again.
     pub(super) fn look_for_room(&mut self) {
-        if self.no_room.is_some() && self.storing.is_none() && !self.waits_for_room() {
+        if self.no_room.is_none() || self.storing.is_some() || self.waits_for_room() {
+            return;
+        }
+        if self.is_rebuilding() {
+            // Nothing is stored that could be once more: the operator asks again.
+            self.no_room = None;
+        } else {
             self.store(self.state.clone(), StoreCause::Look);
         }
     }

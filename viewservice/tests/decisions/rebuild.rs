@@ -12,7 +12,7 @@ use standin_core::time::Duration;
 use standin_core::view::{DataEpoch, Reason, ViewId, ViewNumber, ViewRecord};
 use standin_viewservice::{Action, Answer, Event, LeaseTerm, ViewService};
 
-use crate::rig::{Rig, TERM, at, holder, identity, report_replies};
+use crate::rig::{Rig, TERM, at, holder, identity, report_replies, stores};
 
 /// The seed of the view service that waits, and what comes of it.
 const SEED: u64 = 77;
@@ -632,5 +632,24 @@ fn a_view_service_that_begins_anew_makes_no_record_again_and_says_who_knocks() {
     assert!(
         reason(&reply).contains("not started with --rebuild"),
         "{reply:?}"
+    );
+}
+
+/// What it stores to see whether there is room again must not be taken for a record.
+#[test]
+fn without_room_nothing_is_made_again_and_the_operator_is_told() {
+    let all = ALL.map(|name| told(name, &pair(Durability::Os), (2, 31)));
+    let mut rig = Rig::rebuilding(&all);
+    rig.disk_is_full = true;
+    let refused = rig.rebuild(&ALL, None, false);
+    assert!(reason(&refused).contains("no room"), "{refused:?}");
+    rig.disk_is_full = false;
+    for _ in 0..10 {
+        assert_eq!(stores(&rig.run(100)), 0);
+    }
+    let done = rig.rebuild(&ALL, None, false);
+    assert!(
+        matches!(done.outcome, ForceOutcome::Done { .. }),
+        "{done:?}"
     );
 }
