@@ -110,6 +110,8 @@ frame_kinds! {
     HistoryReply = 42,
     /// Operator to a view service without a record: make it again from what these replicas know.
     Rebuild = 43,
+    /// Replica to view service: processes of mine died at this entry, and none has applied it.
+    Fatal = 44,
     /// Client to replica: open a session.
     OpenSession = 50,
     /// Client to replica: close a session.

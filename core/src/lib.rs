@@ -17,6 +17,7 @@ pub mod gap;
 pub mod identity;
 pub mod lease;
 pub mod machine;
+pub mod mark;
 pub mod message;
 pub mod planted;
 pub mod poison;

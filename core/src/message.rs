@@ -22,6 +22,7 @@ use crate::identity::{
     Token,
 };
 use crate::machine::MachineId;
+use crate::mark::Fatal;
 use crate::poison::{FAULT_WORDS_BYTES_MAX, LOG_SKIPS_MAX, Poison, Skip};
 use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
@@ -117,7 +118,7 @@ macro_rules! messages {
 
 messages! {
     Hello Refusal Report ReportReply Swap SwapReply Release Lookup LookupReply StatusRequest
-    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Follow Resume HigherView OpenSession CloseSession
+    StatusReply TokenDead TokenDeadReply Force ForceReply Switchover SwitchoverReply Leave Died DiedReply HistoryRequest HistoryReply Poisoned Fatal Follow Resume HigherView OpenSession CloseSession
     Inspect InspectReply Witness Rebuild SnapshotOffer SnapshotRead StateDigest EntriesRead
 }
 

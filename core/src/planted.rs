@@ -153,6 +153,11 @@ bugs! {
     RebuiltDeadToken,
     /// The record of the adopted view is not kept by replicas (section 11).
     RecordUnkept,
+    /// An entry is skipped after one death at it (section 12).
+    OneDeathSkips,
+    /// An entry at which a replica died is skipped without asking who else has served since it was ordered
+    /// (section 12).
+    SuspectsIgnored,
 }
 
 /// The bug that is planted here, if there is one.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use crate::bytes::put_u64;
 use crate::capture::{Captured, invalid, read_count, read_u64};
@@ -13,6 +14,7 @@ use crate::entry::{
     COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, ViewStart,
 };
 use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
+use crate::mark::ApplyMark;
 use crate::message::{ReplyStatus, decode_payload};
 use crate::planted::{Bug, Planted};
 use crate::poison::{self, LOG_SKIPS_MAX, MachineFault, Skip};
@@ -36,6 +38,8 @@ pub struct Replicated<M> {
     skips: BTreeSet<Skip>,
     /// The machine failed. Its state was half changed and is gone; nothing of this is used any more.
     is_poisoned: bool,
+    /// Is told of each entry that the machine executes.
+    mark: Option<Arc<dyn ApplyMark>>,
     planted: Planted,
 }
 
@@ -59,6 +63,7 @@ impl<M: StateMachine> Replicated<M> {
             machine_reply: Vec::new(),
             skips: BTreeSet::new(),
             is_poisoned: false,
+            mark: None,
             planted: Planted::default(),
         }
     }
@@ -67,6 +72,17 @@ impl<M: StateMachine> Replicated<M> {
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, planted: Planted) {
         self.planted = planted;
+    }
+
+    /// From now on `mark` is told of each entry that the machine executes.
+    pub fn mark_with(&mut self, mark: Arc<dyn ApplyMark>) {
+        self.mark = Some(mark);
+    }
+
+    /// Another state in the place of this one, under the same mark.
+    pub fn exchange(&mut self, mut other: Self) {
+        other.mark = self.mark.take();
+        *self = other;
     }
 
     /// Takes note of an entry that is to be skipped, before it is applied. The machine will not see it:
@@ -251,7 +267,14 @@ impl<M: StateMachine> Replicated<M> {
             timers: &mut self.timer_changes,
         };
         let (machine, reply) = (&mut self.machine, &mut self.machine_reply);
-        poison::call(|| call(machine, &mut context, reply))?;
+        if let Some(mark) = &self.mark {
+            mark.begin(skip_of(entry));
+        }
+        let outcome = poison::call(|| call(machine, &mut context, reply));
+        if let Some(mark) = &self.mark {
+            mark.end();
+        }
+        outcome?;
         check_reply(&self.machine_reply)?;
         for change in self.timer_changes.drain(..) {
             self.timers.change(change);

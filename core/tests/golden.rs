@@ -22,6 +22,7 @@ use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::message::*;
 use standin_core::poison::{Poison, Skip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
@@ -67,8 +68,9 @@ const CHANGED_IN_3: [&str; 17] = [
 
 /// What version 4 changed: whether a log has room, and how far followers are behind, came to what replicas say; and a
 /// lost view record can be made again.
-const CHANGED_IN_4: [&str; 7] = [
+const CHANGED_IN_4: [&str; 8] = [
     "frames/Ack",
+    "frames/Fatal",
     "frames/Hello",
     "frames/Rebuild",
     "frames/Reply",
@@ -412,6 +414,14 @@ fn check_view_service(frames: &mut Frames) {
             skip: skips(Reason::Activated)[1],
             life: life(3).incarnation,
             words: "it panicked: too many".to_owned(),
+        },
+    }]);
+    frames.messages(&[Fatal {
+        identity: identity("a"),
+        fatal: FatalEntry {
+            entry: skips(Reason::Activated)[1],
+            since: 3,
+            deaths: 2,
         },
     }]);
     let kept = Kept {

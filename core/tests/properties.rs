@@ -12,6 +12,7 @@ use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::message::*;
 use standin_core::poison::{Poison, SKIPS_MAX, Skip};
 use standin_core::segment::{SEGMENT_HEADER_BYTES, ScanEnd, SegmentHeader, scan};
@@ -618,6 +619,8 @@ proptest! {
             let life = identity.life.incarnation;
             let poison = Poison { skip: *skip, life, words };
             check_whole(&Poisoned { identity: identity.clone(), poison })?;
+            let fatal = FatalEntry { entry: *skip, since: nonce, deaths: silence_ms };
+            check_whole(&Fatal { identity: identity.clone(), fatal })?;
         }
         check_whole(&Witness { identity: identity.clone(), adopted: view, kept: None, holds: None, last })?;
         check_whole(&Follow { identity, view, last, view_starts })?;

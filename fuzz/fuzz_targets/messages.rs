@@ -5,9 +5,10 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
+use standin_core::mark::Fatal;
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 43] = [
+const KINDS: [FrameKind; 44] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -22,6 +23,7 @@ const KINDS: [FrameKind; 43] = [
     FrameKind::HistoryRequest,
     FrameKind::HistoryReply,
     FrameKind::Poisoned,
+    FrameKind::Fatal,
     FrameKind::Witness,
     FrameKind::Rebuild,
     FrameKind::Lookup,
@@ -127,6 +129,7 @@ fn check(frame: &Frame<'_>) {
         FrameKind::TokenDeadReply => drop(message::<TokenDeadReply>(frame)),
         FrameKind::Died => drop(message::<Died>(frame)),
         FrameKind::Poisoned => drop(message::<Poisoned>(frame)),
+        FrameKind::Fatal => drop(message::<Fatal>(frame)),
         FrameKind::Witness => drop(message::<Witness>(frame)),
         FrameKind::Rebuild => drop(message::<Rebuild>(frame)),
         FrameKind::DiedReply => drop(message::<DiedReply>(frame)),

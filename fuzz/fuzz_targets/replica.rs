@@ -95,6 +95,7 @@ impl World {
             replace: false,
             quarantine: None,
             poison: None,
+            fatal: None,
             limits: Default::default(),
             snapshots: SnapshotConfig {
                 every: 5,
@@ -245,7 +246,7 @@ impl World {
             }
             Action::RedialViewService => self.follow_ups.push_back(FollowUp::Redialled),
             Action::NotePoison(poison) => panic!("a counter never fails: {poison:?}"),
-            Action::Poisoned(_) => unreachable!("nothing was noted"),
+            Action::Poisoned(_) | Action::Fatal(_) => unreachable!("nothing was noted"),
             Action::Witness(witness) => assert!(witness.is_bounded(), "{witness:?}"),
             Action::Adopt(view, ..) => self.follow_ups.push_back(FollowUp::Adopted(view)),
             Action::Append(batch) => self.append(&batch),

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use standin_core::identity::{BootId, Identity, Incarnation, Life, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
+use standin_core::mark::FatalEntry;
 use standin_core::view::ViewId;
 
 pub use aside::STORES_ASIDE_MAX;
@@ -395,8 +396,23 @@ impl<S: Storage> DataDir<S> {
     /// # Errors
     /// Those of [`DataDir::store`].
     pub fn begin_life(&mut self, boot: BootId, nonce: u64) -> io::Result<Identity> {
+        self.begin_life_after(boot, nonce, None)
+    }
+
+    /// The same, after lives that died at this entry, as their marks say: that is kept in the same step, so that no
+    /// death is counted twice.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::store`].
+    pub fn begin_life_after(
+        &mut self,
+        boot: BootId,
+        nonce: u64,
+        fatal: Option<FatalEntry>,
+    ) -> io::Result<Identity> {
         let mut meta = self.meta.clone();
         let life = meta.begin_life(boot, nonce);
+        meta.fatal = fatal;
         self.store(meta)?;
         Ok(Identity {
             name: self.meta.name.clone(),

@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod log;
 pub mod log_limit;
 pub mod log_thread;
+pub mod mark;
 pub mod net;
 pub mod signals;
 pub mod snapshots;

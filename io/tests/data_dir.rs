@@ -12,6 +12,7 @@ use standin_core::identity::{
     StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::mark::FatalEntry;
 use standin_core::message::{JoinAsked, Kept};
 use standin_core::poison::{Poison, Skip};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
@@ -452,6 +453,8 @@ fn the_meta_files_of_earlier_versions_are_read() {
     assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_3()));
     let stored = fs::read(golden(4)).unwrap();
     assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_4()));
+    let stored = fs::read(golden(5)).unwrap();
+    assert_eq!(ReplicaMeta::decode(&stored), Ok(golden_meta_of_version_5()));
 }
 
 fn golden_meta_of_version_3() -> ReplicaMeta {
@@ -482,9 +485,7 @@ fn golden_meta_of_version_4() -> ReplicaMeta {
     }
 }
 
-/// Held still like `core`'s formats: see `core/tests/golden.rs`.
-#[test]
-fn the_meta_file_is_as_it_was() {
+fn golden_meta_of_version_5() -> ReplicaMeta {
     let mut meta = golden_meta_of_version_4();
     let first = Identity {
         name: name(),
@@ -511,7 +512,22 @@ fn the_meta_file_is_as_it_was() {
             store: StoreId(9),
         }],
     });
-    let path = golden(5);
+    meta
+}
+
+/// Held still like `core`'s formats: see `core/tests/golden.rs`.
+#[test]
+fn the_meta_file_is_as_it_was() {
+    let mut meta = golden_meta_of_version_5();
+    meta.fatal = Some(FatalEntry {
+        entry: Skip {
+            index: Index(80_001),
+            view: ViewNumber(70_000),
+        },
+        since: 298,
+        deaths: 2,
+    });
+    let path = golden(6);
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, meta.encode()).unwrap();
@@ -676,4 +692,35 @@ fn a_process_that_only_repairs_is_counted_and_changes_nothing_else() {
     let life = identity.life.incarnation;
     assert!(life.is_newer_than(before.life.unwrap().incarnation));
     assert!(identity.clean_lives.is_empty());
+}
+
+#[test]
+fn a_death_is_counted_in_the_step_that_counts_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    let first = dir.begin_life(BootId(1), 1).unwrap();
+    let fatal = FatalEntry {
+        entry: Skip {
+            index: Index(9),
+            view: ViewNumber(1),
+        },
+        since: first.life.incarnation.start,
+        deaths: 1,
+    };
+    drop(dir);
+    let mut dir = open(root.path());
+    dir.begin_life_after(BootId(1), 2, Some(fatal)).unwrap();
+    drop(dir);
+    let mut dir = open(root.path());
+    assert_eq!((dir.meta().fatal, dir.meta().starts), (Some(fatal), 2));
+    // A start that finds nothing keeps nothing; one that only repairs changes nothing.
+    dir.begin_repair(BootId(1), 3).unwrap();
+    assert_eq!(dir.meta().fatal, Some(fatal));
+    dir.begin_life(BootId(1), 4).unwrap();
+    assert_eq!(dir.meta().fatal, None);
+    // What cannot be true is not read.
+    let mut meta = dir.meta().clone();
+    let since = meta.starts;
+    meta.fatal = Some(FatalEntry { since, ..fatal });
+    assert!(ReplicaMeta::decode(&meta.encode()).is_err());
 }

@@ -13,6 +13,7 @@ use sample::{contents, fill, segments, try_open};
 use standin_core::entry::{Batch, Entry, Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId, Token};
 use standin_core::machine::MachineId;
+use standin_core::mark::FatalEntry;
 
 use standin_core::poison::{Poison, Skip};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
@@ -59,6 +60,11 @@ prop_compose! {
             disk_failures,
             holds: holds.map(|boot| Token::Os { store: StoreId(store), boot: BootId(boot) }),
             kept: None,
+            fatal: (starts > 1).then_some(FatalEntry {
+                entry: Skip { index: Index(starts), view: ViewNumber(starts) },
+                since: starts / 2,
+                deaths: version.max(1),
+            }),
             poison: poison.map(|(index, view, words)| Poison {
                 skip: Skip { index: Index(index), view: ViewNumber(view) },
                 life: Incarnation { start: starts, nonce: index },

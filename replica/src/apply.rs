@@ -128,7 +128,7 @@ impl<M: StateMachine> Replica<M> {
 
     /// The log of an earlier data epoch was set aside as a whole, and with it goes the state that came of it.
     fn begin_data_epoch(&mut self) {
-        self.state = Replicated::default();
+        self.state.exchange(Replicated::default());
         #[cfg(feature = "planted-bugs")]
         self.state.plant(self.planted);
         for skip in &self.log.skips {

@@ -13,6 +13,7 @@ mod answers;
 mod apply;
 mod clients;
 mod dialog;
+mod fatal;
 mod handover;
 mod last_words;
 mod lend;

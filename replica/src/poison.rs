@@ -39,6 +39,7 @@ impl<M: StateMachine> Replica<M> {
                 self.state.skip(*skip);
             }
         }
+        self.conclude_skipped(skips);
         let is_settled = |failure: &mut Failure| skips.contains(&failure.poison.skip);
         self.failure.take_if(is_settled);
     }

@@ -10,6 +10,7 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
+use standin_core::mark::{ApplyMark, Fatal, FatalEntry};
 use standin_core::message::{
     Ack, Entries, EntriesRead, Follow, HigherView, InspectReply, Kept, Leave, Poisoned, Refusal,
     Release, Report, ReportReply, Resume, RoleName, SnapshotOffer, SnapshotPiece, SnapshotRead,
@@ -28,6 +29,7 @@ use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
 use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
+use crate::fatal::Suspect;
 use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
 use crate::poison::{Failure, too_many_skips};
@@ -92,6 +94,8 @@ pub struct Config {
     pub quarantine: Option<String>,
     /// The last entry that made the machine fail, in an earlier life.
     pub poison: Option<Poison>,
+    /// The entry at which earlier lives died, and which none of them has applied.
+    pub fatal: Option<FatalEntry>,
     /// How much is held in memory, and done at one time.
     pub limits: Limits,
     /// When snapshots are taken.
@@ -228,6 +232,8 @@ pub enum Action {
     NotePoison(Poison),
     /// Send to the view service.
     Poisoned(Box<Poisoned>),
+    /// Send to the view service.
+    Fatal(Box<Fatal>),
     /// Send to the view service.
     Witness(Box<Witness>),
     /// Keep durably that this replica is out of service, and why.
@@ -373,6 +379,8 @@ pub struct Replica<M> {
     pub(crate) known_applied: Index,
     /// The machine has failed, in this life or an earlier one, and it is not known what came of that.
     pub(crate) failure: Option<Failure>,
+    /// Earlier lives died at an entry.
+    pub(crate) suspect: Option<Suspect>,
     pub(crate) snapshots: Snapshots,
     pub(crate) room: RoomWatch,
     /// What was last told of the state: to digest all of it takes time, and is often asked for again.
@@ -453,6 +461,8 @@ impl<M: StateMachine> Replica<M> {
             poison,
             is_noted: true,
         });
+        let open = (config.fatal).filter(|it| !recovered.skips.contains(&it.entry));
+        let suspect = open.map(Suspect::new);
         let mut replica = Self {
             adopted: config.adopted,
             holds: config.holds,
@@ -471,6 +481,7 @@ impl<M: StateMachine> Replica<M> {
             digests: DigestLog::beginning(applied, reply_digest),
             known_applied: recovered.commit.max(applied),
             failure,
+            suspect,
             room: RoomWatch::default(),
             inspected: None,
             inspecting: None,
@@ -494,6 +505,11 @@ impl<M: StateMachine> Replica<M> {
         let known = recovered.skips.len().min(LOG_SKIPS_MAX);
         replica.read_skips(&recovered.skips[..known]);
         replica
+    }
+
+    /// From now on `mark` is told of each entry that the machine executes.
+    pub fn mark_with(&mut self, mark: Arc<dyn ApplyMark>) {
+        self.state.mark_with(mark);
     }
 
     /// Plants a bug, right after the replica was made.

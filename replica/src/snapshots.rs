@@ -387,7 +387,7 @@ impl<M: StateMachine> Replica<M> {
         let mark = offer.mark;
         assert_eq!(state.applied(), mark.tip.index, "it is of that entry");
         self.end_role();
-        self.state = state;
+        self.state.exchange(state);
         #[cfg(feature = "planted-bugs")]
         self.state.plant(self.planted);
         self.digests = DigestLog::beginning(mark.tip.index, self.state.reply_digest());

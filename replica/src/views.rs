@@ -48,6 +48,7 @@ impl<M: StateMachine> Replica<M> {
             _ => None,
         };
         self.tell_failure();
+        self.tell_fatal();
         let number = self.dialog.report(now.boot, renew, self.term());
         let report = Report {
             number,
@@ -58,7 +59,8 @@ impl<M: StateMachine> Replica<M> {
             replace: self.config.replace,
             trouble: (self.trouble.clone())
                 .or_else(|| self.want_of_room())
-                .or_else(|| self.loss()),
+                .or_else(|| self.loss())
+                .or_else(|| self.fatality()),
             room: self.room(),
             lags: match &self.role {
                 Role::Primary(primary) => primary.lags(now.boot).collect(),

@@ -145,6 +145,7 @@ impl Action {
             | Self::Swap(_)
             | Self::Release(_)
             | Self::Poisoned(_)
+            | Self::Fatal(_)
             | Self::Witness(_) => Destination::ViewService,
             Self::Follow(conn, _)
             | Self::Ack(conn, _)
@@ -169,6 +170,7 @@ impl Action {
             Self::Swap(swap) => swap.encode(out),
             Self::Release(release) => release.encode(out),
             Self::Poisoned(poisoned) => poisoned.encode(out),
+            Self::Fatal(fatal) => fatal.encode(out),
             Self::Witness(witness) => witness.encode(out),
             Self::Follow(_, follow) => follow.encode(out),
             Self::Ack(_, ack) => ack.encode(out),

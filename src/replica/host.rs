@@ -4,6 +4,7 @@ mod link;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
@@ -20,6 +21,7 @@ use standin_io::clock;
 use standin_io::data_dir::DataDir;
 use standin_io::log::{LogError, SegmentLog};
 use standin_io::log_thread::{LogDone, LogThread};
+use standin_io::mark::MarkFile;
 use standin_io::net::{CloseReason, Net, NetEvent};
 use standin_io::snapshots::Snapshots;
 use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Replica, Side};
@@ -76,6 +78,8 @@ pub(super) struct Host<M> {
     room_retry_at: Option<Instant>,
     /// What the core was told of the room: which segment is in use, whether the next is ready, and whether there was none.
     room_told: (Index, bool, bool),
+    /// Which entry the machine is executing, where the next life finds it.
+    mark: Option<Arc<MarkFile>>,
     /// It was told to stop, and hands over first. Told again, it stops at once.
     is_leaving: bool,
     is_stopping: bool,
@@ -89,6 +93,7 @@ impl<M: StateMachine> Host<M> {
         dir: DataDir,
         log: SegmentLog,
         snapshots: Snapshots,
+        mark: Option<Arc<MarkFile>>,
     ) -> Result<Self, ReplicaError> {
         let waker = net.waker();
         let images = Images::start(snapshots, move || {
@@ -115,6 +120,7 @@ impl<M: StateMachine> Host<M> {
             // What is left of the segment in use may be too little already.
             room_retry_at: Some(clock::boot()),
             room_told: (Index::ZERO, false, false),
+            mark,
             is_leaving: false,
             is_stopping: false,
         })

@@ -2,16 +2,19 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use nix::unistd::getppid;
-use standin_core::entry::Index;
-use standin_core::identity::{ClusterId, StoreId};
+use standin_core::entry::{Index, LogTip};
+use standin_core::identity::{BootId, ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
+use standin_core::mark::{ApplyMark, FatalEntry, MarkedLog};
 use standin_core::message::{Party, TokenDead};
 use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
 use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog, reserve_bytes};
+use standin_io::mark::{self, MarkFile};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_io::snapshots::{SnapshotFile, SnapshotIds, Snapshots};
@@ -153,12 +156,23 @@ pub fn run<M: StateMachine>(
             );
         }
     }
+    let fatal = fatal_entry(&dir, boot, log.base(), &recovered);
     let identity = dir
-        .begin_life(boot, entropy::u64())
+        .begin_life_after(boot, entropy::u64(), fatal)
         .map_err(ReplicaError::io(
             "counting this start in the data directory",
         ))?;
     dir.keep_ballast();
+    let mark = match MarkFile::begin(dir.path(), identity.store, identity.life) {
+        Ok(mark) => Some(Arc::new(mark)),
+        Err(error) => {
+            log::warn!(
+                "an entry that kills this process will not be known: its mark file cannot be made in {}: {error}",
+                config.data.display()
+            );
+            None
+        }
+    };
     if let Some(parent) = &config.parent {
         // Before anybody can hear of this life.
         let left = parent.leave(cluster, &identity);
@@ -174,7 +188,7 @@ pub fn run<M: StateMachine>(
         link.expect_name(clock::boot());
     }
     let state = stored.restore()?;
-    let replica = Replica::<M>::from_state(
+    let mut replica = Replica::<M>::from_state(
         state,
         Config {
             identity,
@@ -202,6 +216,7 @@ pub fn run<M: StateMachine>(
             replace: config.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
+            fatal,
             limits: Limits {
                 room_reserve_bytes: reserve_bytes(config.segment_bytes),
                 ..Limits::default()
@@ -213,8 +228,37 @@ pub fn run<M: StateMachine>(
         },
         clock::read(),
     );
-    let host = Host::new(replica, net, link, dir, log, stored.snapshots)?;
+    if let Some(mark) = &mark {
+        replica.mark_with(Arc::clone(mark) as Arc<dyn ApplyMark>);
+    }
+    let host = Host::new(replica, net, link, dir, log, stored.snapshots, mark)?;
     host.run(|| on_ready(listens_on))
+}
+
+/// The entry at which processes of this replica died, if the last of them did, or came no further than an
+/// earlier one that did.
+fn fatal_entry(
+    dir: &DataDir,
+    boot: BootId,
+    base: LogTip,
+    recovered: &standin_io::log::Recovered,
+) -> Option<FatalEntry> {
+    let meta = dir.meta();
+    let last = meta.life?;
+    let ended = mark::how_it_ended(dir.path(), meta.store, last, meta.boot(boot));
+    let log = MarkedLog {
+        base,
+        tip: recovered.tip,
+        view_starts: &recovered.view_starts,
+    };
+    let fatal = FatalEntry::after(meta.fatal, last.incarnation.start, ended, log);
+    if let Some(FatalEntry { entry, deaths, .. }) = fatal {
+        log::warn!(
+            "the machine was applying entry {entry} when the process before this one ended, or an earlier one: {deaths} \
+             in all"
+        );
+    }
+    fatal
 }
 
 /// The snapshots of a replica as its process finds them.

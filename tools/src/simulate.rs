@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod command;
 pub mod disk;
+mod doom;
 mod draw;
 mod fact;
 mod failed;

@@ -3,6 +3,7 @@
 use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::identity::ClusterId;
+use standin_core::mark::Fatal;
 use standin_core::message::{
     DecodeError, Died, DiedReply, Force, ForceReply, HistoryReply, HistoryRequest, Lookup,
     LookupReply, Message as _, Poisoned, Rebuild, Refusal, Release, Report, ReportReply,
@@ -59,6 +60,13 @@ pub enum Event {
         conn: ConnId,
         /// The message.
         poisoned: Box<Poisoned>,
+    },
+    /// Processes of a replica died at an entry.
+    Fatal {
+        /// The connection it came on.
+        conn: ConnId,
+        /// The message.
+        fatal: Box<Fatal>,
     },
     /// A replica tells what it knows of the record, which is not here.
     Witness {
@@ -146,7 +154,8 @@ impl Event {
             | FrameKind::TokenDead
             | FrameKind::Died
             | FrameKind::Witness
-            | FrameKind::Poisoned)
+            | FrameKind::Poisoned
+            | FrameKind::Fatal)
                 if !is_replica =>
             {
                 return Err(InputError::Kind(kind));
@@ -178,6 +187,14 @@ impl Event {
                 }
                 let poisoned = Box::new(poisoned);
                 Self::Poisoned { conn, poisoned }
+            }
+            FrameKind::Fatal => {
+                let fatal = Fatal::decode(frame)?;
+                if !fatal.is_sound() {
+                    return Err(DecodeError { kind: frame.kind }.into());
+                }
+                let fatal = Box::new(fatal);
+                Self::Fatal { conn, fatal }
             }
             FrameKind::Witness => Self::Witness {
                 conn,

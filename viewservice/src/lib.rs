@@ -34,6 +34,7 @@
 mod candidates;
 pub mod daemon;
 mod event;
+mod fatal;
 mod force;
 mod framed;
 mod history;
@@ -48,6 +49,7 @@ mod stored;
 mod waiting;
 
 pub use event::{Action, Answer, Event, InputError};
+pub use fatal::Tenure;
 pub use history::{HISTORY_BYTES_MAX, HISTORY_FORMAT_VERSION, History, HistoryError};
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;

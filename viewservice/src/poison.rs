@@ -11,15 +11,18 @@ use standin_core::planted::{Bug, Planted};
 use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::view::{Member, ViewRecord};
 
+use crate::fatal::note_tenure;
 use crate::stored::StoredState;
 
 impl StoredState {
     /// Keeps who serves. What is known of the primary before is settled then: by the record, or because the
     /// one that serves now found out for itself.
     pub(crate) fn note_service(&mut self) {
-        if let Some(record) = self.record.as_ref().filter(|record| record.active)
-            && self.served.as_ref() != Some(&record.primary)
-        {
+        let Some(record) = self.record.as_ref().filter(|record| record.active) else {
+            return;
+        };
+        note_tenure(&mut self.tenures, record);
+        if self.served.as_ref() != Some(&record.primary) {
             self.served = Some(record.primary.clone());
             self.poison = None;
         }

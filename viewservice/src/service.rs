@@ -2,6 +2,7 @@
 
 mod admission;
 mod death;
+mod fatal;
 mod forced;
 mod lookups;
 mod past;
@@ -25,6 +26,7 @@ use standin_core::view::{Member, Reason, ViewId, ViewRecord};
 
 use crate::candidates::{best_candidate, can_be_handed_to, primary_restarted};
 use crate::event::{Action, Answer, Event};
+use crate::fatal::Fatalities;
 use crate::history::History;
 use crate::lease::{Grantor, LeaseTerm};
 use crate::poison::Progress;
@@ -59,6 +61,8 @@ enum StoreCause {
     TokenDead(Option<(ConnId, TokenDead)>),
     /// The machine of a replica failed at an entry.
     Poisoned(Box<Poisoned>),
+    /// Processes of replicas died at an entry, which is to be skipped.
+    Fatal,
     /// The view service deposes.
     Depose,
     /// It looks whether there is room again.
@@ -96,6 +100,8 @@ pub struct ViewService {
     strangers: Option<ClusterId>,
     /// How far the primary has come.
     progress: Progress,
+    /// What replicas say of entries at which their processes died.
+    fatalities: Fatalities,
     /// The primary that gave its lease back, and in which view.
     released: Option<(ViewId, Member)>,
     /// A primary that has died, as its parent process said, though it may not have reported yet since
@@ -136,6 +142,7 @@ impl ViewService {
             was_rebuilt: false,
             strangers: None,
             progress: Progress::default(),
+            fatalities: Fatalities::default(),
             released: None,
             died: None,
             lookers: Lookers::default(),
@@ -188,6 +195,7 @@ impl ViewService {
             Event::TokenDead { conn, dead } => self.on_token_dead(now, conn, dead),
             Event::Died { conn, died } => self.on_died(now, conn, died),
             Event::Poisoned { conn, poisoned } => self.on_poisoned(now, conn, poisoned),
+            Event::Fatal { conn, fatal } => self.on_fatal(now, conn, fatal),
             Event::Witness { conn, witness } => self.on_witness(conn, witness),
             Event::Rebuild { conn, rebuild } => self.on_rebuild(now, conn, &rebuild),
             Event::Stranger { cluster } => self.strangers = Some(cluster),
@@ -451,6 +459,7 @@ impl ViewService {
                 | StoreCause::Swap(_)
                 | StoreCause::TokenDead(_)
                 | StoreCause::Poisoned(_)
+                | StoreCause::Fatal
                 | StoreCause::Depose
                 | StoreCause::Look
                 | StoreCause::Force(_)
@@ -489,6 +498,7 @@ impl ViewService {
             StoreCause::Report(None)
             | StoreCause::Swap(None)
             | StoreCause::TokenDead(None)
+            | StoreCause::Fatal
             | StoreCause::Depose
             | StoreCause::Look
             | StoreCause::Force(None)
@@ -513,6 +523,7 @@ impl ViewService {
                 Request::TokenDead(dead) => self.on_token_dead(now, conn, dead),
                 Request::Force(force) => self.on_force(now, conn, force),
                 Request::Poisoned(poisoned) => self.on_poisoned(now, conn, poisoned),
+                Request::Fatal(fatal) => self.on_fatal(now, conn, fatal),
             }
         }
     }
@@ -687,7 +698,13 @@ impl ViewService {
                 let reason = "the view service has too much to do; try again".to_owned();
                 self.answer_force(conn, ForceOutcome::Refused { reason });
             }
-            Some(Request::Report(_) | Request::TokenDead(_) | Request::Poisoned(_)) | None => {}
+            Some(
+                Request::Report(_)
+                | Request::TokenDead(_)
+                | Request::Poisoned(_)
+                | Request::Fatal(_),
+            )
+            | None => {}
         }
     }
 

@@ -6,11 +6,12 @@ use standin_core::message::{REPLICAS_MAX, TokenDead, decode_payload};
 use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewNumber, ViewRecord};
 
+use crate::fatal::{TENURES_MAX, Tenure};
 use crate::framed::{FileKind, FrameError};
 use crate::lease::LEASE_TERM_MAX;
 
 /// Version of the file's format. Older ones are read, too.
-pub const STATE_FORMAT_VERSION: u32 = 4;
+pub const STATE_FORMAT_VERSION: u32 = 5;
 /// Most dead tokens that are kept: the newest of each replica, and those that the record names.
 pub(crate) const DEAD_TOKENS_MAX: usize = REPLICAS_MAX + 2;
 /// Longest file, header included, in bytes.
@@ -44,6 +45,9 @@ pub struct StoredState {
     /// The entry that made its machine fail, of which it has answered nothing. `None` once the record shows that
     /// it is skipped, or somebody else has served. Since version 3.
     pub poison: Option<Skip>,
+    /// Who has served, oldest first, as far back as there is room; at most 16. Since version 5; of an earlier file none
+    /// is known.
+    pub tenures: Vec<Tenure>,
 }
 
 /// What came before version 3.
@@ -97,6 +101,7 @@ impl From<StoredState2> for StoredState {
             dead_tokens: state.dead_tokens,
             served: None,
             poison: None,
+            tenures: Vec::new(),
         };
         state.note_service();
         state
@@ -145,6 +150,7 @@ impl StoredState {
             dead_tokens: Vec::new(),
             served: None,
             poison: None,
+            tenures: Vec::new(),
         }
     }
 
@@ -212,6 +218,8 @@ impl StoredState {
             // What was appended since, as it is when nothing happened: no dead tokens.
             1 => decode_payload::<StoredState2>(&[payload, &[0]].concat()).map(Self::from),
             2 => decode_payload::<StoredState2>(payload).map(Self::from),
+            // No tenures.
+            3 | 4 => decode_payload::<Self>(&[payload, &[0]].concat()),
             _ => decode_payload::<Self>(payload),
         };
         state.filter(Self::is_valid).ok_or(StateError::Field)
@@ -232,6 +240,8 @@ impl StoredState {
         });
         self.replicas.len() <= REPLICAS_MAX
             && self.dead_tokens.len() <= DEAD_TOKENS_MAX
+            && self.tenures.len() <= TENURES_MAX
+            && self.tenures.iter().all(|it| it.first <= it.last)
             && u128::from(self.term_max_ms) <= LEASE_TERM_MAX.as_millis()
             && are_different
             && record_is_valid

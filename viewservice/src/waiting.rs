@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
+use standin_core::mark::Fatal;
 use standin_core::message::{Force, Poisoned, REPLICAS_MAX, Report, Swap, TokenDead};
 
 /// Most requests that wait for a store in progress. Beyond it a swap and a Force are turned away and
@@ -22,6 +23,8 @@ pub(crate) enum Request {
     TokenDead(TokenDead),
     /// The word that a machine has failed.
     Poisoned(Box<Poisoned>),
+    /// The word that processes died at an entry.
+    Fatal(Box<Fatal>),
 }
 
 /// Waiting requests, oldest first.

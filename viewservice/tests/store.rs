@@ -15,10 +15,12 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::{Member, Reason, ViewNumber, ViewRecord};
 use standin_viewservice::store::{FileStore, StoreError};
 use standin_viewservice::{
-    History, LeaseTerm, Registered, STATE_FORMAT_VERSION, StateError, StoredState, ViewService,
+    History, LeaseTerm, Registered, STATE_FORMAT_VERSION, StateError, StoredState, Tenure,
+    ViewService,
 };
 
-const GOLDEN: &[u8] = include_bytes!("golden/v4/state");
+const GOLDEN: &[u8] = include_bytes!("golden/v5/state");
+const GOLDEN_V4: &[u8] = include_bytes!("golden/v4/state");
 const GOLDEN_V3: &[u8] = include_bytes!("golden/v3/state");
 const GOLDEN_V2: &[u8] = include_bytes!("golden/v2/state");
 const GOLDEN_V1: &[u8] = include_bytes!("golden/v1/state");
@@ -65,6 +67,12 @@ fn sample() -> StoredState {
             index: Index(9),
             view: ViewNumber(1),
         }),
+        tenures: vec![Tenure {
+            from: ViewNumber(1),
+            store: first.store,
+            first: 3,
+            last: 3,
+        }],
     }
 }
 
@@ -103,10 +111,15 @@ fn files_of_every_version_are_read_for_ever() {
     assert_eq!(StoredState::decode(GOLDEN_V1), Ok(first));
     assert_eq!(StoredState::decode(GOLDEN_V2), Ok(second));
     if std::env::var("STANDIN_REGENERATE_GOLDEN").is_ok_and(|value| value == "1") {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v4/state");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v5/state");
         fs::write(path, rebuilt().encode()).unwrap();
     }
-    assert_eq!(StoredState::decode(GOLDEN_V3), Ok(sample()));
+    let untold = |state| StoredState {
+        tenures: Vec::new(),
+        ..state
+    };
+    assert_eq!(StoredState::decode(GOLDEN_V3), Ok(untold(sample())));
+    assert_eq!(StoredState::decode(GOLDEN_V4), Ok(untold(rebuilt())));
     assert_eq!(StoredState::decode(GOLDEN), Ok(rebuilt()));
     assert_eq!(rebuilt().encode(), GOLDEN, "the format changed");
 }
@@ -178,11 +191,11 @@ fn damage_anywhere_is_an_error_and_never_a_fresh_start() {
 #[test]
 fn a_newer_format_is_named() {
     let mut newer = sample().encode();
-    newer[8] = 5;
-    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(5)));
+    newer[8] = 6;
+    assert_eq!(StoredState::decode(&newer), Err(StateError::Version(6)));
     assert_eq!(
-        StateError::Version(5).to_string(),
-        "its format 5 is unknown; this version reads formats 1 to 4"
+        StateError::Version(6).to_string(),
+        "its format 6 is unknown; this version reads formats 1 to 5"
     );
 }
 

@@ -10,7 +10,7 @@ use standin_core::identity::{
 use standin_core::message::{REPLICAS_MAX, TokenDead};
 use standin_core::poison::{SKIPS_MAX, Skip};
 use standin_core::view::{DataEpoch, Holder, Reason, ViewNumber, ViewRecord};
-use standin_viewservice::{Registered, STATE_BYTES_MAX, StateError, StoredState};
+use standin_viewservice::{Registered, STATE_BYTES_MAX, StateError, StoredState, Tenure};
 
 fn skip((index, view): (u64, u64)) -> Skip {
     Skip {
@@ -61,6 +61,7 @@ prop_compose! {
         term_max_ms: u32,
         dead in vec(any::<(u64, u128)>(), 0..REPLICAS_MAX),
         poison in proptest::option::of(any::<(u64, u64)>()),
+        tenures in vec(any::<(u64, u64, u32, u32)>(), 0..=16),
     ) -> StoredState {
         let cluster = ClusterId(cluster);
         let record = record.map(|record| ViewRecord { cluster, ..record });
@@ -68,6 +69,13 @@ prop_compose! {
             name: ReplicaName::new(name).unwrap(),
             store: StoreId(u128::from(first_store) + number as u128),
         };
+        let tenures = tenures.into_iter().map(|(from, store, first, more)| Tenure {
+            from: ViewNumber(from),
+            store: StoreId(store.into()),
+            first: first.into(),
+            last: u64::from(first) + u64::from(more),
+        });
+        let tenures = tenures.collect();
         StoredState {
             cluster,
             term_max_ms: record.as_ref().map_or(term_max_ms % 60_000, |record| record.term_ms),
@@ -78,6 +86,7 @@ prop_compose! {
             replicas: names.into_iter().enumerate().map(registered).collect(),
             served: record.as_ref().map(|record| record.primary.clone()),
             poison: poison.map(skip),
+            tenures,
             record,
         }
     }

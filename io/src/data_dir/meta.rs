@@ -5,12 +5,13 @@ use standin_core::identity::{
     BootId, CLEAN_LIVES_MAX, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
 use standin_core::machine::MachineId;
+use standin_core::mark::FatalEntry;
 use standin_core::message::{Kept, decode_payload, encode_payload};
 use standin_core::poison::{FAULT_WORDS_BYTES_MAX, Poison};
 use standin_core::view::ViewId;
 
 /// Version of the meta file's format. Older ones are read, too.
-pub const META_FORMAT_VERSION: u32 = 5;
+pub const META_FORMAT_VERSION: u32 = 6;
 /// Longest quarantine reason that is kept, in bytes; more is cut off.
 pub const QUARANTINE_BYTES_MAX: usize = 1024;
 /// Longest meta file, in bytes: no more is read or written.
@@ -63,6 +64,9 @@ pub struct ReplicaMeta {
     /// What is kept of the adopted view, to be told to a view service that has lost its record. Since version 5; not
     /// known before.
     pub kept: Option<Kept>,
+    /// The entry at which lives before the present one died, as was found when it began. Worth something
+    /// only together with the mark that the present life leaves. Since version 6; none before.
+    pub fatal: Option<FatalEntry>,
 }
 
 /// What is wrong with a meta file.
@@ -106,6 +110,7 @@ impl ReplicaMeta {
             holds: None,
             poison: None,
             kept: None,
+            fatal: None,
         }
     }
 
@@ -218,11 +223,12 @@ impl ReplicaMeta {
         }
         let meta = match version {
             // What was appended since, as it is when nothing happened: no disk failures, no holder, no poison, no
-            // record.
-            1 => decode_payload::<Self>(&[payload, &[0, 0, 0, 0]].concat()),
-            2 => decode_payload::<Self>(&[payload, &[0, 0, 0]].concat()),
-            3 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
-            4 => decode_payload::<Self>(&[payload, &[0]].concat()),
+            // record, no fatal entry.
+            1 => decode_payload::<Self>(&[payload, &[0, 0, 0, 0, 0]].concat()),
+            2 => decode_payload::<Self>(&[payload, &[0, 0, 0, 0]].concat()),
+            3 => decode_payload::<Self>(&[payload, &[0, 0, 0]].concat()),
+            4 => decode_payload::<Self>(&[payload, &[0, 0]].concat()),
+            5 => decode_payload::<Self>(&[payload, &[0]].concat()),
             _ => decode_payload::<Self>(payload),
         };
         let mut meta = meta.ok_or(MetaError::Field)?;
@@ -235,6 +241,7 @@ impl ReplicaMeta {
             && meta.holds.is_none_or(|token| token.store() == meta.store)
             && (meta.kept.as_ref())
                 .is_none_or(|kept| kept.record.id() == meta.adopted && kept.is_bounded())
+            && (meta.fatal.as_ref()).is_none_or(|it| it.is_sound() && it.since < meta.starts)
             && MachineId::new(meta.machine.name(), meta.machine.version()).is_some();
         is_possible.then_some(meta).ok_or(MetaError::Field)
     }

@@ -110,6 +110,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         replace: false,
         quarantine: None,
         poison: None,
+        fatal: None,
         limits: standin_replica::Limits::default(),
         snapshots: SNAPSHOTS,
     }

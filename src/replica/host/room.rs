@@ -28,7 +28,23 @@ impl<M: StateMachine> Host<M> {
     pub(super) fn lack_room(&mut self, now: Now, error: Option<LogError>) {
         if let Some(error) = error {
             self.no_room = Some(error.to_string());
+            self.close_mark();
             self.room_retry_at = Some(now.boot.plus(ROOM_RETRY));
+        }
+    }
+
+    /// Marks no more entries in this life. Where a file system writes each page to another place, a page without room for that
+    /// is a signal when it is stored to, and that would end the process.
+    fn close_mark(&mut self) {
+        let Some(mark) = self.mark.take() else {
+            return;
+        };
+        match mark.close() {
+            Ok(()) => log::info!(
+                "for want of room no entry is marked any more before it is applied: one that kills this process \
+                 will not be known"
+            ),
+            Err(error) => log::warn!("the mark file cannot be removed: {error}"),
         }
     }
 

@@ -127,6 +127,7 @@ impl Node {
             replace: false,
             quarantine: None,
             poison: None,
+            fatal: None,
             limits: standin_replica::Limits::default(),
             snapshots: SnapshotConfig {
                 every: 0, // runs are short

@@ -70,6 +70,8 @@ pub(crate) struct Caller {
     remembered: VecDeque<Vec<u8>>,
     /// Its next command is one that makes the machine fail.
     is_next_poisonous: bool,
+    /// On which hosts its next command ends the process, as bits of the call's number.
+    next_deadly: u64,
     /// So many calls had been made when the faults ended.
     made_before_healing: Option<u64>,
     /// How a call that was made after that failed.
@@ -101,6 +103,7 @@ impl Caller {
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
             is_next_poisonous: false,
+            next_deadly: 0,
             made_before_healing: None,
             failed_since_healing: None,
         }
@@ -111,13 +114,20 @@ impl Caller {
         self.remaining = calls;
         self.patience = (patience, patience);
         self.made_before_healing = Some(self.made);
-        self.is_next_poisonous = false;
+        (self.is_next_poisonous, self.next_deadly) = (false, 0);
     }
 
     /// Its next command is to make the machine fail; false if it makes none.
     pub(crate) fn poison_next(&mut self) -> bool {
         self.is_next_poisonous = self.reads_alone.is_none() && self.remaining > 0;
         self.is_next_poisonous
+    }
+
+    /// Its next command is to end the processes on the hosts that these bits name; false if it makes none.
+    pub(crate) fn doom_next(&mut self, deadly: u64) -> bool {
+        let makes_any = self.reads_alone.is_none() && self.remaining > 0;
+        self.next_deadly = if makes_any { deadly } else { 0 };
+        makes_any
     }
 
     /// Whether everything that was to be asked has been, and has returned.
@@ -165,6 +175,7 @@ impl Caller {
         let work = match stage.random.below(20) {
             _ if let Some(kind) = self.reads_alone => query::<M>(stage.random, kind),
             0..14 => {
+                call |= std::mem::take(&mut self.next_deadly);
                 if std::mem::take(&mut self.is_next_poisonous) {
                     call |= POISONOUS;
                 }

@@ -3,6 +3,7 @@
 use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::identity::{Identity, StoreId};
 use standin_core::message::{Ack, Consistency, ReplyStatus, Seen, Standing, Swap, TokenDead};
+use standin_core::poison::Skip;
 use standin_core::time::Instant;
 use standin_core::view::{ViewId, ViewRecord};
 
@@ -138,7 +139,9 @@ pub(crate) enum Fact<'a> {
     /// A replica has a view durably.
     Adopted { host: usize, view: ViewId },
     /// A replica's machine failed at an entry.
-    Poisoned { host: usize },
+    Poisoned { host: usize, skip: Skip },
+    /// A replica's process died while its machine executed an entry.
+    DiedAt { entry: Skip },
     /// A replica put itself out of service.
     Quarantined { host: usize, why: &'a str },
     /// A replica could not start from its own disk.

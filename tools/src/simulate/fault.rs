@@ -11,6 +11,7 @@ use standin_core::time::{Duration, Instant};
 
 use super::clock::RATE_TRUE;
 use super::disk::Snapshot;
+use super::doom::deadly;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::marks::Mark;
@@ -129,6 +130,9 @@ kinds! {
     Poison: "a command makes the machine fail",
     /// The view service's disk is lost for good; an operator has its record made again.
     RecordLost: "the view service loses its record for good",
+    /// A client's command ends the process of whoever executes it, on all or on some machines; or somebody kills a
+    /// process in the midst of an entry.
+    Deadly: "a process dies in the midst of an entry",
 }
 
 impl FaultKind {
@@ -324,6 +328,7 @@ impl<M: Subject> World<M> {
             FaultKind::JoinHarried | FaultKind::HandOverHarried => return false,
             FaultKind::Poison => return self.poison(),
             FaultKind::RecordLost => return self.lose_record(length),
+            FaultKind::Deadly => return self.doom(replica),
         }
         true
     }
@@ -337,6 +342,20 @@ impl<M: Subject> World<M> {
             Process::Client(caller) => caller.poison_next(),
             _ => false,
         }
+    }
+
+    /// The next command of some client ends the process of whoever executes it; or that of one replica ends so at
+    /// whatever it executes next, for somebody kills it.
+    fn doom(&mut self, replica: usize) -> bool {
+        let client = self.random.below(self.plan.clients as u64);
+        let client = usize::try_from(client).expect("few clients");
+        let host = self.plan.service() + 1 + client;
+        if self.random.chance(300) {
+            self.machines[replica].falsehood.doom.await_next();
+        } else if let Process::Client(caller) = &mut self.hosts[host].process {
+            caller.doom_next(deadly(&mut self.random));
+        }
+        false // counted when it takes effect
     }
 
     /// The operator restarts replicas whose machine has failed: now and then, or all of them at once. Whether
@@ -523,6 +542,7 @@ impl<M: Subject> World<M> {
             );
             more(FaultKind::FullDisk, counts.times_full);
         }
+        effects.counts[FaultKind::Deadly as usize] = u64::from(self.died_at_entry);
         effects.counts[FaultKind::DamagedFrames as usize] = self.network.damaged;
         effects.counts[FaultKind::WrongReplica as usize] = self.checks.truth.erred.len() as u64;
         effects
@@ -574,7 +594,7 @@ impl<M: Subject> World<M> {
         self.observe(&Fact::Wiped { host });
         let machine = self.machine(host);
         machine.replace = true;
-        machine.falsehood = Falsehood::default();
+        machine.falsehood = Falsehood::with(machine.falsehood.doom.clone());
         machine.unfit = None;
         self.start_at(host, self.now.plus(length));
         true

@@ -300,6 +300,9 @@ impl<M: Subject> World<M> {
     fn end_faults(&mut self) {
         let now = self.now;
         self.network.unblock_all(now);
+        for machine in &self.machines {
+            machine.falsehood.doom.spare();
+        }
         for host in 0..self.hosts.len() {
             self.go_on(host);
             let it = &mut self.hosts[host];

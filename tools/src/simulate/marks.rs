@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use standin_core::entry::{EntryKind, Index};
 use standin_core::identity::{ReplicaName, StoreId, Token};
 use standin_core::message::ReplyStatus;
+use standin_core::poison::Skip;
 use standin_core::session::KEPT_REPLIES_BYTES_MAX;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{Member, Reason, ViewNumber, ViewRecord};
@@ -147,6 +148,10 @@ marks! {
     SwitchoverFenced: "the outcome of a switchover is unknown, and it is fenced by a Drop",
     /// It came after its fence.
     LateHandOverRefused: "a fenced Hand over comes late and is refused",
+    /// An entry ended the processes that executed it, until that was known.
+    DeadlySkipped: "an entry that kills whoever executes it is skipped",
+    /// A process was killed in the midst of an entry, or by one that others outlive; others have executed it.
+    DeadlyOutlived: "a process dies in the midst of an entry that is executed by others or later",
     /// An entry made the machine of a primary fail, and was skipped by the next.
     Skip: "an entry that makes the machine fail is skipped",
     /// The same, and the next primary was a later life of the one that failed, with nobody else.
@@ -204,6 +209,8 @@ pub struct Marks {
     is_dropped_dead: bool,
     /// Holders of the present record that lost their power, and with it their token.
     powerless: BTreeSet<StoreId>,
+    /// Entries at which processes died.
+    deaths: Vec<Skip>,
     /// The first entry of the newest view in which somebody else took over.
     taken_over_from: Option<Index>,
     has_falsified: bool,
@@ -228,6 +235,7 @@ impl Default for Marks {
             is_takeover: false,
             is_dropped_dead: false,
             powerless: BTreeSet::new(),
+            deaths: Vec::new(),
             taken_over_from: None,
             has_falsified: false,
             hand_over: None,
@@ -291,6 +299,14 @@ impl Marks {
             }
             Fact::Proposed { swap, .. } if swap.proposed.reason == Reason::HandedOver => {
                 self.hand_over = Some(swap.expected.clone());
+            }
+            Fact::DiedAt { entry, .. } => self.deaths.push(*entry),
+            Fact::Applied { through, .. } if !self.deaths.is_empty() => {
+                let is_executed = |it: &Skip| it.index <= *through && !truth.skips.contains(it);
+                if self.deaths.iter().any(is_executed) {
+                    self.reach(Mark::DeadlyOutlived);
+                    self.deaths.retain(|it| !is_executed(it));
+                }
             }
             Fact::TokenKept { .. } => self.reach(Mark::FailureTold),
             Fact::Adopted { host, view } => {
@@ -385,6 +401,10 @@ impl Marks {
 
     fn on_record(&mut self, truth: &Truth, before: &ViewRecord, after: &ViewRecord) {
         self.powerless.clear();
+        let mut new = after.skips.iter().filter(|it| !before.skips.contains(it));
+        if new.any(|it| self.deaths.contains(it)) {
+            self.reach(Mark::DeadlySkipped);
+        }
         if after.skips.iter().any(|skip| !before.skips.contains(skip))
             && after.primary.name == before.primary.name
         {

@@ -4,6 +4,7 @@
 
 mod answering;
 mod death;
+mod fatal;
 mod images;
 mod leaving;
 mod opening;
@@ -13,6 +14,7 @@ mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
@@ -44,6 +46,7 @@ use super::stage::{Output, Stage, address_of, host_at};
 use super::watched::{Falsehood, Subject, Watched};
 use super::world::Process;
 
+use fatal::fatal_entry;
 use images::{Images, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
 use replay::read_all;
@@ -223,7 +226,11 @@ impl<M: Subject> Node<M> {
         let takes_name_over =
             has_set_aside && recovered.tip.index == Index::ZERO && kept.is_empty();
         let nonce = stage.random.next_u64();
-        let identity = dir.begin_life(boot, nonce).map_err(dir_failed)?;
+        let doom = &machine.falsehood.doom;
+        let fatal = fatal_entry(doom, &dir, boot, log.base(), &recovered);
+        let begun = dir.begin_life_after(boot, nonce, fatal);
+        let identity = begun.map_err(dir_failed)?;
+        doom.begin_life(identity.store, identity.life);
         dir.keep_ballast();
         let whole = read_all(&log).map_err(log_failed)?;
         if last > Index::ZERO {
@@ -265,12 +272,13 @@ impl<M: Subject> Node<M> {
             replace: machine.replace || takes_name_over,
             quarantine: dir.meta().quarantine.clone(),
             poison: dir.meta().poison.clone(),
+            fatal,
             limits: limits_of(plan.limits),
             snapshots: plan.snapshots,
         };
         let now = stage.read_clock();
-        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut))]
         let mut replica = Replica::from_state(state, config, now);
+        replica.mark_with(Arc::new(machine.falsehood.doom.clone()));
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);
         Ok(Process::Replica(Box::new(Self {
@@ -555,6 +563,10 @@ impl<M: Subject> Node<M> {
 
     fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
         loop {
+            if let Some(entry) = self.falsehood.doom.take_death() {
+                stage.saw(&Fact::DiedAt { entry });
+                return Err(Death::AtEntry(entry));
+            }
             self.tell_commit(stage, now);
             while let Some(action) = self.replica.next_action() {
                 stage.stall();
@@ -620,7 +632,8 @@ impl<M: Subject> Node<M> {
                 self.follow_ups.push_back(FollowUp::Adopted(view));
             }
             Action::NotePoison(poison) => {
-                stage.saw(&Fact::Poisoned { host });
+                let skip = poison.skip;
+                stage.saw(&Fact::Poisoned { host, skip });
                 let mut meta = self.dir.meta().clone();
                 meta.poison = Some(poison);
                 self.dir.store(meta).map_err(dir_failed)?;

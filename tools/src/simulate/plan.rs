@@ -98,11 +98,14 @@ impl Plan {
         // Kinds that came later draw from a stream of their own: nothing else of a seed's plan changes.
         let mut later = RandomStream::new(seed, 7);
         let loses_record = RandomStream::new(seed, 8).chance(150);
+        let is_deadly = RandomStream::new(seed, 9).chance(150);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| {
-                if *kind == FaultKind::RecordLost {
-                    return loses_record;
+                match *kind {
+                    FaultKind::RecordLost => return loses_record,
+                    FaultKind::Deadly => return is_deadly,
+                    _ => {}
                 }
                 let random = if *kind < FaultKind::Switchover {
                     &mut *random

@@ -552,7 +552,7 @@ impl Truth {
                 let was_rotten = std::mem::replace(&mut replica.is_rotten, true);
                 replica.is_very_rotten |= was_rotten || !is_bit;
             }
-            Fact::Poisoned { host } => self.replicas[*host].is_poisoned = true,
+            Fact::Poisoned { host, .. } => self.replicas[*host].is_poisoned = true,
             Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
             Fact::Appended {
                 host,

@@ -10,6 +10,7 @@ use standin_core::entry::Index;
 use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
 
+use super::doom::Doom;
 use crate::history::{RegisterInput, RegisterOutput};
 
 /// A state machine that the simulator can put under load.
@@ -57,22 +58,34 @@ pub(crate) struct Watched<M> {
 
 /// From which entry on the machine of one host replies wrongly; nobody else's does.
 #[derive(Clone, Debug)]
-pub(crate) struct Falsehood(Arc<AtomicU64>);
+pub(crate) struct Falsehood {
+    from: Arc<AtomicU64>,
+    /// What ends the processes of that host.
+    pub(crate) doom: Doom,
+}
 
 impl Default for Falsehood {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(u64::MAX)))
+        Self::with(Doom::default())
     }
 }
 
 impl Falsehood {
+    /// None yet, on a host with a doom of its own.
+    pub(crate) fn with(doom: Doom) -> Self {
+        Self {
+            from: Arc::new(AtomicU64::new(u64::MAX)),
+            doom,
+        }
+    }
+
     /// Replies are wrong from an entry on, whoever applies it on this host, and how often.
     pub(crate) fn begin(&self, from: Index) {
-        self.0.store(from.0, Ordering::Relaxed);
+        self.from.store(from.0, Ordering::Relaxed);
     }
 
     fn holds(&self, index: Index) -> bool {
-        index.0 >= self.0.load(Ordering::Relaxed)
+        index.0 >= self.from.load(Ordering::Relaxed)
     }
 }
 
@@ -142,6 +155,10 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         if call & POISONOUS != 0 {
             // As a panic, but for the words on standard error. What it has done by now stays done.
             resume_unwind(Box::new("a poisonous call"));
+        }
+        if self.fault.doom.strikes(call) {
+            // The process is dead: its shell lets nothing come of this.
+            resume_unwind(Box::new("a deadly call"));
         }
         if self.fault.holds(ctx.index()) {
             // As long as the right one: only the reply is wrong, not what a session keeps.

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::check::{Checks, Violation};
 use super::clock::Clock;
 use super::disk::SimDisk;
+use super::doom::Doom;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::failed::Failed;
@@ -108,6 +109,8 @@ pub(crate) struct World<M> {
     /// The view service's disk was lost: from then on it is started to have its record made again.
     pub(crate) is_record_lost: bool,
     pub(crate) mourning: Mourning,
+    /// How often a process died in the midst of an entry.
+    pub(crate) died_at_entry: u32,
     pub(crate) steps: u64,
     steps_at_once: u32,
     forks: u64,
@@ -150,6 +153,7 @@ impl<M: Subject> World<M> {
             old_disk: None,
             is_record_lost: false,
             mourning: Mourning::new(plan.seed),
+            died_at_entry: 0,
             steps: 0,
             steps_at_once: 0,
             forks: 0,
@@ -196,7 +200,7 @@ impl<M: Subject> World<M> {
                 disk,
                 boot: 1,
                 replace: false,
-                falsehood: Falsehood::default(),
+                falsehood: Falsehood::with(Doom::of(host)),
                 unfit: None,
             });
         }
@@ -604,6 +608,17 @@ impl<M: Subject> World<M> {
                     self.checks
                         .fail("S18", format!("the view service cannot start: {why}"));
                 }
+            }
+            Death::AtEntry(_) => {
+                self.end(host, false, true);
+                self.died_at_entry += 1;
+                let within = if self.is_healed() {
+                    self.plan.term / 8
+                } else {
+                    self.plan.fault_length
+                };
+                let wait = self.random.between(Duration::ZERO, within);
+                self.start_at(host, self.now.plus(wait));
             }
             Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);

@@ -5,6 +5,7 @@ mod bootstrap;
 mod bounds;
 mod death;
 mod depose;
+mod fatal;
 mod fitness;
 mod force;
 mod history;

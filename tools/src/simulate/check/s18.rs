@@ -3,10 +3,11 @@
 //! Wrong answers are what the other properties look for, and the end of a run demands the "why". Here
 //! it is watched that nobody goes out of service without a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
+use standin_core::poison::Skip;
 use standin_core::view::{Holder, Member, ViewId, ViewRecord};
 
 use super::{Check, Verdict};
@@ -42,6 +43,10 @@ pub(crate) struct Quarantines {
     records: BTreeMap<ViewId, ViewRecord>,
     /// Lives that only seek what their log lacks.
     mending: Vec<Member>,
+    /// Entries at which a machine has failed.
+    failed: BTreeSet<Skip>,
+    /// How often processes died at an entry.
+    deaths: BTreeMap<Skip, u32>,
 }
 
 impl Quarantines {
@@ -50,6 +55,8 @@ impl Quarantines {
             is_at_disk: plan.durability == Durability::Disk,
             records: BTreeMap::new(),
             mending: Vec::new(),
+            failed: BTreeSet::new(),
+            deaths: BTreeMap::new(),
         }
     }
 }
@@ -87,7 +94,23 @@ impl Check for Quarantines {
                 self.mending.push(Member::of(identity));
                 Ok(())
             }
+            Fact::Poisoned { skip, .. } => {
+                self.failed.insert(*skip);
+                Ok(())
+            }
+            Fact::DiedAt { entry, .. } => {
+                *self.deaths.entry(*entry).or_default() += 1;
+                Ok(())
+            }
             Fact::Recorded { after, .. } => {
+                let deaths = |skip: &Skip| self.deaths.get(skip).copied().unwrap_or_default();
+                let is_hasty = |skip: &&Skip| !self.failed.contains(*skip) && deaths(skip) < 2;
+                if let Some(skip) = after.skips.iter().find(is_hasty) {
+                    return Err(format!(
+                        "entry {skip} is skipped after {} deaths at it",
+                        deaths(skip)
+                    ));
+                }
                 self.records.insert(after.id(), (*after).clone());
                 if self.mending.contains(&after.primary) {
                     let name = &after.primary.name;

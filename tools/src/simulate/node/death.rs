@@ -7,6 +7,7 @@ use standin_core::identity::BootId;
 use standin_core::message::{Refusal, TokenDead};
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
+use standin_core::poison::Skip;
 use standin_io::data_dir::DataDir;
 use standin_io::log::LogError;
 use standin_io::storage::is_want_of_room;
@@ -33,6 +34,8 @@ pub(crate) enum Death {
     Unfit(String),
     /// It has mended what was damaged on its disk, and goes on as another process would.
     Mended,
+    /// It died while its machine executed an entry.
+    AtEntry(Skip),
     /// The view service does not want it.
     Refused(Refusal),
     /// It was told to stop, and did so cleanly.
@@ -46,6 +49,7 @@ impl fmt::Display for Death {
         match self {
             Self::Disk { why, .. } | Self::Unfit(why) => f.write_str(why),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::AtEntry(entry) => write!(f, "died in the midst of entry {entry}"),
             Self::Mended => f.write_str("has mended its log"),
             Self::Stopped => f.write_str("stopped"),
             Self::Left => f.write_str("stopped, and was not waited for"),
@@ -72,7 +76,7 @@ impl Death {
             } => *may_have_lost_writes,
             // The disk failed under an earlier process, which could not note it.
             Self::Refused(refusal) => *refusal == Refusal::TokenDead,
-            Self::Unfit(_) | Self::Mended | Self::Stopped | Self::Left => false,
+            Self::AtEntry(_) | Self::Unfit(_) | Self::Mended | Self::Stopped | Self::Left => false,
         }
     }
 }
