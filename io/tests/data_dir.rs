@@ -310,13 +310,13 @@ fn a_damaged_meta_file_is_refused_whatever_the_damage() {
         );
     }
     let mut newer = good.clone();
-    newer[8] = 6;
+    newer[8] = 7;
     fs::write(&file, &newer).unwrap();
     let (error, text) = refusal(root.path());
     let is_version = matches!(
         error,
         DataDirError::BadMeta {
-            source: MetaError::Version(6),
+            source: MetaError::Version(7),
             ..
         }
     );

@@ -124,13 +124,13 @@ proptest! {
     #[test]
     fn what_is_damaged_or_cut_short_says_nothing(
         byte in prop_oneof![0..64_usize, 80..MARK_BYTES],
-        bit in 0..8,
+        bit in 0..8_u8,
         length in 0..MARK_BYTES,
     ) {
         let good = encode(STORE, life(3), 19, 70_000);
         prop_assert_eq!(decode(&good, STORE, life(3)), at(9, true));
         let mut bad = good.clone();
-        bad[byte] ^= 1 << bit;
+        bad[byte] ^= 1_u8 << bit;
         prop_assert_eq!(decode(&bad, STORE, life(3)), None);
         prop_assert_eq!(decode(&good[..length], STORE, life(3)), None);
     }
