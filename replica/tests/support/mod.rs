@@ -134,11 +134,14 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(identity: Identity, adopted: ViewId, recovered: Recovered) -> Self {
+        Self::of(config(identity, adopted, recovered))
+    }
+
+    pub(crate) fn of(config: Config) -> Self {
         let now = Now {
             boot: Instant::from_nanos(1_000_000_000),
             wall: WallTime(1_000_000_000_000),
         };
-        let config = config(identity, adopted, recovered);
         let replica = Replica::new(config, now);
         let mut bench = Self {
             replica,

@@ -28,6 +28,12 @@ pub(crate) fn deadly(random: &mut RandomStream) -> u64 {
     mask << MASK_AT
 }
 
+/// The bits of a call that kills whoever executes it on one of these hosts.
+pub(crate) fn deadly_on(hosts: &[usize]) -> u64 {
+    let bits = hosts.iter().map(|host| 1 << host);
+    bits.fold(0, |mask: u64, bit: u64| mask | bit) << MASK_AT
+}
+
 /// What befalls the processes of one host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doom {

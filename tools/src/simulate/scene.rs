@@ -12,6 +12,7 @@ use standin_core::time::{Duration, Instant};
 use standin_core::view::{Reason, ViewId, ViewRecord};
 
 use super::disk::Snapshot;
+use super::doom::deadly_on;
 use super::fault::BALLAST;
 use super::heal::Recovery;
 use super::marks::Mark;
@@ -231,6 +232,47 @@ impl<M: Subject> Scene<M> {
         let before = self.world.checks.truth.answered_last();
         while self.world.checks.truth.answered_last() == before {
             self.call();
+        }
+    }
+
+    /// The client sends a command that ends the process of whoever executes it on one of these machines, and
+    /// hears what came of it. Whoever has ended is started again.
+    pub fn deadly_command(&mut self, names: &[&str]) {
+        let hosts: Vec<usize> = names.iter().map(|name| self.host(name)).collect();
+        let before = self.deaths();
+        let client = self.world.plan.service() + 1;
+        while self.deaths() == before {
+            self.world.with_process(client, |process, _| {
+                if let Process::Client(caller) = process {
+                    caller.heal(1, WITHIN);
+                    caller.doom_next(deadly_on(&hosts));
+                }
+                Ok(())
+            });
+            self.until("an outcome", |scene| scene.is_client_done());
+            let failed = self.world.failed_call();
+            assert_eq!(failed, None, "it was answered or skipped");
+            // What is deadly for a follower is so after it was answered.
+            self.run_for(self.term() / 2);
+        }
+    }
+
+    /// How often a process died in the midst of an entry.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        self.world.died_at_entry
+    }
+
+    /// How many entries are skipped, or ever were.
+    #[must_use]
+    pub fn skips(&self) -> usize {
+        self.world.checks.truth.skips.len()
+    }
+
+    /// No entry is deadly any more, on any machine.
+    pub fn spare(&mut self) {
+        for machine in &self.world.machines {
+            machine.falsehood.doom.spare();
         }
     }
 

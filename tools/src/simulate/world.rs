@@ -612,24 +612,12 @@ impl<M: Subject> World<M> {
             Death::AtEntry(_) => {
                 self.end(host, false, true);
                 self.died_at_entry += 1;
-                let within = if self.is_healed() {
-                    self.plan.term / 8
-                } else {
-                    self.plan.fault_length
-                };
-                let wait = self.random.between(Duration::ZERO, within);
-                self.start_at(host, self.now.plus(wait));
+                self.restart_soon(host);
             }
             Death::Disk { .. } => {
                 let lose_power = was_stopped && self.random.chance(500);
                 self.end(host, lose_power, was_stopped);
-                let within = if self.is_healed() {
-                    self.plan.term / 8
-                } else {
-                    self.plan.fault_length
-                };
-                let wait = self.random.between(Duration::ZERO, within);
-                self.start_at(host, self.now.plus(wait));
+                self.restart_soon(host);
             }
             Death::Refused(Refusal::NameTaken { store }) => {
                 self.end(host, false, was_stopped);
@@ -642,6 +630,17 @@ impl<M: Subject> World<M> {
                 self.start_at(host, self.now.plus(wait));
             }
         }
+    }
+
+    /// Somebody starts whatever has ended by itself.
+    fn restart_soon(&mut self, host: usize) {
+        let within = if self.is_healed() {
+            self.plan.term / 8
+        } else {
+            self.plan.fault_length
+        };
+        let wait = self.random.between(Duration::ZERO, within);
+        self.start_at(host, self.now.plus(wait));
     }
 
     /// The process of a replica stays only to tell the view service that its disk failed.
