@@ -83,7 +83,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RebuiltDeadToken, 2000, &["S4", "S5", "S6"]),
     (Bug::RecordUnkept, 2000, &["L1"]),
     (Bug::OneDeathSkips, 2000, &["S18"]),
-    (Bug::SuspectsIgnored, 6000, &["S5", "S6", "S10", "S12"]),
+    (Bug::SuspectsIgnored, 8000, &["S5", "S6", "S10", "S12"]),
 ];
 
 /// Names one bug, if the others need not be looked for.
