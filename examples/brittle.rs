@@ -31,6 +31,9 @@ const DOOM_NS: u64 = 100_000_000;
 /// It takes its time when this is added.
 const SLOW: i64 = -13_004;
 const SLOWNESS: Duration = Duration::from_millis(700);
+/// Instead of adding this it does nothing, for a while.
+const IDLE: i64 = -13_005;
+const IDLENESS: Duration = Duration::from_millis(1);
 
 /// A counter with a bug.
 #[derive(Default)]
@@ -42,6 +45,10 @@ impl StateMachine for Brittle {
     type Capture = <Counter as StateMachine>::Capture;
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+        if decode_command(command) == Some(IDLE) {
+            thread::sleep(IDLENESS);
+            return self.0.apply(ctx, &encode_add(0), reply);
+        }
         // What is done before the panic must not be seen by anybody.
         self.0.apply(ctx, command, reply);
         match decode_command(command) {
