@@ -1,15 +1,18 @@
 //! After the faults: a core of the cluster is healed, the rest stays broken for good, and then
 //! everything must come right again within limits (`protocol.md` sections 13 and 14).
 
+mod demands;
 mod duty;
+mod health;
 mod last_look;
 mod operator;
+mod wrong;
 
 use standin_core::entry::Index;
 use standin_core::identity::Durability;
-use standin_core::message::{RoleName, Standing, StatusReply};
+use standin_core::message::StatusReply;
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Holder, Member, ViewId, ViewRecord};
+use standin_core::view::{Holder, ViewId};
 use standin_io::net::NetLimits;
 
 use super::check::{l1, l2, l3, l4, l5, s18};
@@ -18,11 +21,12 @@ use super::draw::Draw as _;
 use super::fact::Fact;
 use super::marks::Mark;
 use super::queue::Coming;
-use super::truth::Truly;
 use super::watched::Subject;
 use super::world::{Host, Process, World};
 
+pub(crate) use demands::Demands;
 pub(crate) use duty::Duty;
+pub(crate) use health::Health;
 pub(crate) use operator::Recovery;
 
 /// Calls that each client makes once the faults have ended.
@@ -93,92 +97,6 @@ pub(crate) struct Healing {
     pub(crate) is_forced: bool,
     /// How often replicas were restarted since whose machine had failed.
     pub(crate) restarts: u32,
-}
-
-/// How many runs came to what once the faults had ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Demands {
-    serve: u64,
-    say_why: u64,
-    nothing: u64,
-    broken: u64,
-    forced: u64,
-}
-
-impl Demands {
-    /// Those of a run that ended so; none if the faults never ended.
-    pub(crate) fn of(healing: Option<&Healing>) -> Self {
-        let mut demands = Self::default();
-        let Some(healing) = healing else {
-            return demands;
-        };
-        match healing.demand {
-            Demand::Serve => demands.serve = 1,
-            Demand::SayWhy => demands.say_why = 1,
-            Demand::Nothing | Demand::Rebuild => demands.nothing = 1,
-        }
-        demands.broken = u64::from(healing.broken.is_some());
-        demands.forced = u64::from(healing.is_forced);
-        demands
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.serve += other.serve;
-        self.say_why += other.say_why;
-        self.nothing += other.nothing;
-        self.broken += other.broken;
-        self.forced += other.forced;
-    }
-
-    /// In words, with their counts.
-    pub(crate) fn rows(&self) -> [(&'static str, u64); 5] {
-        [
-            (
-                "a primary and a pair were demanded, and all answers",
-                self.serve,
-            ),
-            (
-                "nobody could serve, and words that say why were demanded",
-                self.say_why,
-            ),
-            (
-                "nothing was demanded: what the disks are worth could not be known",
-                self.nothing,
-            ),
-            (
-                "an operator forced a takeover then, and all of it was demanded after all",
-                self.forced,
-            ),
-            ("one replica stayed broken for good", self.broken),
-        ]
-    }
-}
-
-/// What can be seen of a cluster that was healed.
-#[derive(Debug)]
-pub(crate) struct Health {
-    pub(crate) now: Instant,
-    pub(crate) term: Duration,
-    /// What a limit that the protocol sets is exceeded by at most: messages, syncs, turns, and the time
-    /// between two looks.
-    pub(crate) slack: Duration,
-    pub(crate) record: Option<ViewRecord>,
-    /// A replica of the core is the active primary.
-    pub(crate) is_served: bool,
-    /// Primary and backup are of the core, and hold.
-    pub(crate) is_paired: bool,
-    /// The core has two replicas that can be a pair.
-    pub(crate) can_pair: bool,
-    /// All calls have returned.
-    pub(crate) are_calls_done: bool,
-    /// All replicas of the core have applied the same.
-    pub(crate) is_even: bool,
-    /// A replica that is broken for good is in a role.
-    pub(crate) has_broken_role: bool,
-    pub(crate) has_candidate: bool,
-    pub(crate) steps: u64,
-    pub(crate) hosts: u64,
-    pub(crate) words: String,
 }
 
 impl<M: Subject> World<M> {
@@ -363,49 +281,6 @@ impl<M: Subject> World<M> {
         hosts.into_iter().find(is_spared).map(|host| (host, how))
     }
 
-    /// Who has replied wrongly stays as it is; who was about to does not.
-    fn draw_wrong(&mut self) -> Option<usize> {
-        let truth = &self.checks.truth;
-        let mut replicas = truth.replicas.iter();
-        if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
-            return Some(host);
-        }
-        let mut replicas = truth.replicas.iter();
-        let host = replicas.position(|one| one.wrong_from.is_some())?;
-        let from = Index(u64::MAX);
-        self.machine(host).falsehood.begin(from);
-        self.observe(&Fact::Falsified { host, from });
-        None
-    }
-
-    /// Whether all that a replica has replied is right; `None` if it does not run.
-    fn is_right(&self, host: usize) -> Option<bool> {
-        let Process::Replica(node) = &self.hosts[host].process else {
-            return None;
-        };
-        let state = node.replica.state();
-        let outcome = self.checks.reference.outcome(state.applied());
-        Some(outcome.is_none_or(|outcome| outcome.reply_digest == state.reply_digest().0))
-    }
-
-    /// Whether a pair goes on in which one has replied wrongly.
-    fn does_pair_differ(&self) -> bool {
-        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
-            return false;
-        };
-        let backup = record.backup.as_ref().and_then(|it| self.host_of(it));
-        let pair = self.host_of(&record.primary).zip(backup);
-        let are_right = pair.and_then(|(one, other)| self.is_right(one).zip(self.is_right(other)));
-        are_right.is_some_and(|(one, other)| one != other)
-    }
-
-    /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
-    fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
-        let holders = record.holders.iter();
-        let mut able = holders.filter_map(|holder| self.is_able(holder));
-        record.primary.name == self.machines[wrong].name || able.all(|host| host == wrong)
-    }
-
     fn break_for_good(&mut self, host: usize, how: Broken) {
         let never = Instant::from_nanos(u64::MAX / 2);
         let others = (0..self.hosts.len()).filter(|other| *other != host);
@@ -510,19 +385,6 @@ impl<M: Subject> World<M> {
         self.look_at_replies(&mut healing);
         self.look_at(&mut healing, &health);
         self.healing = Some(healing);
-    }
-
-    /// Replies that differ within a pair are found at the next acknowledgement, and end it.
-    fn look_at_replies(&mut self, healing: &mut Healing) {
-        if !self.does_pair_differ() {
-            healing.differs_since = None;
-            return;
-        }
-        let since = *healing.differs_since.get_or_insert(self.now);
-        if self.now.since(since) > self.plan.term * 3 {
-            let what = "primary and backup go on together, and one has replied wrongly";
-            self.checks.fail("S10", what.to_owned());
-        }
     }
 
     fn look_at(&mut self, healing: &mut Healing, health: &Health) {
@@ -687,113 +549,4 @@ impl<M: Subject> World<M> {
         });
         status
     }
-
-    fn health(&self, healing: &Healing) -> Health {
-        let record = self.checks.truth.record.clone();
-        let is_broken = |host: usize| healing.broken.is_some_and(|(broken, _)| broken == host);
-        let nodes = self.nodes();
-        let core: Vec<_> = nodes
-            .iter()
-            .filter(|(host, _)| !is_broken(**host))
-            .collect();
-        let standings: Vec<_> = core
-            .iter()
-            .map(|(host, node)| (**host, node.replica.standing()))
-            .collect();
-        let is_fit = |role: RoleName| role != RoleName::Quarantined;
-        // A backup that was restarted goes on as the holder that its token says it is.
-        let pair = record.as_ref().map(|record| {
-            let holders = record.holders.iter();
-            let backups = holders.filter(|holder| holder.name != record.primary.name);
-            let backups = backups.map(|holder| {
-                let found = self.checks.truth.holder(holder);
-                // What a disk that was put back is worth nobody can know, but it may be the backup.
-                let stands =
-                    |one: &(usize, &Truly)| one.1.satisfies(holder.token) || one.1.may_lack();
-                found.filter(stands).map(|(host, _)| host)
-            });
-            let primary = self.host_of(&record.primary);
-            std::iter::once(primary).chain(backups).collect::<Vec<_>>()
-        });
-        // What it replied wrongly to may have gone with its log.
-        let is_out = |host: usize| {
-            let is_wrong = matches!(healing.broken, Some((_, Broken::Wrong)));
-            is_broken(host) && !(is_wrong && self.is_right(host) == Some(true))
-        };
-        let is_of_core = |host: &Option<usize>| host.is_some_and(|host| !is_out(host));
-        let primary = record
-            .as_ref()
-            .filter(|record| record.active)
-            .and_then(|record| self.host_of(&record.primary));
-        let is_served = standings
-            .iter()
-            .any(|(host, standing)| Some(*host) == primary && standing.role == RoleName::Primary);
-        let is_paired = record.as_ref().is_some_and(|record| {
-            let pair = pair.as_deref().unwrap_or_default();
-            record.active && pair.len() == 2 && pair.iter().all(is_of_core)
-        });
-        let mut applied = standings
-            .iter()
-            .filter(|(_, standing)| is_fit(standing.role))
-            .map(|(_, standing)| (standing.applied, standing.last.index));
-        let first = applied.next().unwrap_or((Index::ZERO, Index::ZERO));
-        let callers = self.hosts.iter().filter_map(|host| match &host.process {
-            Process::Client(caller) => Some(caller),
-            _ => None,
-        });
-        Health {
-            now: self.now,
-            term: self.plan.term,
-            slack: self.plan.term / 2 + self.plan.latency * 10 + self.plan.sync_time * 10,
-            is_served,
-            is_paired,
-            can_pair: self.fit_of_core(&is_broken) >= 2,
-            are_calls_done: callers.clone().all(|caller| caller.is_done()),
-            is_even: first.0 == first.1 && applied.all(|it| it == first),
-            has_broken_role: pair.iter().flatten().flatten().any(|host| is_out(*host)),
-            has_candidate: standings
-                .iter()
-                .any(|(_, standing)| standing.role == RoleName::Candidate),
-            steps: self.steps,
-            hosts: self.hosts.len() as u64,
-            words: words(record.as_ref(), healing, &standings),
-            record,
-        }
-    }
-
-    /// How many replicas of the core run, or would if they were started.
-    fn fit_of_core(&self, is_broken: &dyn Fn(usize) -> bool) -> usize {
-        let fit = (0..self.plan.replicas).filter(|host| {
-            let is_quarantined = self.checks.truth.replicas[*host].is_quarantined();
-            !is_broken(*host) && !is_quarantined && self.machines[*host].unfit.is_none()
-        });
-        fit.count()
-    }
-}
-
-/// The state of things, for people.
-fn words(
-    record: Option<&ViewRecord>,
-    healing: &Healing,
-    standings: &[(usize, Standing)],
-) -> String {
-    let mut words = format!("broken {:?}", healing.broken);
-    if let Some(record) = record {
-        let name = |member: &Member| member.name.to_string();
-        let backup = record.backup.as_ref().map(name);
-        words += &format!(
-            "; view {} of {} and {backup:?}, active {}, holders {:?}",
-            record.id(),
-            record.primary.name,
-            record.active,
-            record.holders
-        );
-    }
-    for (host, it) in standings {
-        words += &format!(
-            "; h{host} {:?} in view {}, last {}, commit {}, applied {}",
-            it.role, it.view, it.last.index, it.commit, it.applied
-        );
-    }
-    words
 }

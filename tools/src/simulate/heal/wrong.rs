@@ -1,0 +1,67 @@
+//! A replica whose machine has replied wrongly, when the faults have ended (`protocol.md` section 12).
+
+use standin_core::entry::Index;
+use standin_core::view::ViewRecord;
+
+use super::Healing;
+use crate::simulate::fact::Fact;
+use crate::simulate::watched::Subject;
+use crate::simulate::world::{Process, World};
+
+impl<M: Subject> World<M> {
+    /// Who has replied wrongly stays as it is; who was about to does not.
+    pub(super) fn draw_wrong(&mut self) -> Option<usize> {
+        let truth = &self.checks.truth;
+        let mut replicas = truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
+            return Some(host);
+        }
+        let mut replicas = truth.replicas.iter();
+        let host = replicas.position(|one| one.wrong_from.is_some())?;
+        let from = Index(u64::MAX);
+        self.machine(host).falsehood.begin(from);
+        self.observe(&Fact::Falsified { host, from });
+        None
+    }
+
+    /// Whether all that a replica has replied is right; `None` if it does not run.
+    pub(super) fn is_right(&self, host: usize) -> Option<bool> {
+        let Process::Replica(node) = &self.hosts[host].process else {
+            return None;
+        };
+        let state = node.replica.state();
+        let outcome = self.checks.reference.outcome(state.applied());
+        Some(outcome.is_none_or(|outcome| outcome.reply_digest == state.reply_digest().0))
+    }
+
+    /// Whether a pair goes on in which one has replied wrongly.
+    pub(super) fn does_pair_differ(&self) -> bool {
+        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
+            return false;
+        };
+        let backup = record.backup.as_ref().and_then(|it| self.host_of(it));
+        let pair = self.host_of(&record.primary).zip(backup);
+        let are_right = pair.and_then(|(one, other)| self.is_right(one).zip(self.is_right(other)));
+        are_right.is_some_and(|(one, other)| one != other)
+    }
+
+    /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
+    pub(super) fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
+        let holders = record.holders.iter();
+        let mut able = holders.filter_map(|holder| self.is_able(holder));
+        record.primary.name == self.machines[wrong].name || able.all(|host| host == wrong)
+    }
+
+    /// Replies that differ within a pair are found at the next acknowledgement, and end it.
+    pub(super) fn look_at_replies(&mut self, healing: &mut Healing) {
+        if !self.does_pair_differ() {
+            healing.differs_since = None;
+            return;
+        }
+        let since = *healing.differs_since.get_or_insert(self.now);
+        if self.now.since(since) > self.plan.term * 3 {
+            let what = "primary and backup go on together, and one has replied wrongly";
+            self.checks.fail("S10", what.to_owned());
+        }
+    }
+}
