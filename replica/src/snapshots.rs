@@ -386,6 +386,10 @@ impl<M: StateMachine> Replica<M> {
         );
         let mark = offer.mark;
         assert_eq!(state.applied(), mark.tip.index, "it is of that entry");
+        if self.is_log_outdated() {
+            // That was of entries of an earlier data epoch. What stands at their indexes now is something else.
+            self.known_applied = Index::ZERO;
+        }
         self.end_role();
         self.state.exchange(state);
         #[cfg(feature = "planted-bugs")]

@@ -7,16 +7,19 @@ mod support;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Index, LogTip};
-use standin_core::identity::Durability;
+use standin_core::identity::{ClusterId, Durability};
 use standin_core::message::{
     Follow, Refusal, Resume, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotRead,
     StateDigest,
 };
 use standin_core::state::Replicated;
 use standin_core::time::Duration;
-use standin_replica::{Action, Event, KeptSnapshot, Level, SNAPSHOTS_PINNED_MAX, SharedImage};
+use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
+use standin_replica::{
+    Action, Event, KeptSnapshot, Level, ReadFor, Recovered, SNAPSHOTS_PINNED_MAX, SharedImage,
+};
 
-use support::{Bench, Tally, identity, view};
+use support::{Bench, POISON, Tally, identity, view};
 
 const FOLLOWER: ConnId = ConnId(60);
 const OTHER: ConnId = ConnId(61);
@@ -325,13 +328,9 @@ fn what_is_told_outside_the_stream_or_of_an_entry_without_a_snapshot_says_nothin
     assert!(!refused(&mut bench));
 }
 
-/// Another replica's state goes on where the snapshot was taken, and what follows is asked for.
-#[test]
-fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
-    let mut primary = primary();
-    snapshots(&mut primary, [10, 20]);
-    order(&mut primary, 30);
-    let (kept, image) = taken(&mut primary).pop().unwrap();
+/// The state of the snapshot that a primary has just taken, and its offer in a view, as a follower has them at last.
+fn fetched(primary: &mut Bench, view: ViewId) -> (Replicated<Tally>, SnapshotOffer) {
+    let (kept, image) = taken(primary).pop().unwrap();
     let mut bytes = Vec::new();
     image.0.write(&mut bytes).unwrap();
     let mark = kept.mark;
@@ -341,12 +340,23 @@ fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
         DigestChain(mark.reply_digest),
     );
     let offer = SnapshotOffer {
-        view: view(1),
+        view,
         nonce: 5,
         mark,
         state_digest: kept.state_digest,
         state_bytes: kept.state_bytes,
     };
+    (restored.unwrap(), offer)
+}
+
+/// Another replica's state goes on where the snapshot was taken, and what follows is asked for.
+#[test]
+fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
+    let mut primary = primary();
+    snapshots(&mut primary, [10, 20]);
+    order(&mut primary, 30);
+    let (restored, offer) = fetched(&mut primary, view(1));
+    let mark = offer.mark;
 
     let mut bench = Bench::fresh("b");
     let record = primary.replica.record().unwrap().clone();
@@ -360,7 +370,7 @@ fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
     let install = Action::Install(Box::new(offer));
     assert_eq!(bench.take(|action| *action == install).len(), 1);
     bench.actions.clear();
-    bench.replica.install(bench.now, restored.unwrap(), &offer);
+    bench.replica.install(bench.now, restored, &offer);
     while bench.replica.next_action().is_some() {}
     bench.event(Event::Deadline);
     let standing = bench.replica.standing();
@@ -368,7 +378,7 @@ fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
     assert_eq!(standing.applied, mark.tip.index);
     assert_eq!(standing.commit, mark.tip.index);
     assert_eq!(standing.reply_digest, mark.reply_digest);
-    assert_eq!(bench.replica.state().state_digest(), kept.state_digest);
+    assert_eq!(bench.replica.state().state_digest(), offer.state_digest);
     bench.event(Event::Dialled(OTHER));
     let follows = bench.take(|action| matches!(action, Action::Follow(..)));
     let Some(Action::Follow(_, follow)) = follows.last() else {
@@ -386,4 +396,49 @@ fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
     };
     bench.event(Event::Resume(OTHER, &resume));
     assert_eq!(bench.replica.trouble(), None);
+}
+
+/// It had applied more in the data epoch that is over, and other entries have those indexes now: one of them makes
+/// the machine fail, nobody has applied it, and so it is skipped.
+#[test]
+fn what_was_applied_in_an_earlier_data_epoch_keeps_nobody_from_skipping_an_entry() {
+    let mut primary = primary();
+    order(&mut primary, 10);
+    let forced = |number: u32| ViewId {
+        data_epoch: DataEpoch(number - 1),
+        view: ViewNumber(u64::from(number)),
+    };
+    let (restored, offer) = fetched(&mut primary, forced(2));
+    let recovered = Recovered {
+        tip: LogTip {
+            index: Index(30),
+            view: ViewNumber(1),
+            ..LogTip::default()
+        },
+        view_starts: vec![(ViewNumber(1), Index(1))],
+        commit: Index(30),
+        synced: Index(30),
+        ..Recovered::default()
+    };
+    let a = identity("a", 1);
+    let mut bench = Bench::new(a.clone(), view(1), recovered);
+    let record = ViewRecord::bootstrap(ClusterId(1), &a, 1000).force(&identity("b", 1));
+    bench.tell(&record.activate(&identity("b", 1)));
+    bench.event(Event::Adopted(forced(2)));
+    bench.event(Event::LogRead(ReadFor::Apply, Vec::new()));
+    bench.replica.install(bench.now, restored, &offer);
+    while bench.replica.next_action().is_some() {}
+    bench.tell(&record.force(&a));
+    bench.event(Event::Adopted(forced(3)));
+    bench.accept_swap();
+    bench.sync();
+    bench.command_of(9, Seen::default(), POISON);
+    bench.sync();
+    let noted = bench.take(|action| matches!(action, Action::NotePoison(_)));
+    assert_eq!(noted.len(), 1);
+    bench.event(Event::PoisonNoted);
+    let is_quarantined = |action: &Action| matches!(action, Action::Quarantine(_));
+    assert!(bench.take(is_quarantined).is_empty());
+    let trouble = bench.replica.trouble().unwrap_or_default();
+    assert!(trouble.contains("it is skipped from now on"), "{trouble}");
 }
