@@ -251,7 +251,12 @@ impl ViewService {
         match self.admit(now, conn, &report) {
             Admission::Welcome => {}
             Admission::NotYet => return,
-            Admission::Refused(refusal) => return self.refuse(conn, refusal),
+            Admission::Refused(refusal) => {
+                if refusal == Refusal::TokenDead {
+                    self.note_refused(conn, *report);
+                }
+                return self.refuse(conn, refusal);
+            }
         }
         self.grantor.heard(now.boot, self.view_term());
         match self.state_with(now, &report) {

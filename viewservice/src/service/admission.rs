@@ -54,6 +54,16 @@ impl ViewService {
         }
     }
 
+    /// Takes note of a life that is not let in since a token of its store is dead, right before it is turned
+    /// away: it is the newest of that store, and shows what that has. A later life with less is an older copy
+    /// of the disk (`protocol.md` section 7), which this process might not know otherwise.
+    pub(super) fn note_refused(&mut self, conn: ConnId, report: Report) {
+        let identity = &report.identity;
+        if self.state.store_of(&identity.name) == Some(identity.store) {
+            self.roster.note(report, conn, self.now);
+        }
+    }
+
     /// Whether a new name has room only if another one gives way.
     pub(super) fn is_full(&self) -> bool {
         self.state.replicas.len() >= REPLICAS_MAX

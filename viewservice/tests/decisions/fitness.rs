@@ -416,6 +416,38 @@ fn a_token_that_is_said_to_be_dead_stays_dead_across_a_restart_of_the_view_servi
     assert_eq!(rig.view().1, "b");
 }
 
+/// Section 7: what it has when it is turned away was seen, too. Nothing else was of this process.
+#[test]
+fn a_store_that_was_turned_away_and_comes_back_with_less_holds_nothing() {
+    for (last, is_older) in [(50, false), (20, true)] {
+        let mut rig = Rig::pair_at(Durability::Disk);
+        for name in ["a", "b"] {
+            rig.node(name).last = (2, 50);
+            rig.node(name).commit = 40;
+        }
+        assert!(rig.tell_dead("b"));
+        rig.kill("a");
+        rig.kill("b");
+        rig.restart(TERM, 10);
+        rig.start("b", 2);
+        let refused = rig.report("b");
+        assert_eq!(refusals(&refused), [&Refusal::TokenDead]);
+        rig.run(3 * TERM);
+        assert_eq!(rig.view().0, 2, "it was turned away");
+        // Its boot is another by now, and its count of starts is what it would be.
+        rig.start("b", 3);
+        let node = rig.node("b");
+        node.identity.life.boot = BootId(8);
+        (node.last, node.commit) = ((2, last), last.min(40));
+        rig.report("b");
+        rig.run(3 * TERM);
+        assert_eq!(rig.view().1 == "b", !is_older, "{last}");
+        let words = rig.unavailable();
+        let is_told = words.contains("data directory of b is an old copy");
+        assert_eq!(is_told, is_older, "{words}");
+    }
+}
+
 #[test]
 fn at_level_disk_a_failed_disk_takes_nothing_along_that_counts() {
     let mut rig = Rig::pair_at(Durability::Disk);
