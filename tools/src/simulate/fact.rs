@@ -110,8 +110,8 @@ pub(crate) enum Fact<'a> {
     AllSynced { host: usize },
     /// A replica's disk was replaced by an empty one.
     Wiped { host: usize },
-    /// An older copy of a replica's disk was put back.
-    Restored { host: usize },
+    /// An older copy of a replica's disk was put back, which is of this store, if of any.
+    Restored { host: usize, store: Option<StoreId> },
     /// Something on a replica's disk is damaged: one bit, or a whole block.
     Rotted { host: usize, is_bit: bool },
     /// From here on a replica's machine replies wrongly.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use standin_client::SILENCE_PATIENCE;
 use standin_core::entry::Index;
+use standin_core::identity::StoreId;
 use standin_core::message::RoleName;
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
@@ -178,6 +179,8 @@ impl FaultCounts {
 /// A copy of a replica's disk that may be put back later.
 pub(crate) struct OldDisk {
     host: usize,
+    /// The store that the disk had then, if any.
+    store: Option<StoreId>,
     snapshot: Snapshot,
 }
 
@@ -604,7 +607,11 @@ impl<M: Subject> World<M> {
     fn restore_disk(&mut self, host: usize, length: Duration) -> bool {
         let Some(old) = self.old_disk.take() else {
             let snapshot = self.disk(host).snapshot();
-            self.old_disk = Some(OldDisk { host, snapshot });
+            self.old_disk = Some(OldDisk {
+                host,
+                store: self.checks.truth.replicas[host].store(),
+                snapshot,
+            });
             return false;
         };
         let host = old.host;
@@ -615,7 +622,10 @@ impl<M: Subject> World<M> {
             self.kill(host, true);
         }
         self.disk(host).restore(&old.snapshot);
-        self.observe(&Fact::Restored { host });
+        self.observe(&Fact::Restored {
+            host,
+            store: old.store,
+        });
         let machine = self.machine(host);
         machine.unfit = None;
         machine.replace = false;

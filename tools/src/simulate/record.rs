@@ -7,6 +7,7 @@ use standin_core::message::{Consistency, Seen};
 use standin_core::view::DataEpoch;
 
 use super::fact::{End, Fact};
+use super::truth::is_given_up;
 use super::watched::{Subject, split};
 use crate::history::{Call, Limits, Outcome, Registers, Verdict, check_within};
 
@@ -54,7 +55,7 @@ impl Recorder {
         let kept = &self.kept;
         for call in self.calls.values_mut() {
             let is_lost = match call.end {
-                Recall::Answered(..) => call.seen.is_some_and(|seen| is_lost(kept, &seen)),
+                Recall::Answered(..) => call.seen.is_some_and(|seen| is_given_up(kept, &seen)),
                 // So its session may have said, which has come back to an earlier state.
                 Recall::NotExecuted => true,
                 Recall::Open | Recall::Unknown | Recall::Lost => false,
@@ -88,7 +89,7 @@ impl Recorder {
                 self.clock += 1;
                 if let Some(recorded) = self.calls.get_mut(call) {
                     recorded.end = match end {
-                        End::Answered(_, seen) if is_lost(&self.kept, seen) => Recall::Lost,
+                        End::Answered(_, seen) if is_given_up(&self.kept, seen) => Recall::Lost,
                         End::Answered(bytes, _) => Recall::Answered(self.clock, bytes.to_vec()),
                         End::NotExecuted => Recall::NotExecuted,
                         End::Unknown => Recall::Unknown,
@@ -161,12 +162,4 @@ impl Recorder {
         }
         check_within(&Registers::<u64, u64>::new(), &calls, LIMITS)
     }
-}
-
-/// Whether an answer was given from what an operator has given up since.
-fn is_lost(kept: &[(DataEpoch, Index)], seen: &Seen) -> bool {
-    let later = kept
-        .iter()
-        .filter(|(epoch, _)| *epoch > seen.view.data_epoch);
-    later.into_iter().any(|(_, kept)| seen.index > *kept)
 }

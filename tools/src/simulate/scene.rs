@@ -478,7 +478,10 @@ impl<M: Subject> Scene<M> {
     pub fn put_back(&mut self, name: &str, copy: &Snapshot) {
         let host = self.host(name);
         self.world.disk(host).restore(copy);
-        self.world.observe(&super::fact::Fact::Restored { host });
+        // It is of the disk that the replica has had all along.
+        let store = self.world.checks.truth.replicas[host].store();
+        self.world
+            .observe(&super::fact::Fact::Restored { host, store });
     }
 
     /// Compares the states of all replicas and what the client was told.

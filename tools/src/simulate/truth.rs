@@ -11,7 +11,7 @@ use standin_core::entry::{
     ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, LogTip, ViewStart,
 };
 use standin_core::identity::{Identity, StoreId};
-use standin_core::message::{ReplyStatus, TokenDead};
+use standin_core::message::{ReplyStatus, Seen, TokenDead};
 use standin_core::poison::Skip;
 use standin_core::time::Instant;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewRecord};
@@ -64,6 +64,8 @@ pub(crate) struct Truth {
     pub(crate) applied: Vec<u64>,
     /// The logs up to entries of which there ever was a snapshot.
     trunks: Vec<Vec<Link>>,
+    /// The data epochs that operators have begun, and the last answered entry that each of them kept.
+    given_up: Vec<(DataEpoch, Index)>,
     /// When a Join last landed whose life had ended.
     pub(crate) late_join_at: Option<Instant>,
     /// When the newest swap of each view was asked for.
@@ -98,6 +100,7 @@ impl Truth {
             vouched: BTreeMap::new(),
             applied: Vec::new(),
             trunks: Vec::new(),
+            given_up: Vec::new(),
             late_join_at: None,
             asked_at: BTreeMap::new(),
             erred: BTreeSet::new(),
@@ -226,8 +229,13 @@ impl Truth {
 
     /// Whether a replica's store is one whose replies have come to be wrong.
     pub(crate) fn has_erred(&self, replica: &Truly) -> bool {
-        let identity = replica.identity.as_ref();
-        identity.is_some_and(|identity| self.erred.contains(&identity.store))
+        (replica.store()).is_some_and(|store| self.erred.contains(&store))
+    }
+
+    /// Whether an answer was given from what an operator has given up by now: a pair that is cut off goes on, and
+    /// cannot know.
+    pub(crate) fn is_given_up(&self, seen: &Seen) -> bool {
+        is_given_up(&self.given_up, seen)
     }
 
     /// What the replica that an operator has named has on its platter for sure. The view service may have
@@ -283,7 +291,9 @@ impl Truth {
         if let (Some(kept), Some(record)) = (kept, &self.record) {
             self.answered_in.insert(record.id(), kept);
         }
-        kept.map_or(Index::ZERO, |(index, _)| index)
+        let kept = kept.map_or(Index::ZERO, |(index, _)| index);
+        self.given_up.push((after.data_epoch, kept));
+        kept
     }
 
     /// The replica that a holder names.
@@ -366,8 +376,9 @@ impl Truth {
                 let replica = &mut self.replicas[*host];
                 (replica.wrong_from, replica.is_rotten) = (before.wrong_from, before.is_rotten);
             }
-            Fact::Restored { host } => {
+            Fact::Restored { host, store } => {
                 let replica = &mut self.replicas[*host];
+                replica.put_back = *store;
                 (replica.is_older, replica.is_unread) = (true, true);
                 (replica.is_rotten, replica.is_very_rotten) = (false, false);
             }
@@ -566,7 +577,7 @@ impl Truth {
         replica.is_loss_sure &= replica.untold.is_some();
         replica.identity = Some(identity.clone());
         // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
-        replica.is_unread = false;
+        (replica.is_unread, replica.put_back) = (false, None);
         let is_shorter = std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
         // An entry behind the one bit that calls it committed tells rot from a write that was lost. Where
         // nothing does, a power loss hides it: the known limit. One that was not synced may be gone itself.
@@ -581,6 +592,14 @@ impl Truth {
             replica.clean_lives.retain(|life| known.contains(life));
         }
     }
+}
+
+/// Whether an answer was given from what is given up by operators who began these data epochs and kept so much.
+pub(crate) fn is_given_up(kept: &[(DataEpoch, Index)], seen: &Seen) -> bool {
+    let mut later = kept
+        .iter()
+        .filter(|(epoch, _)| *epoch > seen.view.data_epoch);
+    later.any(|(_, kept)| seen.index > *kept)
 }
 
 /// The entries in the bytes of a log or a batch, each with its own bytes.

@@ -31,7 +31,7 @@ impl LeaseReads {
 impl Check for LeaseReads {
     const PROPERTY: &'static str = "C2";
 
-    fn look(&mut self, _truth: &Truth, fact: &Fact<'_>) -> Verdict {
+    fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
             Fact::Called { call, asked, .. } => {
                 self.open.insert(*call, (self.returned, *asked));
@@ -41,7 +41,8 @@ impl Check for LeaseReads {
                 else {
                     return Ok(());
                 };
-                if asked == Some(Consistency::Stale) || !self.are_clocks_bounded {
+                let is_watched = self.are_clocks_bounded && !truth.is_given_up(seen);
+                if asked == Some(Consistency::Stale) || !is_watched {
                     return Ok(());
                 }
                 if asked == Some(Consistency::Lease) && place(seen) < floor {

@@ -86,7 +86,7 @@ impl RealTime {
 impl Check for RealTime {
     const PROPERTY: &'static str = "S12";
 
-    fn look(&mut self, _truth: &Truth, fact: &Fact<'_>) -> Verdict {
+    fn look(&mut self, truth: &Truth, fact: &Fact<'_>) -> Verdict {
         match fact {
             Fact::Called { call, asked, .. } => {
                 self.open.insert(*call, (self.returned, *asked));
@@ -99,6 +99,9 @@ impl Check for RealTime {
                 let End::Answered(_, seen) = end else {
                     return Ok(());
                 };
+                if truth.is_given_up(seen) {
+                    return Ok(());
+                }
                 let is_late = match asked {
                     // A command has an entry of its own.
                     None => place(seen) <= floor,

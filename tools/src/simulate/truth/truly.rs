@@ -31,6 +31,8 @@ pub(crate) struct Truly {
     /// An older copy of its disk was put back, or rot took the end of its log: it may have less than
     /// it had. Over once it was joined anew, which it is only with everything.
     pub(super) is_older: bool,
+    /// The store of an older copy that was put back, as long as no process has read it.
+    pub(super) put_back: Option<StoreId>,
     /// An older copy was put back, and no process has read it yet.
     pub(super) is_unread: bool,
     /// Bits of its disk rotted since a process read the whole of it.
@@ -60,6 +62,12 @@ pub(crate) struct Truly {
 }
 
 impl Truly {
+    /// The store that is on its disk, if any is.
+    pub(crate) fn store(&self) -> Option<StoreId> {
+        let newest = self.identity.as_ref().map(|identity| identity.store);
+        self.put_back.or(newest)
+    }
+
     /// Whether its disk was put back or damaged: it may have less than it should, or something else.
     pub(crate) fn is_tampered(&self) -> bool {
         self.is_older || self.is_rotten
