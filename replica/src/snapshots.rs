@@ -317,9 +317,14 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Offers a follower a snapshot, since the log has no longer what it lacks: the newest, or the one that it had
-    /// begun to fetch when its connection broke.
+    /// begun to fetch when its connection broke; or another, if that one is of no use.
     pub(crate) fn offer(&mut self, conn: ConnId, store: StoreId, nonce: u64) {
-        let Snapshots { kept, readers, .. } = &mut self.snapshots;
+        let Snapshots {
+            kept,
+            readers,
+            is_wanted,
+            ..
+        } = &mut self.snapshots;
         let mut begun = None;
         readers.retain(|_, reader| {
             let is_it = reader.store == store;
@@ -332,13 +337,20 @@ impl<M: StateMachine> Replica<M> {
             self.actions.push_back(Action::CloseFollower(conn));
             return;
         };
-        // One that it cannot make use of is not offered for ever.
-        let begun = begun.filter(|(_, offers)| *offers < OFFERS_MAX);
+        // One that it cannot make use of is not offered for ever: it may have rotted here. If there is none newer, then
+        // the one before, from which on the log is kept, too; and a new one is wanted.
+        let useless = begun.filter(|(_, offers)| *offers >= OFFERS_MAX);
+        let begun = begun.filter(|_| useless.is_none());
         let begun = begun.and_then(|(index, offers)| {
             let it = kept.iter().find(|kept| kept.index() == index)?;
             Some((it, offers))
         });
-        let (offered, offers) = begun.unwrap_or((newest, 0));
+        let other = useless.and_then(|(index, _)| {
+            let mut older = kept.iter().rev().filter(|kept| kept.index() < index);
+            older.next().filter(|_| newest.index() == index)
+        });
+        *is_wanted |= useless.is_some_and(|(index, _)| index == newest.index());
+        let (offered, offers) = begun.unwrap_or((other.unwrap_or(newest), 0));
         let reader = Reader {
             store,
             nonce,

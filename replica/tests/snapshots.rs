@@ -236,6 +236,27 @@ fn a_snapshot_that_a_follower_can_make_no_use_of_is_not_offered_for_ever() {
     assert_eq!(offers[16], Index(40));
 }
 
+/// It may have rotted where it is read from, and who serves need not take in anything more for a long time.
+#[test]
+fn if_the_newest_snapshot_is_of_no_use_the_one_before_is_offered_and_a_new_one_is_taken() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20, 30]);
+    let mut offers = Vec::new();
+    for _ in 0..20 {
+        follow(&mut bench, FOLLOWER, "b", 1);
+        offers.push(offered(&mut bench).mark.tip.index);
+        bench.event(Event::Closed(FOLLOWER));
+    }
+    assert_eq!(offers[15], Index(30));
+    assert_eq!(offers[16], Index(20));
+    order(&mut bench, 31);
+    let taken: Vec<_> = taken(&mut bench)
+        .iter()
+        .map(|it| it.0.mark.tip.index)
+        .collect();
+    assert_eq!(taken, [Index(31)]);
+}
+
 #[test]
 fn pieces_go_to_whom_the_snapshot_was_offered() {
     let mut bench = primary();
