@@ -27,13 +27,17 @@ use error::SYNCING;
 pub use error::SnapshotsError;
 pub use file::SnapshotFile;
 pub use keeping::{Ticket, mark_of};
-pub use receiving::{Checked, Receiving};
+pub use receiving::{Checked, PieceSync, Receiving};
 
 use crate::data_dir::{SNAPSHOT_SUFFIX, SNAPSHOTS_DIR, create_dir_durably};
 use crate::storage::{OsStorage, Storage, StorageFile};
 
 /// Most damaged snapshots that are kept for people; the lowest index goes first.
 pub const DAMAGED_SNAPSHOTS_MAX: usize = 2;
+
+/// Bytes of a snapshot that may wait in the page cache to be written to the disk: were it all of them, the sync at
+/// the end would keep the disk from the log, and so those who wait for the log, for seconds.
+const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 
 /// How the name of a snapshot ends that is being written.
 const WRITING_SUFFIX: &str = ".tmp";
@@ -209,7 +213,7 @@ impl<S: Storage> Snapshots<S> {
     ) -> Result<SnapshotHeader, SnapshotsError> {
         let failed = || SnapshotsError::io("writing", path);
         let file = self.storage.create(path).map_err(failed())?;
-        let out = FileWriter { file: &file, at: 0 };
+        let out = FileWriter::new(&file);
         let mut writer = SnapshotWriter::new(out).map_err(failed())?;
         state(&mut writer).map_err(failed())?;
         let (header, _) = writer.finish(point).map_err(failed())?;
@@ -342,16 +346,32 @@ impl<S: Storage> Snapshots<S> {
     }
 }
 
-/// A file, as a stream from its beginning on.
+/// A file, as a stream from its beginning on, which is synced as it grows.
 struct FileWriter<'a, F> {
     file: &'a F,
     at: u64,
+    synced: u64,
+}
+
+impl<'a, F> FileWriter<'a, F> {
+    fn new(file: &'a F) -> Self {
+        Self {
+            file,
+            at: 0,
+            synced: 0,
+        }
+    }
 }
 
 impl<F: StorageFile> Write for FileWriter<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_all_at(bytes, self.at)?;
         self.at += u64::try_from(bytes.len()).expect("no buffer is longer");
+        if self.at - self.synced >= UNSYNCED_BYTES_MAX {
+            // Unlike a write for which there was no room, one that fails here is final.
+            self.file.sync_data().map_err(io::Error::other)?;
+            self.synced = self.at;
+        }
         Ok(bytes.len())
     }
 

@@ -102,6 +102,8 @@ pub(crate) struct Follower {
     pub(crate) room: Room,
     /// A piece of the log is being read for it.
     pub(crate) is_reading: bool,
+    /// Bytes of log that were read for it in this wake-up, and when the last piece was asked for.
+    pub(crate) fed: Option<(usize, Instant)>,
     /// Sizes of messages on their way, each with its last index and when it was sent.
     in_flight: VecDeque<(Index, usize, Instant)>,
     in_flight_bytes: usize,
@@ -135,6 +137,7 @@ impl Follower {
             acked_before: Index::ZERO,
             room: Room::Enough,
             is_reading: false,
+            fed: None,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             unapplied: VecDeque::new(),

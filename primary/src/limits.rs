@@ -8,8 +8,8 @@ pub const PENDING_BYTES_MAX: usize = 16 << 20;
 pub const READS_MAX: usize = 1 << 16;
 /// Most bytes of such reads (and one read more).
 pub const READS_BYTES_MAX: usize = 16 << 20;
-/// Bytes of log that are read for a follower at a time.
-pub const LOG_READ_BYTES: usize = 1 << 20;
+/// Bytes of log that are read for a follower in one wake-up: as much as takes it and this primary some milliseconds.
+pub const LOG_READ_BYTES: usize = 256 << 10;
 
 /// The bounds of a primary's queues. Others than the default ones are for tests, which could not fill
 /// those.

@@ -271,6 +271,8 @@ pub struct Primary {
     /// Batches not yet applied, by last index and size.
     pub(crate) pending: VecDeque<(Index, usize)>,
     pub(crate) pending_bytes: usize,
+    /// Bytes of entries that were ordered in this wake-up.
+    pub(crate) ordered_bytes: usize,
     pub(crate) waiting: VecDeque<(Index, Waiter)>,
     pub(crate) reads: Reads,
 
@@ -332,6 +334,7 @@ impl Primary {
             sync_asked: config.synced,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            ordered_bytes: 0,
             waiting: VecDeque::new(),
             reads: Reads::default(),
             followers: BTreeMap::new(),
@@ -363,7 +366,10 @@ impl Primary {
         self.notice_absence(now.boot);
         match event {
             Event::Deadline => {}
-            Event::Flush => self.send_read_round(now.boot),
+            Event::Flush => {
+                self.begin_feeding();
+                self.send_read_round(now.boot);
+            }
             Event::Inputs(inputs) => self.on_inputs(now, inputs),
             Event::Read(query) => self.reads.push(query, self.commit),
             Event::Follow(conn, follow) => self.on_follow(conn, follow, now.boot),
@@ -431,7 +437,7 @@ impl Primary {
             Gate::Solo | Gate::Paired { .. } | Gate::Joining(_) => {}
         }
         let beats = self.streaming().map(|follower| self.beat_at(follower));
-        earliest(deadline, beats.min())
+        earliest(earliest(deadline, beats.min()), self.feed_at())
     }
 
     /// Takes the waiter for the outcome of the entry at `index`, which was just applied.
@@ -578,6 +584,7 @@ impl Primary {
         self.view_starts.extend_from_slice(batch.view_starts());
         self.pending.push_back((batch.last(), batch.bytes().len()));
         self.pending_bytes += batch.bytes().len();
+        self.ordered_bytes += batch.bytes().len();
         let batch = Arc::new(batch);
         self.actions.push_back(Action::Append(Arc::clone(&batch)));
         let is_paired = matches!(self.gate, Gate::Paired { .. }) && !self.is_dropping();

@@ -139,6 +139,9 @@ impl Primary {
             return;
         }
         follower.is_reading = false;
+        if let Some((fed, _)) = &mut follower.fed {
+            *fed += bytes.len();
+        }
         let Some(through) = last_index(&bytes, follower.next) else {
             return;
         };
@@ -261,12 +264,39 @@ impl Primary {
             .filter(|follower| follower.phase == Phase::Streaming)
     }
 
-    /// Sends followers what they lack, and heartbeats.
+    /// A wake-up ends: from here on followers are fed anew.
+    pub(crate) fn begin_feeding(&mut self) {
+        for follower in self.followers.values_mut() {
+            follower.fed = None;
+        }
+        self.ordered_bytes = 0;
+    }
+
+    /// Bytes of log that one follower may be sent in a wake-up. More than what comes to be ordered meanwhile, or one
+    /// that is behind would never catch up.
+    fn feed_bytes_max(&self) -> usize {
+        self.limits.log_read_bytes + 2 * self.ordered_bytes
+    }
+
+    /// When a follower is to be fed again that was fed in this wake-up and still lacks something: at once.
+    pub(crate) fn feed_at(&self) -> Option<Instant> {
+        let hungry = self
+            .followers
+            .values()
+            .filter(|follower| follower.wants_log(self.tip.index));
+        hungry.filter_map(|follower| Some(follower.fed?.1)).min()
+    }
+
+    /// Sends followers what they lack, and heartbeats. Of the log no more than a little in one wake-up: to read a
+    /// whole window of it would keep those who are served waiting.
     pub(crate) fn feed_followers(&mut self, now: Instant) {
         let mut due = Vec::new();
+        let bytes_max = self.feed_bytes_max();
         for follower in self.followers.values_mut() {
-            if follower.wants_log(self.tip.index) {
+            let fed = follower.fed.map_or(0, |(bytes, _)| bytes);
+            if fed < bytes_max && follower.wants_log(self.tip.index) {
                 follower.is_reading = true;
+                follower.fed = Some((fed, now));
                 let (conn, from) = (follower.conn, follower.next);
                 self.actions.push_back(Action::ReadLog {
                     conn,

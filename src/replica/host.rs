@@ -30,7 +30,7 @@ pub(super) use link::ViewServiceLink;
 use room::room_of;
 
 use super::images::{Imaged, Images};
-use super::intake::{FRAMES_PER_PEER, Intake};
+use super::intake::{BYTES_PER_PEER, FRAMES_PER_PEER, Intake};
 use super::{ReplicaError, last_words};
 
 /// How long a connection to the view service or to a primary may take to come about.
@@ -384,11 +384,13 @@ impl<M: StateMachine> Host<M> {
 
     /// Takes the frames of the view service or another replica one by one, up to a bound.
     fn on_peer_input(&mut self, now: Now, conn: ConnId) -> Result<(), ReplicaError> {
+        let mut taken = 0;
         for _ in 0..FRAMES_PER_PEER {
             let Some(frame) = self.net.frames(conn).next() else {
                 return Ok(());
             };
             let bytes = frame.len();
+            taken += bytes;
             let side = if self.viewservice.is(conn) {
                 Side::ViewService
             } else if self.dial == Some(conn) {
@@ -407,6 +409,9 @@ impl<M: StateMachine> Host<M> {
                     self.carry_out(now)?;
                 }
                 Err(_) => self.net.refuse(conn, Refusal::Protocol),
+            }
+            if taken >= BYTES_PER_PEER {
+                break;
             }
         }
         Ok(())

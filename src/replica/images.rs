@@ -11,21 +11,22 @@ use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
 use standin_io::log::{ForgetRequest, LogBase, SegmentLog};
 use standin_io::snapshots::{
-    Checked, Receiving, SnapshotFile, Snapshots, SnapshotsError, Ticket, mark_of,
+    Checked, PieceSync, Receiving, SnapshotFile, Snapshots, SnapshotsError, Ticket, mark_of,
 };
 use standin_replica::{KeptSnapshot, SharedImage};
 
 use super::ReplicaError;
 
 /// Jobs that wait, at most: the replica asks for one of each kind at a time. It asks to forget when a snapshot was
-/// taken, and the next one is taken after that.
-const JOBS_MAX: usize = 4;
+/// taken, and the next one is taken after that. Of what is fetched one part is synced at a time.
+const JOBS_MAX: usize = 5;
 /// How much the thread gives way: of a core that the event loop wants, too, it gets about a tenth.
 const NICENESS: i32 = 10;
 
 enum Job {
     Take(Ticket, SnapshotMark, SharedImage),
     Digest(SharedImage),
+    SyncPieces(PieceSync),
     Check(Box<Receiving>),
     Forget(Ticket, Index, Option<ForgetRequest>),
 }
@@ -36,6 +37,7 @@ type Fetched<M> = (Checked, Box<Replicated<M>>);
 enum Done<M> {
     Taken(Result<Option<SnapshotHeader>, SnapshotsError>),
     Digested(u128),
+    SyncedPieces(Result<(), SnapshotsError>),
     Checked(Index, Result<Fetched<M>, Unfetched>),
     Forgotten(Result<(), ReplicaError>),
 }
@@ -72,6 +74,8 @@ pub(super) struct Images<M> {
     served: Option<SnapshotFile>,
     /// The one that is being fetched.
     receiving: Option<Receiving>,
+    /// Some of it is being synced.
+    is_syncing: bool,
     /// The one that was fetched and is whole.
     fetched: Option<Fetched<M>>,
 }
@@ -114,6 +118,7 @@ impl<M: StateMachine> Images<M> {
             done,
             served: None,
             receiving: None,
+            is_syncing: false,
             fetched: None,
         })
     }
@@ -155,6 +160,11 @@ impl<M: StateMachine> Images<M> {
                 Done::Digested(digest) => Imaged::Digested(digest),
                 Done::Forgotten(done) => {
                     done?;
+                    continue;
+                }
+                Done::SyncedPieces(synced) => {
+                    self.is_syncing = false;
+                    synced?;
                     continue;
                 }
                 Done::Checked(index, Ok(fetched)) => {
@@ -236,6 +246,12 @@ impl<M: StateMachine> Images<M> {
             return Ok(None); // given up with the piece before
         };
         let Err(error) = receiving.put(offset, bytes) else {
+            if !self.is_syncing
+                && let Some(request) = receiving.sync_request()
+            {
+                self.is_syncing = true;
+                self.ask(Job::SyncPieces(request));
+            }
             return Ok(None);
         };
         log::warn!(
@@ -306,6 +322,7 @@ fn carry_out<M: StateMachine>(snapshots: &Snapshots, job: Job) -> Done<M> {
         Job::Forget(ticket, index, request) => {
             Done::Forgotten(forget(snapshots, ticket, index, request))
         }
+        Job::SyncPieces(request) => Done::SyncedPieces(request.run()),
         Job::Check(receiving) => {
             let index = receiving.header().point.tip.index;
             Done::Checked(index, check(*receiving))

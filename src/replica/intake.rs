@@ -19,6 +19,9 @@ const FRAMES_PER_CONN_MIN: usize = 16;
 const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
 /// Most frames taken of one replica, or of the view service, in one wake-up.
 pub(super) const FRAMES_PER_PEER: usize = 64;
+/// Bytes of one replica after which nothing more of it is taken in one wake-up: a follower that is behind says how
+/// far it is as often as it has taken in so much, and looks after everything else.
+pub(super) const BYTES_PER_PEER: usize = 256 << 10;
 
 /// What is taken of the input of all clients.
 #[derive(Debug, Default)]

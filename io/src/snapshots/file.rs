@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use standin_core::snapshot::{
     SNAPSHOT_HEADER_BYTES, SnapshotError, SnapshotFlaw, SnapshotHeader, SnapshotReader, StateReader,
@@ -20,13 +21,21 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct SnapshotFile<S: Storage = OsStorage> {
     path: PathBuf,
-    file: S::File,
+    file: Arc<S::File>,
     header: SnapshotHeader,
 }
 
 impl<S: Storage> SnapshotFile<S> {
-    pub(super) fn new(path: PathBuf, file: S::File, header: SnapshotHeader) -> Self {
-        Self { path, file, header }
+    pub(super) fn new(
+        path: PathBuf,
+        file: impl Into<Arc<S::File>>,
+        header: SnapshotHeader,
+    ) -> Self {
+        Self {
+            path,
+            file: file.into(),
+            header,
+        }
     }
 
     /// Its header.
@@ -56,7 +65,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// [`SnapshotsError::Unsound`] if it is not whole. Else those of the file system.
     pub fn verify(&self) -> Result<(), SnapshotsError> {
-        let outcome = verify(&self.file, &self.path)?;
+        let outcome = verify(&*self.file, &self.path)?;
         outcome.map_err(SnapshotsError::unsound(&self.path))?;
         Ok(())
     }
@@ -66,7 +75,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// Those of the file system, and `InvalidData` if it is not whole any more.
     pub fn state(&self) -> io::Result<StateReader<impl Read>> {
-        StateReader::new(FileReader::new(&self.file, self.bytes()))
+        StateReader::new(FileReader::new(&*self.file, self.bytes()))
     }
 
     /// Its bytes from byte `at` on, `bytes_max` of them at most: to be sent to another replica, which

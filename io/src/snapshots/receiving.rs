@@ -1,10 +1,12 @@
 //! Receiving a snapshot in pieces.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use standin_core::snapshot::{SnapshotHeader, SnapshotReader};
 
-use super::{SnapshotFile, Snapshots, SnapshotsError, file};
+use super::error::SYNCING;
+use super::{SnapshotFile, Snapshots, SnapshotsError, UNSYNCED_BYTES_MAX, file};
 use crate::storage::{OsStorage, Storage, StorageFile};
 
 /// A snapshot of which a beginning has come. Dropping it keeps that: [`Snapshots::receive`] goes on where
@@ -13,10 +15,12 @@ use crate::storage::{OsStorage, Storage, StorageFile};
 pub struct Receiving<S: Storage = OsStorage> {
     snapshots: Snapshots<S>,
     path: PathBuf,
-    file: S::File,
+    file: Arc<S::File>,
     header: SnapshotHeader,
     /// Has seen all that was written, and checks what comes.
     reader: SnapshotReader,
+    /// Where it ended when it was last to be synced, in bytes.
+    sync_asked: u64,
 }
 
 impl<S: Storage> Receiving<S> {
@@ -38,19 +42,21 @@ impl<S: Storage> Receiving<S> {
                 return Ok(Self {
                     snapshots,
                     path,
-                    file,
+                    file: Arc::new(file),
                     header,
+                    sync_asked: reader.good(),
                     reader,
                 });
             }
         }
         let created = snapshots.storage.create(&path);
         let mut begun = Self {
-            file: created.map_err(SnapshotsError::io("creating", &path))?,
+            file: Arc::new(created.map_err(SnapshotsError::io("creating", &path))?),
             snapshots,
             path,
             reader: SnapshotReader::new(),
             header,
+            sync_asked: 0,
         };
         begun.put(0, &begun.header.encode())?;
         Ok(begun)
@@ -97,6 +103,20 @@ impl<S: Storage> Receiving<S> {
         })
     }
 
+    /// What is to be synced now, beside the loop, so that the page cache never holds much of it; `None` if little
+    /// has come since the last one.
+    pub fn sync_request(&mut self) -> Option<PieceSync<S>> {
+        let at = self.at();
+        if at.saturating_sub(self.sync_asked) < UNSYNCED_BYTES_MAX {
+            return None;
+        }
+        self.sync_asked = at;
+        Some(PieceSync {
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+        })
+    }
+
     /// Ends it: syncs the file and reads all of it back from the disk. It counts as a snapshot when
     /// [`Snapshots::place`] has named it. Waits for the disk.
     ///
@@ -111,7 +131,7 @@ impl<S: Storage> Receiving<S> {
         // A piece that was not good may have reached beyond the end.
         let cut = self.file.set_len(self.header.file_bytes());
         cut.map_err(SnapshotsError::io("cutting", &self.path))?;
-        if let Err(error) = file::verify(&self.file, &self.path)? {
+        if let Err(error) = file::verify(&*self.file, &self.path)? {
             let removed = self.snapshots.storage.remove(&self.path);
             removed.map_err(SnapshotsError::io("removing", &self.path))?;
             return Err(SnapshotsError::unsound(&self.path)(error));
@@ -121,6 +141,24 @@ impl<S: Storage> Receiving<S> {
             self.file,
             self.header,
         )))
+    }
+}
+
+/// What came of a snapshot, to be synced.
+#[derive(Debug)]
+pub struct PieceSync<S: Storage = OsStorage> {
+    path: PathBuf,
+    file: Arc<S::File>,
+}
+
+impl<S: Storage> PieceSync<S> {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// [`SnapshotsError::Io`].
+    pub fn run(self) -> Result<(), SnapshotsError> {
+        let synced = self.file.sync_data();
+        synced.map_err(SnapshotsError::io(SYNCING, &self.path))
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Asked {
     pub(crate) closed: Vec<ConnId>,
     pub(crate) refused: Vec<ConnId>,
     pub(crate) offers: Vec<ConnId>,
+    /// Who is to be sent entries from which one on.
+    pub(crate) log_reads: Vec<(ConnId, Index)>,
     pub(crate) record_reads: usize,
     pub(crate) failures: Vec<HandOverFailure>,
 }
@@ -208,7 +210,7 @@ impl Bench {
                 assert_eq!(refusal, Refusal::RepliesDiffer);
                 self.asked.refused.push(conn);
             }
-            Action::ReadLog { .. } => {}
+            Action::ReadLog { conn, from, .. } => self.asked.log_reads.push((conn, from)),
             Action::Commit(through) => {
                 self.asked.commits.push(through);
                 // The machine of a test applies at once, when all actions were taken.
@@ -260,6 +262,10 @@ impl Bench {
 
     /// A client's command; the index that it got.
     pub(crate) fn command(&mut self) -> Index {
+        self.command_of(b"x")
+    }
+
+    pub(crate) fn command_of(&mut self, bytes: &[u8]) -> Index {
         let waiter = Waiter {
             conn: CLIENT,
             id: 1,
@@ -268,7 +274,7 @@ impl Bench {
             session: 1,
             sequence: 1,
             acknowledged: 0,
-            bytes: b"x",
+            bytes,
         };
         self.event(Event::Inputs(&[Input::Command(waiter, command)]));
         self.primary.tip().index
