@@ -11,10 +11,10 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::gap::{Filling, Fit, Gap};
-use standin_core::identity::{Identity, StoreId};
+use standin_core::identity::{Identity, StoreId, Token};
 use standin_core::message::{
-    DecodeError, EntriesPiece, EntriesRead, Message as _, Peer, Report, ReportReply, RoleName,
-    Room, Standing,
+    DecodeError, EntriesPiece, EntriesRead, Kept, Message as _, Peer, Report, ReportReply,
+    RoleName, Room, Standing, Witness,
 };
 use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant, earliest};
@@ -37,6 +37,10 @@ pub struct RepairConfig {
     pub address: String,
     /// The view that it has adopted.
     pub adopted: ViewId,
+    /// What it has kept of that view.
+    pub kept: Option<Kept>,
+    /// The token under which it is a holder in it, or may be.
+    pub holds: Option<Token>,
     /// The last entry before the damage.
     pub last: LogTip,
     /// What is missing; `None` if entries cannot mend it.
@@ -54,6 +58,8 @@ pub struct RepairConfig {
 pub enum RepairAction {
     /// Send to the view service.
     Report(Box<Report>),
+    /// Send to the view service, which has no record.
+    Witness(Box<Witness>),
     /// The view service does not answer: connect anew, to another address if there is one.
     RedialViewService,
     /// Connect to the replica at this address.
@@ -171,8 +177,29 @@ impl Repair {
         let primary = reply.record.as_ref().map(|record| &record.primary);
         self.dialog.note_peers(&reply.peers, primary);
         self.record = reply.record;
+        if self.record.is_none() {
+            self.witness();
+        }
         self.go_on(now);
         Ok(())
+    }
+
+    /// Tells a view service that has no record what is known of it here, as any replica does: it may be this word that
+    /// it waits for, and this replica waits for the record.
+    fn witness(&mut self) {
+        let adopted = self.config.adopted;
+        if adopted == ViewId::default() {
+            return;
+        }
+        let kept = self.config.kept.clone();
+        let witness = Witness {
+            identity: self.config.identity.clone(),
+            adopted,
+            kept: kept.filter(|kept| kept.record.id() == adopted),
+            holds: self.config.holds,
+            last: self.config.last,
+        };
+        self.act(RepairAction::Witness(Box::new(witness)));
     }
 
     /// The connection that [`RepairAction::Dial`] asked for is ready.

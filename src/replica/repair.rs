@@ -81,6 +81,8 @@ impl Workshop<'_> {
             identity,
             address: self.address.to_owned(),
             adopted: self.dir.meta().adopted,
+            kept: self.dir.meta().kept.clone(),
+            holds: self.dir.meta().holds,
             last,
             words: match &damage {
                 Some(_) => format!("{words}, after entry {}", last.index),
@@ -247,6 +249,11 @@ impl Bench<'_, '_> {
                 RepairAction::Report(report) => {
                     if let Some(conn) = shop.link.conn() {
                         shop.net.send(conn, |out| report.encode(out));
+                    }
+                }
+                RepairAction::Witness(witness) => {
+                    if let Some(conn) = shop.link.conn() {
+                        shop.net.send(conn, |out| witness.encode(out));
                     }
                 }
                 RepairAction::RedialViewService => {

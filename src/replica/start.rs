@@ -371,6 +371,7 @@ fn find_cluster(
         return Ok(Some(cluster));
     }
     let mut events = Vec::new();
+    let mut is_told = false;
     loop {
         link.keep(net, clock::boot(), Duration::from_millis(500));
         net.poll(link.deadline(), &mut events)
@@ -384,6 +385,13 @@ fn find_cluster(
                         continue;
                     }
                     let Some(cluster) = hello.cluster else {
+                        if !std::mem::replace(&mut is_told, true) {
+                            log::warn!(
+                                "the view service has lost its record, and this replica, whose data directory is \
+                                 empty, knows nothing of it: it waits until the others, and not this one, were \
+                                 named to `standin recover --rebuild`"
+                            );
+                        }
                         continue;
                     };
                     let mut meta = dir.meta().clone();

@@ -5,7 +5,6 @@
 
 #[path = "../support/mod.rs"]
 mod support;
-mod tmpfs;
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
 use support::cli::STANDIN;
 use support::load::{Load, LoadConfig};
 use support::scene::{Scene, replica};
+use support::tmpfs::Tmpfs;
 use support::{sure, tell};
-use tmpfs::Tmpfs;
 
 const LEASE: Duration = Duration::from_millis(500);
 /// Room for the first segment of a log, for the next one, and for little else.

@@ -4,6 +4,7 @@
 //!
 //! `STANDIN_NEMESIS_SECONDS` says for how long, `STANDIN_NEMESIS_SEED` what is drawn.
 
+mod disks;
 mod fetching;
 mod links;
 mod namespaces;

@@ -10,6 +10,7 @@ use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 use standin_tools::cluster::{POLL_PAUSE, VIEW_SERVICE};
 
+use crate::disks::Disks;
 use crate::network::{Network, Trouble};
 use crate::party::{CLIENTS, Direction, REPLICAS, links};
 use crate::plan::{Kind, Plan};
@@ -41,6 +42,10 @@ enum Remedy {
     StartDead(&'static str),
     Resume(&'static str),
     Heal(Vec<Direction>),
+    /// If it has ended for want of it, it is started, too.
+    MakeRoom(&'static str),
+    /// The view service has no record: an operator has it made again.
+    Rebuild,
     /// Nothing is wrong.
     Nothing,
 }
@@ -56,9 +61,11 @@ impl Wrong {
     fn has_process(&self, name: &str) -> bool {
         match &self.remedy {
             Remedy::Start(names) => names.contains(&name),
-            Remedy::StartStopped(one) | Remedy::StartDead(one) | Remedy::Resume(one) => {
-                *one == name
-            }
+            Remedy::StartStopped(one)
+            | Remedy::StartDead(one)
+            | Remedy::Resume(one)
+            | Remedy::MakeRoom(one) => *one == name,
+            Remedy::Rebuild => name == VIEW_SERVICE,
             Remedy::Heal(_) | Remedy::Nothing => false,
         }
     }
@@ -122,6 +129,7 @@ pub(crate) struct Nemesis<'a> {
     pub(crate) scene: &'a mut Scene,
     pub(crate) network: &'a mut dyn Network,
     pub(crate) load: &'a Load,
+    disks: Option<&'a Disks>,
     pub(crate) plan: Plan,
     pub(crate) tally: Tally,
     /// What was done when, for people.
@@ -135,6 +143,11 @@ pub(crate) struct Nemesis<'a> {
     calm_since: Option<Instant>,
     /// Those whose directory was removed once: to start with an empty one under their name takes a word.
     replaced: BTreeSet<&'static str>,
+    /// Those whose directory was removed, and that have not been ready since.
+    emptied: BTreeSet<&'static str>,
+    record_lost_at: Instant,
+    /// Those that have ended because their disk is full.
+    mourned: BTreeSet<&'static str>,
     /// When to look again for those that an input has put out of service.
     nurse_at: Instant,
 }
@@ -144,6 +157,7 @@ impl<'a> Nemesis<'a> {
         scene: &'a mut Scene,
         network: &'a mut dyn Network,
         load: &'a Load,
+        disks: Option<&'a Disks>,
         plan: Plan,
         diary: &'a mut Vec<String>,
     ) -> Self {
@@ -151,6 +165,7 @@ impl<'a> Nemesis<'a> {
             scene,
             network,
             load,
+            disks,
             plan,
             tally: Tally::default(),
             diary,
@@ -159,6 +174,9 @@ impl<'a> Nemesis<'a> {
             next: clock::boot(),
             calm_since: None,
             replaced: BTreeSet::new(),
+            emptied: BTreeSet::new(),
+            record_lost_at: clock::boot(),
+            mourned: BTreeSet::new(),
             nurse_at: clock::boot(),
         }
     }
@@ -173,6 +191,8 @@ impl<'a> Nemesis<'a> {
             if clock::boot() >= end && is_enough && self.drawn.is_none() {
                 break;
             }
+            self.mourn_the_full();
+            self.note_filled();
             sure(self.scene.check());
             self.put_right(false);
             self.nurse();
@@ -181,7 +201,18 @@ impl<'a> Nemesis<'a> {
             }
             std::thread::sleep(POLL_PAUSE);
         }
-        self.put_right(true);
+        let end = clock::boot().plus(PATIENCE);
+        while !self.wrong.is_empty() {
+            self.mourn_the_full();
+            self.put_right(true);
+            self.nurse();
+            assert!(
+                clock::boot() < end,
+                "it cannot be put right: {:?}",
+                self.wrong
+            );
+            std::thread::sleep(POLL_PAUSE);
+        }
         self.nurse_all();
     }
 
@@ -255,6 +286,8 @@ impl<'a> Nemesis<'a> {
             Kind::Rot => self.rot(pair),
             Kind::Poison => self.poison(pair),
             Kind::CopySnapshot => self.copy_snapshot(),
+            Kind::FillDisk => self.fill_disk(pair),
+            Kind::LoseRecord => self.lose_record(pair),
             Kind::KillViewService => {
                 let name = self.pick_process(&[VIEW_SERVICE], pair)?;
                 self.kill(vec![name])
@@ -308,9 +341,96 @@ impl<'a> Nemesis<'a> {
     /// Takes its directory from a replica on which nobody relies.
     fn lose_disk(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
         let spare = self.kill_spare(pair)?;
-        sure(fs::remove_dir_all(self.scene.directory().join(spare)));
+        self.empty(spare);
         self.replaced.insert(spare);
+        self.emptied.insert(spare);
         Some(Remedy::Start(vec![spare]))
+    }
+
+    /// Removes all that a process has kept.
+    fn empty(&self, name: &str) {
+        for entry in sure(fs::read_dir(self.scene.directory().join(name))) {
+            let entry = sure(entry);
+            let is_dir = sure(entry.file_type()).is_dir();
+            let remove = if is_dir {
+                fs::remove_dir_all
+            } else {
+                fs::remove_file
+            };
+            sure(remove(entry.path()));
+        }
+    }
+
+    /// Whoever has been told of its cluster has something to lose.
+    fn note_filled(&mut self) {
+        let scene = &mut *self.scene;
+        (self.emptied).retain(|name| !scene.is_ready(name).is_ok_and(|is_ready| is_ready));
+    }
+
+    /// Takes all the room on the disk of a replica, or of the view service.
+    fn fill_disk(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        let name = if self.plan.between(0, 4) == 0 {
+            *self.whole(&[VIEW_SERVICE]).first()?
+        } else {
+            self.pick_process(&REPLICAS, pair)?
+        };
+        sure(self.scene.let_end(name, true));
+        self.disks.expect("only where there are some").fill(name);
+        Some(Remedy::MakeRoom(name))
+    }
+
+    fn mourn_the_full(&mut self) {
+        let full = self.wrong.iter().filter_map(|one| match one.remedy {
+            Remedy::MakeRoom(name) => Some(name),
+            _ => None,
+        });
+        for name in full.collect::<Vec<_>>() {
+            self.mourn(name);
+        }
+    }
+
+    /// One whose disk is full may end, and says why.
+    fn mourn(&mut self, name: &'static str) {
+        if self.scene.is_running(name) || !self.mourned.insert(name) {
+            return;
+        }
+        let words = self.scene.last_words(name);
+        assert!(words.contains("No space left"), "{name} has ended: {words}");
+        self.note(&format!("{name} has ended for want of room"));
+    }
+
+    /// Takes the view service with all that it has kept. Another one is started in its place, to have the record made
+    /// again. Only of a pair that is whole: else who has everything may be one who was never heard of.
+    fn lose_record(&mut self, pair: Option<&Pair>) -> Option<Remedy> {
+        pair?;
+        let name = *self.whole(&[VIEW_SERVICE]).first()?;
+        sure(self.scene.kill(name));
+        self.record_lost_at = clock::boot();
+        self.empty(name);
+        sure(self.scene.spawn_with(name, &["--rebuild"]));
+        if let Some(pid) = self.scene.pid(name) {
+            self.network.started(name, pid);
+        }
+        Some(Remedy::Rebuild)
+    }
+
+    /// Asks once for the record to be made again; says whether it was. It is not while somebody is not heard, or a
+    /// lease may still be held.
+    fn rebuild(&mut self) -> bool {
+        self.note_filled();
+        // As a person would who knows whose disk is new: that one knows nothing.
+        let known = REPLICAS
+            .into_iter()
+            .filter(|name| !self.emptied.contains(name));
+        let known = known.collect::<Vec<_>>().join(",");
+        let ran = self.scene.cli(&["recover", "--rebuild", &known]);
+        assert!(matches!(ran.status, Some(0 | 1 | 3)), "{ran:?}");
+        if ran.status != Some(0) {
+            let lost_at = self.record_lost_at;
+            assert!(clock::boot() < lost_at.plus(PATIENCE), "in vain: {ran:?}");
+            self.note(&format!("no record yet: {}", ran.stderr.trim()));
+        }
+        ran.status == Some(0)
     }
 
     /// Changes a bit of a log or a snapshot of a replica on which nobody relies.
@@ -376,7 +496,9 @@ impl<'a> Nemesis<'a> {
     /// Starts again who has failed at an input, as a person would who reads `standin status`. Whoever else is out
     /// of service stays so, and is found in the end. Says whether all is well.
     fn nurse(&mut self) -> bool {
-        if clock::boot() < self.nurse_at || self.whole(&[VIEW_SERVICE]).is_empty() {
+        let is_heard =
+            |one: &Wrong| !one.has_process(VIEW_SERVICE) || matches!(one.remedy, Remedy::Rebuild);
+        if clock::boot() < self.nurse_at || !self.wrong.iter().all(is_heard) {
             return false;
         }
         self.nurse_at = clock::boot().plus(self.scene.lease());
@@ -533,6 +655,11 @@ impl<'a> Nemesis<'a> {
         let (due, left) = all.into_iter().partition(|one| is_all || one.until <= now);
         self.wrong = left;
         for one in due {
+            if matches!(one.remedy, Remedy::Rebuild) && !self.rebuild() {
+                let until = now.plus(self.scene.lease());
+                self.wrong.push(Wrong { until, ..one });
+                continue;
+            }
             self.note(&format!("put right: {:?}", one.remedy));
             match one.remedy {
                 Remedy::Start(names) => names.iter().for_each(|name| self.start(name)),
@@ -545,7 +672,16 @@ impl<'a> Nemesis<'a> {
                     sure(self.scene.wait(name, PATIENCE));
                     self.start(name);
                 }
-                Remedy::Nothing => {}
+                Remedy::Nothing | Remedy::Rebuild => {}
+                Remedy::MakeRoom(name) => {
+                    self.mourn(name);
+                    self.disks.expect("one of them is full").make_room(name);
+                    if self.mourned.remove(name) {
+                        self.start(name);
+                    } else {
+                        sure(self.scene.let_end(name, false));
+                    }
+                }
                 Remedy::Resume(name) => sure(self.scene.resume(name)),
                 Remedy::Heal(directions) => {
                     for direction in directions {

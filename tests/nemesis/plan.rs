@@ -27,10 +27,12 @@ pub(crate) enum Kind {
     Rot,
     Poison,
     CopySnapshot,
+    FillDisk,
+    LoseRecord,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::KillReplica,
         Self::KillServing,
         Self::KillViewService,
@@ -50,6 +52,8 @@ impl Kind {
         Self::Rot,
         Self::Poison,
         Self::CopySnapshot,
+        Self::FillDisk,
+        Self::LoseRecord,
     ];
 }
 
@@ -75,6 +79,8 @@ impl fmt::Display for Kind {
             Self::Rot => "a bit of a spare's disk rots",
             Self::Poison => "an input that the machine fails at",
             Self::CopySnapshot => "copy a snapshot and check it",
+            Self::FillDisk => "a disk is full",
+            Self::LoseRecord => "the view record is lost",
         })
     }
 }

@@ -11,6 +11,7 @@ use standin_core::time::Duration;
 use standin_io::entropy;
 use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
 
+use crate::disks::Disks;
 use crate::nemesis::{Nemesis, Tally};
 use crate::network::{Network, Trouble};
 use crate::party::REPLICAS;
@@ -48,6 +49,7 @@ struct Run {
     diary: Vec<String>,
     history: History,
     load: Option<Load>,
+    disks: Option<Disks>,
 }
 
 impl Run {
@@ -65,6 +67,7 @@ impl Run {
             diary: Vec::new(),
             history: History::default(),
             load: None,
+            disks: Disks::mount(),
         }
     }
 
@@ -94,6 +97,9 @@ impl Drop for Run {
             self.history = load.history().clone();
         }
         self.write_down();
+        if let Some(disks) = &self.disks {
+            disks.keep(&self.directory);
+        }
         tell(format_args!(
             "{}: failed with {SEED_VARIABLE}={}; data directories, logs, history.txt and diary.txt \
              are kept in {}",
@@ -113,14 +119,15 @@ fn number<T: FromStr<Err: Display>>(variable: &str) -> Option<T> {
     }
 }
 
-/// The kinds of faults that a network can have.
-fn kinds(network: &dyn Network) -> Vec<Kind> {
+/// The kinds of faults that can be brought about here.
+fn kinds(network: &dyn Network, disks: Option<&Disks>) -> Vec<Kind> {
     let can = |kind: &Kind| match kind {
         Kind::CutBothWays | Kind::CutOneWay | Kind::Isolate => network.can(Trouble::Cut),
         Kind::HalfOpen => network.can(Trouble::HalfOpen),
         Kind::Delay => network.can(Trouble::Delay(LEASE)),
         Kind::Slow => network.can(Trouble::Slow(1)),
         Kind::Reset => network.can(Trouble::Reset),
+        Kind::FillDisk => disks.is_some(),
         Kind::KillReplica
         | Kind::KillViewService
         | Kind::KillBoth
@@ -132,7 +139,8 @@ fn kinds(network: &dyn Network) -> Vec<Kind> {
         | Kind::LoseDisk
         | Kind::Rot
         | Kind::Poison
-        | Kind::CopySnapshot => true,
+        | Kind::CopySnapshot
+        | Kind::LoseRecord => true,
     };
     Kind::ALL.into_iter().filter(can).collect()
 }
@@ -160,12 +168,15 @@ pub(crate) fn run(
     scene.until_pair();
     scene.until_answers(load);
 
-    let plan = Plan::new(seed, kinds(network.as_ref()));
-    let mut nemesis = Nemesis::new(&mut scene, network.as_mut(), load, plan, &mut run.diary);
+    let disks = run.disks.as_ref();
+    let kinds = kinds(network.as_ref(), disks);
+    let plan = Plan::new(seed, kinds.clone());
+    let diary = &mut run.diary;
+    let mut nemesis = Nemesis::new(&mut scene, network.as_mut(), load, disks, plan, diary);
     nemesis.run(Duration::from_secs(seconds), rounds);
     let tally = std::mem::take(&mut nemesis.tally);
     tell(format_args!("{title}: what went wrong:\n{tally}"));
-    demand_all_kinds(&tally, &kinds(network.as_ref()), rounds);
+    demand_all_kinds(&tally, &kinds, rounds);
 
     scene.until_pair();
     scene.until_answers(load);
@@ -185,6 +196,9 @@ fn start(run: &Run, network: &mut dyn Network) -> Scene {
         ..ClusterConfig::new(example("brittle"))
     };
     let mut scene = Scene::with(run.title, config);
+    if let Some(disks) = &run.disks {
+        disks.place(scene.directory());
+    }
     for name in [VIEW_SERVICE].into_iter().chain(REPLICAS) {
         sure(scene.spawn(name));
         let pid = scene.pid(name).expect("it was just started");

@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod raw;
 pub(crate) mod scene;
 pub(crate) mod tables;
+pub(crate) mod tmpfs;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

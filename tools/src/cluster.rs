@@ -302,6 +302,15 @@ impl Cluster {
         self.processes.values_mut().try_for_each(Process::check)
     }
 
+    /// Says whether a process may end by itself from now on, in this life: [`Cluster::check`] does not find it then.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`] if it was never started.
+    pub fn let_end(&mut self, name: &str, may_end: bool) -> Result<(), ClusterError> {
+        self.process(name)?.set_may_end(may_end);
+        Ok(())
+    }
+
     /// Where a process listens, `HOST:PORT`: the same in all its lives.
     ///
     /// # Errors

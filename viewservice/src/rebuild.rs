@@ -158,7 +158,7 @@ fn all_are_heard(named: &[ReplicaName], heard: &[Heard<'_>]) -> Result<(), Strin
     if !missing.is_empty() {
         return Err(format!(
             "{} not heard here, and may know of a later view: start what is down, with this view service's \
-             address",
+             address, and leave out whose data directory is gone for good",
             listed_are(&missing)
         ));
     }

@@ -4,7 +4,7 @@ use standin_core::gap::NextSegment;
 use standin_core::identity::{
     BootId, ClusterId, Durability, Incarnation, Life, ReplicaName, Token,
 };
-use standin_core::message::{UNSEEN_DEAD_MS, encode_payload};
+use standin_core::message::{Kept, UNSEEN_DEAD_MS, encode_payload};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewNumber};
 
@@ -110,6 +110,8 @@ impl Rig {
             identity: identity("a", 1),
             address: "a:1".to_owned(),
             adopted: view(4),
+            kept: None,
+            holds: None,
             last,
             gap: has_gap.then_some(gap),
             words: "the log is damaged".to_owned(),
@@ -154,9 +156,14 @@ impl Rig {
 
     /// The view service answers.
     fn hear(&mut self) -> Vec<RepairAction> {
+        let record = self.record.clone();
+        self.hear_of(Some(record))
+    }
+
+    fn hear_of(&mut self, record: Option<ViewRecord>) -> Vec<RepairAction> {
         let reply = ReportReply {
             number: u64::MAX,
-            record: Some(self.record.clone()),
+            record,
             granted: false,
             wall: WallTime(1),
             peers: self.peers.clone(),
@@ -227,6 +234,31 @@ fn it_reports_that_it_is_out_of_service_and_why() {
     assert_eq!(report.renew, None);
     let trouble = report.trouble.as_ref().unwrap();
     assert!(trouble.starts_with("the log is damaged; "), "{trouble}");
+}
+
+#[test]
+fn a_view_service_without_a_record_is_told_what_is_known_of_it() {
+    let mut rig = Rig::new();
+    let record = rig.record.clone();
+    let kept = Kept {
+        record: record.clone(),
+        joins: Vec::new(),
+    };
+    let holds = Some(Token::Disk { store: StoreId(1) });
+    let mut config = rig.repair.config.clone();
+    (config.kept, config.holds) = (Some(kept.clone()), holds);
+    rig.repair = Repair::new(config);
+    rig.up();
+    let is_told = |actions: &[RepairAction]| {
+        actions.iter().find_map(|action| match action {
+            RepairAction::Witness(witness) => Some((**witness).clone()),
+            _ => None,
+        })
+    };
+    let told = is_told(&rig.hear_of(None)).unwrap();
+    assert_eq!((told.adopted, told.kept), (view(4), Some(kept)));
+    assert_eq!((told.holds, told.last.index), (holds, Index(3)));
+    assert_eq!(is_told(&rig.hear_of(Some(record))), None, "it has one");
 }
 
 #[test]

@@ -201,6 +201,10 @@ impl Process {
         signal::kill(Pid::from_raw(pid), signal).map_err(|errno| self.failed(doing, errno.into()))
     }
 
+    pub(super) fn set_may_end(&mut self, may_end: bool) {
+        self.may_end = may_end;
+    }
+
     /// Finds out whether the process has ended by itself.
     pub(super) fn check(&mut self) -> Result<(), ClusterError> {
         if self.may_end || self.child.is_none() {

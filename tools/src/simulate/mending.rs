@@ -63,6 +63,8 @@ impl Mending {
             identity,
             address: address_of(host),
             adopted: dir.meta().adopted,
+            kept: dir.meta().kept.clone(),
+            holds: dir.meta().holds,
             last: damage.as_ref().map(|it| it.last).unwrap_or_default(),
             gap: damage.as_ref().and_then(|damage| damage.gap.clone()),
             words,
@@ -207,6 +209,11 @@ impl Mending {
                 RepairAction::Report(report) => {
                     if let Some(conn) = self.link {
                         stage.send(conn, |out| report.encode(out));
+                    }
+                }
+                RepairAction::Witness(witness) => {
+                    if let Some(conn) = self.link {
+                        stage.send(conn, |out| witness.encode(out));
                     }
                 }
                 RepairAction::RedialViewService => {

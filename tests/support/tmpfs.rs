@@ -1,4 +1,6 @@
 //! Small file systems in memory, for data directories that fill up.
+//!
+//! Mounting them takes root.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -6,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::support::{sure, tell};
+use super::{sure, tell};
 
 /// Says that a test that cannot mount anything may do without.
 const SKIP_VARIABLE: &str = "STANDIN_WITHOUT_MOUNTS";
