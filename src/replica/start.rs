@@ -78,6 +78,7 @@ pub fn run<M: StateMachine>(
     let address = address.unwrap_or_else(|| listens_on.to_string());
 
     let mut link = ViewServiceLink::new(config.viewservice.clone());
+    link.replaces = config.replace;
     let Some(cluster) = find_cluster(&mut net, &mut link, &mut dir)? else {
         return Ok(()); // told to stop before anything began
     };

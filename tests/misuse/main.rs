@@ -7,4 +7,5 @@
 
 mod lines;
 mod process;
+mod replace;
 mod services;

@@ -291,7 +291,10 @@ fn no_holder(record: &ViewRecord, facts: &Facts<'_>) -> String {
 fn unfit_words(replica: &Replica, reason: Unfit) -> String {
     let name = &replica.identity.name;
     match reason {
-        Unfit::OtherStore => format!("{name} runs on another data directory"),
+        Unfit::OtherStore => format!(
+            "{name} runs on another data directory, which does not have them; if the one that it had is not lost, \
+             stop {name} and start it on that one, with --replace"
+        ),
         Unfit::Restarted => {
             format!("{name} was restarted, and entries were acknowledged in memory only")
         }

@@ -31,6 +31,8 @@ pub(in crate::replica) struct ViewServiceLink {
     pub(super) is_accepted: bool,
     /// Until when a name that is taken may still be this replica's own, of the store whose place it has taken.
     name_expected_until: Instant,
+    /// The operator has said that this replica takes over the name of a lost directory.
+    pub(in crate::replica) replaces: bool,
 }
 
 impl ViewServiceLink {
@@ -48,6 +50,7 @@ impl ViewServiceLink {
             is_refusal_told: false,
             is_accepted: false,
             name_expected_until: Instant::ZERO,
+            replaces: false,
         }
     }
 
@@ -161,6 +164,10 @@ impl ViewServiceLink {
                  an empty one)"
             }
             Refusal::OtherMachine { .. } => "run the same --machine everywhere",
+            Refusal::NameTaken { .. } if self.replaces => {
+                "a replica runs on it: stop that one first, and wait until 'standin status' no longer says that it is \
+                 alive, or choose another --name"
+            }
             Refusal::NameTaken { .. } => {
                 "choose another --name, or, if that directory is lost for good, add --replace"
             }
