@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use standin_tools::cluster::VIEW_SERVICE;
@@ -27,10 +27,12 @@ impl Disks {
         disks.collect::<Option<_>>().map(Self)
     }
 
-    /// Has the processes keep their data there.
+    /// Has the processes keep their data there, apart from what fills them up.
     pub(crate) fn place(&self, directory: &Path) {
         for (name, disk) in &self.0 {
-            sure(symlink(disk.path(), directory.join(name)));
+            let data = data(disk);
+            sure(fs::create_dir(&data));
+            sure(symlink(data, directory.join(name)));
         }
     }
 
@@ -50,8 +52,12 @@ impl Disks {
             let _ = fs::remove_file(&place);
             let _ = Command::new("cp")
                 .arg("-a")
-                .args([disk.path(), &place])
+                .args([&data(disk), &place])
                 .status();
         }
     }
+}
+
+fn data(disk: &Tmpfs) -> PathBuf {
+    disk.path().join("data")
 }
