@@ -395,7 +395,10 @@ impl<'a> Nemesis<'a> {
             return;
         }
         let words = self.scene.last_words(name);
-        assert!(words.contains("No space left"), "{name} has ended: {words}");
+        let says_why = ["No space left", "no storage space"]
+            .iter()
+            .any(|why| words.contains(why));
+        assert!(says_why, "{name} has ended: {words}");
         self.note(&format!("{name} has ended for want of room"));
     }
 
