@@ -5,14 +5,15 @@
 //! what is due, and what it sends leaves when the turn ends. Between turns a host may be paused or
 //! slow; in the midst of one it may die.
 
-use std::collections::{BTreeMap, VecDeque};
+mod finding;
+
+use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
 use standin_core::message::{Refusal, TokenDead};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant};
-use standin_core::view::Member;
 
 use super::caller::Caller;
 use super::check::{Checks, Violation};
@@ -737,17 +738,6 @@ impl<M: Subject> World<M> {
         RandomStream::new(self.random.next_u64(), self.forks)
     }
 
-    pub(crate) fn disk(&self, host: usize) -> SimDisk {
-        match self.machines.get(host) {
-            Some(machine) => machine.disk.clone(),
-            None => self.service_disk.clone(),
-        }
-    }
-
-    pub(crate) fn machine(&mut self, host: usize) -> &mut Machine {
-        &mut self.machines[host]
-    }
-
     pub(crate) fn observe(&mut self, fact: &Fact<'_>) {
         let watchers = Watchers {
             checks: &mut self.checks,
@@ -756,26 +746,6 @@ impl<M: Subject> World<M> {
             recorder: &mut self.recorder,
         };
         observe(self.now, watchers, fact);
-    }
-
-    /// The host whose living replica is this member of a view.
-    pub(crate) fn host_of(&self, member: &Member) -> Option<usize> {
-        let mut replicas = self.checks.truth.replicas.iter();
-        replicas.position(|replica| {
-            let identity = replica.identity.as_ref();
-            replica.is_running && identity.is_some_and(|identity| member.is(identity))
-        })
-    }
-
-    /// The replicas whose processes run.
-    pub(crate) fn nodes(&self) -> BTreeMap<usize, &Node<M>> {
-        let hosts = self.hosts.iter().enumerate();
-        hosts
-            .filter_map(|(host, it)| match &it.process {
-                Process::Replica(node) => Some((host, &**node)),
-                _ => None,
-            })
-            .collect()
     }
 
     /// Blocks one direction of a link.
