@@ -324,6 +324,31 @@ fn place(at: u64) -> usize {
 
 const LONG: usize = 2 * SNAPSHOT_BLOCK_BYTES + 5000;
 
+/// Otherwise the sync at the end keeps the disk from everybody else for as long as all of it takes.
+#[test]
+fn what_comes_of_a_snapshot_is_to_be_synced_every_few_mebibytes_and_never_twice() {
+    const MIB: usize = 1 << 20;
+    let (header, bytes) = sent(20 * MIB);
+    let root = sample::root();
+    let mut receiving = open(root.path()).receive(&header).unwrap();
+    let mut asked_at = Vec::new();
+    while !receiving.is_whole() {
+        let at = place(receiving.at());
+        let end = bytes.len().min(at + MIB);
+        receiving.put(receiving.at(), &bytes[at..end]).unwrap();
+        if let Some(request) = receiving.sync_request() {
+            request.run().unwrap();
+            asked_at.push(end / MIB);
+        }
+        assert!(
+            receiving.sync_request().is_none(),
+            "that is asked for already"
+        );
+    }
+    assert_eq!(asked_at, [8, 16]);
+    receiving.check().unwrap();
+}
+
 #[test]
 fn a_snapshot_is_received_in_pieces_across_cut_connections_and_restarts() {
     for length in [0, 700, LONG] {
