@@ -113,6 +113,8 @@ bugs! {
     JoinedWhileFetching,
     /// The replies of a follower are not compared with the primary's (section 12).
     RepliesUncompared,
+    /// The state digests of a follower are not compared with the primary's (section 12).
+    StatesUncompared,
     /// The proof of a death is sent though the process lives and is only not heard (section 3). Planted in the
     /// simulator's shell.
     DeathUnproven,
@@ -130,6 +132,8 @@ bugs! {
     SkipUnlisted,
     /// What the next primary must skip is not told to it (section 12).
     SkipForgotten,
+    /// A timer at which the machine fails is not skipped, though commands are (section 12).
+    TimerUnskipped,
     /// Entries are taken for what is missing in a damaged log though what stands behind does not go on after
     /// them (section 12).
     UnfitTaken,

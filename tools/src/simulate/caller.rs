@@ -20,7 +20,7 @@ use super::marks::Mark;
 use super::network::Arrival;
 use super::plan::Plan;
 use super::stage::{Stage, address_of, host_at};
-use super::watched::{POISONOUS, Subject, command, split};
+use super::watched::{Subject, command, split};
 
 /// Frames of commands that are remembered, to be sent again by somebody else.
 const REMEMBERED_MAX: usize = 8;
@@ -68,8 +68,8 @@ pub(crate) struct Caller {
     sent: BTreeMap<u64, Vec<u8>>,
     /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
-    /// Its next command is one that makes the machine fail.
-    is_next_poisonous: bool,
+    /// Its next command is one that makes the machine fail, in this way; 0 if it is not.
+    poison_next: u64,
     /// On which hosts its next command ends the process, as bits of the call's number.
     next_deadly: u64,
     /// So many calls had been made when the faults ended.
@@ -102,7 +102,7 @@ impl Caller {
             stray: Vec::new(),
             sent: BTreeMap::new(),
             remembered: VecDeque::new(),
-            is_next_poisonous: false,
+            poison_next: 0,
             next_deadly: 0,
             made_before_healing: None,
             failed_since_healing: None,
@@ -114,13 +114,14 @@ impl Caller {
         self.remaining = calls;
         self.patience = (patience, patience);
         self.made_before_healing = Some(self.made);
-        (self.is_next_poisonous, self.next_deadly) = (false, 0);
+        (self.poison_next, self.next_deadly) = (0, 0);
     }
 
-    /// Its next command is to make the machine fail; false if it makes none.
-    pub(crate) fn poison_next(&mut self) -> bool {
-        self.is_next_poisonous = self.reads_alone.is_none() && self.remaining > 0;
-        self.is_next_poisonous
+    /// Its next command is to make the machine fail, in this way; false if it makes none.
+    pub(crate) fn poison_next(&mut self, how: u64) -> bool {
+        let makes_one = self.reads_alone.is_none() && self.remaining > 0;
+        self.poison_next = if makes_one { how } else { 0 };
+        makes_one
     }
 
     /// Its next command is to end the processes on the hosts that these bits name; false if it makes none.
@@ -176,9 +177,7 @@ impl Caller {
             _ if let Some(kind) = self.reads_alone => query::<M>(stage.random, kind),
             0..14 => {
                 call |= std::mem::take(&mut self.next_deadly);
-                if std::mem::take(&mut self.is_next_poisonous) {
-                    call |= POISONOUS;
-                }
+                call |= std::mem::take(&mut self.poison_next);
                 Work::Command(command(call, &M::draw_command(stage.random)))
             }
             14..18 => query::<M>(stage.random, Consistency::Confirmed),

@@ -116,6 +116,10 @@ pub(crate) enum Fact<'a> {
     Rotted { host: usize, is_bit: bool },
     /// From here on a replica's machine replies wrongly.
     Falsified { host: usize, from: Index },
+    /// From here on the state of a replica's machine comes to be another.
+    StraysFrom { host: usize, from: Index },
+    /// A replica goes on in a state that is another than it should be, or no longer does.
+    Strayed { host: usize, has: bool },
     /// A replica appended to its log: as primary, or as a follower.
     Appended {
         host: usize,

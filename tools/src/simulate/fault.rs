@@ -18,7 +18,8 @@ use super::fact::Fact;
 use super::marks::Mark;
 use super::node::Node;
 use super::queue::Coming;
-use super::watched::{Falsehood, Subject};
+use super::truth::Truly;
+use super::watched::{Falsehood, POISONOUS, POISONOUS_TIMER, Subject};
 use super::world::{Process, World};
 
 /// Where a replica keeps room for its meta file.
@@ -134,6 +135,10 @@ kinds! {
     /// A client's command ends the process of whoever executes it, on all or on some machines; or somebody kills a
     /// process in the midst of an entry.
     Deadly: "a process dies in the midst of an entry",
+    /// A client's command sets a timer that makes the machine fail as it fires, on every replica.
+    PoisonTimer: "a timer makes the machine fail",
+    /// The state of one replica comes to be another from some entry on, and that stays so.
+    StateStrays: "the state of a replica comes to be another, and no reply does",
 }
 
 impl FaultKind {
@@ -326,23 +331,25 @@ impl<M: Subject> World<M> {
             }
             FaultKind::SentAgain => return self.send_again(replica),
             FaultKind::WrongReplica => return self.falsify(replica),
+            FaultKind::StateStrays => return self.stray(replica),
             FaultKind::Switchover => return self.switch_over(replica),
             // They come when the swap is asked: see `harry`.
             FaultKind::JoinHarried | FaultKind::HandOverHarried => return false,
-            FaultKind::Poison => return self.poison(),
+            FaultKind::Poison => return self.poison(POISONOUS),
+            FaultKind::PoisonTimer => return self.poison(POISONOUS_TIMER),
             FaultKind::RecordLost => return self.lose_record(length),
             FaultKind::Deadly => return self.doom(replica),
         }
         true
     }
 
-    /// The next command of some client is poisonous.
-    fn poison(&mut self) -> bool {
+    /// The next command of some client is poisonous, in this way.
+    fn poison(&mut self, how: u64) -> bool {
         let client = self.random.below(self.plan.clients as u64);
         let client = usize::try_from(client).expect("few clients");
         let host = self.plan.service() + 1 + client;
         match &mut self.hosts[host].process {
-            Process::Client(caller) => caller.poison_next(),
+            Process::Client(caller) => caller.poison_next(how),
             _ => false,
         }
     }
@@ -548,6 +555,7 @@ impl<M: Subject> World<M> {
         effects.counts[FaultKind::Deadly as usize] = u64::from(self.died_at_entry);
         effects.counts[FaultKind::DamagedFrames as usize] = self.network.damaged;
         effects.counts[FaultKind::WrongReplica as usize] = self.checks.truth.erred.len() as u64;
+        effects.counts[FaultKind::StateStrays as usize] = self.checks.truth.strayed.len() as u64;
         effects
     }
 
@@ -571,18 +579,37 @@ impl<M: Subject> World<M> {
 
     /// One machine replies wrongly from here on; two would agree with each other.
     fn falsify(&mut self, host: usize) -> bool {
-        let truth = &self.checks.truth;
-        // A store that has replied wrongly may come back though its disk was replaced.
-        let is_first =
-            truth.replicas.iter().all(|one| one.wrong_from.is_none()) && truth.erred.is_empty();
-        if truth.applied.is_empty() || !is_first {
+        if !self.are_all_right() {
             return false;
         }
-        let last = truth.applied.len() as u64;
+        let last = self.checks.truth.applied.len() as u64;
         let from = Index(last + 1 + self.random.below(10));
         self.machine(host).falsehood.begin(from);
         self.observe(&Fact::Falsified { host, from });
         false // counted when it takes effect
+    }
+
+    /// The same of the state of one machine, which no reply shows.
+    fn stray(&mut self, host: usize) -> bool {
+        if !self.are_all_right() {
+            return false;
+        }
+        let last = self.checks.truth.applied.len() as u64;
+        let from = Index(last + 1 + self.random.below(4));
+        self.machine(host).falsehood.begin_straying(from);
+        self.observe(&Fact::StraysFrom { host, from });
+        false // counted when it takes effect
+    }
+
+    /// Whether there is something to be wrong with, and no replica has been wrong yet.
+    fn are_all_right(&self) -> bool {
+        let truth = &self.checks.truth;
+        let is_right = |one: &Truly| one.wrong_from.is_none() && one.strays_from.is_none();
+        // A store that has been wrong may come back though its disk was replaced.
+        let is_first = truth.replicas.iter().all(is_right)
+            && truth.erred.is_empty()
+            && truth.strayed.is_empty();
+        !truth.applied.is_empty() && is_first
     }
 
     /// A disk is lost, and an operator starts the replica on a new one under its name.

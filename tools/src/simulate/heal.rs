@@ -391,6 +391,9 @@ impl<M: Subject> World<M> {
         if healing.demand == Demand::Rebuild {
             return self.rebuild_after_healing(healing, health);
         }
+        if self.is_left_out_ahead() {
+            return self.look_at_left_out(healing, health);
+        }
         if healing.demand != Demand::Serve {
             return self.look_at_lost(healing, health);
         }
@@ -439,6 +442,7 @@ impl<M: Subject> World<M> {
             && health.are_calls_done
             && health.is_even
             && !health.has_broken_role
+            && healing.differs_since.is_none()
             && (health.is_paired || !health.can_pair);
         match (&healing.settled, &health.record) {
             (None, Some(record)) if is_well => {

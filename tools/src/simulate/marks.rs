@@ -38,7 +38,11 @@ macro_rules! marks {
             pub fn is_demanded(self) -> bool {
                 !matches!(
                     self,
-                    Self::BeyondHelp | Self::FailureUntold | Self::LateHandOverRefused
+                    Self::BeyondHelp
+                        | Self::FailureUntold
+                        | Self::LateHandOverRefused
+                        | Self::LeftOutAhead
+                        | Self::StrayLeads
                 )
             }
 
@@ -132,6 +136,10 @@ marks! {
     Fetched: "a follower fetches a snapshot",
     /// Its replies differed from the primary's.
     WrongDropped: "a backup that replies wrongly is dropped",
+    /// Its state differed from the primary's, as snapshots of one entry showed.
+    StrayDropped: "a follower whose state differs is found at a snapshot, and dropped",
+    /// The same, and it was the primary's state that was not what it should be: nobody can know.
+    StrayLeads: "a primary whose state is wrong finds that a follower's differs, and drops it",
     /// A client has a wrong reply: nobody can know before a follower's replies are compared.
     WrongServes: "a primary that replies wrongly serves",
     /// The known limit of section 7, see `docs/testing.md`.
@@ -154,6 +162,8 @@ marks! {
     DeadlyOutlived: "a process dies in the midst of an entry that is executed by others or later",
     /// An entry made the machine of a primary fail, and was skipped by the next.
     Skip: "an entry that makes the machine fail is skipped",
+    /// The same of a timer, of which no client hears.
+    SkipTimer: "a timer that makes the machine fail is skipped",
     /// The same, and the next primary was a later life of the one that failed, with nobody else.
     SkipByItself: "a lone primary whose machine failed comes back and skips the entry",
     /// A primary whose log had no room ordered a Handover to a backup that had some.
@@ -168,6 +178,8 @@ marks! {
     Rebuilt: "a lost view record is made again",
     /// It could not be known who has every answered entry.
     RebuildRefused: "a lost view record is not made again, for it is not certain who holds",
+    /// The known limit of a record that is lost twice, see `docs/testing.md`.
+    LeftOutAhead: "a replica was left out as the record was made again, and is ahead of it",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }
@@ -214,6 +226,8 @@ pub struct Marks {
     /// The first entry of the newest view in which somebody else took over.
     taken_over_from: Option<Index>,
     has_falsified: bool,
+    /// The timers that were skipped somewhere.
+    timers_skipped: BTreeSet<Skip>,
     /// The record from which Hand over was asked last.
     hand_over: Option<ViewRecord>,
     /// The view in which a Handover was the last entry to be ordered.
@@ -238,6 +252,7 @@ impl Default for Marks {
             deaths: Vec::new(),
             taken_over_from: None,
             has_falsified: false,
+            timers_skipped: BTreeSet::new(),
             hand_over: None,
             handing_over: None,
         }
@@ -348,6 +363,7 @@ impl Marks {
                     }
                 }
             }
+            Fact::Applied { host, through, .. } => self.on_applied(truth, *host, *through),
             Fact::Answered(answered) => match answered.status {
                 ReplyStatus::Done => {
                     if truth.is_falsified && !std::mem::replace(&mut self.has_falsified, true) {
@@ -371,6 +387,19 @@ impl Marks {
                 _ => {}
             },
             _ => {}
+        }
+    }
+
+    /// A replica has applied its log so far: what is skipped of it was skipped.
+    fn on_applied(&mut self, truth: &Truth, host: usize, through: Index) {
+        for skip in truth.skips.iter().filter(|skip| skip.index <= through) {
+            let header = truth.replicas[host].link(skip.index, false);
+            let header = header.map(|link| link.header);
+            let is_timer =
+                header.is_some_and(|it| (it.kind, it.view) == (EntryKind::Timer, skip.view));
+            if is_timer && self.timers_skipped.insert(*skip) {
+                self.reach(Mark::SkipTimer);
+            }
         }
     }
 

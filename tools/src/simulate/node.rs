@@ -10,6 +10,7 @@ mod leaving;
 mod opening;
 mod replay;
 mod room;
+mod states;
 mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +52,7 @@ use images::{Images, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
 use replay::read_all;
 use room::{RoomState, limits_of};
+use states::StateWatch;
 use syncing::Syncing;
 
 pub(crate) use death::{Death, dir_failed, log_failed, note_failure};
@@ -115,6 +117,7 @@ pub(crate) struct Node<M> {
     asked: BTreeMap<(ConnId, u64), (Asked, Vec<u8>)>,
     follow_ups: VecDeque<FollowUp>,
     room: RoomState,
+    states: StateWatch,
     syncing: Syncing,
     images: Images,
     falsehood: Falsehood,
@@ -296,6 +299,7 @@ impl<M: Subject> Node<M> {
             asked: BTreeMap::new(),
             follow_ups: VecDeque::from([FollowUp::Room]),
             room: RoomState::at(now.boot),
+            states: StateWatch::default(),
             syncing: Syncing::default(),
             images: Images::new(snapshots),
             falsehood: machine.falsehood.clone(),
@@ -351,6 +355,7 @@ impl<M: Subject> Node<M> {
             self.handle(stage, now, Event::Inspect(INSPECTOR))?;
         }
         self.handle(stage, now, Event::Flush)?;
+        self.watch_states(stage);
         // The loop comes round at once to hear of what it has closed itself.
         while let Some(conn) = self.closed.pop_front() {
             self.on_closed(stage, now, conn, None)?;
@@ -492,6 +497,7 @@ impl<M: Subject> Node<M> {
         let is_good = match Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX) {
             Ok(Some(frame)) => {
                 self.hear_room(stage, conn, &frame);
+                self.hear_state(conn, &frame);
                 self.replica.handle_frame(now, side, conn, &frame).is_ok()
             }
             Ok(None) | Err(_) => false,
@@ -528,6 +534,7 @@ impl<M: Subject> Node<M> {
             };
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
+            self.forget_stream(conn);
             return self.handle(stage, now, Event::Closed(conn));
         }
         Ok(())
@@ -729,9 +736,11 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
+            Action::Resume(conn, resume) => self.name_stream(*conn, resume.nonce),
             Action::Swap(swap) => {
                 stage.join_asked |= swap.proposed.reason == Reason::Joined;
                 stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;
+                self.watch_joining(stage, swap);
                 self.watch_proposal(stage, swap);
                 stage.saw(&Fact::Proposed { swap });
             }
@@ -781,6 +790,7 @@ impl<M: Subject> Node<M> {
     }
 
     fn tell_applied(&mut self, stage: &mut Stage<'_, M>) {
+        self.tell_strayed(stage);
         let through = self.replica.standing().applied;
         // It begins anew when a log of an earlier data epoch is set aside.
         self.applied_told = self.applied_told.min(through);

@@ -99,12 +99,16 @@ impl Plan {
         let mut later = RandomStream::new(seed, 7);
         let loses_record = RandomStream::new(seed, 8).chance(150);
         let is_deadly = RandomStream::new(seed, 9).chance(150);
+        let poisons_timer = RandomStream::new(seed, 10).chance(250);
+        let strays = RandomStream::new(seed, 11).chance(500);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| {
                 match *kind {
                     FaultKind::RecordLost => return loses_record,
                     FaultKind::Deadly => return is_deadly,
+                    FaultKind::PoisonTimer => return poisons_timer,
+                    FaultKind::StateStrays => return strays,
                     _ => {}
                 }
                 let random = if *kind < FaultKind::Switchover {

@@ -9,7 +9,7 @@ use standin_core::view::Reason;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::fault::FaultKind;
-use super::heal::Recovery;
+use super::heal::{Healing, Health, Recovery};
 use super::marks::Mark;
 use super::watched::Subject;
 use super::world::{Process, World};
@@ -81,6 +81,9 @@ impl<M: Subject> World<M> {
         match outcome {
             Some(ForceOutcome::Done { .. }) => {
                 self.marks.reach(Mark::Rebuilt);
+                let machines = self.machines.iter().enumerate();
+                let left_out = machines.filter(|(_, it)| !wish.replicas.contains(&it.name));
+                self.left_out = left_out.map(|(host, _)| host).collect();
                 Recovery::Done
             }
             Some(ForceOutcome::WouldLose { loss }) => Recovery::Refused(loss),
@@ -90,6 +93,33 @@ impl<M: Subject> World<M> {
             }
             None => Recovery::Refused("the view service is down".to_owned()),
         }
+    }
+
+    /// Whether a replica that was left out when the record was made again is ahead of it. It had adopted a record
+    /// that had been made again before, of which nobody else knows and which was lost, too: the known limit.
+    pub(crate) fn is_left_out_ahead(&self) -> bool {
+        let Some(record) = &self.checks.truth.record else {
+            return false;
+        };
+        let mut left_out = self.left_out.iter();
+        left_out.any(|host| {
+            let standing = self.checks.truth.replicas[*host].standing;
+            standing.is_some_and(|standing| standing.view > record.id())
+        })
+    }
+
+    /// Then the view service must say that it cannot go on, and nothing more is demanded.
+    pub(crate) fn look_at_left_out(&mut self, healing: &Healing, health: &Health) {
+        if self.now < healing.at.plus(health.term * 6 + Duration::from_secs(1)) {
+            return;
+        }
+        let why = self.ask_service().and_then(|status| status.unavailable);
+        if why.is_none_or(|why| !why.contains("old copy") || !why.contains("--rebuild")) {
+            let what = format!("a replica is ahead, and nobody says so: {}", health.words);
+            return self.checks.fail("S18", what);
+        }
+        self.marks.reach(Mark::LeftOutAhead);
+        self.finish(false);
     }
 
     /// Amid the faults an operator tries now and then.

@@ -72,6 +72,8 @@ pub(crate) struct Truth {
     asked_at: BTreeMap<ViewId, Instant>,
     /// Stores whose replies have come to be wrong: a primary that found it takes none of them back.
     pub(crate) erred: BTreeSet<StoreId>,
+    /// Stores whose states have come to be others than they should be.
+    pub(crate) strayed: BTreeSet<StoreId>,
     /// The digests of states that a machine which replies wrongly has come to.
     wrong_states: BTreeSet<u128>,
     /// Another replica has fetched one of them: nobody can tell any more who is right.
@@ -104,6 +106,7 @@ impl Truth {
             late_join_at: None,
             asked_at: BTreeMap::new(),
             erred: BTreeSet::new(),
+            strayed: BTreeSet::new(),
             wrong_states: BTreeSet::new(),
             is_wrong_handed_on: false,
             is_falsified: false,
@@ -127,10 +130,15 @@ impl Truth {
         let replica = self.replicas.iter().find(is_it)?;
         if record.reason == Reason::Rebuilt && self.replicas.iter().any(Truly::may_lack) {
             // Who may have gone on says that it has not: it does not know any more.
-            let lacks = self.answered_last().is_some_and(|(index, hash)| {
+            let lacks_one = |(index, hash): (Index, u64)| {
                 let link = replica.link(index, false);
                 link.is_none_or(|link| link.hash != hash)
-            });
+            };
+            // What nobody was answered shows that somebody went on, too.
+            let applied = self.applied.last().copied();
+            let applied = applied.map(|hash| (Index(self.applied.len() as u64), hash));
+            let lacks =
+                self.answered_last().is_some_and(lacks_one) || applied.is_some_and(lacks_one);
             return lacks.then_some(Mark::BeyondHelp);
         }
         let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
@@ -230,6 +238,12 @@ impl Truth {
     /// Whether a replica's store is one whose replies have come to be wrong.
     pub(crate) fn has_erred(&self, replica: &Truly) -> bool {
         (replica.store()).is_some_and(|store| self.erred.contains(&store))
+    }
+
+    /// Whether a replica's state is another than it should be, or may be once its process has read its disk.
+    pub(crate) fn has_strayed(&self, replica: &Truly) -> bool {
+        let is_of_disk = (replica.store()).is_some_and(|store| self.strayed.contains(&store));
+        replica.has_strayed || (is_of_disk && !replica.is_running)
     }
 
     /// Whether an answer was given from what an operator has given up by now: a pair that is cut off goes on, and
@@ -375,6 +389,7 @@ impl Truth {
                 let before = std::mem::take(&mut self.replicas[*host]);
                 let replica = &mut self.replicas[*host];
                 (replica.wrong_from, replica.is_rotten) = (before.wrong_from, before.is_rotten);
+                replica.strays_from = before.strays_from;
             }
             Fact::Restored { host, store } => {
                 let replica = &mut self.replicas[*host];
@@ -389,6 +404,16 @@ impl Truth {
             }
             Fact::Poisoned { host, .. } => self.replicas[*host].is_poisoned = true,
             Fact::Falsified { host, from } => self.replicas[*host].wrong_from = Some(*from),
+            Fact::StraysFrom { host, from } => self.replicas[*host].strays_from = Some(*from),
+            Fact::Strayed { host, has } => {
+                let replica = &mut self.replicas[*host];
+                replica.has_strayed = *has;
+                if *has {
+                    // If its own machine is right, it has fetched the state of one that is not.
+                    self.is_wrong_handed_on |= replica.strays_from.is_none();
+                    self.strayed.extend(replica.store());
+                }
+            }
             Fact::Appended {
                 host,
                 batch,
@@ -556,6 +581,7 @@ impl Truth {
         replica.is_cache_unsure = false;
         replica.standing = None;
         replica.is_poisoned = false;
+        replica.has_strayed = false;
         for (entry, bytes) in entries(log) {
             let link = next_link(&replica.log, &entry, bytes);
             replica.log.push(link);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use standin_core::entry::Index;
 use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
+use standin_core::time::Duration;
 
 use super::doom::Doom;
 use crate::history::{RegisterInput, RegisterOutput};
@@ -41,6 +42,16 @@ const CALL_BYTES: usize = 8;
 /// The machine fails at a call with this bit in its number, wherever it is executed.
 pub(crate) const POISONOUS: u64 = 1 << 63;
 
+/// A call with this bit in its number sets a timer at which the machine fails.
+pub(crate) const POISONOUS_TIMER: u64 = 1 << 62;
+
+/// Longest time from such a call to its timer, in milliseconds of logged time.
+const FUSE_MS_MAX: u64 = 50;
+
+/// A call that nobody ever made: what has executed it is in a state that no other machine comes to, and no reply
+/// shows it.
+const STRAY: u64 = u64::MAX;
+
 /// What is wrong with the last byte of a wrong reply.
 const WRONG: u8 = 0xBA;
 
@@ -56,10 +67,11 @@ pub(crate) struct Watched<M> {
     fault: Falsehood,
 }
 
-/// From which entry on the machine of one host replies wrongly; nobody else's does.
+/// From which entry on the machine of one host replies wrongly, or comes to another state; nobody else's does.
 #[derive(Clone, Debug)]
 pub(crate) struct Falsehood {
-    from: Arc<AtomicU64>,
+    replies: Arc<AtomicU64>,
+    states: Arc<AtomicU64>,
     /// What ends the processes of that host.
     pub(crate) doom: Doom,
 }
@@ -73,19 +85,30 @@ impl Default for Falsehood {
 impl Falsehood {
     /// None yet, on a host with a doom of its own.
     pub(crate) fn with(doom: Doom) -> Self {
+        let never = || Arc::new(AtomicU64::new(u64::MAX));
         Self {
-            from: Arc::new(AtomicU64::new(u64::MAX)),
+            replies: never(),
+            states: never(),
             doom,
         }
     }
 
     /// Replies are wrong from an entry on, whoever applies it on this host, and how often.
     pub(crate) fn begin(&self, from: Index) {
-        self.from.store(from.0, Ordering::Relaxed);
+        self.replies.store(from.0, Ordering::Relaxed);
+    }
+
+    /// The same of the state that the first command from an entry on comes to.
+    pub(crate) fn begin_straying(&self, from: Index) {
+        self.states.store(from.0, Ordering::Relaxed);
     }
 
     fn holds(&self, index: Index) -> bool {
-        index.0 >= self.from.load(Ordering::Relaxed)
+        index.0 >= self.replies.load(Ordering::Relaxed)
+    }
+
+    fn strays(&self, index: Index) -> bool {
+        index.0 >= self.states.load(Ordering::Relaxed)
     }
 }
 
@@ -116,6 +139,11 @@ impl<M> Watched<M> {
     /// The first call that took effect twice.
     pub(crate) fn twice(&self) -> Option<u64> {
         self.twice
+    }
+
+    /// Whether its state has come to be another than it should be.
+    pub(crate) fn has_strayed(&self) -> bool {
+        self.has_executed(STRAY)
     }
 
     /// Whether a call took effect.
@@ -160,6 +188,13 @@ impl<M: StateMachine> StateMachine for Watched<M> {
             // The process is dead: its shell lets nothing come of this.
             resume_unwind(Box::new("a deadly call"));
         }
+        if call & POISONOUS_TIMER != 0 {
+            let fuse = Duration::from_millis(call % FUSE_MS_MAX);
+            ctx.set_timer(call, ctx.now().plus(fuse));
+        }
+        if self.fault.strays(ctx.index()) {
+            self.executed.insert(STRAY);
+        }
         if self.fault.holds(ctx.index()) {
             // As long as the right one: only the reply is wrong, not what a session keeps.
             if let Some(last) = reply[reply_at..].last_mut() {
@@ -169,6 +204,11 @@ impl<M: StateMachine> StateMachine for Watched<M> {
     }
 
     fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
+        if id & POISONOUS_TIMER != 0 && self.executed.contains(&id) {
+            // What it has done by now stays done.
+            self.executed.insert(!id);
+            resume_unwind(Box::new("a poisonous timer"));
+        }
         self.machine.timer(ctx, id);
     }
 

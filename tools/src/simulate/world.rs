@@ -109,6 +109,8 @@ pub(crate) struct World<M> {
     pub(crate) old_disk: Option<OldDisk>,
     /// The view service's disk was lost: from then on it is started to have its record made again.
     pub(crate) is_record_lost: bool,
+    /// The replicas that were not named when it was made again last.
+    pub(crate) left_out: Vec<usize>,
     pub(crate) mourning: Mourning,
     /// How often a process died in the midst of an entry.
     pub(crate) died_at_entry: u32,
@@ -153,6 +155,7 @@ impl<M: Subject> World<M> {
             healing: None,
             old_disk: None,
             is_record_lost: false,
+            left_out: Vec::new(),
             mourning: Mourning::new(plan.seed),
             died_at_entry: 0,
             steps: 0,

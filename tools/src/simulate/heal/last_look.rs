@@ -25,7 +25,8 @@ impl<M: Subject> World<M> {
             // A log that is to be set aside has a state that nobody is shown any more.
             let is_outdated = node.replica.standing().applied != state.applied();
             let is_of_data_epoch = self.checks.truth.is_of_data_epoch(host) && !is_outdated;
-            let is_comparable = replica.wrong_from.is_none() && is_of_data_epoch;
+            let is_right = replica.wrong_from.is_none() && !replica.has_strayed;
+            let is_comparable = is_right && is_of_data_epoch;
             if !is_comparable || state.applied() != reference.applied() {
                 continue;
             }
@@ -34,7 +35,8 @@ impl<M: Subject> World<M> {
                 return Err(("S10", what));
             }
             let replay = node.replay();
-            if !self.checks.truth.replicas[host].is_rotten() {
+            // A replay may come to the state that the replica would have come to.
+            if !replica.is_rotten() && replica.strays_from.is_none() {
                 replay.map_err(|what| ("S10", format!("host {host}: {what}")))?;
             }
         }

@@ -17,10 +17,20 @@ impl<M: Subject> World<M> {
             return Some(host);
         }
         let mut replicas = truth.replicas.iter();
-        let host = replicas.position(|one| one.wrong_from.is_some())?;
+        if let Some(host) = replicas.position(|one| truth.has_strayed(one)) {
+            return Some(host);
+        }
         let from = Index(u64::MAX);
-        self.machine(host).falsehood.begin(from);
-        self.observe(&Fact::Falsified { host, from });
+        let mut replicas = self.checks.truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| one.wrong_from.is_some()) {
+            self.machine(host).falsehood.begin(from);
+            self.observe(&Fact::Falsified { host, from });
+        }
+        let mut replicas = self.checks.truth.replicas.iter();
+        if let Some(host) = replicas.position(|one| one.strays_from.is_some()) {
+            self.machine(host).falsehood.begin_straying(from);
+            self.observe(&Fact::StraysFrom { host, from });
+        }
         None
     }
 
@@ -45,6 +55,20 @@ impl<M: Subject> World<M> {
         are_right.is_some_and(|(one, other)| one != other)
     }
 
+    /// Whether a pair goes on though the primary was told of a state of the backup's that differs from its own.
+    fn do_states_differ(&self) -> bool {
+        let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
+            return false;
+        };
+        let primary = self.host_of(&record.primary);
+        let Some(Process::Replica(node)) = primary.map(|host| &self.hosts[host].process) else {
+            return false;
+        };
+        let holders = record.holders.iter();
+        let mut backups = holders.filter(|holder| holder.name != record.primary.name);
+        backups.any(|holder| node.has_found_differing(holder.token.store()))
+    }
+
     /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
     pub(super) fn may_wrong_lead(&self, wrong: usize, record: &ViewRecord) -> bool {
         let holders = record.holders.iter();
@@ -54,13 +78,16 @@ impl<M: Subject> World<M> {
 
     /// Replies that differ within a pair are found at the next acknowledgement, and end it.
     pub(super) fn look_at_replies(&mut self, healing: &mut Healing) {
-        if !self.does_pair_differ() {
+        let what = if self.does_pair_differ() {
+            "primary and backup go on together, and one has replied wrongly"
+        } else if self.do_states_differ() {
+            "primary and backup go on together, and their states were found to differ"
+        } else {
             healing.differs_since = None;
             return;
-        }
+        };
         let since = *healing.differs_since.get_or_insert(self.now);
         if self.now.since(since) > self.plan.term * 3 {
-            let what = "primary and backup go on together, and one has replied wrongly";
             self.checks.fail("S10", what.to_owned());
         }
     }

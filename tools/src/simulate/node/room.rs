@@ -31,13 +31,13 @@ pub(super) struct RoomState {
     /// What the core was told: which segment is in use, whether the next is ready, and whether there was no room.
     told: (Index, bool, bool),
     /// The stores that follow, by connection.
-    followers: BTreeMap<ConnId, StoreId>,
+    pub(super) followers: BTreeMap<ConnId, StoreId>,
     /// What each has said last, and since when it says so.
     heard: BTreeMap<StoreId, (Room, Instant)>,
     /// Since when there is a connection to the view service.
     linked_at: Instant,
     /// The swap that was proposed last.
-    proposed: Option<ViewRecord>,
+    pub(super) proposed: Option<ViewRecord>,
     /// Input was refused since, for want of room.
     has_refused: bool,
 }

@@ -57,6 +57,10 @@ pub(crate) struct Truly {
     pub(crate) data_epoch: DataEpoch,
     /// From which entry on its machine replies wrongly.
     pub(crate) wrong_from: Option<Index>,
+    /// From which entry on its machine comes to another state.
+    pub(crate) strays_from: Option<Index>,
+    /// Its state is another than it should be, or was when its process ended.
+    pub(crate) has_strayed: bool,
     /// The machine of the life that runs has failed: the operator restarts it.
     pub(super) is_poisoned: bool,
 }

@@ -1,0 +1,147 @@
+//! What followers tell of their states, watched (`protocol.md` section 12): one whose state differs is dropped at
+//! the next snapshot that both have, and not taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standin_core::conn::ConnId;
+use standin_core::entry::Index;
+use standin_core::frame::{Frame, FrameKind};
+use standin_core::identity::StoreId;
+use standin_core::message::{Message as _, RoleName, StateDigest, Swap};
+use standin_core::view::Reason;
+
+use super::Node;
+use crate::simulate::fact::Fact;
+use crate::simulate::marks::Mark;
+use crate::simulate::stage::Stage;
+use crate::simulate::watched::Subject;
+
+/// What a process knows of its followers' states, and has told of its own.
+#[derive(Debug, Default)]
+pub(super) struct StateWatch {
+    /// The name of each follower's stream, as this primary gave it.
+    streams: BTreeMap<ConnId, u64>,
+    /// What each follower told last: of an entry of which this one has no snapshot yet.
+    told: BTreeMap<ConnId, StateDigest>,
+    /// Stores whose states were found to differ, since this one leads.
+    differing: BTreeSet<StoreId>,
+    /// The checkers were told that its own state is another than it should be.
+    has_strayed: bool,
+}
+
+impl<M: Subject> Node<M> {
+    /// Whether a store's state was found to differ, since this one leads.
+    pub(crate) fn has_found_differing(&self, store: StoreId) -> bool {
+        self.states.differing.contains(&store)
+    }
+
+    /// A follower's stream begins anew.
+    pub(super) fn name_stream(&mut self, conn: ConnId, nonce: u64) {
+        self.states.streams.insert(conn, nonce);
+        self.states.told.remove(&conn);
+    }
+
+    /// A follower's connection is gone.
+    pub(super) fn forget_stream(&mut self, conn: ConnId) {
+        self.states.streams.remove(&conn);
+        self.states.told.remove(&conn);
+    }
+
+    /// Notes what a follower tells of its state.
+    pub(super) fn hear_state(&mut self, conn: ConnId, frame: &Frame<'_>) {
+        if frame.kind != FrameKind::StateDigest {
+            return;
+        }
+        let standing = self.replica.standing();
+        if let Ok(told) = StateDigest::decode(frame)
+            && standing.role == RoleName::Primary
+            && told.view == standing.view
+            && self.states.streams.get(&conn) == Some(&told.nonce)
+        {
+            self.states.told.insert(conn, told);
+        }
+    }
+
+    /// Holds what followers have told against the snapshots that are here, as the loop has come round: the connection
+    /// of one whose state differs is closed by then.
+    pub(super) fn watch_states(&mut self, stage: &mut Stage<'_, M>) {
+        if self.replica.standing().role != RoleName::Primary {
+            let has_strayed = self.states.has_strayed;
+            self.states = StateWatch {
+                has_strayed,
+                ..StateWatch::default()
+            };
+            return;
+        }
+        if self.states.told.is_empty() {
+            return;
+        }
+        let Ok(own) = self.images.snapshots.list() else {
+            return; // the disk fails, and the process ends of that
+        };
+        let newest = own.last().map_or(Index::ZERO, |own| own.point.tip.index);
+        let view = self.replica.standing().view;
+        for (conn, told) in std::mem::take(&mut self.states.told) {
+            // A stream ends with its view, and what was told over it counts no more: the known limit.
+            if told.view != view {
+                continue;
+            }
+            let own = own.iter().find(|own| own.point.tip.index == told.index);
+            match own {
+                Some(own) if own.state_digest == told.digest => {}
+                Some(_) => self.on_differing(stage, conn, told.index),
+                None if told.index > newest => {
+                    self.states.told.insert(conn, told);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn on_differing(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, index: Index) {
+        let Some(store) = self.room.followers.get(&conn).copied() else {
+            return;
+        };
+        self.states.differing.insert(store);
+        if self.accepted.contains_key(&conn) && !self.closed.contains(&conn) {
+            let host = stage.host;
+            let what = format!(
+                "host {host} goes on with a follower whose state after entry {index} differs"
+            );
+            stage.checks.fail("S10", what);
+        }
+        stage.mark(if self.states.has_strayed {
+            Mark::StrayLeads
+        } else {
+            Mark::StrayDropped
+        });
+    }
+
+    /// Nobody is joined whose state differs. A Join that was asked before that was found is asked again until its
+    /// outcome is known. To be called before the proposal is taken note of.
+    pub(super) fn watch_joining(&self, stage: &mut Stage<'_, M>, swap: &Swap) {
+        let is_new = self.room.proposed.as_ref() != Some(&swap.proposed);
+        let mut holders = swap.proposed.holders.iter();
+        let is_differing = |store: StoreId| self.states.differing.contains(&store);
+        if is_new
+            && swap.proposed.reason == Reason::Joined
+            && let Some(holder) = holders.find(|holder| is_differing(holder.token.store()))
+        {
+            let what = format!("{} is joined, and its state differs", holder.name);
+            stage.checks.fail("S10", what);
+        }
+    }
+
+    /// Tells the checkers whether its state is another than it should be.
+    pub(super) fn tell_strayed(&mut self, stage: &mut Stage<'_, M>) {
+        let state = self.replica.state();
+        if state.is_poisoned() {
+            return;
+        }
+        let has = state.machine().has_strayed();
+        if std::mem::replace(&mut self.states.has_strayed, has) != has {
+            let host = stage.host;
+            stage.saw(&Fact::Strayed { host, has });
+        }
+    }
+}
