@@ -740,7 +740,6 @@ impl<M: Subject> Node<M> {
             Action::Swap(swap) => {
                 stage.join_asked |= swap.proposed.reason == Reason::Joined;
                 stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;
-                self.watch_joining(stage, swap);
                 self.watch_proposal(stage, swap);
                 stage.saw(&Fact::Proposed { swap });
             }

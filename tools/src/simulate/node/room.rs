@@ -37,7 +37,7 @@ pub(super) struct RoomState {
     /// Since when there is a connection to the view service.
     linked_at: Instant,
     /// The swap that was proposed last.
-    pub(super) proposed: Option<ViewRecord>,
+    proposed: Option<ViewRecord>,
     /// Input was refused since, for want of room.
     has_refused: bool,
 }

@@ -1,5 +1,5 @@
 //! What followers tell of their states, watched (`protocol.md` section 12): one whose state differs is dropped at
-//! the next snapshot that both have, and not taken back.
+//! the next snapshot that both have. That its store is not taken back is seen when the faults have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::identity::StoreId;
-use standin_core::message::{Message as _, RoleName, StateDigest, Swap};
-use standin_core::view::Reason;
+use standin_core::message::{Message as _, RoleName, StateDigest};
 
 use super::Node;
 use crate::simulate::fact::Fact;
@@ -115,21 +114,6 @@ impl<M: Subject> Node<M> {
         } else {
             Mark::StrayDropped
         });
-    }
-
-    /// Nobody is joined whose state differs. A Join that was asked before that was found is asked again until its
-    /// outcome is known. To be called before the proposal is taken note of.
-    pub(super) fn watch_joining(&self, stage: &mut Stage<'_, M>, swap: &Swap) {
-        let is_new = self.room.proposed.as_ref() != Some(&swap.proposed);
-        let mut holders = swap.proposed.holders.iter();
-        let is_differing = |store: StoreId| self.states.differing.contains(&store);
-        if is_new
-            && swap.proposed.reason == Reason::Joined
-            && let Some(holder) = holders.find(|holder| is_differing(holder.token.store()))
-        {
-            let what = format!("{} is joined, and its state differs", holder.name);
-            stage.checks.fail("S10", what);
-        }
     }
 
     /// Tells the checkers whether its state is another than it should be.
