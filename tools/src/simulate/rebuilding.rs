@@ -103,8 +103,9 @@ impl<M: Subject> World<M> {
         };
         let mut left_out = self.left_out.iter();
         left_out.any(|host| {
-            let standing = self.checks.truth.replicas[*host].standing;
-            standing.is_some_and(|standing| standing.view > record.id())
+            let replica = &self.checks.truth.replicas[*host];
+            let is_ahead = (replica.standing).is_some_and(|standing| standing.view > record.id());
+            replica.is_running && is_ahead
         })
     }
 

@@ -1,10 +1,12 @@
 //! A replica whose machine has replied wrongly, when the faults have ended (`protocol.md` section 12).
 
 use standin_core::entry::Index;
+use standin_core::identity::StoreId;
 use standin_core::view::ViewRecord;
 
 use super::Healing;
 use crate::simulate::fact::Fact;
+use crate::simulate::truth::Truly;
 use crate::simulate::watched::Subject;
 use crate::simulate::world::{Process, World};
 
@@ -17,7 +19,11 @@ impl<M: Subject> World<M> {
             return Some(host);
         }
         let mut replicas = truth.replicas.iter();
-        if let Some(host) = replicas.position(|one| truth.has_strayed(one)) {
+        // Or may come back without it, by an older copy of its disk: the primary that has found it does not take its
+        // store back.
+        let is_found =
+            |one: &Truly| (one.store()).is_some_and(|store| self.has_primary_found(store));
+        if let Some(host) = replicas.position(|one| truth.has_strayed(one) || is_found(one)) {
             return Some(host);
         }
         let from = Index(u64::MAX);
@@ -60,13 +66,19 @@ impl<M: Subject> World<M> {
         let Some(record) = self.checks.truth.record.as_ref().filter(|it| it.active) else {
             return false;
         };
-        let primary = self.host_of(&record.primary);
-        let Some(Process::Replica(node)) = primary.map(|host| &self.hosts[host].process) else {
-            return false;
-        };
         let holders = record.holders.iter();
         let mut backups = holders.filter(|holder| holder.name != record.primary.name);
-        backups.any(|holder| node.has_found_differing(holder.token.store()))
+        backups.any(|holder| self.has_primary_found(holder.token.store()))
+    }
+
+    /// Whether the present primary was told of a state of a store that differs from its own.
+    fn has_primary_found(&self, store: StoreId) -> bool {
+        let record = self.checks.truth.record.as_ref();
+        let primary = record.and_then(|record| self.host_of(&record.primary));
+        match primary.map(|host| &self.hosts[host].process) {
+            Some(Process::Replica(node)) => node.has_found_differing(store),
+            _ => false,
+        }
     }
 
     /// Whether a replica that is wrong leads, or alone may: then it serves, and nobody can know.
