@@ -27,7 +27,8 @@ impl<M: Subject> World<M> {
             let is_of_data_epoch = self.checks.truth.is_of_data_epoch(host) && !is_outdated;
             let is_right = replica.wrong_from.is_none() && !replica.has_strayed;
             let is_comparable = is_right && is_of_data_epoch;
-            if !is_comparable || state.applied() != reference.applied() {
+            let has_state = !state.is_poisoned() && !reference.is_poisoned();
+            if !is_comparable || !has_state || state.applied() != reference.applied() {
                 continue;
             }
             if state.state_digest() != reference.state_digest() {

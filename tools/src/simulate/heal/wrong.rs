@@ -19,11 +19,17 @@ impl<M: Subject> World<M> {
             return Some(host);
         }
         let mut replicas = truth.replicas.iter();
-        // Or may come back without it, by an older copy of its disk: the primary that has found it does not take its
-        // store back.
-        let is_found =
-            |one: &Truly| (one.store()).is_some_and(|store| self.has_primary_found(store));
-        if let Some(host) = replicas.position(|one| truth.has_strayed(one) || is_found(one)) {
+        if let Some(host) = replicas.position(|one| truth.has_strayed(one)) {
+            return Some(host);
+        }
+        // It may come back in the right one, by an older copy of its disk: the primary that has found it does not
+        // take its store back.
+        let mut replicas = truth.replicas.iter();
+        let is_found = |one: &Truly| {
+            let store = one.store();
+            store.is_some_and(|store| self.has_primary_found(store))
+        };
+        if let Some(host) = replicas.position(is_found) {
             return Some(host);
         }
         let from = Index(u64::MAX);
