@@ -96,6 +96,11 @@ impl<M: Subject> World<M> {
 
     /// Replies that differ within a pair are found at the next acknowledgement, and end it.
     pub(super) fn look_at_replies(&mut self, healing: &mut Healing) {
+        // Nobody can be dropped as long as there is no record.
+        if self.is_rebuilding() {
+            healing.differs_since = None;
+            return;
+        }
         let what = if self.does_pair_differ() {
             "primary and backup go on together, and one has replied wrongly"
         } else if self.do_states_differ() {
