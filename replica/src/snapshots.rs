@@ -321,6 +321,9 @@ impl<M: StateMachine> Replica<M> {
     /// Offers a follower a snapshot, since the log has no longer what it lacks: the newest, or the one that it had
     /// begun to fetch when its connection broke; or another, if that one is of no use.
     pub(crate) fn offer(&mut self, conn: ConnId, store: StoreId, nonce: u64) {
+        // A replica that started from a snapshot without a log behind the one before still has that one, and no log that
+        // goes on from it: whoever fetched it would have to be offered another at once.
+        let base = self.log.base.index;
         let Snapshots {
             kept,
             readers,
@@ -349,7 +352,8 @@ impl<M: StateMachine> Replica<M> {
         });
         let other = useless.and_then(|(index, _)| {
             let mut older = kept.iter().rev().filter(|kept| kept.index() < index);
-            older.next().filter(|_| newest.index() == index)
+            let older = older.next().filter(|older| older.index() >= base);
+            older.filter(|_| newest.index() == index)
         });
         *is_wanted |= useless.is_some_and(|(index, _)| index == newest.index());
         let (offered, offers) = begun.unwrap_or((other.unwrap_or(newest), 0));
@@ -369,6 +373,10 @@ impl<M: StateMachine> Replica<M> {
             state_bytes: offered.state_bytes,
         };
         self.actions.push_back(Action::Offer(conn, Box::new(offer)));
+        // At once if nothing is under way: there need not be another entry for a long time.
+        if self.state.applied() == self.log.tip.index && !self.state.is_poisoned() {
+            self.snapshot_if_wanted(self.log.tip);
+        }
     }
 
     /// A follower asks for a piece of the snapshot that it was offered.

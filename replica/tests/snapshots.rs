@@ -249,12 +249,50 @@ fn if_the_newest_snapshot_is_of_no_use_the_one_before_is_offered_and_a_new_one_i
     }
     assert_eq!(offers[15], Index(30));
     assert_eq!(offers[16], Index(20));
+    assert!(taken(&mut bench).is_empty(), "there is nothing new yet");
     order(&mut bench, 31);
     let taken: Vec<_> = taken(&mut bench)
         .iter()
         .map(|it| it.0.mark.tip.index)
         .collect();
     assert_eq!(taken, [Index(31)]);
+}
+
+/// It began with the newest, and its log was lost: the one before is still there, but the log does not go on from it.
+#[test]
+fn a_snapshot_from_which_the_log_does_not_go_on_is_not_offered_and_a_new_one_is_taken_at_once() {
+    let mut bench = primary();
+    snapshots(&mut bench, [10, 20]);
+    order(&mut bench, 25);
+    let newest = LogTip {
+        index: Index(20),
+        ..bench.replica.standing().last
+    };
+    bench.event(Event::Forgotten(newest));
+    assert!(taken(&mut bench).is_empty());
+    for _ in 0..16 {
+        follow(&mut bench, FOLLOWER, "b", 1);
+        assert_eq!(offered(&mut bench).mark.tip.index, Index(20));
+        assert!(taken(&mut bench).is_empty(), "it may be the connection");
+        bench.event(Event::Closed(FOLLOWER));
+    }
+    follow(&mut bench, FOLLOWER, "b", 1);
+    assert_eq!(
+        offered(&mut bench).mark.tip.index,
+        Index(20),
+        "the log goes on from none before"
+    );
+    let (anew, _) = taken(&mut bench).pop().unwrap();
+    assert_eq!(anew.mark.tip.index, Index(25), "though no entry comes");
+    bench.event(Event::SnapshotTaken(anew));
+    bench.event(Event::Closed(FOLLOWER));
+    let mut offers = Vec::new();
+    for _ in 0..16 {
+        follow(&mut bench, FOLLOWER, "b", 1);
+        offers.push(offered(&mut bench).mark.tip.index);
+        bench.event(Event::Closed(FOLLOWER));
+    }
+    assert_eq!(offers.last(), Some(&Index(25)));
 }
 
 #[test]
