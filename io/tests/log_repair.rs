@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use sample::{CONFIG, ids, segments};
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, Entry, EntryKind, Index, LogTip};
 use standin_core::gap::{Filling, Fit};
-use standin_core::identity::{Durability, Incarnation, ReplicaName};
+use standin_core::identity::{Durability, Incarnation, ReplicaName, StoreId};
 use standin_core::message::encode_payload;
 use standin_core::planted::Planted;
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
-use standin_io::log::{Damage, LogBase, LogConfig, LogError, Salvage, SegmentLog};
+use standin_io::log::{Damage, LogBase, LogConfig, LogError, Salvage, SegmentIds, SegmentLog};
 use standin_io::storage::OsStorage;
 
 /// Longest time that a repair may take: each round mends one place.
 const ROUNDS_MAX: u32 = 40;
+/// What the random numbers of the entries begin with.
+const SEED: u64 = 42;
 
 /// A log whose entries are sound, what its files hold, and its end after each entry.
 struct Sample {
@@ -31,11 +33,16 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
+        Self::with_seed(SEED)
+    }
+
+    /// Each seed is another history, whose entries are as many and as long.
+    fn with_seed(seed: u64) -> Self {
         let root = sample::root();
         let (mut log, _) = sample::open(root.path());
         let mut tips = vec![log.tip()];
         for number in 0..40_u64 {
-            let batch = batch(log.tip(), number / 15 + 1, number);
+            let batch = batch(log.tip(), number / 15 + 1, number, seed);
             log.append(&batch).unwrap();
             tips.extend(batch.entries().map(|entry| entry.tip()));
         }
@@ -124,11 +131,11 @@ impl Sample {
     }
 }
 
-fn batch(tip: LogTip, view: u64, number: u64) -> Batch {
+fn batch(tip: LogTip, view: u64, number: u64, seed: u64) -> Batch {
     let stamp = BatchStamp {
         view: ViewNumber(view),
         time: WallTime(tip.time.0 + 1),
-        seed: 42,
+        seed,
         commit: tip.index,
     };
     let mut builder = BatchBuilder::new(tip, stamp);
@@ -233,15 +240,19 @@ fn blocks_that_are_lost_are_mended_though_several_are() {
                 let mut bytes = good.clone();
                 let end = (at + block).min(bytes.len());
                 bytes[at..end].fill(0);
-                fs::write(path, &bytes).unwrap();
-                // And one in the segment after it.
-                let next = &sample.files[number + 1];
-                let mut bytes = next.1.clone();
-                bytes[200..240].fill(0xee);
-                fs::write(&next.0, &bytes).unwrap();
-                let what = format!("{block} bytes at {at} of segment {number}");
-                assert!(sample.is_mended(&what), "{what}");
-                assert!(picture(sample.dir()) == sample.files, "{what}");
+                let damaged = bytes;
+                // And one in the segment after it, or its header.
+                for there in [200..240, 100..140] {
+                    fs::write(path, &damaged).unwrap();
+                    let next = &sample.files[number + 1];
+                    let mut bytes = next.1.clone();
+                    bytes[there.clone()].fill(0xee);
+                    fs::write(&next.0, &bytes).unwrap();
+                    let what =
+                        format!("{block} bytes at {at} of segment {number}, {there:?} of the next");
+                    assert!(sample.is_mended(&what), "{what}");
+                    assert!(picture(sample.dir()) == sample.files, "{what}");
+                }
             }
         }
     }
@@ -258,6 +269,9 @@ fn missing_segments_are_made_anew() {
             }
             let what = format!("segments {first} to {last}");
             assert!(sample.is_mended(&what), "{what}");
+            for (path, bytes) in picture(sample.dir()) {
+                assert!(bytes.len() == 4096, "{what}: {}", path.display());
+            }
             sample.heal();
         }
     }
@@ -331,6 +345,9 @@ fn a_log_that_begins_behind_a_snapshot_is_mended_likewise() {
                     Ok((log, rounds)) => {
                         assert_eq!(log.tip(), sample.all.tip(), "{what}");
                         assert!(rounds > 0, "{what}");
+                        // What the snapshot has is not fetched.
+                        let begins_at = if is_first_header { 1 } else { first(2) };
+                        assert_eq!(log.first(), Index(begins_at as u64), "{what}");
                     }
                     // Only who has all of the log could help, as here.
                     Err(error) => panic!("{what}, {is_first_header}: {error}"),
@@ -351,21 +368,72 @@ fn a_log_that_begins_behind_a_snapshot_is_mended_likewise() {
 }
 
 #[test]
+fn what_stands_before_what_a_snapshot_has_is_passed_over_as_recovery_does() {
+    let sample = Sample::new();
+    let other = Sample::with_seed(SEED + 1);
+    let begins_at = sample.files[2].0.file_stem().unwrap().to_str().unwrap();
+    let begins_at: usize = begins_at.parse().unwrap();
+    let config = LogConfig {
+        base: Some(sample.base(begins_at - 1)),
+        ..CONFIG
+    };
+    let rot = || {
+        let (path, good) = &sample.files[3];
+        let mut bytes = good.clone();
+        bytes[400] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let is_mended = |what: &str| {
+        let (log, rounds) = sample.open(config).unwrap();
+        assert_eq!((log.tip(), rounds), (sample.all.tip(), 1), "{what}");
+        assert_eq!(log.first(), Index(begins_at as u64), "{what}");
+    };
+    // A segment that was forgotten has come back, and those after it have not.
+    rot();
+    fs::remove_file(&sample.files[1].0).unwrap();
+    is_mended("a segment between is missing");
+    sample.heal();
+    // The log of another history, as long, was to be set aside when this one began.
+    rot();
+    for number in [0, 1] {
+        fs::write(&sample.files[number].0, &other.files[number].1).unwrap();
+    }
+    is_mended("another history before");
+}
+
+#[test]
 fn what_another_copy_has_is_not_written_if_it_does_not_fit() {
     let sample = Sample::new();
     let (path, good) = &sample.files[1];
-    let mut bytes = good.clone();
-    bytes[places(good)[2] + 30] ^= 1;
-    fs::write(path, &bytes).unwrap();
-    let error = SegmentLog::open(sample.dir(), ids(), CONFIG).unwrap_err();
-    let damage = Damage::find(&OsStorage, sample.dir(), &ids(), CONFIG, error).unwrap();
-    // Another history from there on: the same up to the gap, then other entries.
-    let other = batch(damage.last, damage.last.view.0, 77);
-    let mut filling = Filling::new(damage.gap.clone().unwrap(), Planted::NONE);
-    assert!(!matches!(filling.take(other.bytes()), Ok(Some(_))));
-    // Nobody has changed anything.
-    assert_eq!(fs::read(path).unwrap(), bytes);
-    assert_eq!(damage.fit_of_nothing(), None);
+    let places = places(good);
+    // In the midst of a segment, and its last entry, after which the next segment goes on.
+    for place in [2, places.len() - 2] {
+        let mut bytes = good.clone();
+        bytes[places[place] + 30] ^= 1;
+        fs::write(path, &bytes).unwrap();
+        let error = SegmentLog::open(sample.dir(), ids(), CONFIG).unwrap_err();
+        let damage = Damage::find(&OsStorage, sample.dir(), &ids(), CONFIG, error).unwrap();
+        // Another history from there on: the same up to the gap, then another entry, which is as long.
+        let was = Entry::decode(&good[places[place]..]).unwrap();
+        let stamp = BatchStamp {
+            view: was.header.view,
+            time: was.header.time,
+            seed: was.header.seed + 1,
+            commit: was.header.commit,
+        };
+        let mut builder = BatchBuilder::new(damage.last, stamp);
+        builder.push(was.header.kind, |out| out.extend_from_slice(was.payload));
+        let other = builder.finish().unwrap();
+        assert_eq!(other.bytes().len(), places[place + 1] - places[place]);
+        let gap = damage.gap.clone().unwrap();
+        let taken = |bytes| Filling::new(gap.clone(), Planted::NONE).take(bytes);
+        assert!(!matches!(taken(other.bytes()), Ok(Some(_))), "{place}");
+        let right = &good[places[place]..places[place + 1]];
+        assert!(matches!(taken(right), Ok(Some(_))), "{place}");
+        // Nobody has changed anything.
+        assert_eq!(fs::read(path).unwrap(), bytes);
+        assert_eq!(damage.fit_of_nothing(), None);
+    }
 }
 
 #[test]
@@ -396,6 +464,16 @@ fn files_of_a_later_version_and_of_somebody_else_are_left_alone() {
     assert!(!error.is_damage());
     let found = Damage::find(&OsStorage, sample.dir(), &ids(), CONFIG, error.clone());
     assert_eq!(found.unwrap_err().to_string(), error.to_string());
+    fs::write(path, good).unwrap();
+    let other = SegmentIds {
+        store: StoreId(77),
+        ..ids()
+    };
+    let error = SegmentLog::open(sample.dir(), other.clone(), CONFIG).unwrap_err();
+    assert!(matches!(error, LogError::Foreign { .. }), "{error}");
+    let found = Damage::find(&OsStorage, sample.dir(), &other, CONFIG, error.clone());
+    assert_eq!(found.unwrap_err().to_string(), error.to_string());
+    assert!(picture(sample.dir()) == sample.files);
 }
 
 #[test]
