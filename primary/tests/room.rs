@@ -8,7 +8,7 @@ use standin_core::message::Room;
 use standin_core::time::Duration;
 use standin_core::view::Reason;
 use standin_primary::{Event, HandOverFailure};
-use support::Bench;
+use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
 const C: ConnId = ConnId(2);
@@ -28,6 +28,34 @@ fn a_primary_without_room_is_to_hand_over_to_a_backup_that_has_some() {
     bench.event(Event::HandOver);
     assert!(!bench.primary.should_hand_over(), "it does");
     assert_eq!(bench.asked.failures, []);
+}
+
+#[test]
+fn nothing_is_handed_over_to_who_is_no_backup_yet_or_is_none_any_more() {
+    let mut bench = Bench::solo(Durability::Os);
+    bench.event(Event::Room(Room::Lacking));
+    assert!(!bench.primary.should_hand_over(), "nobody follows");
+    let b = bench.spare_in_sync("b", B);
+    assert_eq!(reasons(&bench), [], "it has not acknowledged everything");
+    assert!(!bench.primary.should_hand_over(), "it is being joined");
+    bench.ack_all(B);
+    let (_, proposed) = bench.asked.swaps.pop().expect("a Join is asked");
+    assert!(!bench.primary.should_hand_over(), "it may still be none");
+    bench.record(&proposed);
+    bench.follow(B, &b);
+    assert!(
+        !bench.primary.should_hand_over(),
+        "it has not said whether it has room"
+    );
+    bench.ack_all(B);
+    assert!(bench.primary.should_hand_over());
+    // It is silent, and a Drop is under way.
+    bench.pass(TERM);
+    assert!(!bench.primary.should_hand_over());
+    bench.sync_all();
+    assert_eq!(reasons(&bench), [Reason::Dropped]);
+    bench.ack_all(B);
+    assert!(!bench.primary.should_hand_over());
 }
 
 #[test]
@@ -69,6 +97,52 @@ fn a_backup_without_room_gives_way_to_a_spare_that_has_some() {
     bench.pass(JUST);
     bench.sync_all();
     assert_eq!(reasons(&bench), [Reason::Dropped]);
+}
+
+/// What was asked for is so, and the backup, or whoever is to be it, follows in the new view.
+fn grant(bench: &mut Bench, conn: ConnId, name: &str) -> Reason {
+    bench.sync_all();
+    let (_, proposed) = bench.asked.swaps.pop().expect("a change is asked for");
+    bench.record(&proposed);
+    bench.follow(conn, &identity(name, 1));
+    bench.ack_with_room(conn, Room::Enough);
+    proposed.reason
+}
+
+#[test]
+fn a_backup_without_room_stays_until_the_spare_that_has_some_may_be_joined() {
+    let mut bench = Bench::paired(Durability::Os);
+    // B is dropped twice in a minute, so it has to wait for its next Join.
+    bench.ack_with_room(B, Room::Out);
+    assert_eq!(grant(&mut bench, B, "b"), Reason::Dropped);
+    bench.pass(JUST);
+    bench.ack_with_room(B, Room::Enough);
+    assert_eq!(grant(&mut bench, B, "b"), Reason::Joined);
+    bench.ack_with_room(B, Room::Out);
+    assert_eq!(grant(&mut bench, B, "b"), Reason::Dropped);
+    // Meanwhile C has become the backup, and lacks room.
+    bench.spare_in_sync("c", C);
+    bench.pass(JUST);
+    bench.ack_with_room(C, Room::Enough);
+    assert_eq!(grant(&mut bench, C, "c"), Reason::Joined);
+    bench.follow(B, &identity("b", 1));
+    bench.ack_with_room(B, Room::Enough);
+    bench.ack_with_room(C, Room::Lacking);
+    bench.sync_all();
+    assert_eq!(reasons(&bench), []);
+    let until_joined = |bench: &mut Bench| {
+        for _ in 0..20 {
+            bench.pass(Duration::from_millis(100));
+            bench.ack_with_room(C, Room::Lacking);
+            bench.ack_with_room(B, Room::Enough);
+            bench.sync_all();
+            if !reasons(bench).is_empty() {
+                return;
+            }
+        }
+    };
+    until_joined(&mut bench);
+    assert_eq!(reasons(&bench), [Reason::Dropped], "its wait is over");
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //! each one that has served since the entry was ordered is known not to have applied it.
 
 use standin_core::entry::Index;
+use standin_core::identity::Durability;
 use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::poison::Skip;
 use standin_core::view::ViewNumber;
 use standin_viewservice::{Action, Event};
 
-use super::rig::{Rig, TERM, accepted, stores};
+use super::rig::{Rig, TERM, accepted, holder, stores};
 
 /// An entry of the view in which `a` is primary of a pair.
 fn entry(index: u64) -> Skip {
@@ -89,10 +90,59 @@ fn deaths_of_one_replica_are_not_enough_while_it_is_not_known_what_the_other_did
         serve_and_die(&mut rig, "b");
         rig.start("b", start + 1);
     }
-    tell(&mut rig, "a", 1, 1, entry(9));
+    assert!(
+        rig.service.state().tenures.len() <= 16,
+        "those of one replica are put together"
+    );
+    // Its present life serves, so it may have applied the entry, however many of its lives count as one.
+    rig.report("b");
+    activate(&mut rig, "b");
     tell(&mut rig, "b", 1, 29, entry(9));
+    tell(&mut rig, "a", 1, 1, entry(9));
+    assert_eq!(rig.service.state().poison, None);
+    rig.kill("b");
+    rig.start("b", 31);
+    tell(&mut rig, "b", 1, 30, entry(9));
     rig.report("b");
     assert_eq!(rig.record().skips, [entry(9)]);
+}
+
+#[test]
+fn lives_that_are_put_together_were_all_there_to_apply_it() {
+    let mut rig = both_died();
+    for start in 2..20 {
+        tell(
+            &mut rig,
+            "b",
+            1,
+            u32::try_from(start).unwrap() - 1,
+            entry(9),
+        );
+        rig.report("b");
+        serve_and_die(&mut rig, "b");
+        rig.start("b", start + 1);
+    }
+    // The last two that serve say nothing. Then `a` takes over, and dies at it.
+    rig.report("b");
+    serve_and_die(&mut rig, "b");
+    rig.start("b", 21);
+    rig.report("b");
+    activate(&mut rig, "b");
+    let (a, b) = (rig.id("a"), rig.id("b"));
+    let level = Durability::Os;
+    let joined = rig.record().join(holder(&b, level), (&a, a.token(level)));
+    assert!(accepted(&rig.swap("b", joined)));
+    rig.kill("b");
+    rig.run(2 * TERM);
+    let (_, primary, _) = rig.view();
+    assert_eq!(primary, "a");
+    serve_and_die(&mut rig, "a");
+    rig.start("a", 3);
+    tell(&mut rig, "a", 1, 2, entry(9));
+    assert_eq!(rig.service.state().poison, None);
+    rig.start("b", 22);
+    tell(&mut rig, "b", 1, 20, entry(9));
+    assert_eq!(rig.service.state().poison, Some(entry(9)));
 }
 
 #[test]
@@ -126,7 +176,18 @@ fn a_spare_s_word_adds_nothing_to_what_those_who_served_did_not_say() {
     tell(&mut rig, "c", 1, 7, entry(9));
     tell(&mut rig, "b", 1, 1, entry(9));
     assert_eq!(rig.service.state().poison, None);
-    // Somebody who was not let in says nothing at all.
+}
+
+#[test]
+fn somebody_who_was_not_let_in_says_nothing_at_all() {
+    let mut rig = Rig::solo();
+    let entry = |index| Skip {
+        view: ViewNumber(1),
+        ..entry(index)
+    };
+    rig.kill("a");
+    rig.start("a", 2);
+    assert_eq!(stores(&tell(&mut rig, "a", 1, 1, entry(9))), 0, "once");
     let mut stranger = rig.id("a");
     stranger.store = standin_core::identity::StoreId(77);
     let fatal = FatalEntry {
@@ -141,6 +202,54 @@ fn a_spare_s_word_adds_nothing_to_what_those_who_served_did_not_say() {
     let conn = rig.nodes["a"].conn;
     rig.handle(Event::Fatal { conn, fatal });
     assert_eq!(rig.service.state().poison, None);
+    // Whose name another data directory has by now says no more, and what it said no longer counts.
+    tell(&mut rig, "b", 1, 9, entry(8));
+    rig.kill("b");
+    rig.node("b").identity.store = standin_core::identity::StoreId(78);
+    rig.node("b").replace = true;
+    rig.run(11 * TERM);
+    rig.report("b");
+    assert!(rig.status().replicas.iter().any(|one| {
+        one.peer.identity.store == standin_core::identity::StoreId(78) && one.is_alive
+    }));
+    tell(&mut rig, "a", 1, 1, entry(8));
+    assert_eq!(rig.service.state().poison, None);
+}
+
+#[test]
+fn what_an_earlier_life_said_does_not_count_once_a_later_one_has_spoken() {
+    let mut rig = both_died();
+    tell(&mut rig, "b", 1, 1, entry(9));
+    let (conn, earlier) = (rig.nodes["a"].conn, rig.id("a"));
+    rig.kill("a");
+    rig.start("a", 3);
+    // An earlier one of `a` may have applied it.
+    tell(&mut rig, "a", 2, 1, entry(9));
+    // This was on its way meanwhile.
+    let fatal = FatalEntry {
+        entry: entry(9),
+        since: 1,
+        deaths: 1,
+    };
+    let fatal = Box::new(Fatal {
+        identity: earlier,
+        fatal,
+    });
+    rig.handle(Event::Fatal { conn, fatal });
+    assert_eq!(rig.service.state().poison, None);
+}
+
+#[test]
+fn what_is_told_while_something_is_stored_is_taken_in_after_it() {
+    let mut rig = both_died();
+    tell(&mut rig, "b", 1, 1, entry(9));
+    rig.disk_is_slow = true;
+    rig.start("d", 1);
+    assert_eq!(stores(&rig.report("d")), 1, "a new name");
+    assert_eq!(stores(&tell(&mut rig, "a", 1, 1, entry(9))), 0);
+    rig.stored();
+    rig.stored();
+    assert_eq!(rig.service.state().poison, Some(entry(9)));
 }
 
 #[test]

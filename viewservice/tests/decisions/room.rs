@@ -25,9 +25,41 @@ fn what_could_not_be_stored_is_not_said_and_the_lease_goes_on() {
     assert!(trouble.contains("make room"), "{trouble}");
 
     rig.disk_is_full = false;
-    rig.run(TERM);
+    // Also while nobody says anything.
+    for name in ["a", "b", "c"] {
+        rig.node(name).reports = false;
+    }
+    rig.run(300);
     assert_eq!(rig.status().trouble, None, "it has looked by itself");
     assert!(accepted(&rig.swap("a", dropped)));
+}
+
+#[test]
+fn what_waits_while_there_turns_out_to_be_no_room_is_taken_up_then() {
+    let mut rig = Rig::pair();
+    let stale = rig.record();
+    let joined = stale.drop_backup(&rig.id("a"));
+    assert!(accepted(&rig.swap("a", joined.clone())));
+    rig.disk_is_slow = true;
+    rig.start("d", 1);
+    assert_eq!(stores(&rig.report("d")), 1);
+    assert_eq!(swap_replies(&rig.swap_from("a", stale, joined)), []);
+    let why = "No space left on device".to_owned();
+    let said = rig.handle(Event::NotStored { why });
+    assert!(!accepted(&said), "the record is another one by now");
+}
+
+#[test]
+fn a_view_service_that_could_not_store_its_first_record_looks_for_room_by_itself() {
+    let mut rig = Rig::new();
+    rig.disk_is_full = true;
+    rig.start("a", 1);
+    assert_eq!(stores(&rig.report("a")), 1);
+    rig.node("a").reports = false;
+    assert!(rig.status().trouble.is_some());
+    rig.disk_is_full = false;
+    rig.run(300);
+    assert_eq!(rig.status().trouble, None);
 }
 
 #[test]
