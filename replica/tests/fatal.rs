@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use standin_core::entry::Index;
 use standin_core::identity::ClusterId;
 use standin_core::mark::{ApplyMark, FatalEntry};
-use standin_core::message::{Consistency, QueryRequest, ReplyStatus, Seen};
+use standin_core::message::{ReplyStatus, Seen};
 use standin_core::poison::Skip;
 use standin_core::view::{ViewNumber, ViewRecord};
-use standin_replica::{Action, Event, Recovered, Request, RequestBody};
+use standin_replica::{Action, Recovered};
 
-use support::{Bench, CLIENT, POISON, config, identity, view};
+use support::{Bench, POISON, config, identity, view};
 
 const FATAL: FatalEntry = FatalEntry {
     entry: Skip {
@@ -40,10 +40,7 @@ fn is_told(action: &Action) -> bool {
 
 /// What is told with the next report.
 fn next(bench: &mut Bench) -> Vec<Action> {
-    bench.actions.clear();
-    bench.event(Event::ViewServiceDown);
-    bench.actions.clear();
-    bench.event(Event::ViewServiceUp);
+    bench.reconnect();
     bench.take(|action| is_told(action) || matches!(action, Action::Report(_)))
 }
 
@@ -136,15 +133,7 @@ fn what_the_machine_is_given_is_marked_and_nothing_else() {
     bench.command(1, Seen::default());
     bench.sync();
     assert_eq!(marked(), [], "a repeat is not executed");
-    let body = RequestBody::Query(QueryRequest {
-        id: 9,
-        seen: Seen::default(),
-        consistency: Consistency::Stale,
-        bytes: b"",
-    });
-    bench.answers.clear();
-    bench.event(Event::Requests(&[Request { conn: CLIENT, body }]));
-    assert_eq!(bench.answers[0].1, ReplyStatus::Done);
+    assert_eq!(bench.ask_stale(), ReplyStatus::Done);
     assert_eq!(marked(), [], "a query is no entry");
     // A machine that fails has returned, in its way.
     bench.command_of(2, Seen::default(), POISON);

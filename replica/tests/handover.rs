@@ -14,7 +14,7 @@ use standin_core::message::{
 };
 use standin_core::time::{Duration, WallTime};
 use standin_core::view::{Holder, Reason, ViewRecord};
-use standin_replica::{Action, Event, HELD_REQUESTS_MAX};
+use standin_replica::{Action, Event, HELD_REQUESTS_MAX, LogRoom, ROOM_RESERVE_BYTES};
 
 use support::*;
 
@@ -455,4 +455,42 @@ fn whoever_is_handed_a_view_holds_what_comes_before_it_serves() {
     bench.event(Event::Deadline);
     let turned_away = |id| (id, ReplyStatus::NotPrimary, view(3));
     assert_eq!(bench.answers, [turned_away(7), turned_away(8)]);
+}
+
+#[test]
+fn a_primary_without_room_hands_over_by_itself_and_tries_again_after_a_while() {
+    let mut pair = Pair::new();
+    let room = |is_lacking| LogRoom {
+        here: 2 * ROOM_RESERVE_BYTES,
+        next: 0,
+        is_lacking,
+    };
+    let before = pair.bench.replica.standing().last.index;
+    pair.bench.event(Event::Room(room(true), Some("no room")));
+    let handover = pair.bench.replica.standing().last.index;
+    assert_eq!(handover, before.next(), "a Handover entry");
+    // Nothing comes of it: `b` does not apply the entry in time.
+    let record = pair.bench.replica.record().expect("a record").clone();
+    let pass = |pair: &mut Pair, time: u64| {
+        for report in pair.take(|action| matches!(action, Action::Report(_))) {
+            let Action::Report(report) = report else {
+                panic!("{report:?}");
+            };
+            pair.bench.reports = report.number;
+            pair.bench.tell(&record);
+        }
+        pair.pass(Duration::from_millis(time));
+    };
+    pass(&mut pair, 251);
+    assert!(pair.bench.replica.has_room(), "it takes input again");
+    pair.ack_all();
+    // It is tried again two terms after the first time.
+    for _ in 0..8 {
+        pass(&mut pair, 200);
+        pair.ack_all();
+        assert_eq!(pair.bench.replica.standing().last.index, handover);
+    }
+    pass(&mut pair, 200);
+    assert_eq!(pair.bench.replica.standing().last.index, handover.next());
+    pair.handed_over();
 }

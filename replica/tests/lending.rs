@@ -5,7 +5,7 @@ mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip};
-use standin_core::message::{EntriesRead, RoleName};
+use standin_core::message::{ENTRIES_PIECE_BYTES_MAX, EntriesRead, RoleName};
 use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
 use standin_replica::{Action, Event, ReadFor, Recovered};
@@ -92,7 +92,45 @@ fn who_has_another_entry_there_or_none_says_so() {
         bench.event(Event::EntriesRead(conn, &EntriesRead { after }));
         assert_eq!(lent(&mut bench), b"", "{after:?}");
     }
+    // It has another view, whatever else is the same.
+    let other = LogTip {
+        view: ViewNumber(2),
+        ..first
+    };
+    let read = ReadFor::Lend(conn, other);
+    bench.event(Event::LogRead(read, log.bytes().to_vec()));
+    assert_eq!(lent(&mut bench), b"");
     // It was cut off meanwhile, or cannot be read.
     bench.event(Event::LogRead(ReadFor::Lend(conn, first), Vec::new()));
     assert_eq!(lent(&mut bench), b"");
+}
+
+#[test]
+fn what_is_sent_is_whole_entries_that_a_piece_has_room_for() {
+    let (mut bench, log, first) = with_entries();
+    let conn = ConnId(9);
+    let after = LogTip::default();
+    // What was read may end in the midst of one.
+    let cut = &log.bytes()[..log.bytes().len() - 1];
+    bench.event(Event::LogRead(ReadFor::Lend(conn, after), cut.to_vec()));
+    let third = log.bytes_from(Index(3)).len();
+    assert_eq!(lent(&mut bench), &log.bytes()[..log.bytes().len() - third]);
+    // What is read has the entry that they go on after, too, so it may be more than a piece.
+    let stamp = BatchStamp {
+        view: ViewNumber(1),
+        time: WallTime(5),
+        seed: 9,
+        commit: Index::ZERO,
+    };
+    let mut builder = BatchBuilder::new(first, stamp);
+    for _ in 0..3 {
+        builder.push(EntryKind::Command, |out| {
+            out.resize(out.len() + ENTRIES_PIECE_BYTES_MAX / 2 - 100, 7);
+        });
+    }
+    let long = builder.finish().unwrap();
+    let read = ReadFor::Lend(conn, first);
+    bench.event(Event::LogRead(read, long.bytes().to_vec()));
+    let third = long.bytes_from(Index(4)).len();
+    assert_eq!(lent(&mut bench).len(), long.bytes().len() - third);
 }

@@ -4,17 +4,15 @@
 mod support;
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{BatchBuilder, BatchStamp, Command, EntryKind, Index, LogTip, ViewStart};
+use standin_core::entry::{BatchBuilder, BatchStamp, Command, EntryKind, Index, LogTip};
 use standin_core::identity::Durability;
-use standin_core::message::{
-    Consistency, Entries, QueryRequest, ReplyStatus, Resume, RoleName, Seen, encode_payload,
-};
+use standin_core::message::{Entries, ReplyStatus, Resume, RoleName, Seen, encode_payload};
 use standin_core::poison::Skip;
 use standin_core::time::WallTime;
-use standin_core::view::{DataEpoch, ViewNumber, ViewRecord};
-use standin_replica::{Action, Event, Request, RequestBody};
+use standin_core::view::{ViewNumber, ViewRecord};
+use standin_replica::{Action, Event};
 
-use support::{Bench, CLIENT, POISON, identity, view};
+use support::{Bench, POISON, identity, view, view_start};
 
 /// A lone primary whose machine has just failed, before that is noted. What came before the entry is answered.
 fn failed() -> Bench {
@@ -37,18 +35,6 @@ const SKIP: Skip = Skip {
 
 fn is_told(action: &Action) -> bool {
     matches!(action, Action::Poisoned(_))
-}
-
-fn ask_stale(bench: &mut Bench) -> ReplyStatus {
-    let body = RequestBody::Query(QueryRequest {
-        id: 9,
-        seen: Seen::default(),
-        consistency: Consistency::Stale,
-        bytes: b"",
-    });
-    bench.answers.clear();
-    bench.event(Event::Requests(&[Request { conn: CLIENT, body }]));
-    bench.answers[0].1
 }
 
 #[test]
@@ -104,7 +90,7 @@ fn nobody_is_shown_what_is_left_of_the_state() {
         if is_noted {
             bench.event(Event::PoisonNoted);
         }
-        assert_eq!(ask_stale(&mut bench), ReplyStatus::NotPrimary);
+        assert_eq!(bench.ask_stale(), ReplyStatus::NotPrimary);
         bench.event(Event::Inspect(ConnId(77)));
         let closed = bench.take(|action| *action == Action::CloseFollower(ConnId(77)));
         assert_eq!(closed.len(), 1);
@@ -120,24 +106,27 @@ fn nobody_is_shown_what_is_left_of_the_state() {
 #[test]
 fn it_is_said_with_each_report_until_the_record_shows_the_skip() {
     let mut bench = failed();
-    bench.event(Event::PoisonNoted);
-    assert_eq!(bench.take(is_told).len(), 1);
-    let later = |bench: &mut Bench| {
-        bench.now.boot = bench
-            .now
-            .boot
-            .plus(standin_core::time::Duration::from_millis(250));
-        bench.event(Event::Deadline);
-        bench.take(is_told).len()
+    // How often it is told, and reported.
+    let said = |bench: &mut Bench| {
+        let told = bench.take(is_told).len();
+        let is_report = |action: &Action| matches!(action, Action::Report(_));
+        (told, bench.take(is_report).len())
     };
-    assert_eq!(later(&mut bench), 1);
+    let later = |bench: &mut Bench| {
+        bench.reconnect();
+        said(bench)
+    };
+    assert_eq!(later(&mut bench), (0, 1), "it is not noted yet");
+    bench.event(Event::PoisonNoted);
+    assert_eq!(said(&mut bench), (1, 1));
+    assert_eq!(later(&mut bench), (1, 1));
     let a = identity("a", 2);
     let mut record = ViewRecord::bootstrap(standin_core::identity::ClusterId(1), &a, 1000);
     record.view = ViewNumber(2);
     record.skips = vec![SKIP];
     bench.tell(&record);
     bench.adopted(2);
-    assert_eq!(later(&mut bench), 0);
+    assert_eq!(later(&mut bench), (0, 1));
 }
 
 /// The log of a primary: a view, a session, and a command at which the machine fails.
@@ -149,19 +138,9 @@ fn log() -> standin_core::entry::Batch {
         commit: Index::ZERO,
     };
     let mut builder = BatchBuilder::new(LogTip::default(), stamp);
-    let a = identity("a", 1);
-    let start = ViewStart {
-        data_epoch: DataEpoch(0),
-        primary: a.name,
-        incarnation: a.life.incarnation,
-        durability: Durability::Os,
-        session_timeout_ms: 1_000_000,
-        sessions_max: 10,
-        replies_bytes_max: 1000,
-        session_idle_min_ms: 0,
-        skips: Vec::new(),
-    };
-    builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
+    builder.push(EntryKind::ViewStart, |out| {
+        encode_payload(&view_start(), out)
+    });
     builder.push(EntryKind::OpenSession, |_| {});
     let command = Command {
         session: 2,

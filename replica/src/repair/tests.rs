@@ -258,7 +258,18 @@ fn a_view_service_without_a_record_is_told_what_is_known_of_it() {
     let told = is_told(&rig.hear_of(None)).unwrap();
     assert_eq!((told.adopted, told.kept), (view(4), Some(kept)));
     assert_eq!((told.holds, told.last.index), (holds, Index(3)));
-    assert_eq!(is_told(&rig.hear_of(Some(record))), None, "it has one");
+    assert_eq!(
+        is_told(&rig.hear_of(Some(record.clone()))),
+        None,
+        "it has one"
+    );
+    // What was kept of an earlier view is not what it has adopted.
+    let mut config = rig.repair.config.clone();
+    config.adopted = view(5);
+    rig.repair = Repair::new(config);
+    rig.up();
+    let told = is_told(&rig.hear_of(None)).unwrap();
+    assert_eq!((told.adopted, told.kept), (view(5), None));
 }
 
 #[test]
@@ -321,6 +332,31 @@ fn what_does_not_fit_is_not_taken_whoever_sends_it() {
     }
     let other = builder.finish().unwrap();
     assert_eq!(rig.piece(3, other.bytes()), [RepairAction::Hang, dial("c")]);
+    // It has answered, and does not have what is missing: as if it had said so.
+    rig.dialled();
+    rig.record.holders.pop();
+    rig.hear();
+    let set_aside = RepairAction::SetAside(view(4));
+    assert_eq!(rig.piece(3, b""), [RepairAction::Hang, set_aside]);
+}
+
+#[test]
+fn a_piece_that_was_not_asked_for_is_passed_over() {
+    let mut rig = Rig::new();
+    rig.up();
+    rig.hear();
+    rig.dialled();
+    let log = log();
+    let (_, rest) = after(&log, 4);
+    // One that was asked for before, or twice: what it holds does not go on after the last that is here.
+    assert_eq!(rig.piece(4, rest), []);
+    assert_eq!(rig.piece(2, b""), []);
+    let (_, rest) = after(&log, 3);
+    assert!(matches!(
+        rig.piece(3, rest)[..],
+        [RepairAction::Hang, RepairAction::Fill(..)]
+    ));
+    assert_eq!(rig.piece(3, rest), [], "it is over");
 }
 
 #[test]

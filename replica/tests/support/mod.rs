@@ -5,14 +5,14 @@ use std::io;
 use std::sync::Arc;
 
 use standin_core::conn::ConnId;
-use standin_core::entry::Batch;
+use standin_core::entry::{Batch, ViewStart};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::machine::{Context, StateMachine};
 use standin_core::message::{
-    CommandRequest, OpenSession, Peer, ReplyStatus, Report, ReportReply, RoleName, Seen, Swap,
-    SwapReply,
+    CommandRequest, Consistency, OpenSession, Peer, QueryRequest, ReplyStatus, Report, ReportReply,
+    RoleName, Seen, Swap, SwapReply,
 };
 use standin_core::session::SessionLimits;
 use standin_core::time::{Instant, Now, WallTime};
@@ -34,8 +34,11 @@ impl StateMachine for Tally {
     const VERSION: u32 = 1;
     type Capture = u64;
 
-    fn apply(&mut self, _ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+    fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         self.0 += 1;
+        if command == TIMER {
+            ctx.set_timer(1, ctx.now());
+        }
         if command == POISON {
             // As a panic, but for the words on standard error.
             std::panic::resume_unwind(Box::new("poison"));
@@ -63,6 +66,8 @@ impl StateMachine for Tally {
 
 /// The machine fails at this command.
 pub(crate) const POISON: &[u8] = b"poison";
+/// The machine sets a timer at this command, which is due at once.
+pub(crate) const TIMER: &[u8] = b"timer";
 
 pub(crate) fn identity(name: &str, start: u64) -> Identity {
     Identity {
@@ -83,6 +88,22 @@ pub(crate) fn view(number: u64) -> ViewId {
     ViewId {
         data_epoch: DataEpoch(0),
         view: ViewNumber(number),
+    }
+}
+
+/// What begins view 1 of `a` in the log.
+pub(crate) fn view_start() -> ViewStart {
+    let a = identity("a", 1);
+    ViewStart {
+        data_epoch: DataEpoch(0),
+        primary: a.name,
+        incarnation: a.life.incarnation,
+        durability: Durability::Os,
+        session_timeout_ms: 1_000_000,
+        sessions_max: 10,
+        replies_bytes_max: 1000,
+        session_idle_min_ms: 0,
+        skips: Vec::new(),
     }
 }
 
@@ -288,6 +309,26 @@ impl Bench {
             seen: Seen::default(),
         });
         self.event(Event::Requests(&[Request { conn: CLIENT, body }]));
+    }
+
+    /// Asks the state as it is here; what is answered.
+    pub(crate) fn ask_stale(&mut self) -> ReplyStatus {
+        let body = RequestBody::Query(QueryRequest {
+            id: 9,
+            seen: Seen::default(),
+            consistency: Consistency::Stale,
+            bytes: b"",
+        });
+        self.answers.clear();
+        self.event(Event::Requests(&[Request { conn: CLIENT, body }]));
+        self.answers[0].1
+    }
+
+    /// A new connection to the view service, which hears the next report at once. What was to be done before is left.
+    pub(crate) fn reconnect(&mut self) {
+        self.event(Event::ViewServiceDown);
+        self.actions.clear();
+        self.event(Event::ViewServiceUp);
     }
 
     pub(crate) fn last_report(&mut self) -> Report {
