@@ -200,6 +200,11 @@ fn a_flipped_bit_in_any_byte_that_the_log_goes_on_behind_is_mended_to_what_it_wa
             fs::write(path, &bytes).unwrap();
             let what = format!("byte {at} of {}", path.display());
             let is_version = (8..12).contains(&at);
+            if at < 160 && !is_version {
+                let error = SegmentLog::open(sample.dir(), ids(), CONFIG).unwrap_err();
+                let damage = Damage::find(&OsStorage, sample.dir(), &ids(), CONFIG, error);
+                assert!(damage.unwrap().fit_of_nothing().is_some(), "{what}");
+            }
             assert_eq!(sample.is_mended(&what), !is_version, "{what}");
             if is_version {
                 fs::write(path, good).unwrap();
@@ -434,6 +439,32 @@ fn what_another_copy_has_is_not_written_if_it_does_not_fit() {
         assert_eq!(fs::read(path).unwrap(), bytes);
         assert_eq!(damage.fit_of_nothing(), None);
     }
+}
+
+#[test]
+fn what_entries_cannot_mend_is_told_apart() {
+    let sample = Sample::new();
+    let other = Sample::with_seed(SEED + 1);
+    let is_beyond_mending = |config: LogConfig, what: &str| {
+        let error = SegmentLog::open(sample.dir(), ids(), config).unwrap_err();
+        assert!(error.is_damage(), "{what}: {error}");
+        let damage = Damage::find(&OsStorage, sample.dir(), &ids(), config, error).unwrap();
+        assert_eq!(damage.gap, None, "{what}");
+        assert_eq!(damage.fit_of_nothing(), None, "{what}");
+    };
+    let (path, good) = &sample.files[1];
+    fs::write(path, &other.files[1].1).unwrap();
+    is_beyond_mending(CONFIG, "a segment of another history");
+    fs::write(path, good).unwrap();
+    // The log's last entry is of a later view, so it is no log that this snapshot takes the place of.
+    let index = sample.tips.iter().rposition(|tip| tip.view.0 == 2).unwrap();
+    let mut base = sample.base(index);
+    base.tip.chain ^= 1;
+    let config = LogConfig {
+        base: Some(base),
+        ..CONFIG
+    };
+    is_beyond_mending(config, "a log that is newer than its snapshot");
 }
 
 #[test]

@@ -218,3 +218,35 @@ fn an_entry_that_no_replica_could_apply_is_not_taken() {
         Err(FillingError::Payload(Index(1)))
     );
 }
+
+#[test]
+fn no_more_is_kept_than_a_gap_may_lack() {
+    let (before, _) = after(&log(9), 1);
+    let far = LogTip {
+        index: Index(1_000_000),
+        ..before
+    };
+    let gap = Gap::find(before, &[], NextSegment::After(far));
+    let mut filling = Filling::new(gap, Planted::NONE);
+    let text = vec![7; 1_000_000];
+    let mut count = 0;
+    let error = loop {
+        let mut builder = BatchBuilder::new(filling.end(), stamp(1, 9));
+        let command = Command {
+            session: 1,
+            sequence: 1,
+            acknowledged: 0,
+            bytes: &text,
+        };
+        builder.push(EntryKind::Command, |out| command.encode(out));
+        match filling.take(builder.finish().unwrap().bytes()) {
+            Ok(None) => count += 1,
+            Ok(Some(fit)) => panic!("{fit:?}"),
+            Err(error) => break error,
+        }
+        assert!(count < 140);
+    };
+    assert_eq!(error, FillingError::TooLong);
+    let kept = filling.into_bytes().len();
+    assert!(kept <= GAP_BYTES_MAX && kept > GAP_BYTES_MAX - 2 * text.len());
+}
