@@ -6,6 +6,7 @@ pub mod clock;
 pub mod data_dir;
 mod desk;
 pub mod entropy;
+pub mod install;
 pub mod log;
 pub mod log_limit;
 pub mod log_thread;

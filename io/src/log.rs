@@ -24,6 +24,7 @@ use standin_core::poison::Skip;
 use standin_core::segment::SegmentError;
 use standin_core::view::DataEpoch;
 
+pub(crate) use base::begin_behind;
 pub use base::{ForgetRequest, LogBase, Superseded, SupersededBy};
 pub use error::LogError;
 pub use repair::Damage;
@@ -164,6 +165,20 @@ struct Paths {
     cut: PathBuf,
 }
 
+impl Paths {
+    /// Those in data directory `dir`, which are there then.
+    fn of(storage: &impl Storage, dir: &Path) -> Result<Self, LogError> {
+        let paths = Self {
+            log: dir.join(LOG_DIR),
+            cut: dir.join(CUT_DIR),
+        };
+        for dir in [&paths.log, &paths.cut] {
+            create_dir_durably(storage, dir).map_err(LogError::io("creating", dir))?;
+        }
+        Ok(paths)
+    }
+}
+
 /// A full segment that may not be on disk yet.
 #[derive(Debug)]
 struct Sealed<S: Storage> {
@@ -241,13 +256,7 @@ impl<S: Storage> SegmentLog<S> {
         config: LogConfig,
     ) -> Result<(Self, Recovered), LogError> {
         assert!(config.segment_bytes >= SEGMENT_BYTES_MIN);
-        let paths = Paths {
-            log: dir.join(LOG_DIR),
-            cut: dir.join(CUT_DIR),
-        };
-        for dir in [&paths.log, &paths.cut] {
-            create_dir_durably(&storage, dir).map_err(LogError::io("creating", dir))?;
-        }
+        let paths = Paths::of(&storage, dir)?;
         let found = recovery::recover(&storage, &paths, &ids, config)?;
         let recovered = found.recovered;
         let log = Self {

@@ -43,6 +43,8 @@ const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 const WRITING_SUFFIX: &str = ".tmp";
 /// How the name of a snapshot ends that is being received.
 const RECEIVING_SUFFIX: &str = ".part";
+/// How the name of a snapshot ends that takes the place of all others, until it has.
+const PLACED_SUFFIX: &str = ".placed";
 /// How the name of a snapshot ends that is being removed.
 const OLD_SUFFIX: &str = ".old";
 /// How the name of a snapshot ends that was found to be damaged.
@@ -131,7 +133,7 @@ impl<S: Storage> Snapshots<S> {
     }
 
     /// Finds the newest snapshot that is whole: of the highest data epoch, and in that of the highest
-    /// index. Reads all of it. A damaged one is renamed aside, for people, and the one before is tried.
+    /// index; one that was placed before all of them. Reads all of it. A damaged one is renamed aside, for people, and the one before is tried.
     ///
     /// # Errors
     /// [`SnapshotsError`] if one is not this replica's, or of an unknown format: nothing is changed then.
@@ -242,7 +244,9 @@ impl<S: Storage> Snapshots<S> {
     /// All snapshots, by what their headers say.
     fn list_by_header(&self) -> Result<Listed, SnapshotsError> {
         let mut listed = Listed::default();
-        for (index, path) in self.list_names(SNAPSHOT_SUFFIX)? {
+        let placed = self.list_names(PLACED_SUFFIX)?;
+        let names = self.list_names(SNAPSHOT_SUFFIX)?;
+        for (index, path) in names.into_iter().chain(placed.iter().cloned()) {
             let file = self.open_file(&path)?;
             match file::read_header(&file, &path)? {
                 Ok(header) => {
@@ -257,8 +261,10 @@ impl<S: Storage> Snapshots<S> {
                 Err(error) => listed.bad.push((index, path, error)),
             }
         }
+        // One that was placed counts, whichever it is of.
+        let is_placed = |path: &PathBuf| placed.iter().any(|(_, placed)| placed == path);
         let order = |header: &SnapshotHeader| (header.point.data_epoch, header.point.tip.index);
-        listed.good.sort_by_key(|(header, _)| order(header));
+        (listed.good).sort_by_key(|(header, path)| (is_placed(path), order(header)));
         Ok(listed)
     }
 
@@ -305,10 +311,14 @@ impl<S: Storage> Snapshots<S> {
     /// Gives a file that is on disk the name of a snapshot, durably.
     fn name(&self, beside: &Path, header: &SnapshotHeader) -> Result<PathBuf, SnapshotsError> {
         let path = self.path(header.point.tip.index, SNAPSHOT_SUFFIX);
-        let renamed = self.storage.rename(beside, &path);
-        renamed.map_err(SnapshotsError::io("naming", &path))?;
-        self.sync_dir()?;
+        self.rename(beside, &path)?;
         Ok(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), SnapshotsError> {
+        let renamed = self.storage.rename(from, to);
+        renamed.map_err(SnapshotsError::io("naming", to))?;
+        self.sync_dir()
     }
 
     fn path(&self, index: Index, suffix: &str) -> PathBuf {

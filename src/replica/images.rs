@@ -9,7 +9,8 @@ use standin_core::machine::StateMachine;
 use standin_core::message::{SnapshotOffer, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
-use standin_io::log::{ForgetRequest, LogBase, SegmentLog};
+use standin_io::install;
+use standin_io::log::{ForgetRequest, SegmentLog};
 use standin_io::snapshots::{
     Checked, PieceSync, Receiving, SnapshotFile, Snapshots, SnapshotsError, Ticket, mark_of,
 };
@@ -280,16 +281,14 @@ impl<M: StateMachine> Images<M> {
         let (checked, state) = self.fetched.take().expect("it was fetched and is whole");
         let header = checked.file().header();
         assert_eq!(header.point.tip, offer.mark.tip, "it is the one");
-        let base = LogBase::of(&header.point);
-        let placed = self.snapshots.place(checked)?;
-        if let Some(kept) = log.begin_after(base, covered)? {
+        let (settled, kept) = install::install(&self.snapshots, log, checked, covered)?;
+        if let Some(kept) = kept {
             log::info!(
                 "set aside the log that the primary's state takes the place of: {}",
                 kept.display()
             );
         }
-        self.snapshots.keep_only(offer.mark.tip.index)?;
-        self.served = Some(placed);
+        self.served = Some(settled);
         Ok(*state)
     }
 }

@@ -19,6 +19,7 @@ use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::{Party, Refusal};
 use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
+use standin_io::install::InstallError;
 use standin_io::log::{LogError, SEGMENT_BYTES};
 use standin_io::snapshots::SnapshotsError;
 use standin_io::storage::is_want_of_room;
@@ -197,6 +198,15 @@ fn advice(is_full: bool) -> &'static str {
         "; make room on the disk of its data directory and start it again"
     } else {
         ""
+    }
+}
+
+impl From<InstallError> for ReplicaError {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Log(error) => error.into(),
+            InstallError::Snapshots(error) => error.into(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use standin_core::message::{Party, TokenDead};
 use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
+use standin_io::install::finish_install;
 use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog, reserve_bytes};
 use standin_io::mark::{self, MarkFile};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
@@ -100,7 +101,7 @@ pub fn run<M: StateMachine>(
             base: None,
             keeps_covered: config.keep_log,
         };
-        let opened = find_snapshots(&dir, &ids).and_then(|stored| {
+        let opened = find_snapshots(&dir, &ids, log_config).and_then(|stored| {
             let newest = stored.newest.as_ref();
             log_config.base = newest.map(|newest| LogBase::of(&newest.header().point));
             let (log, recovered) = open_log(&dir, &ids, log_config)?;
@@ -286,14 +287,25 @@ impl Stored {
     }
 }
 
-/// Finds the snapshots of a directory that has a log, or never had one.
-fn find_snapshots(dir: &DataDir, ids: &SegmentIds) -> Result<Stored, ReplicaError> {
+/// Finds the snapshots of a directory that has a log, or never had one. If one was fetched and is only half in the place
+/// of the others, that is finished first.
+fn find_snapshots(
+    dir: &DataDir,
+    ids: &SegmentIds,
+    log_config: LogConfig,
+) -> Result<Stored, ReplicaError> {
     dir.check_log()?;
     let snapshot_ids = SnapshotIds {
         cluster: ids.cluster,
         machine: ids.machine.clone(),
     };
     let snapshots = Snapshots::open(dir.path(), snapshot_ids)?;
+    if let Some(index) = finish_install(&OsStorage, dir.path(), &snapshots, ids, log_config)? {
+        log::info!(
+            "the process before this one ended as it put the state as of entry {index}, which it had fetched, in the \
+             place of its own: that is done now"
+        );
+    }
     let found = snapshots.newest()?;
     for damaged in &found.damaged {
         log::error!("{damaged}");

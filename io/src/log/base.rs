@@ -3,7 +3,7 @@
 //! Each change is made in an order that survives a crash at any point, given that the snapshot is on disk
 //! before the first step: what is left is always a log that recovery can tell from a damaged one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use standin_core::entry::{Index, LogTip, ViewStarts};
@@ -11,7 +11,7 @@ use standin_core::snapshot::SnapshotPoint;
 use standin_core::view::DataEpoch;
 
 use super::cut::{self, Tail};
-use super::recovery::Found;
+use super::recovery::{self, Found};
 use super::segment_file::{self, OpenSegment, Segment};
 use super::sync::SyncState;
 use super::{LogConfig, LogError, Paths, SegmentIds, SegmentLog, sync_log_dir};
@@ -211,13 +211,14 @@ impl<S: Storage> Anew<'_, S> {
 }
 
 impl<S: Storage> SegmentLog<S> {
-    /// Sets the whole log aside and begins a new one right after a snapshot that was received. The snapshot
-    /// must be on disk, and be what [`crate::snapshots::Snapshots::newest`] finds: if a crash comes in between, the
-    /// next start does the same. What is on disk when this returns, cannot come back otherwise. Syncs that
-    /// are still under way are not reported any more. Waits for the disk.
+    /// Sets the whole log aside and begins a new one right after a snapshot. What is on disk when this returns, cannot come
+    /// back otherwise. Syncs that are still under way are not reported any more. Waits for the disk.
     ///
     /// Entries are kept for people in `dir/cut/`, but for those up to `covered`, which are known to be in the
     /// snapshot: zero if the log is of another data epoch or parts from the snapshot. Says where.
+    ///
+    /// The snapshot must be on disk, and be the one that the next start goes on from: so it is as part of
+    /// [`crate::install::install`].
     ///
     /// # Errors
     /// [`LogError`] if it fails, which is final.
@@ -226,8 +227,27 @@ impl<S: Storage> SegmentLog<S> {
         base: LogBase,
         covered: Index,
     ) -> Result<Option<PathBuf>, LogError> {
+        let kept = self.keep_for_people(base, covered)?;
+        self.begin_behind(base)?;
+        Ok(kept)
+    }
+
+    /// The first half of [`SegmentLog::begin_after`]: nothing of the log is changed yet.
+    pub(crate) fn keep_for_people(
+        &mut self,
+        base: LogBase,
+        covered: Index,
+    ) -> Result<Option<PathBuf>, LogError> {
         self.check_usable()?;
-        let begun = self.try_begin_after(base, covered);
+        let anew = self.anew(base);
+        let kept = anew.set_aside(&self.segments, covered, self.tip.index);
+        kept.inspect_err(|_| self.state.fail())
+    }
+
+    /// The second half.
+    pub(crate) fn begin_behind(&mut self, base: LogBase) -> Result<(), LogError> {
+        self.check_usable()?;
+        let begun = self.try_begin_behind(base);
         begun.inspect_err(|_| self.state.fail())
     }
 
@@ -245,24 +265,22 @@ impl<S: Storage> SegmentLog<S> {
         self.begin_after(base, Index::ZERO)
     }
 
-    fn try_begin_after(
-        &mut self,
-        base: LogBase,
-        covered: Index,
-    ) -> Result<Option<PathBuf>, LogError> {
-        let beside = self.next_path();
-        let anew = Anew {
+    fn anew(&self, base: LogBase) -> Anew<'_, S> {
+        Anew {
             storage: &self.storage,
             paths: &self.paths,
             ids: &self.ids,
             config: self.config,
             base,
-        };
-        let kept = anew.set_aside(&self.segments, covered, self.tip.index)?;
+        }
+    }
+
+    fn try_begin_behind(&mut self, base: LogBase) -> Result<(), LogError> {
+        let beside = self.next_path();
         // From here on a sync that is under way speaks of entries that are being removed.
         self.state.count_cut();
         let old = self.segments.iter().map(|segment| segment.path.clone());
-        let segment = anew.begin(old.collect(), beside)?;
+        let segment = self.anew(base).begin(old.collect(), beside)?;
         self.active = OpenSegment::open(&self.storage, &segment.path)?;
         self.segments = vec![segment];
         self.sealed.clear();
@@ -272,7 +290,7 @@ impl<S: Storage> SegmentLog<S> {
         self.requested = base.tip.index;
         self.state.set_durable(base.tip.index);
         self.covered = base.tip.index;
-        Ok(kept)
+        Ok(())
     }
 
     /// Forgets whole segments of entries up to `through`, all of which must be in a snapshot that is on disk.
@@ -312,6 +330,29 @@ impl<S: Storage> SegmentLog<S> {
         let request = self.forget_request(through);
         request.map_or(Ok(()), ForgetRequest::run)
     }
+}
+
+/// Begins the log in data directory `dir` right after the snapshot [`LogConfig::base`], whatever is left of the one there
+/// was: its entries were kept for people before. May be done again.
+pub(crate) fn begin_behind<S: Storage>(
+    storage: &S,
+    dir: &Path,
+    ids: &SegmentIds,
+    config: LogConfig,
+) -> Result<(), LogError> {
+    let paths = Paths::of(storage, dir)?;
+    let old = recovery::list(storage, &paths.log)?;
+    recovery::remove_prepared(storage, &paths.log)?;
+    let anew = Anew {
+        storage,
+        paths: &paths,
+        ids,
+        config,
+        base: config.base.expect("there is a snapshot to begin behind"),
+    };
+    let old = old.into_iter().map(|(_, path)| path).collect();
+    anew.begin(old, paths.log.join(format!("{}0", super::NEXT_PREFIX)))?;
+    Ok(())
 }
 
 /// Please remove segments that a snapshot covers.

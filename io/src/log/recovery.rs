@@ -502,7 +502,7 @@ fn create_first(
 }
 
 /// Removes segment files that were being prepared.
-fn remove_prepared(storage: &impl Storage, dir: &Path) -> Result<(), LogError> {
+pub(super) fn remove_prepared(storage: &impl Storage, dir: &Path) -> Result<(), LogError> {
     for name in storage.list(dir).map_err(LogError::io("listing", dir))? {
         if name.to_string_lossy().starts_with(NEXT_PREFIX) {
             let path = dir.join(name);

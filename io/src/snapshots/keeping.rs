@@ -6,7 +6,7 @@ use standin_core::capture::SnapshotMark;
 use standin_core::entry::Index;
 use standin_core::snapshot::{SnapshotHeader, SnapshotPoint};
 
-use super::{Checked, OLD_SUFFIX, SnapshotFile, Snapshots, SnapshotsError};
+use super::{Checked, OLD_SUFFIX, PLACED_SUFFIX, SnapshotFile, Snapshots, SnapshotsError};
 use crate::data_dir::SNAPSHOT_SUFFIX;
 use crate::storage::Storage;
 
@@ -78,29 +78,50 @@ impl<S: Storage> Snapshots<S> {
     /// Those of the file system.
     pub fn discard(&self) -> Result<(), SnapshotsError> {
         *self.generation() += 1;
-        self.remove_unless(|_| false)
+        self.remove_all()
     }
 
-    /// Names a snapshot that was received. The log is then to begin after it ([`crate::log::SegmentLog::begin_after`]), and
-    /// then all others are to go ([`Snapshots::keep_only`]), in this order: until then the next start may find an older one
-    /// to be the newest, and must find the log that goes on from it, or none. One that is being written on another
-    /// thread comes to nothing.
+    /// Names a snapshot that was received as the one that counts, whatever others there are: until it is settled, a start that
+    /// finds it goes on with what follows ([`crate::install`]). One that is being written on another thread comes to
+    /// nothing.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn place(&self, checked: Checked<S>) -> Result<SnapshotFile<S>, SnapshotsError> {
         *self.generation() += 1;
         let file = checked.into_file();
-        let path = self.name(file.path(), file.header())?;
+        let path = self.path(file.header().point.tip.index, PLACED_SUFFIX);
+        self.rename(file.path(), &path)?;
         Ok(file.renamed(path))
     }
 
-    /// Removes all snapshots but the one of this entry.
+    /// The snapshot that was placed and not settled, if it is whole. Reads all of it.
+    ///
+    /// # Errors
+    /// [`SnapshotsError::Foreign`] if it is of another cluster or machine. Else those of the file system.
+    pub fn placed(&self) -> Result<Option<SnapshotFile<S>>, SnapshotsError> {
+        let Some((index, path)) = self.list_names(PLACED_SUFFIX)?.pop() else {
+            return Ok(None);
+        };
+        let file = self.open_file(&path)?;
+        let Ok(header) = super::file::verify(&file, &path)? else {
+            return Ok(None);
+        };
+        self.check_ours(&header, index, &path)?;
+        // Its name, too, must be on the disk before anything else goes.
+        self.sync_dir()?;
+        Ok(Some(SnapshotFile::new(path, file, header)))
+    }
+
+    /// Removes all snapshots but the one that was placed, after which the log goes on, and gives that its usual name.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn keep_only(&self, index: Index) -> Result<(), SnapshotsError> {
-        self.remove_unless(|of| of == index)
+    pub fn settle(&self, placed: SnapshotFile<S>) -> Result<SnapshotFile<S>, SnapshotsError> {
+        self.remove_all()?;
+        let path = self.path(placed.header().point.tip.index, SNAPSHOT_SUFFIX);
+        self.rename(placed.path(), &path)?;
+        Ok(placed.renamed(path))
     }
 
     /// The right to write a snapshot of the state as it is now, and to remove older ones, as long as those are not let
@@ -110,15 +131,12 @@ impl<S: Storage> Snapshots<S> {
         Ticket(*self.generation())
     }
 
-    fn remove_unless(&self, is_kept: impl Fn(Index) -> bool) -> Result<(), SnapshotsError> {
-        let mut has_removed = false;
-        for (index, path) in self.list_names(SNAPSHOT_SUFFIX)? {
-            if !is_kept(index) {
-                self.remove(&path)?;
-                has_removed = true;
-            }
+    fn remove_all(&self) -> Result<(), SnapshotsError> {
+        let names = self.list_names(SNAPSHOT_SUFFIX)?;
+        for (_, path) in &names {
+            self.remove(path)?;
         }
-        if has_removed {
+        if !names.is_empty() {
             self.sync_dir()?;
         }
         Ok(())

@@ -71,9 +71,7 @@ pub(crate) fn put_in_place(
     snapshots: &Snapshots,
     checked: Checked,
 ) -> Result<SnapshotFile, SnapshotsError> {
-    let file = snapshots.place(checked)?;
-    snapshots.keep_only(file.header().point.tip.index)?;
-    Ok(file)
+    snapshots.settle(snapshots.place(checked)?)
 }
 
 pub(crate) fn snapshot_path(dir: &Path, index: u64) -> PathBuf {

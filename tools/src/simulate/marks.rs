@@ -41,6 +41,7 @@ macro_rules! marks {
                     Self::BeyondHelp
                         | Self::FailureUntold
                         | Self::LateHandOverRefused
+                        | Self::InstallFinished
                         | Self::LeftOutAhead
                         | Self::StrayLeads
                 )
@@ -134,6 +135,8 @@ marks! {
     Restored: "a replica starts from a snapshot",
     /// A follower lacked entries that were gone, and fetched a snapshot.
     Fetched: "a follower fetches a snapshot",
+    /// Its process ended in the midst of it.
+    InstallFinished: "a start puts a fetched snapshot in the place of all others, where the process before ended",
     /// Its replies differed from the primary's.
     WrongDropped: "a backup that replies wrongly is dropped",
     /// Its state differed from the primary's, as snapshots of one entry showed.

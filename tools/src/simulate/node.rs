@@ -29,6 +29,7 @@ use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
+use standin_io::install::finish_install;
 use standin_io::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_replica::{
@@ -49,7 +50,7 @@ use super::watched::{Falsehood, Subject, Watched};
 use super::world::Process;
 
 use fatal::fatal_entry;
-use images::{Images, kept, restore, snapshots_failed};
+use images::{Images, install_failed, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
 use replay::read_all;
 use room::{RoomState, limits_of};
@@ -185,17 +186,34 @@ impl<M: Subject> Node<M> {
             },
         );
         let snapshots = snapshots.map_err(snapshots_failed)?;
-        let newest = snapshots.newest().map_err(snapshots_failed)?;
-        let newest = newest.snapshot;
-        let config = LogConfig {
+        let mut config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
             may_have_lost_writes: dir.may_have_lost_writes(boot),
             may_be_holder: dir.may_be_holder(boot),
-            base: newest
-                .as_ref()
-                .map(|newest| LogBase::of(&newest.header().point)),
+            base: None,
             keeps_covered: false,
         };
+        match finish_install(&machine.disk, path, &snapshots, &ids, config) {
+            Ok(None) => {}
+            Ok(Some(_)) => stage.mark(Mark::InstallFinished),
+            Err(error) => {
+                let boot = dir.meta().boot(boot);
+                let death = install_failed(error);
+                return Err(note_failure(
+                    &machine.disk,
+                    &mut dir,
+                    boot,
+                    death,
+                    plan,
+                    stage,
+                ));
+            }
+        }
+        let newest = snapshots.newest().map_err(snapshots_failed)?;
+        let newest = newest.snapshot;
+        config.base = newest
+            .as_ref()
+            .map(|newest| LogBase::of(&newest.header().point));
         let state = match &newest {
             Some(file) => restore(file, &machine.falsehood)
                 .map_err(|error| Death::Unfit(format!("the state cannot be restored: {error}")))?,

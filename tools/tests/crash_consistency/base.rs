@@ -12,6 +12,7 @@ use standin_core::snapshot::{SnapshotHeader, SnapshotPoint, encode_snapshot};
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
 use standin_io::data_dir::DataDir;
+use standin_io::install::{finish_install, install};
 use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_io::storage::Storage as _;
@@ -116,6 +117,14 @@ fn machine() -> MachineId {
     MachineId::new("counter", 1).unwrap()
 }
 
+fn ids() -> SegmentIds {
+    SegmentIds {
+        cluster: ClusterId(1),
+        store: StoreId(9),
+        machine: machine(),
+    }
+}
+
 /// A replica with its own history, and the one of which it is given a snapshot.
 struct Replica {
     disk: SimDisk,
@@ -131,12 +140,15 @@ struct Replica {
     boot: u128,
     superseded: u64,
     left_over: u64,
+    /// How often a start has put what was given in the place of all others.
+    finished: u64,
     /// How often it writes and takes a snapshot before it is given one.
     rounds: u64,
 }
 
 /// How many rounds, and at which entry the snapshot stands that is given then: beyond the log's end, in the
-/// midst of it, where it has one itself, right at the end; and in a log of a single segment.
+/// midst of it, where it has one itself, right at the end; and in a log of a single segment. Each twice: of a later data
+/// epoch than what there is, and of an earlier one, as after a forced takeover to who has less.
 const WAYS: [(u64, u64); 6] = [(3, 45), (3, 20), (3, 27), (3, 31), (0, 45), (0, 2)];
 
 struct Process {
@@ -153,18 +165,19 @@ fn text(error: impl ToString) -> String {
 
 impl Replica {
     fn new(is_hasty: bool, draw: u64) -> Self {
-        let way = usize::try_from(draw).unwrap() % WAYS.len();
-        let (rounds, index) = WAYS[way];
+        let way = usize::try_from(draw).unwrap() % (2 * WAYS.len());
+        let (rounds, index) = WAYS[way / 2];
+        let (data_epoch, view) = [(2, 100), (0, 1)][way % 2];
         let given = LogTip {
             index: Index(index),
-            view: ViewNumber(100),
+            view: ViewNumber(view),
             chain: 77,
             time: WallTime(1 << 40),
         };
         Self {
             disk: SimDisk::new(),
             own: History::after(LogTip::default(), 1),
-            given: History::after(given, 2),
+            given: History::after(given, data_epoch),
             is_tried: false,
             is_given: false,
             is_hasty,
@@ -172,6 +185,7 @@ impl Replica {
             boot: 1,
             superseded: 0,
             left_over: 0,
+            finished: 0,
             rounds,
         }
     }
@@ -181,11 +195,13 @@ impl Replica {
         let path = Path::new(REPLICA);
         let opened = DataDir::open_in(self.disk.clone(), path, &name(), &machine(), StoreId(9));
         let (mut dir, _) = opened.map_err(text)?;
-        let ids = SnapshotIds {
+        let of = SnapshotIds {
             cluster: ClusterId(1),
             machine: machine(),
         };
-        let snapshots = Snapshots::open_in(self.disk.clone(), path, ids).map_err(text)?;
+        let snapshots = Snapshots::open_in(self.disk.clone(), path, of).map_err(text)?;
+        let finished = finish_install(&self.disk, path, &snapshots, &ids(), self.config());
+        self.finished += u64::from(finished.map_err(text)?.is_some());
         let newest = snapshots.newest().map_err(text)?;
         assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
         let base = newest
@@ -222,19 +238,20 @@ impl Replica {
         })
     }
 
-    fn open_log(&mut self, base: Option<LogBase>) -> Result<SegmentLog<SimDisk>, String> {
-        let ids = SegmentIds {
-            cluster: ClusterId(1),
-            store: StoreId(9),
-            machine: machine(),
-        };
-        let config = LogConfig {
+    fn config(&self) -> LogConfig {
+        LogConfig {
             segment_bytes: 4096,
             may_have_lost_writes: self.has_lost_writes,
-            base,
             ..LogConfig::default()
+        }
+    }
+
+    fn open_log(&mut self, base: Option<LogBase>) -> Result<SegmentLog<SimDisk>, String> {
+        let config = LogConfig {
+            base,
+            ..self.config()
         };
-        let opened = SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids, config);
+        let opened = SegmentLog::open_in(self.disk.clone(), Path::new(REPLICA), ids(), config);
         let (log, found) = opened.map_err(text)?;
         self.superseded += u64::from(found.superseded.is_some());
         self.left_over += found.left_over.len() as u64;
@@ -274,13 +291,11 @@ impl Replica {
         receiving.put(receiving.at(), &bytes[at..]).map_err(text)?;
         self.is_tried = true;
         let checked = receiving.check().map_err(text)?;
-        let placed = process.snapshots.place(checked).map_err(text)?;
+        let (snapshots, log) = (&process.snapshots, &mut process.log);
+        install(snapshots, log, checked, Index::ZERO).map_err(text)?;
         self.is_given = true;
-        let base = LogBase::of(&header.point);
-        process.log.begin_after(base, Index::ZERO).map_err(text)?;
         assert_eq!(process.log.tip(), self.given.tip());
-        let index = placed.header().point.tip.index;
-        process.snapshots.keep_only(index).map_err(text)
+        Ok(())
     }
 
     /// If the newest snapshot were damaged, the one before it and the log would do; but for a log that ended
@@ -440,9 +455,10 @@ fn end_after(replica: &mut Replica, operations: u64, draw: u64, has_power: bool)
     is_cut_short
 }
 
-/// How often a new log was begun by a start, and how many files were left over.
-fn try_every_end(is_hasty: bool, has_power: bool, names_unordered: bool, draws: u64) -> (u64, u64) {
-    let (mut operations, mut superseded, mut left_over) = (0, 0, 0);
+/// How often a new log was begun by a start, how many files were left over, and how often a start put what was given in
+/// its place.
+fn try_every_end(is_hasty: bool, has_power: bool, names_unordered: bool, draws: u64) -> [u64; 3] {
+    let (mut operations, mut superseded, mut left_over, mut finished) = (0, 0, 0, 0);
     loop {
         let mut is_cut_short = false;
         for draw in 0..draws {
@@ -454,6 +470,7 @@ fn try_every_end(is_hasty: bool, has_power: bool, names_unordered: bool, draws: 
                 .unwrap_or_else(|_| panic!("failed after {operations} operations, draw {draw}"));
             superseded += replica.superseded;
             left_over += replica.left_over;
+            finished += replica.finished;
         }
         if !is_cut_short {
             break;
@@ -461,31 +478,31 @@ fn try_every_end(is_hasty: bool, has_power: bool, names_unordered: bool, draws: 
         operations += 1;
     }
     assert!(operations > 200, "only {operations}");
-    (superseded, left_over)
+    [superseded, left_over, finished]
 }
 
 #[test]
 fn log_and_snapshot_go_together_after_the_death_of_the_process_at_any_operation() {
-    let (superseded, left_over) = try_every_end(false, true, false, 6);
-    assert!(superseded > 0 && left_over > 0, "{superseded}, {left_over}");
+    let [_, _, finished] = try_every_end(false, true, false, 12);
+    assert!(finished > 0);
 }
 
 #[test]
 fn log_and_snapshot_go_together_after_a_power_loss_at_any_operation() {
-    let (superseded, left_over) = try_every_end(false, false, false, 18);
-    assert!(superseded > 0 && left_over > 0, "{superseded}, {left_over}");
+    let [_, _, finished] = try_every_end(false, false, false, 24);
+    assert!(finished > 0);
 }
 
 #[test]
 fn log_and_snapshot_go_together_though_names_reach_the_disk_out_of_order() {
-    let (superseded, left_over) = try_every_end(false, false, true, 18);
-    assert!(superseded > 0 && left_over > 0, "{superseded}, {left_over}");
+    let [_, left_over, finished] = try_every_end(false, false, true, 24);
+    assert!(finished > 0 && left_over > 0, "{finished}, {left_over}");
 }
 
 #[test]
 fn a_snapshot_of_what_the_log_has_not_synced_stands_in_for_it() {
-    let (superseded, _) = try_every_end(true, false, true, 18);
-    assert!(superseded > 0);
+    let [superseded, _, finished] = try_every_end(true, false, true, 24);
+    assert!(superseded > 0 && finished > 0, "{superseded}, {finished}");
 }
 
 #[test]

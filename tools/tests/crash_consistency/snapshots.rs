@@ -47,7 +47,12 @@ fn open(disk: &SimDisk) -> Result<Snapshots<SimDisk>, SnapshotsError> {
         cluster: ClusterId(1),
         machine: point(1).machine,
     };
-    Snapshots::open_in(disk.clone(), Path::new("/replica"), ids)
+    let snapshots = Snapshots::open_in(disk.clone(), Path::new("/replica"), ids)?;
+    // As a start does, before it looks for the newest. There is no log here to be begun anew.
+    if let Some(placed) = snapshots.placed()? {
+        snapshots.settle(placed)?;
+    }
+    Ok(snapshots)
 }
 
 /// What is known of the disk from outside.
@@ -97,8 +102,7 @@ fn receive(
         receiving.put(receiving.at(), piece)?;
     }
     if receiving.is_whole() {
-        let placed = snapshots.place(receiving.check()?)?;
-        snapshots.keep_only(placed.header().point.tip.index)?;
+        snapshots.settle(snapshots.place(receiving.check()?)?)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use standin_core::message::{SnapshotOffer, SnapshotPiece, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
-use standin_io::log::LogBase;
+use standin_io::install::{self, InstallError};
 use standin_io::snapshots::{
     Checked, Receiving, SnapshotFile, Snapshots, SnapshotsError, Ticket, mark_of,
 };
@@ -220,13 +220,9 @@ impl<M: Subject> Node<M> {
             state_digest: offer.state_digest,
             standing: self.replica.standing(),
         });
-        let base = LogBase::of(&checked.file().header().point);
         let covered = self.replica.standing().commit;
-        let placed = self.images.snapshots.place(checked);
-        placed.map_err(snapshots_failed)?;
-        self.log.begin_after(base, covered).map_err(log_failed)?;
-        let kept = self.images.snapshots.keep_only(offer.mark.tip.index);
-        kept.map_err(snapshots_failed)?;
+        let installed = install::install(&self.images.snapshots, &mut self.log, checked, covered);
+        installed.map_err(install_failed)?;
         stage.wait_for_disk();
         stage.mark(Mark::Fetched);
         self.replica.install(now, state, offer);
@@ -240,6 +236,13 @@ fn tolerable(error: SnapshotsError) -> Result<SnapshotsError, Death> {
         Err(snapshots_failed(error))
     } else {
         Ok(error)
+    }
+}
+
+pub(super) fn install_failed(error: InstallError) -> Death {
+    match error {
+        InstallError::Log(error) => log_failed(error),
+        InstallError::Snapshots(error) => snapshots_failed(error),
     }
 }
 

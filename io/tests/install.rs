@@ -1,0 +1,316 @@
+//! A state that was fetched takes the place of what a replica has, on real files: wherever the process dies in the midst of
+//! it, the next start finds what there was before, whole, or what was fetched.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod sample;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use standin_core::entry::{Index, LogTip};
+use standin_core::snapshot::{SnapshotHeader, SnapshotPoint, encode_snapshot};
+use standin_core::time::WallTime;
+use standin_core::view::ViewNumber;
+use standin_io::data_dir::{DirLock, LockError};
+use standin_io::install::{InstallError, finish_install, install};
+use standin_io::log::{LogBase, LogConfig, SegmentLog};
+use standin_io::snapshots::Snapshots;
+use standin_io::storage::{OsStorage, Storage, StorageFile};
+
+use sample::snapshots::{point_at, state_of};
+use sample::{CONFIG, batch, ids};
+
+/// Real files, until the process dies: that is, so many changes later nothing works any more. What was
+/// written until then is in the page cache, and stays.
+#[derive(Clone, Debug)]
+struct Mortal {
+    changes_left: Arc<AtomicU64>,
+}
+
+impl Mortal {
+    fn new(changes: u64) -> Self {
+        let changes_left = Arc::new(AtomicU64::new(changes));
+        Self { changes_left }
+    }
+
+    fn change(&self) -> io::Result<()> {
+        let less = |left: u64| left.checked_sub(1);
+        let left = &self.changes_left;
+        let changed = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        changed.map_err(|_| io::Error::other("the process is dead"))?;
+        Ok(())
+    }
+
+    fn file(&self, file: File) -> MortalFile {
+        let of = self.clone();
+        MortalFile { file, of }
+    }
+}
+
+#[derive(Debug)]
+struct MortalFile {
+    file: File,
+    of: Mortal,
+}
+
+impl Storage for Mortal {
+    type File = MortalFile;
+    type Lock = DirLock;
+
+    fn open(&self, path: &Path) -> io::Result<MortalFile> {
+        Ok(self.file(OsStorage.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<MortalFile> {
+        self.change()?;
+        Ok(self.file(OsStorage.create(path)?))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<MortalFile> {
+        self.change()?;
+        Ok(self.file(OsStorage.create_new(path)?))
+    }
+
+    fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        OsStorage.read(path, bytes_max)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        OsStorage.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        OsStorage.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        OsStorage.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        OsStorage.exists(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        OsStorage.is_dir(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        OsStorage.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        OsStorage.sync_dir(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        OsStorage.free_bytes(dir)
+    }
+
+    fn lock(&self, dir: &Path) -> Result<DirLock, LockError> {
+        OsStorage.lock(dir)
+    }
+}
+
+impl StorageFile for MortalFile {
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        StorageFile::read_exact_at(&self.file, buffer, at)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        if let Err(error) = self.of.change() {
+            // The last write may have come halfway.
+            StorageFile::write_all_at(&self.file, &bytes[..bytes.len() / 2], at)?;
+            return Err(error);
+        }
+        StorageFile::write_all_at(&self.file, bytes, at)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.of.change()?;
+        StorageFile::set_len(&self.file, length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.of.change()?;
+        StorageFile::allocate(&self.file, length)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        StorageFile::length(&self.file)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        StorageFile::drop_cache(&self.file)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.of.change()?;
+        StorageFile::sync_data(&self.file)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.of.change()?;
+        StorageFile::sync_all(&self.file)
+    }
+}
+
+/// What the replica has: views 5 to 7 of data epoch 1, snapshots as of entries 40 and 80, and the log from the
+/// first of them on.
+fn prepare(dir: &Path) -> LogTip {
+    let (mut log, _) = sample::open(dir);
+    let snapshots = sample::snapshots::open(dir);
+    for number in 0..90 {
+        let next = batch(log.tip(), 5 + number / 40, 1, 150);
+        log.append(&next).unwrap();
+        if [40, 80].contains(&log.tip().index.0) {
+            log.sync_now().unwrap();
+            let point = point_at(1, log.tip(), Index(1));
+            let state = state_of(log.tip().index.0, 300);
+            let written = snapshots.write(snapshots.ticket(), point, |out| out.write_all(&state));
+            written.unwrap();
+        }
+    }
+    log.sync_now().unwrap();
+    log.forget(Index(40)).unwrap();
+    assert!(log.first() > Index(1), "the beginning is gone");
+    log.tip()
+}
+
+/// A snapshot as of `index`, of another history.
+fn fetched(data_epoch: u32, view: u64, index: u64) -> SnapshotPoint {
+    let tip = LogTip {
+        index: Index(index),
+        view: ViewNumber(view),
+        chain: 77,
+        time: WallTime(1 << 40),
+    };
+    point_at(data_epoch, tip, Index(1))
+}
+
+/// Puts what was fetched in its place; the process dies after so many changes. Says whether it did.
+fn install_until(dir: &Path, point: &SnapshotPoint, changes: u64) -> bool {
+    let storage = Mortal::new(u64::MAX);
+    let snapshots = open_snapshots(&storage, dir);
+    let base = snapshots.newest().unwrap().snapshot.unwrap();
+    let base = LogBase::of(&base.header().point);
+    let config = LogConfig {
+        base: Some(base),
+        ..CONFIG
+    };
+    let (mut log, _) = SegmentLog::open_in(storage.clone(), dir, ids(), config).unwrap();
+    let bytes = encode_snapshot(point.clone(), &state_of(point.tip.index.0, 200));
+    let header = SnapshotHeader::decode(&bytes).unwrap();
+    let mut receiving = snapshots.receive(&header).unwrap();
+    let at = usize::try_from(receiving.at()).unwrap();
+    receiving.put(receiving.at(), &bytes[at..]).unwrap();
+    let checked = receiving.check().unwrap();
+    storage.changes_left.store(changes, Ordering::Relaxed);
+    let installed = install(&snapshots, &mut log, checked, Index::ZERO);
+    installed.is_err()
+}
+
+fn open_snapshots(storage: &Mortal, dir: &Path) -> Snapshots<Mortal> {
+    Snapshots::open_in(storage.clone(), dir, sample::snapshots::ids()).unwrap()
+}
+
+/// What a start does before it opens the log; dies after so many changes.
+fn begin_start(dir: &Path, changes: u64) -> Result<Option<Index>, InstallError> {
+    let storage = Mortal::new(u64::MAX);
+    let snapshots = open_snapshots(&storage, dir);
+    storage.changes_left.store(changes, Ordering::Relaxed);
+    finish_install(&storage, dir, &snapshots, &ids(), CONFIG)
+}
+
+/// A start finds the one or the other, and both as they should be. Says whether it is what was fetched.
+fn check(dir: &Path, own: LogTip, point: &SnapshotPoint) -> bool {
+    begin_start(dir, u64::MAX).unwrap();
+    let snapshots = sample::snapshots::open(dir);
+    let newest = snapshots.newest().unwrap();
+    assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
+    let newest = newest.snapshot.unwrap();
+    let base = LogBase::of(&newest.header().point);
+    let config = LogConfig {
+        base: Some(base),
+        ..CONFIG
+    };
+    let (log, recovered) = SegmentLog::open(dir, ids(), config).unwrap();
+    assert_eq!(recovered.superseded, None);
+    let mut state = Vec::new();
+    newest.state().unwrap().read_to_end(&mut state).unwrap();
+    let index = base.tip.index;
+    let is_fetched = newest.header().point == *point;
+    let names = fs::read_dir(dir.join("snapshots")).unwrap();
+    let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+    let count = names.filter(|name| name.ends_with(".snap")).count();
+    if is_fetched {
+        assert_eq!(state, state_of(index.0, 200));
+        assert_eq!((log.tip(), count), (point.tip, 1));
+        let kept = fs::read_dir(dir.join("cut")).unwrap().count();
+        assert!(kept > 0, "the log is kept for people");
+    } else {
+        assert_eq!((index, state), (Index(80), state_of(80, 300)));
+        assert_eq!((log.tip(), count), (own, 2));
+        log.read(Index(81), 1000).unwrap();
+    }
+    is_fetched
+}
+
+/// Of a later entry, in the midst of the log, where there is a snapshot already, and before its beginning; in a later data
+/// epoch and, as after takeovers that were forced, in an earlier one and of a lower view.
+#[test]
+fn a_process_that_dies_as_it_puts_what_was_fetched_in_its_place_is_followed_by_one_that_goes_on() {
+    for (data_epoch, view) in [(2, 9), (1, 6), (1, 3), (0, 3)] {
+        for index in [500, 90, 80, 50, 40, 7] {
+            let point = fetched(data_epoch, view, index);
+            let (mut is_dead, mut changes, mut outcomes) = (true, 0, [0, 0]);
+            while is_dead {
+                // The next start dies, too, ever later, until it does not.
+                for later in 0.. {
+                    let root = sample::root();
+                    let dir = root.path();
+                    let own = prepare(dir);
+                    is_dead = install_until(dir, &point, changes);
+                    let has_died_again = begin_start(dir, later).is_err();
+                    outcomes[usize::from(check(dir, own, &point))] += 1;
+                    assert!(check(dir, own, &point) || outcomes[0] > 0);
+                    if !has_died_again {
+                        break;
+                    }
+                }
+                changes += 1;
+            }
+            assert!(outcomes[0] > 1 && outcomes[1] > 10, "{index}: {outcomes:?}");
+        }
+    }
+}
+
+/// It is set aside like any other, and what was there before goes on.
+#[test]
+fn a_fetched_snapshot_that_rots_before_the_log_has_begun_anew_is_one_among_others() {
+    let root = sample::root();
+    let dir = root.path();
+    let own = prepare(dir);
+    let point = fetched(0, 3, 50);
+    let path = dir.join(format!("snapshots/{:020}.placed", 50));
+    let mut changes = 0;
+    while !path.exists() {
+        assert!(install_until(dir, &point, changes));
+        changes += 1;
+    }
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(begin_start(dir, u64::MAX).unwrap(), None);
+    let newest = sample::snapshots::open(dir).newest().unwrap();
+    assert_eq!(newest.damaged.len(), 1);
+    assert!(!check(dir, own, &point));
+}
