@@ -259,6 +259,25 @@ fn row_segment_missing_among_those_that_a_snapshot_covers() {
 }
 
 #[test]
+fn row_segment_right_after_the_snapshot_behind_others_that_end_elsewhere() {
+    let first = Sample::new().firsts()[1];
+    for count in [first - 3, first - 1, first + 5] {
+        let sample = Sample::new();
+        let old = sample::root();
+        let (mut log, _) = sample::open(old.path());
+        log.append(&batch(LogTip::default(), 1, count, 1)).unwrap();
+        drop(log);
+        let (files, old) = (segments(sample.dir()), segments(old.path()));
+        assert_eq!(old.len(), 1);
+        fs::copy(&old[0], &files[0]).unwrap();
+        let (log, found) = open(sample.dir(), sample.base(first - 1));
+        assert_eq!(found.left_over, files[..1], "{count}");
+        assert_eq!(contents(&log), sample.from(first), "{count}");
+        assert!(!files[0].exists(), "{count}");
+    }
+}
+
+#[test]
 fn row_log_ends_before_the_snapshot() {
     let sample = Sample::new();
     let whole = sample::open(sample.dir()).1;
