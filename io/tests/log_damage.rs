@@ -675,6 +675,19 @@ fn row_what_no_lost_write_leaves_stays_damage_after_a_loss() {
     let error = refused_after_loss(root.path());
     assert!(matches!(error, LogError::Damaged { at: 0, .. }), "{error}");
 
+    // A segment that begins before the one before it ends.
+    let (root, _, _) = sample_of_a_lone_primary();
+    let last = segments(root.path()).pop().unwrap();
+    let mut before = LogTip::default();
+    change(&last, |bytes| {
+        before = SegmentHeader::decode(bytes).unwrap().before;
+        before.index = Index(before.index.0 - 1);
+        bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header_after(before));
+    });
+    fs::rename(&last, segment_path(root.path(), before.index.next())).unwrap();
+    let error = refused_after_loss(root.path());
+    assert!(matches!(error, LogError::Missing { .. }), "{error}");
+
     // A segment of somebody else behind a gap.
     let (root, _, places) = sample_of_a_lone_primary();
     places[30].flip();
