@@ -550,6 +550,11 @@ fn the_newest_whole_one_is_copied_and_nothing_is_changed() {
         fs::read(snapshot_path(root.path(), 5)).unwrap()
     );
     assert!(copy.copy_to(&to).is_err(), "what is there stays");
+    let damaged = SnapshotFile::open(&snapshot_path(root.path(), 12)).unwrap();
+    let (other, beside) = (root.path().join("other"), root.path().join("other.tmp"));
+    let error = damaged.copy_to(&other).unwrap_err();
+    assert!(matches!(error, SnapshotsError::Unsound { .. }), "{error}");
+    assert!(!other.exists() && !beside.exists(), "nothing is left of it");
     assert_eq!(picture(root.path()), before);
 }
 
@@ -583,8 +588,15 @@ fn a_data_directory_is_made_of_a_snapshot_or_is_not_there() {
     let meta = DataDir::look(&dir).unwrap().unwrap();
     assert_eq!((&meta.name, meta.store), (&name, StoreId(7)));
     assert_eq!(meta.cluster, Some(ids().cluster));
+    let point = &file.header().point;
+    assert_eq!(
+        (meta.adopted.data_epoch, meta.adopted.view),
+        (point.data_epoch, point.tip.view)
+    );
+    let first = format!("{:020}.log", 10);
+    assert_eq!(sample::segments(&dir), [dir.join("log").join(first)]);
     assert!(meta.has_log && meta.holds.is_none());
     assert!(DataDir::open(&dir, &name, &ids().machine, StoreId(8)).is_ok());
     let error = restore(&file, &dir).unwrap_err();
-    assert!(error.contains("not empty"), "{error}");
+    assert!(error.contains("is there and not empty; name a"), "{error}");
 }
