@@ -56,6 +56,8 @@ pub struct Config {
     pub piece_bytes: u32,
     /// Whether the log has room.
     pub room: Room,
+    /// The entry of the newest snapshot, and the digest of the state in it.
+    pub state_digest: Option<(Index, u128)>,
 }
 
 /// Something that happened.
@@ -193,6 +195,9 @@ pub struct Backup {
     reply_digest: u128,
     pub(crate) piece_bytes: u32,
     room: Room,
+    /// Of the newest snapshot: each primary that is followed is told it (`protocol.md` section 12), also if none
+    /// was followed when it was taken.
+    state_digest: Option<(Index, u128)>,
     /// The last acknowledgement that was sent on this stream.
     acked: Option<Ack>,
     is_sync_wanted: bool,
@@ -223,6 +228,7 @@ impl Backup {
             reply_digest: config.reply_digest,
             piece_bytes: config.piece_bytes,
             room: config.room,
+            state_digest: config.state_digest,
             acked: None,
             is_sync_wanted: false,
             sync_asked: config.synced,
@@ -256,7 +262,10 @@ impl Backup {
             Event::FetchBegun(have) => self.on_fetch_begun(have, now),
             Event::Piece(conn, piece) => self.on_piece(conn, piece, now),
             Event::Fetched(index, is_whole) => self.on_fetched(index, is_whole, now),
-            Event::StateDigest(index, digest) => self.tell_digest(index, digest),
+            Event::StateDigest(index, digest) => {
+                self.state_digest = Some((index, digest));
+                self.tell_digest();
+            }
             Event::LogRead(bytes) => self.on_log_read(&bytes),
             Event::Cut(tip) => self.on_cut(tip, now),
             Event::Written(through) => self.written = self.written.max(through),
@@ -486,6 +495,8 @@ impl Backup {
 
     fn on_cut(&mut self, tip: LogTip, now: Instant) {
         self.is_log_outdated &= tip.index > Index::ZERO;
+        // The snapshots go with a log that was outdated. Nothing else is cut that is in one.
+        self.state_digest = self.state_digest.filter(|(of, _)| *of <= tip.index);
         self.tip = tip;
         self.view_starts.retain(|(_, first)| *first <= tip.index);
         self.written = self.written.min(tip.index);
@@ -517,6 +528,7 @@ impl Backup {
         });
         self.retry = DIAL_RETRY;
         self.acked = None;
+        self.tell_digest();
         self.is_sync_wanted |= resume.durability == Durability::Disk;
     }
 
@@ -561,8 +573,8 @@ impl Backup {
         self.is_sync_wanted |= durability == Durability::Disk;
     }
 
-    fn tell_digest(&mut self, index: Index, digest: u128) {
-        if let Link::Streaming(stream) = &self.link {
+    fn tell_digest(&mut self) {
+        if let (Link::Streaming(stream), Some((index, digest))) = (&self.link, self.state_digest) {
             let told = StateDigest {
                 nonce: stream.nonce,
                 view: self.view,

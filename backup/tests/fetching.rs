@@ -86,6 +86,7 @@ impl Bench {
             reply_digest: 0,
             piece_bytes: SNAPSHOT_PIECE_BYTES_MAX,
             room: Room::Enough,
+            state_digest: None,
         };
         let backup = Backup::new(config, now.boot);
         let mut bench = Self { backup, now };

@@ -79,12 +79,17 @@ struct Bench {
 impl Bench {
     /// A follower in view 2 whose log has `log`, of which everything up to `commit` is committed.
     fn new(log: &[Batch], commit: Index) -> Self {
+        Self::with(log, commit, |_| {})
+    }
+
+    /// The same, with another configuration.
+    fn with(log: &[Batch], commit: Index, change: impl Fn(&mut Config)) -> Self {
         let tip = log.last().map(Batch::tip).unwrap_or_default();
         let now = Now {
             boot: Instant::from_nanos(1),
             wall: WallTime(1),
         };
-        let config = Config {
+        let mut config = Config {
             identity: identity(),
             view: view(2),
             primary: Some("primary".to_owned()),
@@ -102,7 +107,9 @@ impl Bench {
             reply_digest: 0,
             piece_bytes: 1,
             room: Room::Enough,
+            state_digest: None,
         };
+        change(&mut config);
         let mut bench = Self {
             backup: Backup::new(config, now.boot),
             now,
@@ -192,6 +199,53 @@ fn it_acknowledges_what_is_as_durable_as_the_level_says_once_a_wake_up() {
         assert_eq!(durable, expected[2], "{durability}, synced");
         assert_eq!(bench.ack(), None, "nothing new, nothing said");
     }
+}
+
+fn digests_told(bench: &mut Bench) -> Vec<(Index, u128)> {
+    let actions = bench.take().into_iter();
+    let told = actions.filter_map(|action| match action {
+        Action::StateDigest(PRIMARY, told) => {
+            assert_eq!((told.nonce, told.view), (9, view(2)));
+            Some((told.index, told.digest))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Section 12: state digests are compared at each snapshot, so also at one that is taken between two streams.
+#[test]
+fn each_primary_is_told_the_digest_of_the_newest_snapshot_as_its_stream_begins() {
+    let batch = entries(LogTip::default(), 1, 3, Index::ZERO);
+    let mut bench = Bench::new(std::slice::from_ref(&batch), Index(3));
+    bench.event(Event::StateDigest(Index(2), 22));
+    bench.event(Event::StateDigest(Index(3), 33));
+    assert_eq!(digests_told(&mut bench), [], "there is nobody to tell");
+    bench.resume(batch.tip(), Durability::Os);
+    assert_eq!(digests_told(&mut bench), [(Index(3), 33)]);
+    bench.event(Event::StateDigest(Index(3), 34));
+    assert_eq!(digests_told(&mut bench), [(Index(3), 34)]);
+    bench.event(Event::Closed);
+    bench.now.boot = bench.now.boot.plus(Duration::from_secs(9));
+    bench.event(Event::Deadline);
+    bench.event(Event::Connected(PRIMARY));
+    bench.take();
+    bench.resume(batch.tip(), Durability::Os);
+    assert_eq!(digests_told(&mut bench), [(Index(3), 34)], "once more");
+}
+
+/// What an operator has put an end to by forcing a takeover is not what the primary has at that entry.
+#[test]
+fn the_digest_of_a_snapshot_that_goes_with_an_outdated_log_is_not_told() {
+    let batch = entries(LogTip::default(), 1, 3, Index::ZERO);
+    let mut bench = Bench::with(&[batch], Index::ZERO, |config| {
+        config.is_log_outdated = true;
+        config.state_digest = Some((Index(2), 22));
+    });
+    bench.resume(LogTip::default(), Durability::Os);
+    bench.event(Event::Cut(LogTip::default()));
+    assert!(bench.backup.is_streaming());
+    assert_eq!(digests_told(&mut bench), []);
 }
 
 #[test]

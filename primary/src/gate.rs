@@ -153,6 +153,15 @@ impl Primary {
         })
     }
 
+    /// The store that answers wait for.
+    pub(crate) fn gate_store(&self) -> Option<StoreId> {
+        match &self.gate {
+            Gate::Solo => None,
+            Gate::Paired { backup } => Some(backup.token.store()),
+            Gate::Joining(joining) => Some(joining.identity.store),
+        }
+    }
+
     pub(crate) fn gate_acked(&self) -> Index {
         self.gate_follower()
             .map_or(Index::ZERO, |follower| follower.acked)
@@ -262,10 +271,8 @@ impl Primary {
             self.gate = Gate::Solo;
             return;
         }
-        let store = match &self.gate {
-            Gate::Solo => return,
-            Gate::Paired { backup } => backup.token.store(),
-            Gate::Joining(joining) => joining.identity.store,
+        let Some(store) = self.gate_store() else {
+            return;
         };
         self.stop_handing_over();
         self.flapping.dropped(store, now);

@@ -108,8 +108,8 @@ pub enum Event<'a> {
     Follow(ConnId, &'a Follow),
     /// A follower acknowledges.
     Ack(ConnId, &'a Ack),
-    /// A follower's replies differ from this replica's: it is wrong, or this one is.
-    Diverged(ConnId),
+    /// The replies or the state of this store differ from this replica's: it is wrong, or this one is.
+    Diverged(StoreId),
     /// A connection is gone.
     Closed(ConnId),
     /// The answer to [`Action::ReadLog`]: entries that follow `before`; none if they are not there.
@@ -374,7 +374,7 @@ impl Primary {
             Event::Read(query) => self.reads.push(query, self.commit),
             Event::Follow(conn, follow) => self.on_follow(conn, follow, now.boot),
             Event::Ack(conn, ack) => self.on_ack(conn, ack, now.boot),
-            Event::Diverged(conn) => self.on_diverged(conn, now.boot),
+            Event::Diverged(store) => self.on_diverged(store, now.boot),
             Event::Closed(conn) => self.on_closed(conn, now.boot),
             Event::LogRead(conn, bytes) => self.on_log_read(conn, bytes, now.boot),
             Event::Written(through) => self.written = self.written.max(through),
@@ -498,6 +498,13 @@ impl Primary {
     pub fn has_stream(&self, conn: ConnId, nonce: u64, view: ViewId) -> bool {
         let stream = self.followers.get(&conn);
         stream.is_some_and(|follower| follower.nonce == nonce) && view == self.record.id()
+    }
+
+    /// The store whose stream is on `conn`.
+    #[must_use]
+    pub fn store_of(&self, conn: ConnId) -> Option<StoreId> {
+        let stream = self.followers.get(&conn);
+        stream.map(|follower| follower.identity.store)
     }
 
     /// Whether this primary answers without a backup.

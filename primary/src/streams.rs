@@ -2,6 +2,7 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip, forget_views};
+use standin_core::identity::StoreId;
 use standin_core::message::{Ack, Follow, Lag, REPLICAS_MAX, Refusal, Resume};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
@@ -169,18 +170,19 @@ impl Primary {
         }
     }
 
-    pub(crate) fn on_diverged(&mut self, conn: ConnId, now: Instant) {
-        let Some(follower) = self.followers.get(&conn) else {
-            return;
-        };
-        let is_gate = self.gate_follower().is_some_and(|gate| gate.conn == conn);
-        let store = follower.identity.store;
+    /// What a store has come to differs. Its connection may be another by now, or gone: it is the store that answers must
+    /// not wait for, and that is not taken in again.
+    pub(crate) fn on_diverged(&mut self, store: StoreId, now: Instant) {
+        // Beyond the bound it need not be remembered: nobody comes back.
         if self.takes_followers() {
             self.excluded.insert(store);
         }
-        // Beyond the bound it need not be remembered: nobody comes back.
-        self.refuse_follower(conn);
-        if is_gate {
+        let of_store = |follower: &&Follower| follower.identity.store == store;
+        let streams = self.followers.values().filter(of_store);
+        for conn in streams.map(|stream| stream.conn).collect::<Vec<_>>() {
+            self.refuse_follower(conn);
+        }
+        if self.gate_store() == Some(store) && !self.is_dropping() {
             self.drop_backup(now);
         }
     }

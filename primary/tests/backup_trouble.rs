@@ -89,7 +89,7 @@ fn a_follower_of_the_primarys_own_name_is_turned_away() {
 fn a_store_whose_replies_differed_is_not_streamed_to_again() {
     let mut bench = Bench::solo(Durability::Os);
     let b = bench.spare_in_sync("b", B);
-    bench.event(Event::Diverged(B));
+    bench.event(Event::Diverged(b.store));
     bench.asked.resumes.clear();
     bench.follow(ConnId(2), &b);
     assert!(
@@ -117,7 +117,7 @@ fn after_so_many_stores_that_differed_no_follower_is_taken_in() {
             "store {number} is streamed to"
         );
         bench.asked.resumes.clear();
-        bench.event(Event::Diverged(ConnId(100 + number)));
+        bench.event(Event::Diverged(identity.store));
     }
     assert!(!bench.primary.takes_followers());
     for identity in identities.iter().chain([&honest]) {
@@ -335,12 +335,39 @@ fn of_two_spares_that_have_acknowledged_the_same_the_first_by_name_is_joined() {
 #[test]
 fn a_follower_whose_replies_differed_is_told_so_each_time_it_asks() {
     let mut bench = Bench::paired(Durability::Os);
-    bench.event(Event::Diverged(B));
-    assert_eq!(bench.asked.refused, [B]);
     let b = identity("b", 1);
+    bench.event(Event::Diverged(b.store));
+    assert_eq!(bench.asked.refused, [B]);
     bench.follow(ConnId(7), &b);
     assert_eq!(bench.asked.refused, [B, ConnId(7)]);
     assert_eq!(bench.asked.resumes, []);
+}
+
+/// It is found over another connection than the one over which it was to be joined; or it has none just then.
+#[test]
+fn a_join_of_a_store_that_differs_is_fenced_whichever_connection_it_has_now() {
+    for is_back in [false, true] {
+        let mut bench = Bench::solo(Durability::Os);
+        let b = bench.spare_in_sync("b", B);
+        bench.pass(JUST);
+        bench.ack_all(B);
+        let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+        assert_eq!(join.reason, Reason::Joined);
+        bench.event(Event::Closed(B));
+        if is_back {
+            bench.follow(ConnId(7), &b);
+        }
+        bench.event(Event::Diverged(b.store));
+        bench.sync_all();
+        let (_, fence) = bench.asked.swaps.pop().expect("a Drop is asked");
+        assert_eq!(fence.reason, Reason::Dropped);
+        // Heard once more, it is neither dropped again nor taken in.
+        bench.event(Event::Diverged(b.store));
+        assert_eq!(bench.asked.swaps, []);
+        bench.asked.refused.clear();
+        bench.follow(ConnId(8), &b);
+        assert_eq!(bench.asked.refused, [ConnId(8)]);
+    }
 }
 
 /// Section 8: equal (index, view) and unequal chain is found by the follower, which then quarantines

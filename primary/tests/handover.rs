@@ -156,7 +156,7 @@ fn r1_what_the_view_service_turns_down_is_fenced_for_a_copy_may_be_on_its_way() 
 #[test]
 fn a_backup_that_is_lost_on_the_way_ends_it() {
     let (mut bench, _) = begun();
-    bench.event(Event::Diverged(B));
+    bench.event(Event::Diverged(identity("b", 1).store));
     assert_eq!(bench.asked.failures, [HandOverFailure::BackupLost]);
     assert!(!bench.primary.is_holding());
     bench.sync_all();

@@ -3,11 +3,12 @@
 use standin_backup as backup;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
+use standin_core::identity::StoreId;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Ack, Consistency, Follow, Leave, Swap};
 use standin_core::planted::Bug;
 use standin_core::time::Now;
-use standin_core::view::{Reason, ViewRecord};
+use standin_core::view::{Reason, ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::EXCLUDED_STORES_MAX;
 
@@ -26,11 +27,24 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// The store of the follower whose stream this is; `None`: it is none of this primary's.
+    pub(crate) fn store_of_stream(
+        &self,
+        conn: ConnId,
+        nonce: u64,
+        view: ViewId,
+    ) -> Option<StoreId> {
+        let Role::Primary(primary) = &self.role else {
+            return None;
+        };
+        let is_stream = primary.has_stream(conn, nonce, view);
+        primary.store_of(conn).filter(|_| is_stream)
+    }
+
     pub(crate) fn on_ack(&mut self, now: Now, conn: ConnId, ack: &Ack) {
-        let is_of_stream = matches!(&self.role, Role::Primary(primary) if primary.has_stream(conn, ack.nonce, ack.view));
-        if !is_of_stream {
+        let Some(store) = self.store_of_stream(conn, ack.nonce, ack.view) else {
             return; // of an earlier stream, or of nobody
-        }
+        };
         if self.digests.contradicts(ack.applied, ack.reply_digest)
             && !self.planted.has(Bug::RepliesUncompared)
         {
@@ -40,7 +54,7 @@ impl<M: StateMachine> Replica<M> {
                 ack.applied
             );
             self.actions.push_back(Action::Log(Level::Error, text));
-            self.tell_primary(now, primary::Event::Diverged(conn));
+            self.tell_primary(now, primary::Event::Diverged(store));
             self.warn_if_followers_are_not_taken();
             return;
         }

@@ -11,7 +11,9 @@ use standin_core::entry::{
 };
 use standin_core::identity::StoreId;
 use standin_core::machine::StateMachine;
-use standin_core::message::{SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotRead, StateDigest};
+use standin_core::message::{
+    REPLICAS_MAX, SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotRead, StateDigest,
+};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
@@ -32,6 +34,9 @@ const READER_GONE_MAX: Duration = Duration::from_secs(10);
 const OFFERS_MAX: u32 = 16;
 /// Followers that fetch a snapshot at one time, or did so a short time ago, at most.
 const READERS_MAX: usize = 16;
+
+/// Stores of which is kept what they told of their state: as many as a cluster has replicas.
+const TOLD_MAX: usize = REPLICAS_MAX;
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +114,9 @@ pub(crate) struct Snapshots {
     taking: Option<SnapshotMark>,
     /// Those in the data directory, oldest first.
     kept: VecDeque<KeptSnapshot>,
-    /// What followers told of their state at an entry for which this one's digest is not made yet. At most one
-    /// for each follower.
-    told: BTreeMap<ConnId, (Index, u128)>,
+    /// What followers told of their state at an entry for which this one's digest is not made yet: of each store the
+    /// newest, whatever becomes of its connection and of the view. [`TOLD_MAX`] at most.
+    told: BTreeMap<StoreId, (Index, u128)>,
     readers: BTreeMap<ConnId, Reader>,
 }
 
@@ -131,6 +136,12 @@ impl Snapshots {
             told: BTreeMap::new(),
             readers: BTreeMap::new(),
         }
+    }
+
+    /// The newest one: of which entry, and the digest of the state in it.
+    pub(crate) fn newest_digest(&self) -> Option<(Index, u128)> {
+        let newest = self.kept.back();
+        newest.map(|newest| (newest.index(), newest.state_digest))
     }
 
     /// State and log begin anew at their beginning: those there were are set aside.
@@ -242,12 +253,18 @@ impl<M: StateMachine> Replica<M> {
 
     /// A follower tells of its state.
     pub(crate) fn on_state_digest(&mut self, now: Now, conn: ConnId, told: &StateDigest) {
-        let is_of_stream = matches!(&self.role, Role::Primary(primary)
-            if primary.has_stream(conn, told.nonce, told.view));
-        if is_of_stream {
-            self.snapshots.told.insert(conn, (told.index, told.digest));
-            self.compare_states(now);
+        let Some(store) = self.store_of_stream(conn, told.nonce, told.view) else {
+            return;
+        };
+        let all = &mut self.snapshots.told;
+        all.insert(store, (told.index, told.digest));
+        if all.len() > TOLD_MAX {
+            // The oldest is the least likely to be compared yet.
+            let oldest = all.iter().min_by_key(|(_, (index, _))| *index);
+            let oldest = oldest.map(|(store, _)| *store);
+            all.retain(|store, _| Some(*store) != oldest);
         }
+        self.compare_states(now);
     }
 
     /// Compares what followers told with the digests of this replica's snapshots (`protocol.md` section 12).
@@ -259,23 +276,23 @@ impl<M: StateMachine> Replica<M> {
             .map_or(Index::ZERO, KeptSnapshot::index);
         let mut differing = Vec::new();
         let kept = &self.snapshots.kept;
-        self.snapshots.told.retain(|conn, (index, digest)| {
+        self.snapshots.told.retain(|store, (index, digest)| {
             let own = kept.iter().find(|kept| kept.index() == *index);
             if own.is_some_and(|own| own.state_digest != *digest)
                 && !self.planted.has(Bug::StatesUncompared)
             {
-                differing.push((*conn, *index));
+                differing.push((*store, *index));
             }
             // Of an entry at which none was taken here, or none is kept any more, nothing can be said.
             own.is_none() && *index > newest
         });
-        for (conn, index) in differing {
+        for (store, index) in differing {
             let text = format!(
                 "a follower's state after entry {index} differs from this replica's: one of the two is \
                  wrong; it is dropped and both logs are kept for comparison"
             );
             self.actions.push_back(Action::Log(Level::Error, text));
-            self.tell_primary(now, primary::Event::Diverged(conn));
+            self.tell_primary(now, primary::Event::Diverged(store));
             self.warn_if_followers_are_not_taken();
         }
     }
@@ -393,7 +410,6 @@ impl<M: StateMachine> Replica<M> {
 
     /// A connection is gone that may have been a follower's.
     pub(crate) fn on_reader_closed(&mut self, conn: ConnId, now: Instant) {
-        self.snapshots.told.remove(&conn);
         if let Some(reader) = self.snapshots.readers.get_mut(&conn) {
             reader.gone_at.get_or_insert(now);
         }

@@ -488,6 +488,7 @@ impl<M: StateMachine> Replica<M> {
             reply_digest: standing.reply_digest,
             piece_bytes: self.config.limits.snapshot_piece_bytes,
             room: self.room.told(),
+            state_digest: self.snapshots.newest_digest(),
         };
         self.role = Role::Backup(Box::new(backup::Backup::new(config, now.boot)));
         #[cfg(feature = "planted-bugs")]

@@ -370,6 +370,54 @@ fn a_follower_with_another_state_is_refused_whoever_comes_first_to_the_snapshot(
     }
 }
 
+/// Section 12 wants each compared, whatever becomes of the connection and of the view meanwhile.
+#[test]
+fn what_a_store_told_of_its_state_is_kept_until_the_own_snapshot_is_there() {
+    for is_equal in [false, true] {
+        let (mut bench, nonce, kept) = streaming();
+        let told = StateDigest {
+            nonce,
+            view: view(1),
+            index: Index(10),
+            digest: kept.state_digest ^ u128::from(!is_equal),
+        };
+        bench.event(Event::StateDigest(FOLLOWER, &told));
+        bench.event(Event::Closed(FOLLOWER));
+        bench.event(Event::SnapshotTaken(kept));
+        let last = bench.replica.standing().last.index.0;
+        follow(&mut bench, FOLLOWER, "b", last);
+        assert_eq!(refused(&mut bench), !is_equal);
+    }
+}
+
+#[test]
+fn of_no_more_stores_than_a_cluster_has_is_kept_what_they_told() {
+    let (mut bench, _, kept) = streaming();
+    let last = bench.replica.standing().last.index.0;
+    for (number, letter) in (0..).zip('c'..='z') {
+        let conn = ConnId(100 + number);
+        follow(&mut bench, conn, &letter.to_string(), last);
+        let resumes = bench.take(|action| matches!(action, Action::Resume(..)));
+        let Some(Action::Resume(_, resume)) = resumes.last() else {
+            panic!("{resumes:?}");
+        };
+        let told = StateDigest {
+            nonce: resume.nonce,
+            view: view(1),
+            index: Index(10),
+            digest: 1,
+        };
+        bench.event(Event::StateDigest(conn, &told));
+        bench.event(Event::Closed(conn));
+    }
+    bench.take(|_| true);
+    bench.event(Event::SnapshotTaken(kept));
+    let found = bench.take(|action| {
+        matches!(action, Action::Log(Level::Error, text) if text.contains("state after entry 10"))
+    });
+    assert_eq!(found.len(), 16);
+}
+
 #[test]
 fn what_is_told_outside_the_stream_or_of_an_entry_without_a_snapshot_says_nothing() {
     let (mut bench, nonce, kept) = streaming();

@@ -75,11 +75,12 @@ impl<M: Subject> Reference<M> {
         truth: &Truth,
         links: impl Iterator<Item = &'a Link>,
     ) -> Result<(), String> {
-        for skip in &truth.skips {
-            self.state.skip(*skip);
-        }
         for link in links {
             let index = link.header.index;
+            // Not before it is applied: a record that is lost may have listed one that nobody has heard of.
+            for skip in truth.skips.iter().filter(|skip| skip.index == index) {
+                self.state.skip(*skip);
+            }
             let Some(bytes) = truth.made.get(&(index.0, link.hash)) else {
                 return Err(format!("entry {index} was never ordered by a primary"));
             };

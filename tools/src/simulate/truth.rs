@@ -155,6 +155,20 @@ impl Truth {
         }
     }
 
+    /// A record was made again: what only the lost one listed to be skipped, and nobody has acted on, nobody need skip. A
+    /// primary acts on it by listing it in its ViewStart.
+    fn forget_skips(&mut self) {
+        let mut listed = BTreeSet::new();
+        for bytes in self.made.values() {
+            let entry = Entry::decode(bytes).expect("a primary made it");
+            if entry.header.kind == EntryKind::ViewStart {
+                let start = ViewStart::decode(entry.payload);
+                listed.extend(start.into_iter().flat_map(|start| start.skips));
+            }
+        }
+        self.skips.retain(|skip| listed.contains(skip));
+    }
+
     /// The highest entry that a replica's store ever acknowledged or applied: its index and hash.
     pub(crate) fn vouched(&self, replica: &Truly) -> Option<(Index, u64)> {
         let store = replica.identity.as_ref()?.store;
@@ -490,6 +504,9 @@ impl Truth {
                 self.is_rebuilt = true;
                 if after.reason == Reason::Joined && !self.is_current(&after.primary) {
                     self.late_join_at = Some(self.now);
+                }
+                if after.reason == Reason::Rebuilt {
+                    self.forget_skips();
                 }
                 let is_new = |skip: &&Skip| !self.skips.contains(skip);
                 let new: Vec<Skip> = after.skips.iter().filter(is_new).copied().collect();

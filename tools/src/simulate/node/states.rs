@@ -20,8 +20,9 @@ use crate::simulate::watched::Subject;
 pub(super) struct StateWatch {
     /// The name of each follower's stream, as this primary gave it.
     streams: BTreeMap<ConnId, u64>,
-    /// What each follower told last: of an entry of which this one has no snapshot yet.
-    told: BTreeMap<ConnId, StateDigest>,
+    /// What each follower's store told last: of an entry of which this one has no snapshot yet. It stays whatever becomes of
+    /// the connection, and of the view.
+    told: BTreeMap<StoreId, StateDigest>,
     /// Stores whose states were found to differ, since this one leads.
     differing: BTreeSet<StoreId>,
     /// The checkers were told that its own state is another than it should be.
@@ -37,13 +38,11 @@ impl<M: Subject> Node<M> {
     /// A follower's stream begins anew.
     pub(super) fn name_stream(&mut self, conn: ConnId, nonce: u64) {
         self.states.streams.insert(conn, nonce);
-        self.states.told.remove(&conn);
     }
 
     /// A follower's connection is gone.
     pub(super) fn forget_stream(&mut self, conn: ConnId) {
         self.states.streams.remove(&conn);
-        self.states.told.remove(&conn);
     }
 
     /// Notes what a follower tells of its state.
@@ -56,8 +55,9 @@ impl<M: Subject> Node<M> {
             && standing.role == RoleName::Primary
             && told.view == standing.view
             && self.states.streams.get(&conn) == Some(&told.nonce)
+            && let Some(store) = self.room.followers.get(&conn)
         {
-            self.states.told.insert(conn, told);
+            self.states.told.insert(*store, told);
         }
     }
 
@@ -79,30 +79,26 @@ impl<M: Subject> Node<M> {
             return; // the disk fails, and the process ends of that
         };
         let newest = own.last().map_or(Index::ZERO, |own| own.point.tip.index);
-        let view = self.replica.standing().view;
-        for (conn, told) in std::mem::take(&mut self.states.told) {
-            // A stream ends with its view, and what was told over it counts no more: the known limit.
-            if told.view != view {
-                continue;
-            }
+        for (store, told) in std::mem::take(&mut self.states.told) {
             let own = own.iter().find(|own| own.point.tip.index == told.index);
             match own {
                 Some(own) if own.state_digest == told.digest => {}
-                Some(_) => self.on_differing(stage, conn, told.index),
+                Some(_) => self.on_differing(stage, store, told.index),
                 None if told.index > newest => {
-                    self.states.told.insert(conn, told);
+                    self.states.told.insert(store, told);
                 }
                 None => {}
             }
         }
     }
 
-    fn on_differing(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, index: Index) {
-        let Some(store) = self.room.followers.get(&conn).copied() else {
-            return;
-        };
+    fn on_differing(&mut self, stage: &mut Stage<'_, M>, store: StoreId, index: Index) {
         self.states.differing.insert(store);
-        if self.accepted.contains_key(&conn) && !self.closed.contains(&conn) {
+        let of_store = |(conn, of): (&ConnId, &StoreId)| (*of == store).then_some(*conn);
+        let mut conns = self.room.followers.iter().filter_map(of_store);
+        let is_open =
+            |conn: &ConnId| self.accepted.contains_key(conn) && !self.closed.contains(conn);
+        if conns.any(|conn| self.states.streams.contains_key(&conn) && is_open(&conn)) {
             let host = stage.host;
             let what = format!(
                 "host {host} goes on with a follower whose state after entry {index} differs"
