@@ -738,7 +738,7 @@ impl<M: Subject> Node<M> {
         let host = stage.host;
         match action {
             Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
-            Action::Resume(conn, resume) => self.name_stream(*conn, resume.nonce),
+            Action::Resume(conn, resume) => self.name_stream(*conn, resume.nonce, resume.view),
             Action::Swap(swap) => {
                 stage.join_asked |= swap.proposed.reason == Reason::Joined;
                 stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;

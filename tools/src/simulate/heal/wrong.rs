@@ -18,9 +18,13 @@ impl<M: Subject> World<M> {
         if let Some(host) = replicas.position(|one| truth.has_erred(one)) {
             return Some(host);
         }
-        let mut replicas = truth.replicas.iter();
-        if let Some(host) = replicas.position(|one| truth.has_strayed(one)) {
-            return Some(host);
+        let mut replicas = truth.replicas.iter().enumerate();
+        let has_strayed = replicas.find_map(|(host, one)| {
+            let has = truth.has_strayed(one) || self.strays_untold(host);
+            has.then_some(host)
+        });
+        if has_strayed.is_some() {
+            return has_strayed;
         }
         // It may come back in the right one, by an older copy of its disk: the primary that has found it does not
         // take its store back.
@@ -44,6 +48,15 @@ impl<M: Subject> World<M> {
             self.observe(&Fact::StraysFrom { host, from });
         }
         None
+    }
+
+    /// Whether a replica's state is another than it should be, also if its loop has not come round since it started.
+    fn strays_untold(&self, host: usize) -> bool {
+        let Process::Replica(node) = &self.hosts[host].process else {
+            return false;
+        };
+        let state = node.replica.state();
+        !state.is_poisoned() && state.machine().has_strayed()
     }
 
     /// Whether all that a replica has replied is right; `None` if it does not run.

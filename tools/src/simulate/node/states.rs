@@ -8,6 +8,7 @@ use standin_core::entry::Index;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::identity::StoreId;
 use standin_core::message::{Message as _, RoleName, StateDigest};
+use standin_core::view::ViewId;
 
 use super::Node;
 use crate::simulate::fact::Fact;
@@ -18,8 +19,8 @@ use crate::simulate::watched::Subject;
 /// What a process knows of its followers' states, and has told of its own.
 #[derive(Debug, Default)]
 pub(super) struct StateWatch {
-    /// The name of each follower's stream, as this primary gave it.
-    streams: BTreeMap<ConnId, u64>,
+    /// The name of each follower's stream, as this primary gave it, and its view.
+    streams: BTreeMap<ConnId, (u64, ViewId)>,
     /// What each follower's store told last: of an entry of which this one has no snapshot yet. It stays whatever becomes of
     /// the connection, and of the view.
     told: BTreeMap<StoreId, StateDigest>,
@@ -36,8 +37,8 @@ impl<M: Subject> Node<M> {
     }
 
     /// A follower's stream begins anew.
-    pub(super) fn name_stream(&mut self, conn: ConnId, nonce: u64) {
-        self.states.streams.insert(conn, nonce);
+    pub(super) fn name_stream(&mut self, conn: ConnId, nonce: u64, view: ViewId) {
+        self.states.streams.insert(conn, (nonce, view));
     }
 
     /// A follower's connection is gone.
@@ -54,7 +55,7 @@ impl<M: Subject> Node<M> {
         if let Ok(told) = StateDigest::decode(frame)
             && standing.role == RoleName::Primary
             && told.view == standing.view
-            && self.states.streams.get(&conn) == Some(&told.nonce)
+            && self.states.streams.get(&conn) == Some(&(told.nonce, told.view))
             && let Some(store) = self.room.followers.get(&conn)
         {
             self.states.told.insert(*store, told);
@@ -98,7 +99,13 @@ impl<M: Subject> Node<M> {
         let mut conns = self.room.followers.iter().filter_map(of_store);
         let is_open =
             |conn: &ConnId| self.accepted.contains_key(conn) && !self.closed.contains(conn);
-        if conns.any(|conn| self.states.streams.contains_key(&conn) && is_open(&conn)) {
+        // Who has no stream in this view yet is refused as it asks for one.
+        let view = self.replica.standing().view;
+        let has_stream = |conn: &ConnId| {
+            let stream = self.states.streams.get(conn);
+            stream.is_some_and(|(_, of)| *of == view)
+        };
+        if conns.any(|conn| has_stream(&conn) && is_open(&conn)) {
             let host = stage.host;
             let what = format!(
                 "host {host} goes on with a follower whose state after entry {index} differs"
