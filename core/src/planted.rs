@@ -162,6 +162,10 @@ bugs! {
     /// An entry at which a replica died is skipped without asking who else has served since it was ordered
     /// (section 12).
     SuspectsIgnored,
+    /// As much is admitted while a backup is far behind as otherwise (section 12).
+    SlowAdmitted,
+    /// A backup that is far behind all the time stays, as long as it is not silent (section 6).
+    SlowKept,
 }
 
 /// The bug that is planted here, if there is one.

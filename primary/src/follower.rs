@@ -13,7 +13,7 @@ use standin_core::view::ViewNumber;
 /// goes on from the log.
 pub const FOLLOWER_WINDOW_BYTES_MAX: usize = 32 << 20;
 
-/// Commits of which it is remembered when a follower was told, at most.
+/// Commits of which it is remembered when a follower was told, at most. With more, every second is forgotten.
 const COMMITS_MAX: usize = 1024;
 
 /// The newest entry that two logs have in common, found from where views begin in each.
@@ -61,6 +61,30 @@ pub(crate) fn is_sound(view_starts: &[(ViewNumber, Index)], last: Index) -> bool
     rises && view_starts.iter().all(is_within)
 }
 
+/// How long a follower takes for what it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// To acknowledge it.
+    pub(crate) acknowledged: Duration,
+    /// To apply it, since it may.
+    pub(crate) applied: Duration,
+}
+
+impl Pace {
+    /// The slower of the two.
+    pub(crate) fn slower(self) -> Duration {
+        self.acknowledged.max(self.applied)
+    }
+
+    /// The slower of each.
+    pub(crate) fn or_slower(self, other: Self) -> Self {
+        Self {
+            acknowledged: self.acknowledged.max(other.acknowledged),
+            applied: self.applied.max(other.applied),
+        }
+    }
+}
+
 /// How far a stream has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -95,6 +119,8 @@ pub(crate) struct Follower {
     pub(crate) sent_at: Instant,
     /// Last time that it got on: it acknowledged something new, or everything.
     pub(crate) progress_at: Instant,
+    /// When it last said anything.
+    heard_at: Instant,
     /// It gets on only beyond this, what it had acknowledged on its last stream: coming back again
     /// and again is no progress.
     acked_before: Index,
@@ -108,8 +134,15 @@ pub(crate) struct Follower {
     in_flight: VecDeque<(Index, usize, Instant)>,
     in_flight_bytes: usize,
     /// What it was told to be committed and has not applied, each with when it was told. Invariant: at most
-    /// [`COMMITS_MAX`]; the last may stand for later ones.
+    /// [`COMMITS_MAX`]; one may stand for some that were told after it.
     unapplied: VecDeque<(Index, Instant)>,
+    /// What the primary had applied when this stream was asked for. One that has to catch up with that is behind, and
+    /// nobody knows by how much time.
+    applied_before: Index,
+    /// It is not far behind, in time: as of the last event.
+    pub(crate) keeps_up: bool,
+    /// How long that took which it has done since this was last asked.
+    done: Option<Pace>,
 }
 
 impl Follower {
@@ -118,7 +151,7 @@ impl Follower {
         follow: &Follow,
         nonce: u64,
         common: Index,
-        now: Instant,
+        (applied, now): (Index, Instant),
     ) -> Self {
         Self {
             conn,
@@ -134,6 +167,7 @@ impl Follower {
             commit_sent: Index::ZERO,
             sent_at: now,
             progress_at: now,
+            heard_at: now,
             acked_before: Index::ZERO,
             room: Room::Enough,
             is_reading: false,
@@ -141,6 +175,9 @@ impl Follower {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             unapplied: VecDeque::new(),
+            applied_before: applied,
+            keeps_up: false,
+            done: None,
         }
     }
 
@@ -157,6 +194,11 @@ impl Follower {
         } else {
             now
         }
+    }
+
+    /// How long it has said nothing.
+    pub(crate) fn unheard(&self, now: Instant) -> Duration {
+        now.since(self.heard_at)
     }
 
     /// The highest entry that it is known to have.
@@ -222,24 +264,63 @@ impl Follower {
         if commit <= told {
             return;
         }
-        let is_full = self.unapplied.len() >= COMMITS_MAX;
-        match self.unapplied.back_mut().filter(|_| is_full) {
-            Some((last, _)) => *last = commit,
-            None => self.unapplied.push_back((commit, now)),
+        if self.unapplied.len() >= COMMITS_MAX {
+            self.forget_every_second();
         }
+        self.unapplied.push_back((commit, now));
+    }
+
+    /// Of two commits that were told one after the other the first comes to stand for both: as if what came
+    /// with the second had been told as early, so it is never taken for less far behind than it is.
+    fn forget_every_second(&mut self) {
+        let told: Vec<_> = self.unapplied.drain(..).collect();
+        let both = told.chunks(2).map(|pair| {
+            let (_, since) = pair[0];
+            let (commit, _) = pair[pair.len() - 1];
+            (commit, since)
+        });
+        self.unapplied.extend(both);
     }
 
     /// How far it is behind, in time.
     pub(crate) fn lag(&self, now: Instant) -> Lag {
-        let millis = |since: Option<Instant>| {
-            let lag = since.map_or(Duration::ZERO, |since| now.since(since));
-            u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)
-        };
+        self.lag_of(self.pace(now))
+    }
+
+    pub(crate) fn lag_of(&self, pace: Pace) -> Lag {
+        let millis = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
         Lag {
             store: self.identity.store,
-            unacknowledged_ms: millis(self.unacknowledged_since()),
-            unapplied_ms: millis(self.unapplied_since()),
+            unacknowledged_ms: millis(pace.acknowledged),
+            unapplied_ms: millis(pace.applied),
         }
+    }
+
+    /// Whether it has applied what was there to be applied when its stream began.
+    pub(crate) fn has_applied_what_was_there(&self) -> bool {
+        self.applied >= self.applied_before
+    }
+
+    /// How long that took which it has acknowledged or applied since this was last asked; `None`: it has done
+    /// nothing.
+    pub(crate) fn take_done(&mut self) -> Option<Pace> {
+        self.done.take()
+    }
+
+    /// How long that takes already which is under way.
+    pub(crate) fn pace(&self, now: Instant) -> Pace {
+        let age = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
+        Pace {
+            acknowledged: age(self.unacknowledged_since()),
+            applied: age(self.unapplied_since()),
+        }
+    }
+
+    /// This process was away, so how long that takes which is under way is not known: it counts from now.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        (self.progress_at, self.heard_at) = (now, now);
+        self.in_flight.iter_mut().for_each(|(.., sent)| *sent = now);
+        self.unapplied.iter_mut().for_each(|(_, told)| *told = now);
     }
 
     /// When the oldest entries were sent that it has not acknowledged.
@@ -269,17 +350,24 @@ impl Follower {
         if ack.durable > self.best() || ack.durable >= last {
             self.progress_at = now;
         }
+        self.heard_at = now;
         self.phase = Phase::Streaming;
         self.room = ack.room;
         self.acked = self.acked.max(ack.durable);
         self.applied = self.applied.max(ack.applied);
         self.round_acked = self.round_acked.max(ack.round);
-        while (self.unapplied.front()).is_some_and(|(commit, _)| *commit <= self.applied) {
+        while let Some((commit, told)) = self.unapplied.front()
+            && *commit <= self.applied
+        {
+            let done = self.done.get_or_insert_default();
+            done.applied = done.applied.max(now.since(*told));
             self.unapplied.pop_front();
         }
-        while let Some((through, bytes, _)) = self.in_flight.front()
+        while let Some((through, bytes, sent)) = self.in_flight.front()
             && *through <= self.acked
         {
+            let done = self.done.get_or_insert_default();
+            done.acknowledged = done.acknowledged.max(now.since(*sent));
             self.in_flight_bytes -= bytes;
             self.in_flight.pop_front();
         }
@@ -297,6 +385,7 @@ impl Follower {
         self.phase = Phase::Streaming;
         self.acked = last;
         self.next = last.next();
+        self.applied_before = Index::ZERO;
     }
 
     #[cfg(not(feature = "planted-bugs"))]

@@ -97,15 +97,25 @@ impl Flapping {
         }
     }
 
+    /// A store is about to be dropped since it is too slow: it waits as if it had been dropped before.
+    pub(crate) fn slow(&mut self, store: StoreId, now: Instant) {
+        if self.recent(store, now) == 0 {
+            self.dropped(store, now);
+        }
+    }
+
+    /// How often the store was dropped in the minute before `now`, as far as that is remembered.
+    pub(crate) fn recent(&self, store: StoreId, now: Instant) -> usize {
+        let drops = self.drops.get(&store).into_iter().flatten();
+        drops.filter(|at| now.since(**at) < FLAP_WINDOW).count()
+    }
+
     /// When the store may be joined again.
     pub(crate) fn join_at(&self, store: StoreId) -> Instant {
         let Some(last) = self.drops.get(&store).and_then(|drops| drops.back()) else {
             return Instant::ZERO;
         };
-        let recent = self.drops[&store]
-            .iter()
-            .filter(|at| last.since(**at) < FLAP_WINDOW)
-            .count();
+        let recent = self.recent(store, *last);
         match u32::try_from(recent.saturating_sub(1)) {
             Ok(0) | Err(_) => Instant::ZERO,
             Ok(again) => last.plus(Duration::from_secs(1 << again.min(6)).min(FLAP_WAIT_MAX)),
@@ -212,8 +222,9 @@ impl Primary {
             return;
         }
         self.gate_alone_since = now;
+        self.slowness.excuse(now);
         for follower in self.followers.values_mut() {
-            follower.progress_at = now;
+            follower.excuse(now);
         }
     }
 
@@ -345,8 +356,8 @@ impl Primary {
 
     pub(crate) fn candidates(&self) -> impl Iterator<Item = &Follower> {
         self.followers.values().filter(|follower| {
-            (follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
-                || self.planted.has(Bug::SpareUnsynced))
+            let is_close = follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX);
+            (is_close && follower.keeps_up || self.planted.has(Bug::SpareUnsynced))
                 && self.may_join(follower)
                 && !self.excluded.contains(&follower.identity.store)
         })
@@ -380,7 +391,12 @@ impl Primary {
             .filter(|follower| now >= self.flapping.join_at(follower.identity.store))
             // One whose disk hangs keeps up with what is sent, but not with what it acknowledges. It
             // must not be tried again and again while another one could be had.
-            .max_by_key(|follower| (follower.acked, Reverse(&follower.identity.name)));
+            .max_by_key(|follower| {
+                // Of two that have everything, the one that gave less trouble.
+                let drops = self.flapping.recent(follower.identity.store, now);
+                let name = &follower.identity.name;
+                (follower.acked, Reverse(drops), Reverse(name))
+            });
         let Some(spare) = spare else { return };
         self.gate = Gate::Joining(Joining {
             conn: spare.conn,
@@ -485,6 +501,7 @@ impl Primary {
         self.has_given_lease_back = false;
         self.joins_in_vain = 0;
         self.gate_alone_since = now.boot;
+        self.slowness.begin_anew(now.boot);
         self.gate_joined_with = self.acked_by_spare();
         self.gate_acked_before = Index::ZERO;
         self.gate = match record

@@ -115,13 +115,13 @@ impl Primary {
     }
 
     pub(crate) fn on_hand_over(&mut self, now: Now) {
-        match self.hand_over_failure() {
+        match self.hand_over_failure(now.boot) {
             Some(failure) => self.actions.push_back(Action::HandOverFailed(failure)),
             None => self.begin_hand_over(now),
         }
     }
 
-    fn hand_over_failure(&self) -> Option<HandOverFailure> {
+    fn hand_over_failure(&self, now: Instant) -> Option<HandOverFailure> {
         let is_in_sync = |follower: &Follower| {
             follower.phase == Phase::Streaming
                 && follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
@@ -136,6 +136,10 @@ impl Primary {
                 HandOverFailure::NotInSync
             }
             Gate::Paired { .. } if self.is_backup_roomless() => HandOverFailure::NoRoom,
+            // Clients would be held in vain.
+            Gate::Paired { .. } if self.gate_follower().is_some_and(|it| self.is_slow(it, now)) => {
+                HandOverFailure::Behind
+            }
             Gate::Paired { .. } => return None,
         })
     }

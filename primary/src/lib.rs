@@ -14,6 +14,7 @@ mod limits;
 mod primary;
 mod reads;
 mod room;
+mod slowness;
 mod streams;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};
@@ -23,4 +24,5 @@ pub use limits::{
     READS_MAX,
 };
 pub use primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
+pub use slowness::BackupPace;
 pub use streams::EXCLUDED_STORES_MAX;

@@ -10,8 +10,8 @@ use standin_core::entry::{
     ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip, TimerFired, ViewStart,
     ViewStarts,
 };
-use standin_core::identity::{Durability, Identity, StoreId};
-use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, Room, encode_payload};
+use standin_core::identity::{Durability, Identity, ReplicaName, StoreId};
+use standin_core::message::{Ack, Consistency, Follow, Lag, Refusal, Resume, Room, encode_payload};
 use standin_core::planted::{Bug, Planted};
 use standin_core::poison::Skip;
 use standin_core::random::RandomStream;
@@ -24,6 +24,7 @@ use crate::gate::{Flapping, Gate, JOIN_WAIT_MAX, PendingSwap};
 use crate::handover::{HandOver, HandOverFailure};
 use crate::limits::{Limits, Queues};
 use crate::reads::Reads;
+use crate::slowness::Slowness;
 
 /// What a primary is made from.
 #[derive(Clone, Debug)]
@@ -206,6 +207,8 @@ pub enum Action {
     },
     /// Ask the view service what the record is.
     ReadRecord,
+    /// This backup is dropped since it is so far behind, again and again: people should know.
+    TooSlow(ReplicaName, Lag),
     /// The primary does not hand over, and takes input again.
     HandOverFailed(HandOverFailure),
 }
@@ -237,6 +240,7 @@ pub struct Primary {
     /// Hand over was asked in this view, so the lease is another's already, for all that is known here.
     pub(crate) has_given_lease_back: bool,
     pub(crate) flapping: Flapping,
+    pub(crate) slowness: Slowness,
     /// Whether the own log has room.
     pub(crate) room: Room,
     pub(crate) join_at: Instant,
@@ -313,6 +317,7 @@ impl Primary {
             hand_over: None,
             has_given_lease_back: false,
             flapping: Flapping::default(),
+            slowness: Slowness::default(),
             room: config.room,
             join_at: Instant::ZERO,
             excluded: BTreeSet::new(),
@@ -393,6 +398,7 @@ impl Primary {
             Event::Leave(conn, nonce) => self.on_leave(conn, nonce, now.boot),
         }
         self.lease_until = self.lease_until.filter(|until| now.boot < *until);
+        self.watch_pace(now.boot);
         self.watch_gate(now.boot);
         self.watch_room(now.boot);
         self.advance(now.boot);
@@ -480,6 +486,7 @@ impl Primary {
             && queues.entries_bytes < limits.pending_bytes_max
             && queues.reads < limits.reads_max
             && queues.reads_bytes < limits.reads_bytes_max
+            && self.is_backup_ready()
     }
 
     /// What waits just now.

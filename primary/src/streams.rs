@@ -74,7 +74,8 @@ impl Primary {
         }
         self.reads.forget_rounds();
         if self.planted.has(Bug::JoinedWhileFetching) && common < self.base.index {
-            let mut follower = Follower::new(conn, follow, self.seeds.next_u64(), common, now);
+            let nonce = self.seeds.next_u64();
+            let mut follower = Follower::new(conn, follow, nonce, common, (self.applied, now));
             follower.pretend(self.tip.index);
             self.followers.insert(conn, follower);
             return;
@@ -88,7 +89,7 @@ impl Primary {
             return self.actions.push_back(offer);
         }
         let nonce = self.seeds.next_u64();
-        let mut follower = Follower::new(conn, follow, nonce, common, now);
+        let mut follower = Follower::new(conn, follow, nonce, common, (self.applied, now));
         if let Some((since, acked_before)) = silence {
             follower.inherit(since, acked_before);
             self.notice_loss(acked_before, follow.last.index, now);

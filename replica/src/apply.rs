@@ -14,7 +14,7 @@ use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
 use crate::answers::AnswerHead;
-use crate::replica::{Action, Level, ReadFor, Replica, Role};
+use crate::replica::{Action, Event, Level, ReadFor, Replica, Role};
 
 /// Timers that become entries of one batch, at most.
 const TIMERS_PER_BATCH: usize = 1024;
@@ -24,8 +24,11 @@ pub(crate) const READ_BYTES: usize = 1 << 20;
 /// primary must sync before it goes on alone stays small.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
-/// Entries applied for one event, at most: renewals must not wait for a long replay.
+/// Entries applied in one wake-up, at most, however quick they are: renewals must not wait for a long replay.
 pub(crate) const APPLY_ENTRIES_MAX: u64 = 8192;
+/// As much of the log is read for each entry that may be applied, and [`APPLY_READ_BYTES_MIN`] at least.
+const APPLY_READ_BYTES_PER_ENTRY: usize = 256;
+const APPLY_READ_BYTES_MIN: usize = 4 << 10;
 
 /// Digests of the newest entries that are remembered. A follower further behind is compared later.
 const DIGESTS_KEPT: u64 = 1 << 16;
@@ -156,7 +159,10 @@ impl<M: StateMachine> Replica<M> {
                 if self.is_log_outdated() {
                     return;
                 }
+                let before = self.state.applied();
+                self.apply_until = Index(before.0.saturating_add(self.pace.left()));
                 self.apply_bytes(&bytes);
+                self.count_applied(before);
                 self.tell_applied(now);
             }
         }
@@ -176,32 +182,51 @@ impl<M: StateMachine> Replica<M> {
             return;
         }
         let before = self.state.applied();
-        let stop = Index(
-            before
-                .0
-                .saturating_add(self.config.limits.apply_entries_max),
-        );
-        while self.wants_to_apply() && self.state.applied() < stop && !self.is_answer_full() {
+        self.apply_until = Index(before.0.saturating_add(self.pace.left()));
+        while self.wants_to_apply() && self.may_apply() {
             let next = self.state.applied().next();
             let Some(batch) = self.recent.find(next).map(Arc::clone) else {
                 self.is_reading = true;
+                let left = usize::try_from(self.pace.left()).unwrap_or(usize::MAX);
+                let bytes = left.saturating_mul(APPLY_READ_BYTES_PER_ENTRY);
+                let bytes = bytes.max(APPLY_READ_BYTES_MIN);
                 self.actions.push_back(Action::ReadLog(
                     ReadFor::Apply,
                     next,
-                    self.config.limits.log_read_bytes,
+                    bytes.min(self.config.limits.log_read_bytes),
                 ));
                 break;
             };
             self.apply_batch(&batch);
         }
+        self.count_applied(before);
         if self.state.applied() > before {
             self.tell_applied(now);
         }
     }
 
+    /// Before anything comes of an event: how much may be applied.
+    pub(crate) fn keep_pace(&mut self, now: Instant, event: &Event<'_>) {
+        let piece_max = self.config.limits.apply_entries_max;
+        self.pace.happens(now, self.term(), piece_max);
+        if matches!(event, Event::Deadline) {
+            self.pace.deadline_came(piece_max);
+        }
+    }
+
+    /// Whether more may be applied in this wake-up.
+    fn may_apply(&self) -> bool {
+        self.state.applied() < self.apply_until && !self.is_answer_full()
+    }
+
+    fn count_applied(&mut self, before: Index) {
+        let entries = self.state.applied().0.saturating_sub(before.0);
+        self.pace.applied(entries, self.wants_to_apply());
+    }
+
     pub(crate) fn apply_batch(&mut self, batch: &Batch) {
         for entry in batch.entries() {
-            if entry.header.index > self.log.commit || self.is_answer_full() {
+            if entry.header.index > self.log.commit || !self.may_apply() {
                 return;
             }
             if !self.apply_entry(&entry) {
@@ -213,7 +238,7 @@ impl<M: StateMachine> Replica<M> {
     /// Applies entries that were read back from the log.
     pub(crate) fn apply_bytes(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.state.applied() < self.log.commit && !self.is_answer_full() {
+        while !rest.is_empty() && self.state.applied() < self.log.commit && self.may_apply() {
             let Ok(entry) = Entry::decode(rest) else {
                 return self.quarantine("an entry of its log can no longer be read");
             };

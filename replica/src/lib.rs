@@ -18,6 +18,7 @@ mod handover;
 mod last_words;
 mod lend;
 mod limits;
+mod pace;
 mod poison;
 mod recent;
 mod repair;

@@ -32,6 +32,7 @@ use crate::dialog::{Dialog, term_of};
 use crate::fatal::Suspect;
 use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
+use crate::pace::ApplyPace;
 use crate::poison::{Failure, too_many_skips};
 use crate::recent::RecentLog;
 use crate::roles::RoleEvent;
@@ -388,6 +389,10 @@ pub struct Replica<M> {
     /// What is being digested, and who waits for it.
     pub(crate) inspecting: Option<(Inspected, Vec<ConnId>)>,
     pub(crate) progress: Progress,
+    /// How much is applied in one wake-up.
+    pub(crate) pace: ApplyPace,
+    /// No more than up to here may be applied just now.
+    pub(crate) apply_until: Index,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
     /// Timers up to this entry were ordered and are not all applied yet.
@@ -486,6 +491,8 @@ impl<M: StateMachine> Replica<M> {
             inspected: None,
             inspecting: None,
             progress,
+            pace: ApplyPace::new(now.boot),
+            apply_until: Index::ZERO,
             is_reading: false,
             timers_through: Index::ZERO,
             timer_at: None,
@@ -528,6 +535,7 @@ impl<M: StateMachine> Replica<M> {
             self.actions.is_empty(),
             "take all actions before the next event"
         );
+        self.keep_pace(now.boot, &event);
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
@@ -622,7 +630,7 @@ impl<M: StateMachine> Replica<M> {
     /// When [`Event::Deadline`] is wanted at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.wants_to_apply() {
+        if self.wants_to_apply() || self.pace.is_measuring() {
             return Some(Instant::ZERO);
         }
         let role = match &self.role {

@@ -3,9 +3,9 @@
 use standin_backup as backup;
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::identity::StoreId;
+use standin_core::identity::{ReplicaName, StoreId};
 use standin_core::machine::StateMachine;
-use standin_core::message::{Ack, Consistency, Follow, Leave, Swap};
+use standin_core::message::{Ack, Consistency, Follow, Lag, Leave, Swap};
 use standin_core::planted::Bug;
 use standin_core::time::Now;
 use standin_core::view::{Reason, ViewId, ViewRecord};
@@ -71,6 +71,15 @@ impl<M: StateMachine> Replica<M> {
                  if so"
             );
             self.set_trouble(Level::Error, text);
+        }
+    }
+
+    /// How the backup gets on, if this is a primary.
+    #[must_use]
+    pub fn backup_pace(&self) -> Option<primary::BackupPace> {
+        match &self.role {
+            Role::Primary(primary) => Some(primary.backup_pace()),
+            Role::Backup(_) | Role::Between | Role::Quarantined => None,
         }
     }
 
@@ -158,6 +167,10 @@ impl<M: StateMachine> Replica<M> {
                 self.swap(now, *expected, *proposed);
             }
             primary::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
+            primary::Action::TooSlow(name, lag) => {
+                let text = too_slow(&name, lag);
+                self.actions.push_back(Action::Log(Level::Warn, text));
+            }
             primary::Action::HandOverFailed(failure) => self.on_hand_over_failed(failure),
         }
     }
@@ -247,6 +260,25 @@ impl<M: StateMachine> Replica<M> {
             backup::Action::Quarantine(why) => self.quarantine(&why),
         }
     }
+}
+
+/// What people are told of a backup that is dropped since it is too slow.
+fn too_slow(name: &ReplicaName, lag: Lag) -> String {
+    let what = if lag.unapplied_ms > lag.unacknowledged_ms {
+        format!(
+            "it applies what it has up to {} ms late, and a takeover would take as long; look at the load of its machine",
+            lag.unapplied_ms
+        )
+    } else {
+        format!(
+            "clients waited {} ms for its acknowledgement; look at its disk and at the network",
+            lag.unacknowledged_ms
+        )
+    };
+    format!(
+        "the backup {name} is too slow, and is dropped: {what}. A spare that keeps up takes its place; it becomes \
+         backup again only when it keeps up itself"
+    )
 }
 
 /// Events that both roles know.

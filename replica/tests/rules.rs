@@ -503,8 +503,8 @@ fn acknowledge_all(bench: &mut Bench) {
             view: view(2),
             round,
             durable: bench.replica.standing().last.index,
-            applied: Index::ZERO,
-            reply_digest: 0,
+            applied: bench.replica.standing().applied,
+            reply_digest: bench.replica.state().reply_digest().0,
             room: Room::Enough,
         };
         bench.event(Event::Ack(BACKUP, &ack));

@@ -39,6 +39,7 @@ fn order(bench: &mut Bench, through: u64) {
         let id = bench.replica.standing().last.index.0 - 1;
         bench.command(id, Seen::default());
         bench.sync();
+        bench.event(Event::Deadline); // a wake-up of its own
     }
 }
 

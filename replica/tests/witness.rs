@@ -58,8 +58,8 @@ fn joining() -> (Bench, Vec<Action>) {
                 view: view(1),
                 round,
                 durable: standing.last.index,
-                applied: Index::ZERO,
-                reply_digest: 0,
+                applied: standing.applied,
+                reply_digest: standing.reply_digest,
                 room: Room::Enough,
             };
             bench.event(Event::Ack(FOLLOWER, &ack));

@@ -86,6 +86,8 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RecordUnkept, 2000, &["L1"]),
     (Bug::OneDeathSkips, 2000, &["S18"]),
     (Bug::SuspectsIgnored, 8000, &["S5", "S6", "S10", "S12"]),
+    (Bug::SlowAdmitted, 2000, &["L5"]),
+    (Bug::SlowKept, 2000, &["L3"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

@@ -9,7 +9,7 @@ use standin_core::entry::{Batch, Command, Index, LogTip, ViewStarts};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
-use standin_core::message::{Ack, Consistency, Follow, Refusal, Resume, Room};
+use standin_core::message::{Ack, Consistency, Follow, Lag, Refusal, Resume, Room};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
 use standin_core::view::{Reason, ViewId, ViewRecord};
@@ -55,6 +55,7 @@ pub(crate) struct Asked {
     pub(crate) log_reads: Vec<(ConnId, Index)>,
     pub(crate) record_reads: usize,
     pub(crate) failures: Vec<HandOverFailure>,
+    pub(crate) too_slow: Vec<(ReplicaName, Lag)>,
 }
 
 pub(crate) struct Bench {
@@ -224,6 +225,7 @@ impl Bench {
             Action::Swap { expected, proposed } => self.asked.swaps.push((*expected, *proposed)),
             Action::ReadRecord => self.asked.record_reads += 1,
             Action::HandOverFailed(failure) => self.asked.failures.push(failure),
+            Action::TooSlow(name, lag) => self.asked.too_slow.push((name, lag)),
         }
     }
 
@@ -368,7 +370,7 @@ impl Bench {
             view: self.primary.record().id(),
             round: 0,
             durable,
-            applied: Index::ZERO,
+            applied: durable.min(self.primary.commit()),
             reply_digest: 0,
             room: Room::Enough,
         }

@@ -139,6 +139,8 @@ kinds! {
     PoisonTimer: "a timer makes the machine fail",
     /// The state of one replica comes to be another from some entry on, and that stays so.
     StateStrays: "the state of a replica comes to be another, and no reply does",
+    /// Each entry takes a replica's machine long, mostly the backup's.
+    SlowApply: "a machine is slow",
 }
 
 impl FaultKind {
@@ -339,8 +341,21 @@ impl<M: Subject> World<M> {
             FaultKind::PoisonTimer => return self.poison(POISONOUS_TIMER),
             FaultKind::RecordLost => return self.lose_record(length),
             FaultKind::Deadly => return self.doom(replica),
+            FaultKind::SlowApply => return self.slow_down_machine(replica, length),
         }
         true
+    }
+
+    /// From here on each entry takes a machine long, for several terms: that of the backup, or any.
+    fn slow_down_machine(&mut self, replica: usize, length: Duration) -> bool {
+        let backup = self.pair().get(1).copied();
+        let host = backup
+            .filter(|_| self.random.chance(800))
+            .unwrap_or(replica);
+        let entry = self.plan.term / *self.random.pick(&[10, 20, 40, 80, 160]);
+        let until = self.now.plus(length * 2 + self.plan.term * 3);
+        self.hosts[host].slow_apply = (until, entry);
+        self.hosts[host].is_up()
     }
 
     /// The next command of some client is poisonous, in this way.

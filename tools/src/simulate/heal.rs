@@ -226,6 +226,7 @@ impl<M: Subject> World<M> {
             let it = &mut self.hosts[host];
             it.slow.0 = now;
             it.slow_disk.0 = now;
+            it.slow_apply.0 = now;
             if it.thaws.take().is_some() || !self.plan.are_clocks_bounded {
                 self.set_clock_rate(host, RATE_TRUE);
             }

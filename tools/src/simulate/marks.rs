@@ -33,7 +33,8 @@ macro_rules! marks {
             pub const ALL: [Self; [$($words),*].len()] = [$(Self::$name),*];
 
             /// Whether many runs must reach it. That a known limit is met is nothing to demand, nor is what
-            /// a thousand seeds may do without: that Hand over comes late, and after its fence.
+            /// a thousand seeds may do without: that Hand over comes late, and after its fence, or that a backup is
+            /// not silent and too slow.
             #[must_use]
             pub fn is_demanded(self) -> bool {
                 !matches!(
@@ -44,6 +45,7 @@ macro_rules! marks {
                         | Self::InstallFinished
                         | Self::LeftOutAhead
                         | Self::StrayLeads
+                        | Self::SlowDropped
                 )
             }
 
@@ -137,6 +139,10 @@ marks! {
     Fetched: "a follower fetches a snapshot",
     /// Its process ended in the midst of it.
     InstallFinished: "a start puts a fetched snapshot in the place of all others, where the process before ended",
+    /// It could not keep up with what it was asked, and less was let in.
+    SlowWaitedFor: "a primary waits for a backup that is behind",
+    /// And that did not help.
+    SlowDropped: "a backup that is too slow is dropped",
     /// Its replies differed from the primary's.
     WrongDropped: "a backup that replies wrongly is dropped",
     /// Its state differed from the primary's, as snapshots of one entry showed.

@@ -8,6 +8,7 @@ mod fatal;
 mod images;
 mod leaving;
 mod opening;
+mod pace;
 mod replay;
 mod room;
 mod states;
@@ -52,6 +53,7 @@ use super::world::Process;
 use fatal::fatal_entry;
 use images::{Images, install_failed, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
+use pace::PaceWatch;
 use replay::read_all;
 use room::{RoomState, limits_of};
 use states::StateWatch;
@@ -120,6 +122,7 @@ pub(crate) struct Node<M> {
     follow_ups: VecDeque<FollowUp>,
     room: RoomState,
     states: StateWatch,
+    pace: PaceWatch,
     syncing: Syncing,
     images: Images,
     falsehood: Falsehood,
@@ -319,6 +322,7 @@ impl<M: Subject> Node<M> {
             follow_ups: VecDeque::from([FollowUp::Room]),
             room: RoomState::at(now.boot),
             states: StateWatch::default(),
+            pace: PaceWatch::of(last),
             syncing: Syncing::default(),
             images: Images::new(snapshots),
             falsehood: machine.falsehood.clone(),
@@ -381,6 +385,7 @@ impl<M: Subject> Node<M> {
             self.handle(stage, now, Event::Flush)?;
         }
         self.tell_standing(stage);
+        self.watch_pace(stage, now);
         self.stop_if_left(stage)
     }
 

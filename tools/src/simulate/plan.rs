@@ -69,6 +69,12 @@ pub struct Plan {
     pub planted: Planted,
 }
 
+/// A machine is slow only if it is asked for more than it can do, and how slow it is shows only if not all that is asked
+/// waits for it: about so many calls are open in runs in which machines are slow and nothing else is wrong ..
+const SLOW_CALLS_OPEN: usize = 6;
+/// .. and each client would begin so many in a term, at least.
+const SLOW_CALLS_PER_TERM: u32 = 400;
+
 impl Plan {
     /// The plan of a seed.
     #[must_use]
@@ -101,14 +107,19 @@ impl Plan {
         let is_deadly = RandomStream::new(seed, 9).chance(150);
         let poisons_timer = RandomStream::new(seed, 10).chance(250);
         let strays = RandomStream::new(seed, 11).chance(500);
+        let mut slow = RandomStream::new(seed, 12);
+        let has_slow_machines = slow.chance(120);
+        // Who is slow stays in its role only as long as little else goes wrong.
+        let is_only_slow = has_slow_machines && slow.chance(600);
         let faults: Vec<FaultKind> = FaultKind::ALL
             .into_iter()
             .filter(|kind| {
                 match *kind {
-                    FaultKind::RecordLost => return loses_record,
-                    FaultKind::Deadly => return is_deadly,
-                    FaultKind::PoisonTimer => return poisons_timer,
-                    FaultKind::StateStrays => return strays,
+                    FaultKind::RecordLost => return loses_record && !is_only_slow,
+                    FaultKind::Deadly => return is_deadly && !is_only_slow,
+                    FaultKind::PoisonTimer => return poisons_timer && !is_only_slow,
+                    FaultKind::StateStrays => return strays && !is_only_slow,
+                    FaultKind::SlowApply => return has_slow_machines,
                     _ => {}
                 }
                 let random = if *kind < FaultKind::Switchover {
@@ -116,10 +127,11 @@ impl Plan {
                 } else {
                     &mut later
                 };
-                random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks())
+                let is_drawn = random.chance(500) && (!are_clocks_bounded || kind.keeps_clocks());
+                is_drawn && !is_only_slow && (!has_slow_machines || slow.chance(250))
             })
             .collect();
-        Self {
+        let mut plan = Self {
             seed,
             replicas,
             clients,
@@ -156,7 +168,17 @@ impl Plan {
             are_clocks_bounded,
             is_operator_careless: limits.chance(100),
             planted: Planted::default(),
+        };
+        if is_only_slow {
+            plan.calls_open = SLOW_CALLS_OPEN.div_ceil(clients);
+            plan.pause = term / SLOW_CALLS_PER_TERM;
+            plan.faults_for = term * 10;
+            plan.fault_pause = term * 2;
+            plan.limits = Limits::default();
+        } else if has_slow_machines {
+            plan.pause /= 5;
         }
+        plan
     }
 
     /// A plan in which nothing goes wrong by itself, for scenarios.

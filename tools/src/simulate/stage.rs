@@ -37,6 +37,8 @@ pub(crate) struct Stage<'a, M> {
     pub(crate) slow: Duration,
     /// How long one sync takes just now.
     pub(crate) sync_time: Duration,
+    /// How long an entry takes to be applied.
+    pub(crate) apply_time: Duration,
     pub(crate) network: &'a mut Network,
     pub(crate) random: &'a mut RandomStream,
     pub(crate) checks: &'a mut Checks<M>,

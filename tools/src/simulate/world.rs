@@ -73,6 +73,8 @@ pub(crate) struct Host<M> {
     pub(crate) slow: (Instant, Duration),
     /// Until when syncs take up to so much longer.
     pub(crate) slow_disk: (Instant, Duration),
+    /// Until when each entry takes so long to be applied.
+    pub(crate) slow_apply: (Instant, Duration),
     /// A fault of the disk is still to come.
     pub(crate) is_disk_spoilt: bool,
     arrivals: VecDeque<(ConnId, Arrival)>,
@@ -87,6 +89,11 @@ impl<M> Host<M> {
     pub(crate) fn is_up(&self) -> bool {
         !matches!(self.process, Process::None)
     }
+}
+
+/// How much longer something takes as long as it does.
+fn while_it_lasts((until, longer): (Instant, Duration), now: Instant) -> Duration {
+    if now < until { longer } else { Duration::ZERO }
 }
 
 /// The cluster, and everything around it.
@@ -185,6 +192,7 @@ impl<M: Subject> World<M> {
                 thaws: None,
                 slow: (Instant::ZERO, Duration::ZERO),
                 slow_disk: (Instant::ZERO, Duration::ZERO),
+                slow_apply: (Instant::ZERO, Duration::ZERO),
                 is_disk_spoilt: false,
                 arrivals: VecDeque::new(),
                 turn_at: None,
@@ -384,11 +392,7 @@ impl<M: Subject> World<M> {
         let hand_over_asked = stage.hand_over_asked;
         let it = &mut self.hosts[host];
         it.process = process;
-        let slow = if self.now < it.slow.0 {
-            it.slow.1
-        } else {
-            Duration::ZERO
-        };
+        let slow = while_it_lasts(it.slow, self.now);
         let busy = waited + self.random.between(Duration::ZERO, slow);
         if let Some(death) = died {
             return self.on_death(host, death, outputs);
@@ -413,23 +417,15 @@ impl<M: Subject> World<M> {
 
     fn stage(&mut self, host: usize) -> Stage<'_, M> {
         let it = &self.hosts[host];
-        let slow = if self.now < it.slow_disk.0 {
-            it.slow_disk.1
-        } else {
-            Duration::ZERO
-        };
         Stage {
             host,
             life: it.life,
             now: self.now,
             clock: it.clock,
             waited: Duration::ZERO,
-            slow: if self.now < it.slow.0 {
-                it.slow.1
-            } else {
-                Duration::ZERO
-            },
-            sync_time: self.plan.sync_time + slow,
+            slow: while_it_lasts(it.slow, self.now),
+            sync_time: self.plan.sync_time + while_it_lasts(it.slow_disk, self.now),
+            apply_time: while_it_lasts(it.slow_apply, self.now),
             network: &mut self.network,
             random: &mut self.random,
             checks: &mut self.checks,
@@ -444,12 +440,7 @@ impl<M: Subject> World<M> {
     }
 
     fn sync_wait(&mut self, host: usize) -> Duration {
-        let (until, slow) = self.hosts[host].slow_disk;
-        let slow = if self.now < until {
-            slow
-        } else {
-            Duration::ZERO
-        };
+        let slow = while_it_lasts(self.hosts[host].slow_disk, self.now);
         self.random
             .between(self.plan.sync_time / 2, (self.plan.sync_time + slow) * 2)
     }

@@ -2,6 +2,7 @@
 //!
 //! The real ones no run could fill, so each draws its own, some of them very small.
 
+use standin_core::view::ViewId;
 use standin_primary::Queues;
 use standin_replica::{Answers, HELD_BYTES_MAX, HELD_REQUESTS_MAX, Limits};
 
@@ -20,6 +21,9 @@ const ONE_WAKE_UP_BYTES: usize = 16 << 10;
 pub(crate) struct Bounds {
     limits: Limits,
     sessions_max: usize,
+    /// The view that the replica is primary of, and how many entries it had still to apply when it became that: nobody
+    /// let those in.
+    inherited: Option<(ViewId, u64)>,
 }
 
 impl Bounds {
@@ -27,19 +31,26 @@ impl Bounds {
         Self {
             limits: plan.limits,
             sessions_max: usize::try_from(plan.session_limits.sessions_max).expect("few"),
+            inherited: None,
         }
     }
 
-    /// Holds what waits at a replica against them.
+    /// Holds what waits at a replica against them, which is primary of this view, or not primary.
     pub(crate) fn look(
-        &self,
+        &mut self,
+        primary_of: Option<ViewId>,
         (queues, recent_bytes): (Queues, usize),
         (held, held_bytes): (usize, usize),
         sessions: usize,
     ) -> Verdict {
         let limits = &self.limits.primary;
         let reads_max = limits.reads_max as u64 + ONE_WAKE_UP;
-        let is_held = queues.entries <= limits.pending_entries_max + ONE_WAKE_UP
+        if self.inherited.map(|(view, _)| view) != primary_of {
+            self.inherited = primary_of.map(|view| (view, queues.entries));
+        }
+        let inherited = self.inherited.map_or(0, |(_, entries)| entries);
+        let entries_max = limits.pending_entries_max.max(inherited);
+        let is_held = queues.entries <= entries_max + ONE_WAKE_UP
             && queues.entries_bytes <= limits.pending_bytes_max + ONE_WAKE_UP_BYTES
             && queues.reads as u64 <= reads_max
             && queues.reads_bytes <= limits.reads_bytes_max + ONE_WAKE_UP_BYTES

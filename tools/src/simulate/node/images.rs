@@ -226,6 +226,7 @@ impl<M: Subject> Node<M> {
         stage.wait_for_disk();
         stage.mark(Mark::Fetched);
         self.replica.install(now, state, offer);
+        self.pace.restored(offer.mark.tip.index);
         Ok(())
     }
 }

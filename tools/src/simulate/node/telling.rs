@@ -2,6 +2,7 @@
 
 use standin_core::message::RoleName;
 use standin_core::time::{Instant, Now};
+use standin_core::view::ViewRecord;
 
 use super::Node;
 use crate::simulate::fact::Fact;
@@ -12,7 +13,14 @@ impl<M: Subject> Node<M> {
     pub(super) fn tell_standing(&mut self, stage: &mut Stage<'_, M>) {
         let sessions = self.replica.state().session_count();
         let held = self.replica.held();
-        if let Err(what) = self.bounds.look(self.replica.queues(), held, sessions) {
+        let leads = matches!(
+            self.replica.role_name(),
+            RoleName::Primary | RoleName::Candidate
+        );
+        let view = self.replica.record().filter(|_| leads);
+        let view = view.map(ViewRecord::id);
+        let queues = self.replica.queues();
+        if let Err(what) = self.bounds.look(view, queues, held, sessions) {
             stage
                 .checks
                 .fail("L5", format!("host {}: {what}", stage.host));
@@ -52,7 +60,8 @@ impl<M: Subject> Node<M> {
         // It begins anew when a log of an earlier data epoch is set aside.
         self.applied_told = self.applied_told.min(through);
         if through > self.applied_told {
-            self.applied_told = through;
+            let before = std::mem::replace(&mut self.applied_told, through);
+            self.take_time(stage, before, through);
             stage.saw(&Fact::Applied {
                 host: stage.host,
                 through,
