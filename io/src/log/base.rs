@@ -279,8 +279,14 @@ impl<S: Storage> SegmentLog<S> {
         let beside = self.next_path();
         // From here on a sync that is under way speaks of entries that are being removed.
         self.state.count_cut();
-        let old = self.segments.iter().map(|segment| segment.path.clone());
-        let segment = self.anew(base).begin(old.collect(), beside)?;
+        let state = Arc::clone(&self.state);
+        let mut beginnings = state.beginnings();
+        // From here on what was to be forgotten is not touched: it goes here, and its names may be used again.
+        *beginnings += 1;
+        let old = recovery::list(&self.storage, &self.paths.log)?;
+        let old = old.into_iter().map(|(_, path)| path).collect();
+        let segment = self.anew(base).begin(old, beside)?;
+        drop(beginnings);
         self.active = OpenSegment::open(&self.storage, &segment.path)?;
         self.segments = vec![segment];
         self.sealed.clear();
@@ -317,6 +323,7 @@ impl<S: Storage> SegmentLog<S> {
             storage: self.storage.clone(),
             dir: self.paths.log.clone(),
             paths,
+            beginnings: *self.state.beginnings(),
             state: Arc::clone(&self.state),
         })
     }
@@ -363,18 +370,27 @@ pub struct ForgetRequest<S: Storage = OsStorage> {
     dir: PathBuf,
     /// In the order in which they go.
     paths: Vec<PathBuf>,
+    /// How often the log had been begun anew when the request was made.
+    beginnings: u64,
     state: Arc<SyncState>,
 }
 
 impl<S: Storage> ForgetRequest<S> {
     /// Does it: the oldest first. What a crash leaves may have a gap, if names do not reach the disk in
-    /// order: then it is left over, and the next start removes it. Waits for the disk.
+    /// order: then it is left over, and the next start removes it. Once the log was begun anew nothing more is removed:
+    /// that has done it, and what has such a name now is of the new log. (A cut changes nothing: none goes back behind
+    /// what a snapshot covers.) Waits for the disk.
     ///
     /// # Errors
     /// [`LogError`] if it fails, which is final.
     pub fn run(self) -> Result<(), LogError> {
         let run = || {
             for path in &self.paths {
+                // For each of them: who begins anew waits for one at most.
+                let beginnings = self.state.beginnings();
+                if *beginnings != self.beginnings {
+                    return Ok(());
+                }
                 let removed = self.storage.remove(path);
                 removed.map_err(LogError::io("removing", path))?;
             }

@@ -1,8 +1,8 @@
 //! Getting the log to disk: what it asks of the log thread, and what the two share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use standin_core::entry::Index;
 
@@ -22,6 +22,9 @@ pub(crate) struct SyncState {
     /// How often the log was cut. A sync that was asked for before a cut must not be reported after
     /// it: its entries may be others by now.
     cuts: AtomicU64,
+    /// How often the log was begun anew. Held while it is, and while a segment that a snapshot covers is removed: the
+    /// one that the log begins anew with may have its name.
+    beginnings: Mutex<u64>,
     /// A segment file is being prepared, or waits to be taken.
     is_preparing: AtomicBool,
 }
@@ -32,6 +35,7 @@ impl SyncState {
             is_failed: AtomicBool::new(false),
             durable: AtomicU64::new(durable.0),
             cuts: AtomicU64::new(0),
+            beginnings: Mutex::new(0),
             is_preparing: AtomicBool::new(false),
         }
     }
@@ -62,6 +66,12 @@ impl SyncState {
 
     pub(super) fn set_preparing(&self, is_preparing: bool) {
         self.is_preparing.store(is_preparing, Ordering::Release);
+    }
+
+    pub(super) fn beginnings(&self) -> MutexGuard<'_, u64> {
+        self.beginnings
+            .lock()
+            .expect("nothing panics while it holds this")
     }
 
     fn cuts(&self) -> u64 {

@@ -275,6 +275,41 @@ fn a_forgetting_that_is_interrupted_leaves_no_gap() {
     }
 }
 
+/// A log of some segments, all on disk.
+fn with_segments(dir: &Path) -> SegmentLog {
+    let mut log = open(dir);
+    while log.segments.len() < 6 {
+        let next = batch(log.tip());
+        log.append(&next).unwrap();
+    }
+    log.sync_now().unwrap();
+    log
+}
+
+/// The log that was begun anew is there, whole, and nothing of the one before.
+fn check_anew(dir: &Path, mut log: SegmentLog) {
+    let next = batch(log.tip());
+    log.append(&next).unwrap();
+    log.sync_now().unwrap();
+    drop(log);
+    let names = fs::read_dir(dir.join(LOG_DIR)).unwrap();
+    let names: Vec<_> = names.map(|name| name.unwrap().file_name()).collect();
+    assert_eq!(names, ["00000000000000000001.log"]);
+    let log = open(dir);
+    assert_eq!((log.first(), log.tip()), (Index(1), next.tip()));
+}
+
+#[test]
+fn what_is_to_be_forgotten_is_nothing_of_a_log_that_was_begun_anew_meanwhile() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = with_segments(root.path());
+    assert_eq!(log.first(), Index(1));
+    let request = log.forget_request(log.tip().index).unwrap();
+    log.begin_anew().unwrap();
+    request.run().unwrap();
+    check_anew(root.path(), log);
+}
+
 /// More than any disk has.
 const NO_DISK_BYTES: u64 = 1 << 60;
 
