@@ -85,6 +85,16 @@ impl Pace {
     }
 }
 
+/// What a follower applies in a while, and what its primary does.
+#[derive(Clone, Copy, Debug)]
+struct Race {
+    began: Instant,
+    /// What the primary had applied then, and what the follower; none before it has said anything.
+    start: Option<(Index, Index)>,
+    /// In the while before, it applied four fifths of what the primary did, or more.
+    is_quick: bool,
+}
+
 /// How far a stream has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -143,6 +153,8 @@ pub(crate) struct Follower {
     pub(crate) keeps_up: bool,
     /// How long that took which it has done since this was last asked.
     done: Option<Pace>,
+    /// How it applies, compared with its primary.
+    race: Race,
 }
 
 impl Follower {
@@ -178,6 +190,11 @@ impl Follower {
             applied_before: applied,
             keeps_up: false,
             done: None,
+            race: Race {
+                began: now,
+                start: None,
+                is_quick: false,
+            },
         }
     }
 
@@ -314,6 +331,29 @@ impl Follower {
             acknowledged: age(self.unacknowledged_since()),
             applied: age(self.unapplied_since()),
         }
+    }
+
+    /// Its primary has applied up to here: looks who is quicker, each `length`.
+    pub(crate) fn race(&mut self, primary: Index, now: Instant, length: Duration) {
+        if now.since(self.race.began) < length {
+            return;
+        }
+        let is_quick = self.race.start.is_some_and(|(primary_start, start)| {
+            let by_primary = primary.0.saturating_sub(primary_start.0);
+            let done = self.applied.0.saturating_sub(start.0);
+            done > 0 && done.saturating_mul(5) >= by_primary.saturating_mul(4)
+        });
+        let is_heard = self.phase == Phase::Streaming;
+        self.race = Race {
+            began: now,
+            start: is_heard.then_some((primary, self.applied)),
+            is_quick,
+        };
+    }
+
+    /// Whether it applies nearly as quickly as its primary, or more so.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.race.is_quick
     }
 
     /// This process was away, so how long that takes which is under way is not known: it counts from now.

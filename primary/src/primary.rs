@@ -478,15 +478,20 @@ impl Primary {
         self.stage != Stage::Candidate
     }
 
-    /// Whether there is room for more input.
+    /// Whether there is room for more input, and whoever is waited for has got on far enough.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        self.has_queue_room() && self.is_backup_ready()
+    }
+
+    /// Whether there is room for more input in the queues: a read needs nothing else.
+    #[must_use]
+    pub fn has_queue_room(&self) -> bool {
         let (limits, queues) = (&self.limits, self.queues());
         queues.entries < limits.pending_entries_max
             && queues.entries_bytes < limits.pending_bytes_max
             && queues.reads < limits.reads_max
             && queues.reads_bytes < limits.reads_bytes_max
-            && self.is_backup_ready()
     }
 
     /// What waits just now.

@@ -6,23 +6,32 @@
 //! what they would wait for in a takeover. Silence is another matter, with a limit of its own (`gate.rs`): what is
 //! looked at here is one that always answers, and never in time.
 
+use std::cmp::Reverse;
+
+use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
 
 use crate::follower::{Follower, Pace, Phase};
-use crate::gate::Gate;
+use crate::gate::{Gate, JOIN_LAG_BYTES_MAX};
 use crate::primary::{Action, Primary};
 
-/// A backup that is behind by more than this part of a term is waited for: less is admitted meanwhile.
+/// A backup that is behind by more than this part of a term is waited for: less is admitted meanwhile. So is a spare that
+/// could be joined but for that.
 const WAITED_FOR_TERM_PARTS: u32 = 8;
+const WAITED_FOR_MIN: Duration = Duration::from_millis(25);
 /// It is not if nothing was heard of it for this part of a term. A round goes out each tenth of one.
-const HEARD_TERM_PARTS: u32 = 6;
+const HEARD_TERM_PARTS: u32 = 4;
 /// One that is behind by more than this part of a term is slow. A single sync or pause may last as long.
 ///
 /// So is one that is waited for more than [a third](WAITED_PARTS) of the time: it never falls far behind, for it holds
 /// clients back.
 const SLOW_TERM_PARTS: u32 = 4;
+const SLOW_MIN: Duration = Duration::from_millis(50);
+/// So many times as long as this primary takes for what it applies between two looks at its input is allowed on top: what
+/// it sends leaves, and what it is told is read, that much later.
+const OWN_PIECES: u32 = 3;
 /// While it is waited for, half of what it does is let in; so one that does four fifths of what is asked of it, or more,
 /// is waited for less than this part of the time, and stays.
 const WAITED_PARTS: u32 = 3;
@@ -53,13 +62,19 @@ pub(crate) struct Slowness {
     worst: Pace,
     /// It is waited for.
     waited_for: Option<WaitedFor>,
+    /// Something was heard of it a moment ago.
+    is_heard: bool,
+    /// How long this primary takes for what it applies at a time: the longest in the last term, and when that was.
+    own: (Duration, Instant),
     /// Backups dropped for it.
     pub(crate) drops: u64,
 }
 
-/// How things stood when a backup came to be waited for.
+/// How things stood when a follower came to be waited for.
 #[derive(Clone, Copy, Debug)]
 struct WaitedFor {
+    /// Its stream.
+    conn: ConnId,
     /// Entries that it had not applied.
     backlog: u64,
     /// What it had applied.
@@ -82,6 +97,7 @@ impl Slowness {
             part_began: now,
             looked_at: now,
             drops: self.drops,
+            own: self.own,
             ..Self::default()
         };
     }
@@ -97,14 +113,14 @@ impl Slowness {
     /// done since the last look.
     fn look(&mut self, now: Instant, pace: Pace, done: Option<Pace>, term: Duration) {
         let slower = done.unwrap_or_default().or_slower(pace);
-        if slower.slower() > term / SLOW_TERM_PARTS {
+        if slower.slower() > self.slow(now, term) {
             self.was_slow = true;
             self.worst = self.worst.or_slower(slower);
         }
         self.got_on |= done.is_some();
         let since = std::mem::replace(&mut self.looked_at, now);
         // Not by how things stand now: there is more to look at when it is not waited for, or has just got on.
-        let is_waited_for = pace.slower() > term / WAITED_FOR_TERM_PARTS;
+        let is_waited_for = pace.slower() > self.waited_for(now, term);
         if std::mem::replace(&mut self.was_waited_for, is_waited_for) {
             self.waited += now.since(since);
         }
@@ -125,6 +141,38 @@ impl Slowness {
             self.worst = Pace::default();
         }
         self.excuse(now);
+    }
+
+    /// There is nobody to look at just now.
+    fn look_away(&mut self, now: Instant) {
+        (self.looked_at, self.was_waited_for) = (now, false);
+    }
+
+    /// How long this primary took for what it applied at a time.
+    fn note_own(&mut self, took: Duration, now: Instant, term: Duration) {
+        let (longest, at) = self.own;
+        if took >= longest || now.since(at) > term {
+            // Longer than that it was away, which is excused as a whole.
+            self.own = (took.min(term / SLOW_TERM_PARTS), now);
+        }
+    }
+
+    fn allowed(&self, now: Instant, term: Duration) -> Duration {
+        let (longest, at) = self.own;
+        if now.since(at) > term {
+            return Duration::ZERO;
+        }
+        longest * OWN_PIECES
+    }
+
+    /// One that is behind by more is slow.
+    fn slow(&self, now: Instant, term: Duration) -> Duration {
+        (term / SLOW_TERM_PARTS).max(SLOW_MIN) + self.allowed(now, term)
+    }
+
+    /// One that is behind by more is waited for.
+    fn waited_for(&self, now: Instant, term: Duration) -> Duration {
+        (term / WAITED_FOR_TERM_PARTS).max(WAITED_FOR_MIN) + self.allowed(now, term)
     }
 
     fn is_too_slow(&self) -> bool {
@@ -151,34 +199,86 @@ impl Primary {
     /// joined depends on it.
     pub(crate) fn watch_pace(&mut self, now: Instant) {
         let term = self.term();
+        let (slow, applied) = (self.slowness.slow(now, term), self.applied);
         for follower in self.followers.values_mut() {
-            follower.keeps_up = follower.has_applied_what_was_there()
-                && follower.pace(now).slower() <= term / SLOW_TERM_PARTS;
+            follower.keeps_up =
+                follower.has_applied_what_was_there() && follower.pace(now).slower() <= slow;
+            follower.race(applied, now, term / PARTS_PER_TERM);
         }
-        let is_watched = matches!(self.gate, Gate::Paired { .. }) && self.is_serving();
+        match &self.gate {
+            Gate::Paired { .. } if self.is_serving() => self.watch_backup(now),
+            Gate::Solo if self.is_serving() => {
+                self.slowness.look_away(now);
+                let spare = self.spare_to_wait_for(now).map(|spare| spare.conn);
+                self.wait_for(spare, now);
+            }
+            Gate::Paired { .. } | Gate::Solo | Gate::Joining(_) => {
+                self.slowness.look_away(now);
+                self.slowness.waited_for = None;
+            }
+        }
+    }
+
+    fn watch_backup(&mut self, now: Instant) {
+        let term = self.term();
         let conn = self.gate_follower().map(|gate| gate.conn);
         let gate = conn.and_then(|conn| self.followers.get_mut(&conn));
-        let Some(gate) = gate.filter(|gate| is_watched && gate.phase == Phase::Streaming) else {
+        let Some(gate) = gate.filter(|gate| gate.phase == Phase::Streaming) else {
+            self.slowness.look_away(now);
             self.slowness.waited_for = None;
             return;
         };
         let (pace, done) = (gate.pace(now), gate.take_done());
-        let is_heard = gate.unheard(now) <= term / HEARD_TERM_PARTS;
-        let waited_for = WaitedFor {
-            backlog: self.tip.index.0.saturating_sub(gate.applied.0),
-            applied: gate.applied,
-        };
-        // One that says nothing is soon heard or done without, and whoever asks nothing of it is served meanwhile.
-        if pace.slower() > term / WAITED_FOR_TERM_PARTS && is_heard {
-            self.slowness.waited_for.get_or_insert(waited_for);
-        } else {
-            self.slowness.waited_for = None;
-        }
         self.slowness.look(now, pace, done, term);
+        let is_behind = pace.slower() > self.slowness.waited_for(now, term);
+        self.wait_for(conn.filter(|_| is_behind), now);
         let is_changing = self.swap.is_some() || self.hand_over.is_some();
-        if self.slowness.is_too_slow() && !is_changing && !self.planted.has(Bug::SlowKept) {
+        // While the view service is not heard, nothing could come of it.
+        let can_drop = !is_changing && self.lease_until.is_some();
+        if self.slowness.is_too_slow() && can_drop && !self.planted.has(Bug::SlowKept) {
             self.drop_slow_backup(now);
         }
+    }
+
+    /// While this primary is alone: who has its whole log, applies nearly as quickly as it does, and only has more to
+    /// apply than it should have to be joined. As long as no less is admitted it might never come to have less.
+    fn spare_to_wait_for(&self, now: Instant) -> Option<&Follower> {
+        if self.candidates().next().is_some() {
+            return None;
+        }
+        let behind = self.followers.values().filter(|follower| {
+            follower.is_caught_up(self.tip.index, JOIN_LAG_BYTES_MAX)
+                && follower.is_quick()
+                && self.may_join(follower)
+                && !self.excluded.contains(&follower.identity.store)
+                && now >= self.flapping.join_at(follower.identity.store)
+        });
+        behind.max_by_key(|follower| (follower.applied, Reverse(&follower.identity.name)))
+    }
+
+    /// From now on this follower is waited for, as long as it is named here.
+    fn wait_for(&mut self, conn: Option<ConnId>, now: Instant) {
+        let follower = conn.and_then(|conn| self.followers.get(&conn));
+        let Some(follower) = follower else {
+            self.slowness.waited_for = None;
+            return;
+        };
+        let heard_max = self.term() / HEARD_TERM_PARTS;
+        // One that says nothing is soon heard or done without, and whoever asks nothing of it is served meanwhile.
+        self.slowness.is_heard = follower.unheard(now) <= heard_max;
+        let same = self.slowness.waited_for;
+        let same = same.filter(|waited_for| waited_for.conn == follower.conn);
+        self.slowness.waited_for = same.or(Some(WaitedFor {
+            conn: follower.conn,
+            backlog: self.tip.index.0.saturating_sub(follower.applied.0),
+            applied: follower.applied,
+        }));
+    }
+
+    /// How long this primary, or the machine that it runs, took for what it applied at a time.
+    pub fn note_own_pace(&mut self, took: Duration, now: Instant) {
+        let term = self.term();
+        self.slowness.note_own(took, now, term);
     }
 
     fn drop_slow_backup(&mut self, now: Instant) {
@@ -194,31 +294,29 @@ impl Primary {
         self.drop_backup(now);
     }
 
-    /// Whether the backup, if it is waited for, has got on far enough that more may be admitted.
+    /// Whether whoever is waited for has got on far enough that more may be admitted.
     pub(crate) fn is_backup_ready(&self) -> bool {
-        let Some(waited_for) = &self.slowness.waited_for else {
+        let Some((backlog, backlog_max)) = self.backlog() else {
             return true;
         };
-        if self.planted.has(Bug::SlowAdmitted) {
-            return true;
-        }
-        let applied = self
-            .gate_follower()
-            .map_or(Index::ZERO, |gate| gate.applied);
+        !self.slowness.is_heard || backlog < backlog_max || self.planted.has(Bug::SlowAdmitted)
+    }
+
+    /// Entries that whoever is waited for has not applied, and how many of them there should be at most before more are
+    /// taken in.
+    fn backlog(&self) -> Option<(u64, u64)> {
+        let waited_for = self.slowness.waited_for?;
+        let applied = self.followers.get(&waited_for.conn)?.applied;
         let backlog = self.tip.index.0.saturating_sub(applied.0);
-        backlog < waited_for.backlog_max(applied)
+        Some((backlog, waited_for.backlog_max(applied)))
     }
 
     /// What is known of the pace of the backup, for whoever watches this primary.
     #[must_use]
     pub fn backup_pace(&self) -> BackupPace {
         let gate = self.gate_follower();
-        let applied = gate.map_or(Index::ZERO, |gate| gate.applied);
         BackupPace {
-            waited_for: self.slowness.waited_for.map(|waited_for| {
-                let backlog = self.tip.index.0.saturating_sub(applied.0);
-                (backlog, waited_for.backlog_max(applied))
-            }),
+            waited_for: self.backlog(),
             drops: self.slowness.drops,
             is_changing: self.swap.is_some() || self.hand_over.is_some() || !self.is_serving(),
             is_heard: gate.is_some_and(|gate| gate.phase == Phase::Streaming),
@@ -227,7 +325,7 @@ impl Primary {
 
     /// Whether the backup is too far behind to apply a Handover entry in time.
     pub(crate) fn is_slow(&self, follower: &Follower, now: Instant) -> bool {
-        follower.pace(now).slower() > self.term() / SLOW_TERM_PARTS
+        follower.pace(now).slower() > self.slowness.slow(now, self.term())
     }
 }
 
@@ -310,6 +408,7 @@ mod tests {
     #[test]
     fn one_entry_is_let_in_for_two_that_are_done_and_never_none_for_all() {
         let waited_for = WaitedFor {
+            conn: ConnId(1),
             backlog: 100,
             applied: Index(50),
         };

@@ -190,11 +190,111 @@ fn a_primary_that_was_away_does_not_blame_its_backup() {
 fn one_that_says_nothing_is_not_waited_for() {
     let mut bench = Bench::paired(Durability::Os);
     bench.command();
-    for _ in 0..4 {
+    bench.pass(TERM / 4);
+    for _ in 0..2 {
         bench.pass(MS * 100);
         assert!(bench.primary.has_room(), "reads are still answered");
-        assert!(bench.primary.backup_pace().waited_for.is_none());
+        assert!(bench.primary.backup_pace().waited_for.is_some());
     }
+}
+
+/// A pair whose backup applies an entry each `apply`, says so only when it has, and waits for its primary. How many
+/// entries it has before it after a term of that.
+fn backlog_of_one_that_is_heard_only_when_it_has_applied(apply: Duration) -> u64 {
+    let mut bench = Bench::paired(Durability::Os);
+    let mut applied = applied_by_all(&bench);
+    let start = bench.now.boot;
+    while bench.now.boot.since(start) < TERM {
+        for _ in 0..(apply.as_nanos() / MS.as_nanos()) {
+            if bench.primary.has_room() {
+                bench.command();
+            }
+            bench.pass(MS);
+        }
+        applied = applied.next().min(bench.primary.commit());
+        ack_applied(&mut bench, B, applied);
+    }
+    bench.primary.tip().index.0 - applied.0
+}
+
+#[test]
+fn what_it_has_before_it_does_not_grow_between_what_it_says() {
+    // Until it is found to be behind, an eighth of a term, 125 entries come, and as many after its first word.
+    let backlog = backlog_of_one_that_is_heard_only_when_it_has_applied(MS * 200);
+    assert!(backlog <= 300, "{backlog} entries");
+}
+
+#[test]
+fn a_backup_is_not_blamed_for_what_its_primary_takes_itself() {
+    let drop_with = |own: Duration| {
+        let mut bench = Bench::paired(Durability::Os);
+        for _ in 0..30 {
+            let applied = applied_by_all(&bench);
+            bench.command();
+            bench.primary.note_own_pace(own, bench.now.boot);
+            for _ in 0..5 {
+                ack_applied(&mut bench, B, applied);
+                bench.pass(MS * 100);
+            }
+            ack_whole(&mut bench, B);
+        }
+        bench.asked.too_slow.len()
+    };
+    assert_eq!(drop_with(MS * 100), 0, "as slow as its primary");
+    assert_eq!(drop_with(Duration::ZERO), 1, "and slower");
+}
+
+#[test]
+fn no_drop_is_decided_that_the_view_service_would_not_hear_of() {
+    let mut bench = Bench::paired(Durability::Os);
+    let mut applied = applied_by_all(&bench);
+    bench.event(Event::Lease(None));
+    ask_on(&mut bench, TERM * 4, MS * 100, &mut applied);
+    bench.sync_all();
+    assert_eq!(bench.asked.too_slow, []);
+}
+
+#[test]
+fn a_lone_primary_waits_for_a_spare_that_is_as_quick_and_behind() {
+    let (mut bench, _) = dropped();
+    let c = identity("c", 1);
+    bench.follow(C, &c);
+    // It applies one entry each 10 ms from an older one on, as many as are asked for.
+    let mut applied = Index(applied_by_all(&bench).0 - 40);
+    ack_applied(&mut bench, C, applied);
+    for _ in 0..1000 {
+        if bench.primary.has_room() {
+            bench.command();
+            bench.sync_all();
+        }
+        bench.pass(MS * 10);
+        applied = applied.next().min(applied_by_all(&bench));
+        ack_applied(&mut bench, C, applied);
+        if !bench.asked.swaps.is_empty() {
+            break;
+        }
+    }
+    let (_, join) = bench.asked.swaps.pop().expect("a Join is asked");
+    assert_eq!(join.backup.map(|it| it.name), Some(c.name));
+}
+
+#[test]
+fn nobody_waits_for_a_spare_that_is_slow() {
+    let (mut bench, _) = dropped();
+    bench.follow(C, &identity("c", 1));
+    let mut applied = Index(applied_by_all(&bench).0 - 40);
+    ack_applied(&mut bench, C, applied);
+    for step in 0..1000 {
+        assert!(bench.primary.has_room(), "step {step}");
+        bench.command();
+        bench.sync_all();
+        bench.pass(MS * 10);
+        if step % 4 == 0 {
+            applied = applied.next();
+        }
+        ack_applied(&mut bench, C, applied);
+    }
+    assert!(bench.asked.swaps.is_empty());
 }
 
 #[test]

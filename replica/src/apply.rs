@@ -208,7 +208,10 @@ impl<M: StateMachine> Replica<M> {
     /// Before anything comes of an event: how much may be applied.
     pub(crate) fn keep_pace(&mut self, now: Instant, event: &Event<'_>) {
         let piece_max = self.config.limits.apply_entries_max;
-        self.pace.happens(now, self.term(), piece_max);
+        let took = self.pace.happens(now, self.term(), piece_max);
+        if let (Some(took), Role::Primary(primary)) = (took, &mut self.role) {
+            primary.note_own_pace(took, now);
+        }
         if matches!(event, Event::Deadline) {
             self.pace.deadline_came(piece_max);
         }

@@ -205,7 +205,7 @@ impl<M: StateMachine> Replica<M> {
         }
         match &self.role {
             Role::Primary(primary) if primary.is_serving() => {
-                if !primary.has_room() {
+                if !primary.has_queue_room() {
                     return self.answer(waiter, ReplyStatus::Overloaded, b"");
                 }
                 let query = Query {

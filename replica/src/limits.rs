@@ -16,7 +16,7 @@ pub struct Limits {
     pub answers_bytes_max: usize,
     /// Bytes of the newest batches that are kept in memory, at most (and one batch more).
     pub recent_bytes_max: usize,
-    /// Entries applied in one wake-up, at most (and as many more when a deadline has come).
+    /// Entries applied in one wake-up, at most.
     pub apply_entries_max: u64,
     /// Bytes of log that are read at a time to be applied.
     pub log_read_bytes: usize,

@@ -44,11 +44,20 @@ impl ApplyPace {
         }
     }
 
-    /// Something happens. All that does so in one wake-up does it at one time.
-    pub(crate) fn happens(&mut self, now: Instant, term: Duration, piece_max: u64) {
+    /// Something happens. All that does so in one wake-up does it at one time. How long the last piece took, if that
+    /// was measured.
+    pub(crate) fn happens(
+        &mut self,
+        now: Instant,
+        term: Duration,
+        piece_max: u64,
+    ) -> Option<Duration> {
+        let mut measured = None;
         if now > self.since {
             if self.is_measuring {
-                self.adapt(now.since(self.since), term / TERM_PARTS);
+                let took = now.since(self.since);
+                self.adapt(took, term / TERM_PARTS);
+                measured = Some(took);
             } else if (1..self.piece / UNUSED_PARTS).contains(&self.done) {
                 let shrunk = self.piece - self.piece / SHRINK_PARTS;
                 self.piece = shrunk.max(FIRST_PIECE);
@@ -57,6 +66,7 @@ impl ApplyPace {
             (self.is_measuring, self.is_still) = (false, false);
             self.refill(piece_max);
         }
+        measured
     }
 
     fn refill(&mut self, piece_max: u64) {
@@ -89,7 +99,7 @@ impl ApplyPace {
         self.left = self.left.saturating_sub(entries);
         self.done += entries;
         let is_much = self.done >= (self.piece / MEASURED_PARTS).max(1);
-        self.is_measuring = self.done > 0 && (more || (is_much && self.piece > 1));
+        self.is_measuring = self.done > 0 && (more || is_much);
     }
 
     /// Whether the loop should come round at once though nothing is left to do.

@@ -268,12 +268,8 @@ fn what_was_held_is_ordered_if_the_primary_stays() {
         before.next(),
         "the open"
     );
-    assert!(
-        !pair.bench.replica.has_room(),
-        "not more before the backup has caught up"
-    );
-    pair.ack_all();
     assert!(pair.bench.replica.has_room());
+    pair.ack_all();
     assert_eq!(pair.bench.answers, [(7, ReplyStatus::Done, view(2))]);
 }
 
@@ -486,8 +482,8 @@ fn a_primary_without_room_hands_over_by_itself_and_tries_again_after_a_while() {
         pair.pass(Duration::from_millis(time));
     };
     pass(&mut pair, 251);
-    pair.ack_all();
     assert!(pair.bench.replica.has_room(), "it takes input again");
+    pair.ack_all();
     // It is tried again two terms after the first time.
     for _ in 0..8 {
         pass(&mut pair, 200);

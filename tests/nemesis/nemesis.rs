@@ -23,6 +23,8 @@ const AT_ONCE_MAX: usize = 2;
 /// Half of the times when much is wrong nothing new goes wrong until somebody was answered, but not for longer: whether
 /// the service comes back at all is looked at in the end.
 const CALM_MAX: Duration = Duration::from_secs(4);
+/// For so long after there is room again a process may still end for what it could not write before.
+const ROOM_GRACE: Duration = Duration::from_millis(500);
 /// Bytes in a second on a slow link.
 const SLOW: Range<u32> = 2_000..200_000;
 
@@ -42,8 +44,9 @@ enum Remedy {
     StartDead(&'static str),
     Resume(&'static str),
     Heal(Vec<Direction>),
-    /// If it has ended for want of it, it is started, too.
     MakeRoom(&'static str),
+    /// There is room again, and it may be just about to end for want of it: then it is started.
+    GetOver(&'static str),
     /// The view service has no record: an operator has it made again.
     Rebuild,
     /// Nothing is wrong.
@@ -64,7 +67,8 @@ impl Wrong {
             Remedy::StartStopped(one)
             | Remedy::StartDead(one)
             | Remedy::Resume(one)
-            | Remedy::MakeRoom(one) => *one == name,
+            | Remedy::MakeRoom(one)
+            | Remedy::GetOver(one) => *one == name,
             Remedy::Rebuild => name == VIEW_SERVICE,
             Remedy::Heal(_) | Remedy::Nothing => false,
         }
@@ -381,7 +385,7 @@ impl<'a> Nemesis<'a> {
 
     fn mourn_the_full(&mut self) {
         let full = self.wrong.iter().filter_map(|one| match one.remedy {
-            Remedy::MakeRoom(name) => Some(name),
+            Remedy::MakeRoom(name) | Remedy::GetOver(name) => Some(name),
             _ => None,
         });
         for name in full.collect::<Vec<_>>() {
@@ -655,7 +659,9 @@ impl<'a> Nemesis<'a> {
     fn put_right(&mut self, is_all: bool) {
         let now = clock::boot();
         let all = std::mem::take(&mut self.wrong);
-        let (due, left) = all.into_iter().partition(|one| is_all || one.until <= now);
+        let is_due =
+            |one: &Wrong| one.until <= now || (is_all && !matches!(one.remedy, Remedy::GetOver(_)));
+        let (due, left) = all.into_iter().partition(is_due);
         self.wrong = left;
         for one in due {
             if matches!(one.remedy, Remedy::Rebuild) && !self.rebuild() {
@@ -679,6 +685,12 @@ impl<'a> Nemesis<'a> {
                 Remedy::MakeRoom(name) => {
                     self.mourn(name);
                     self.disks.expect("one of them is full").make_room(name);
+                    let until = now.plus(ROOM_GRACE);
+                    let remedy = Remedy::GetOver(name);
+                    self.wrong.push(Wrong { until, remedy });
+                }
+                Remedy::GetOver(name) => {
+                    self.mourn(name);
                     if self.mourned.remove(name) {
                         self.start(name);
                     } else {

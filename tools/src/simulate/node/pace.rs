@@ -128,7 +128,13 @@ impl<M: Subject> Node<M> {
         let behind = backup.and_then(|it| self.behind(stage, it.token.store(), now.boot));
         // A process that was away cannot know how long anything took.
         let was_there = now.boot.since(looked_at) < term / 8;
-        let is_watched = self.plan.are_clocks_bounded && pace.is_heard && !pace.is_changing;
+        let has_lease = (self.replica.lease_until()).is_some_and(|until| now.boot < until);
+        // A primary that is slow itself asks less of its backup.
+        let is_watched = self.plan.are_clocks_bounded
+            && pace.is_heard
+            && !pace.is_changing
+            && has_lease
+            && stage.apply_time == Duration::ZERO;
         let is_slow = behind.is_some_and(|behind| behind > term / 4 + term / 16);
         let mut waiting = self.pace.waiting;
         if !(was_there && is_watched && waiting.view == view) {
