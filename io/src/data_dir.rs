@@ -39,6 +39,8 @@ pub const SNAPSHOTS_DIR: &str = "snapshots";
 pub(crate) const SEGMENT_SUFFIX: &str = ".log";
 /// How the name of a snapshot file ends.
 pub(crate) const SNAPSHOT_SUFFIX: &str = ".snap";
+/// How the name of a snapshot ends that takes the place of all others, until it has.
+pub(crate) const PLACED_SUFFIX: &str = ".placed";
 const META_FILE: &str = "meta";
 /// Room that is kept for the meta file when there is no other.
 const BALLAST_FILE: &str = "ballast";
@@ -501,7 +503,9 @@ fn has_segments(storage: &impl Storage, path: &Path) -> bool {
 
 /// Whether there are snapshots. They are written of what was logged, and received by whoever has a log.
 fn has_snapshots(storage: &impl Storage, path: &Path) -> bool {
-    has_files(storage, &path.join(SNAPSHOTS_DIR), SNAPSHOT_SUFFIX)
+    let dir = path.join(SNAPSHOTS_DIR);
+    let has = |suffix| has_files(storage, &dir, suffix);
+    has(SNAPSHOT_SUFFIX) || has(PLACED_SUFFIX)
 }
 
 fn has_files(storage: &impl Storage, dir: &Path, suffix: &str) -> bool {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use standin_core::entry::Index;
 
 use crate::log::{self, LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
-use crate::snapshots::{Checked, SnapshotFile, Snapshots, SnapshotsError};
+use crate::snapshots::{Checked, Damaged, SnapshotFile, Snapshots, SnapshotsError};
 use crate::storage::Storage;
 
 /// Why a state could not be put in its place.
@@ -22,6 +22,15 @@ pub enum InstallError {
     /// The snapshots could not be changed.
     #[error(transparent)]
     Snapshots(#[from] SnapshotsError),
+}
+
+/// What a start made of a state that was to take the place of what the replica had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// The entry it is of, if there was one: it is in its place now.
+    pub index: Option<Index>,
+    /// One that was found to be damaged, and set aside: what there was before goes on.
+    pub damaged: Vec<Damaged>,
 }
 
 /// Puts a snapshot that was received in the place of all others, and begins the log anew right after it. Waits for the disk.
@@ -51,32 +60,42 @@ pub fn install<S: Storage>(
 }
 
 /// Goes on with what a process before this one has begun, if one has: before the newest snapshot is looked for, and the
-/// log is opened. `dir` is the data directory, whose lock is held. Says of which entry the state is. Waits for the disk.
+/// log is opened. `dir` is the data directory, whose lock is held. Waits for the disk.
 ///
-/// If the snapshot that counts is damaged nothing is done: then it is one among others.
+/// If the snapshot that counts is damaged it is set aside like any other, and that is all: it never counts again.
+///
+/// The log's first segment is made before what it replaces is removed. Where there is no room for that, the snapshots that are
+/// superseded go first, and it is tried once more.
 ///
 /// # Errors
-/// [`InstallError`] if it fails, which is final for the process.
+/// [`InstallError`] if it fails, which is final for the process. A later start goes on; it fails like this one as long as
+/// there is no room for a segment.
 pub fn finish_install<S: Storage>(
     storage: &S,
     dir: &Path,
     snapshots: &Snapshots<S>,
     ids: &SegmentIds,
     config: LogConfig,
-) -> Result<Option<Index>, InstallError> {
-    let Some(placed) = snapshots.placed()? else {
-        return Ok(None);
+) -> Result<Finished, InstallError> {
+    let found = snapshots.placed()?;
+    let mut finished = Finished {
+        index: None,
+        damaged: found.damaged,
+    };
+    let Some(placed) = found.snapshot else {
+        return Ok(finished);
     };
     let base = LogBase::of(&placed.header().point);
-    log::begin_behind(
-        storage,
-        dir,
-        ids,
-        LogConfig {
-            base: Some(base),
-            ..config
-        },
-    )?;
+    let config = LogConfig {
+        base: Some(base),
+        ..config
+    };
+    let begin = || log::begin_behind(storage, dir, ids, config);
+    match begin() {
+        Err(error) if error.is_want_of_room() && snapshots.make_room_for(&placed)? => begin()?,
+        begun => begun?,
+    }
     snapshots.settle(placed)?;
-    Ok(Some(base.tip.index))
+    finished.index = Some(base.tip.index);
+    Ok(finished)
 }

@@ -43,8 +43,6 @@ const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 const WRITING_SUFFIX: &str = ".tmp";
 /// How the name of a snapshot ends that is being received.
 const RECEIVING_SUFFIX: &str = ".part";
-/// How the name of a snapshot ends that takes the place of all others, until it has.
-const PLACED_SUFFIX: &str = ".placed";
 /// How the name of a snapshot ends that is being removed.
 const OLD_SUFFIX: &str = ".old";
 /// How the name of a snapshot ends that was found to be damaged.
@@ -71,7 +69,7 @@ pub struct Damaged {
     pub error: SnapshotError,
 }
 
-/// What [`Snapshots::newest`] found.
+/// What [`Snapshots::newest`] found, or [`Snapshots::placed`].
 #[derive(Debug)]
 pub struct Newest<S: Storage = OsStorage> {
     /// The newest snapshot that is whole.
@@ -133,14 +131,15 @@ impl<S: Storage> Snapshots<S> {
     }
 
     /// Finds the newest snapshot that is whole: of the highest data epoch, and in that of the highest
-    /// index; one that was placed before all of them. Reads all of it. A damaged one is renamed aside, for people, and the one before is tried.
+    /// index. Reads all of it. A damaged one is renamed aside, for people, and the one before is tried. One that was
+    /// placed is none of them: what is to become of it is settled before ([`crate::install::finish_install`]).
     ///
     /// # Errors
     /// [`SnapshotsError`] if one is not this replica's, or of an unknown format: nothing is changed then.
     /// Else those of the file system.
     pub fn newest(&self) -> Result<Newest<S>, SnapshotsError> {
         let mut damaged = Vec::new();
-        let listed = self.list_by_header()?;
+        let listed = self.list_by_header(&[SNAPSHOT_SUFFIX])?;
         for (index, path, error) in listed.bad {
             damaged.push(self.set_aside(index, &path, error)?);
         }
@@ -169,7 +168,7 @@ impl<S: Storage> Snapshots<S> {
     /// # Errors
     /// As of [`Snapshots::newest`].
     pub fn list(&self) -> Result<Vec<SnapshotHeader>, SnapshotsError> {
-        let good = self.list_by_header()?.good;
+        let good = self.list_by_header(&[SNAPSHOT_SUFFIX])?.good;
         Ok(good.into_iter().map(|(header, _)| header).collect())
     }
 
@@ -241,30 +240,27 @@ impl<S: Storage> Snapshots<S> {
         Receiving::begin(self.clone(), wanted, header.clone())
     }
 
-    /// All snapshots, by what their headers say.
-    fn list_by_header(&self) -> Result<Listed, SnapshotsError> {
+    /// All snapshots whose names end so, by what their headers say. Those of a later suffix count before the others.
+    fn list_by_header(&self, suffixes: &[&str]) -> Result<Listed, SnapshotsError> {
         let mut listed = Listed::default();
-        let placed = self.list_names(PLACED_SUFFIX)?;
-        let names = self.list_names(SNAPSHOT_SUFFIX)?;
-        for (index, path) in names.into_iter().chain(placed.iter().cloned()) {
-            let file = self.open_file(&path)?;
-            match file::read_header(&file, &path)? {
-                Ok(header) => {
-                    self.check_ours(&header, index, &path)?;
-                    listed.good.push((header, path));
+        for suffix in suffixes {
+            let before = listed.good.len();
+            for (index, path) in self.list_names(suffix)? {
+                let file = self.open_file(&path)?;
+                match file::read_header(&file, &path)? {
+                    Ok(header) => {
+                        self.check_ours(&header, index, &path)?;
+                        listed.good.push((header, path));
+                    }
+                    Err(error) => {
+                        let error = of_known_version(&path, error)?;
+                        listed.bad.push((index, path, error));
+                    }
                 }
-                // Not ours to judge; but version 0 never was.
-                Err(SnapshotError {
-                    flaw: source @ SnapshotFlaw::Version(1..),
-                    ..
-                }) => return Err(SnapshotsError::Version { file: path, source }),
-                Err(error) => listed.bad.push((index, path, error)),
             }
+            let order = |header: &SnapshotHeader| (header.point.data_epoch, header.point.tip.index);
+            listed.good[before..].sort_by_key(|(header, _)| order(header));
         }
-        // One that was placed counts, whichever it is of.
-        let is_placed = |path: &PathBuf| placed.iter().any(|(_, placed)| placed == path);
-        let order = |header: &SnapshotHeader| (header.point.data_epoch, header.point.tip.index);
-        (listed.good).sort_by_key(|(header, path)| (is_placed(path), order(header)));
         Ok(listed)
     }
 
@@ -354,6 +350,15 @@ impl<S: Storage> Snapshots<S> {
         let synced = self.storage.sync_dir(&self.dir);
         synced.map_err(SnapshotsError::io(SYNCING, &self.dir))
     }
+}
+
+/// A flaw that is ours to judge: an unknown version is not; but version 0 never was.
+fn of_known_version(path: &Path, error: SnapshotError) -> Result<SnapshotError, SnapshotsError> {
+    if let source @ SnapshotFlaw::Version(1..) = error.flaw {
+        let file = path.to_owned();
+        return Err(SnapshotsError::Version { file, source });
+    }
+    Ok(error)
 }
 
 /// A file, as a stream from its beginning on, which is synced as it grows.

@@ -284,6 +284,20 @@ fn a_directory_that_lost_its_log_does_not_pass_for_a_new_one() {
 }
 
 #[test]
+fn a_directory_with_snapshots_and_without_a_log_has_lost_it() {
+    for suffix in ["snap", "placed"] {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        dir.check_log().unwrap();
+        fs::create_dir(root.path().join("snapshots")).unwrap();
+        let file = format!("snapshots/00000000000000000009.{suffix}");
+        fs::write(root.path().join(file), "").unwrap();
+        let error = dir.check_log().unwrap_err();
+        assert!(matches!(error, DataDirError::LogLost { .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_damaged_meta_file_is_refused_whatever_the_damage() {
     let root = tempfile::tempdir().unwrap();
     let mut dir = open(root.path());
@@ -579,6 +593,7 @@ fn with_files(root: &Path) -> DataDir {
         "log/00000000000000000001.log",
         "log/00000000000000000009.log",
         "snapshots/00000000000000000009.snap",
+        "snapshots/00000000000000000008.placed",
         "snapshots/00000000000000000007.bad",
     ] {
         fs::write(root.join(file), file).unwrap();
@@ -611,6 +626,7 @@ fn what_is_set_aside_stays_for_people_and_no_token_of_its_store_lives_on() {
         names(&root.path().join("snapshots")),
         [
             "00000000000000000007.bad".to_owned(),
+            format!("00000000000000000008.placed.{tag}"),
             format!("00000000000000000009.snap.{tag}"),
         ]
     );

@@ -7,7 +7,7 @@ mod sample;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ use standin_core::snapshot::{SnapshotHeader, SnapshotPoint, encode_snapshot};
 use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
 use standin_io::data_dir::{DirLock, LockError};
-use standin_io::install::{InstallError, finish_install, install};
+use standin_io::install::{Finished, InstallError, finish_install, install};
 use standin_io::log::{LogBase, LogConfig, SegmentLog};
-use standin_io::snapshots::Snapshots;
+use standin_io::snapshots::{Snapshots, SnapshotsError};
 use standin_io::storage::{OsStorage, Storage, StorageFile};
 
 use sample::snapshots::{point_at, state_of};
@@ -34,6 +34,8 @@ struct Mortal {
     changes_left: Arc<AtomicU64>,
     /// Whom the next removal tells that it begins, and who then says what came meanwhile.
     removal: Arc<Mutex<Option<Removal>>>,
+    /// As long as one of these is there, there is no room.
+    fills: Vec<PathBuf>,
 }
 
 type Removal = (Sender<()>, Receiver<()>);
@@ -48,6 +50,7 @@ impl Mortal {
         Self {
             changes_left,
             removal,
+            fills: Vec::new(),
         }
     }
 
@@ -132,6 +135,9 @@ impl Storage for Mortal {
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        if self.fills.iter().any(|path| path.exists()) {
+            return Ok(0);
+        }
         OsStorage.free_bytes(dir)
     }
 
@@ -243,7 +249,7 @@ fn open_snapshots(storage: &Mortal, dir: &Path) -> Snapshots<Mortal> {
 }
 
 /// What a start does before it opens the log; dies after so many changes.
-fn begin_start(dir: &Path, changes: u64) -> Result<Option<Index>, InstallError> {
+fn begin_start(dir: &Path, changes: u64) -> Result<Finished, InstallError> {
     let storage = Mortal::new(u64::MAX);
     let snapshots = open_snapshots(&storage, dir);
     storage.changes_left.store(changes, Ordering::Relaxed);
@@ -314,26 +320,118 @@ fn a_process_that_dies_as_it_puts_what_was_fetched_in_its_place_is_followed_by_o
     }
 }
 
-/// It is set aside like any other, and what was there before goes on.
+/// Has the process die as soon as what was fetched counts, and says where that is.
+fn place_only(dir: &Path, point: &SnapshotPoint) -> PathBuf {
+    let path = dir.join(format!("snapshots/{:020}.placed", point.tip.index.0));
+    let mut changes = 0;
+    while !path.exists() {
+        assert!(install_until(dir, point, changes));
+        changes += 1;
+    }
+    path
+}
+
+fn flip_last_bit(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// It is set aside like any other, and what was there before goes on: also if it can be read well later, since by then
+/// more was logged.
 #[test]
-fn a_fetched_snapshot_that_rots_before_the_log_has_begun_anew_is_one_among_others() {
+fn a_fetched_snapshot_that_was_once_damaged_before_the_log_has_begun_anew_never_counts_again() {
     let root = sample::root();
     let dir = root.path();
     let own = prepare(dir);
     let point = fetched(0, 3, 50);
-    let path = dir.join(format!("snapshots/{:020}.placed", 50));
-    let mut changes = 0;
-    while !path.exists() {
-        assert!(install_until(dir, &point, changes));
+    let path = place_only(dir, &point);
+    flip_last_bit(&path);
+    let finished = begin_start(dir, u64::MAX).unwrap();
+    assert_eq!((finished.index, finished.damaged.len()), (None, 1));
+    let aside = &finished.damaged[0].file;
+    assert_eq!(
+        (finished.damaged[0].index, path.exists()),
+        (Index(50), false)
+    );
+    flip_last_bit(aside);
+    assert!(!check(dir, own, &point));
+}
+
+/// Which would be to judge it by another read than the one that is relied upon.
+#[test]
+fn a_fetched_snapshot_that_is_not_in_its_place_is_never_the_newest() {
+    let root = sample::root();
+    let dir = root.path();
+    prepare(dir);
+    let path = place_only(dir, &fetched(2, 9, 500));
+    let snapshots = sample::snapshots::open(dir);
+    let newest = snapshots.newest().unwrap().snapshot.unwrap();
+    assert_eq!(newest.header().point.tip.index, Index(80));
+    assert_eq!(snapshots.list().unwrap().len(), 2);
+    assert!(path.exists());
+}
+
+/// It may count.
+#[test]
+fn a_fetched_snapshot_of_a_later_version_stays_where_it_is() {
+    let root = sample::root();
+    let dir = root.path();
+    prepare(dir);
+    let path = place_only(dir, &fetched(2, 9, 500));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 99;
+    fs::write(&path, bytes).unwrap();
+    let error = begin_start(dir, u64::MAX).unwrap_err();
+    let is_version = matches!(
+        error,
+        InstallError::Snapshots(SnapshotsError::Version { .. })
+    );
+    assert!(is_version && path.exists(), "{error}");
+}
+
+/// Wherever the process dies as it makes room.
+#[test]
+fn what_was_fetched_gets_its_place_where_only_the_snapshots_that_it_replaces_leave_no_room() {
+    let point = fetched(2, 9, 500);
+    let (mut has_died, mut changes) = (true, 0);
+    while has_died {
+        let root = sample::root();
+        let dir = root.path();
+        let own = prepare(dir);
+        place_only(dir, &point);
+        let mut storage = Mortal::new(u64::MAX);
+        storage.fills = [40, 80]
+            .map(|index| dir.join(format!("snapshots/{index:020}.snap")))
+            .to_vec();
+        let snapshots = open_snapshots(&storage, dir);
+        storage.changes_left.store(changes, Ordering::Relaxed);
+        let finished = finish_install(&storage, dir, &snapshots, &ids(), CONFIG);
+        has_died = finished.is_err();
+        assert!(check(dir, own, &point));
+        assert!(changes < 100, "{finished:?}");
         changes += 1;
     }
-    let mut bytes = fs::read(&path).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&path, bytes).unwrap();
-    assert_eq!(begin_start(dir, u64::MAX).unwrap(), None);
-    let newest = sample::snapshots::open(dir).newest().unwrap();
-    assert_eq!(newest.damaged.len(), 1);
-    assert!(!check(dir, own, &point));
+    assert!(changes > 4, "{changes}");
+}
+
+/// The next start may find room.
+#[test]
+fn what_was_fetched_waits_for_its_place_where_there_is_no_room() {
+    let root = sample::root();
+    let dir = root.path();
+    let own = prepare(dir);
+    let point = fetched(2, 9, 500);
+    place_only(dir, &point);
+    let mut storage = Mortal::new(u64::MAX);
+    storage.fills = vec![dir.to_owned()];
+    for _ in 0..2 {
+        let snapshots = open_snapshots(&storage, dir);
+        let error = finish_install(&storage, dir, &snapshots, &ids(), CONFIG).unwrap_err();
+        let is_roomless = matches!(&error, InstallError::Log(error) if error.is_want_of_room());
+        assert!(is_roomless, "{error}");
+    }
+    assert!(check(dir, own, &point));
 }
 
 /// A segment that a snapshot covers may have the name that the log begins anew with.

@@ -300,14 +300,15 @@ fn find_snapshots(
         machine: ids.machine.clone(),
     };
     let snapshots = Snapshots::open(dir.path(), snapshot_ids)?;
-    if let Some(index) = finish_install(&OsStorage, dir.path(), &snapshots, ids, log_config)? {
+    let finished = finish_install(&OsStorage, dir.path(), &snapshots, ids, log_config)?;
+    if let Some(index) = finished.index {
         log::info!(
             "the process before this one ended as it put the state as of entry {index}, which it had fetched, in the \
              place of its own: that is done now"
         );
     }
     let found = snapshots.newest()?;
-    for damaged in &found.damaged {
+    for damaged in finished.damaged.iter().chain(&found.damaged) {
         log::error!("{damaged}");
     }
     let newest = found.snapshot.as_ref().map(SnapshotFile::header);

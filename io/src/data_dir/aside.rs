@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use standin_core::identity::StoreId;
 
 use super::{
-    DataDir, LOG_DIR, ReplicaMeta, SEGMENT_SUFFIX, SNAPSHOT_SUFFIX, SNAPSHOTS_DIR,
+    DataDir, LOG_DIR, PLACED_SUFFIX, ReplicaMeta, SEGMENT_SUFFIX, SNAPSHOT_SUFFIX, SNAPSHOTS_DIR,
     create_dir_durably, has_files,
 };
 use crate::storage::Storage;
@@ -92,10 +92,11 @@ impl<S: Storage> DataDir<S> {
     }
 
     /// The places of what is set aside: directories, and how the names of its files end.
-    fn places(&self) -> [(PathBuf, &'static str); 2] {
+    fn places(&self) -> [(PathBuf, &'static str); 3] {
         [
             (self.path.join(LOG_DIR), SEGMENT_SUFFIX),
             (self.path.join(SNAPSHOTS_DIR), SNAPSHOT_SUFFIX),
+            (self.path.join(SNAPSHOTS_DIR), PLACED_SUFFIX),
         ]
     }
 

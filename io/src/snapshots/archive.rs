@@ -7,7 +7,9 @@ use standin_core::identity::{ReplicaName, StoreId};
 use standin_core::view::ViewId;
 
 use super::{SnapshotFile, SnapshotIds, Snapshots, SnapshotsError, file};
-use crate::data_dir::{DataDir, DataDirError, SNAPSHOT_SUFFIX, SNAPSHOTS_DIR, create_dir_durably};
+use crate::data_dir::{
+    DataDir, DataDirError, PLACED_SUFFIX, SNAPSHOT_SUFFIX, SNAPSHOTS_DIR, create_dir_durably,
+};
 use crate::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
 use crate::storage::{OsStorage, Storage, StorageFile};
 
@@ -100,7 +102,8 @@ fn newest_of(
     if !OsStorage.is_dir(&snapshots.dir) {
         return Ok((None, Vec::new()));
     }
-    let listed = snapshots.list_by_header()?;
+    // One that was placed counts, whichever it is of.
+    let listed = snapshots.list_by_header(&[SNAPSHOT_SUFFIX, PLACED_SUFFIX])?;
     let mut damaged: Vec<SnapshotsError> = listed
         .bad
         .into_iter()

@@ -6,8 +6,8 @@ use standin_core::capture::SnapshotMark;
 use standin_core::entry::Index;
 use standin_core::snapshot::{SnapshotHeader, SnapshotPoint};
 
-use super::{Checked, OLD_SUFFIX, PLACED_SUFFIX, SnapshotFile, Snapshots, SnapshotsError};
-use crate::data_dir::SNAPSHOT_SUFFIX;
+use super::{Checked, Newest, OLD_SUFFIX, SnapshotFile, Snapshots, SnapshotsError};
+use crate::data_dir::{PLACED_SUFFIX, SNAPSHOT_SUFFIX};
 use crate::storage::Storage;
 
 impl<S: Storage> Snapshots<S> {
@@ -78,7 +78,8 @@ impl<S: Storage> Snapshots<S> {
     /// Those of the file system.
     pub fn discard(&self) -> Result<(), SnapshotsError> {
         *self.generation() += 1;
-        self.remove_all()
+        self.remove_all()?;
+        Ok(())
     }
 
     /// Names a snapshot that was received as the one that counts, whatever others there are: until it is settled, a start that
@@ -95,22 +96,46 @@ impl<S: Storage> Snapshots<S> {
         Ok(file.renamed(path))
     }
 
-    /// The snapshot that was placed and not settled, if it is whole. Reads all of it.
+    /// The snapshot that was placed and not settled, if it is whole. Reads all of it. A damaged one is renamed aside, for
+    /// people: under its name it would count as soon as it was read well, whatever came to be in the log until then.
     ///
     /// # Errors
-    /// [`SnapshotsError::Foreign`] if it is of another cluster or machine. Else those of the file system.
-    pub fn placed(&self) -> Result<Option<SnapshotFile<S>>, SnapshotsError> {
-        let Some((index, path)) = self.list_names(PLACED_SUFFIX)?.pop() else {
-            return Ok(None);
-        };
-        let file = self.open_file(&path)?;
-        let Ok(header) = super::file::verify(&file, &path)? else {
-            return Ok(None);
-        };
-        self.check_ours(&header, index, &path)?;
-        // Its name, too, must be on the disk before anything else goes.
-        self.sync_dir()?;
-        Ok(Some(SnapshotFile::new(path, file, header)))
+    /// As of [`Snapshots::newest`].
+    pub fn placed(&self) -> Result<Newest<S>, SnapshotsError> {
+        let mut damaged = Vec::new();
+        while let Some((index, path)) = self.list_names(PLACED_SUFFIX)?.pop() {
+            let file = self.open_file(&path)?;
+            match super::file::verify(&file, &path)? {
+                Ok(header) => {
+                    self.check_ours(&header, index, &path)?;
+                    // Its name, too, must be on the disk before anything else goes.
+                    self.sync_dir()?;
+                    let snapshot = Some(SnapshotFile::new(path, file, header));
+                    return Ok(Newest { snapshot, damaged });
+                }
+                Err(error) => {
+                    let error = super::of_known_version(&path, error)?;
+                    damaged.push(self.set_aside(index, &path, error)?);
+                }
+            }
+        }
+        Ok(Newest {
+            snapshot: None,
+            damaged,
+        })
+    }
+
+    /// Removes all snapshots but the one that was placed, which has superseded them, though the log may not go on after
+    /// it yet: there is no room for that otherwise. Says whether there were any.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn make_room_for(&self, placed: &SnapshotFile<S>) -> Result<bool, SnapshotsError> {
+        assert!(
+            self.storage.exists(placed.path()),
+            "it counts, and is there"
+        );
+        self.remove_all()
     }
 
     /// Removes all snapshots but the one that was placed, after which the log goes on, and gives that its usual name.
@@ -131,7 +156,8 @@ impl<S: Storage> Snapshots<S> {
         Ticket(*self.generation())
     }
 
-    fn remove_all(&self) -> Result<(), SnapshotsError> {
+    /// Says whether there were any.
+    fn remove_all(&self) -> Result<bool, SnapshotsError> {
         let names = self.list_names(SNAPSHOT_SUFFIX)?;
         for (_, path) in &names {
             self.remove(path)?;
@@ -139,7 +165,7 @@ impl<S: Storage> Snapshots<S> {
         if !names.is_empty() {
             self.sync_dir()?;
         }
-        Ok(())
+        Ok(!names.is_empty())
     }
 
     /// How often all snapshots were let go of. Held while a snapshot gets its name.

@@ -197,8 +197,8 @@ impl<M: Subject> Node<M> {
             keeps_covered: false,
         };
         match finish_install(&machine.disk, path, &snapshots, &ids, config) {
-            Ok(None) => {}
-            Ok(Some(_)) => stage.mark(Mark::InstallFinished),
+            Ok(finished) if finished.index.is_none() => {}
+            Ok(_) => stage.mark(Mark::InstallFinished),
             Err(error) => {
                 let boot = dir.meta().boot(boot);
                 let death = install_failed(error);

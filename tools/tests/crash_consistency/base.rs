@@ -201,7 +201,9 @@ impl Replica {
         };
         let snapshots = Snapshots::open_in(self.disk.clone(), path, of).map_err(text)?;
         let finished = finish_install(&self.disk, path, &snapshots, &ids(), self.config());
-        self.finished += u64::from(finished.map_err(text)?.is_some());
+        let finished = finished.map_err(text)?;
+        assert!(finished.damaged.is_empty(), "{:?}", finished.damaged);
+        self.finished += u64::from(finished.index.is_some());
         let newest = snapshots.newest().map_err(text)?;
         assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
         let base = newest

@@ -49,7 +49,7 @@ fn open(disk: &SimDisk) -> Result<Snapshots<SimDisk>, SnapshotsError> {
     };
     let snapshots = Snapshots::open_in(disk.clone(), Path::new("/replica"), ids)?;
     // As a start does, before it looks for the newest. There is no log here to be begun anew.
-    if let Some(placed) = snapshots.placed()? {
+    if let Some(placed) = snapshots.placed()?.snapshot {
         snapshots.settle(placed)?;
     }
     Ok(snapshots)
