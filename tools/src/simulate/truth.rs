@@ -398,13 +398,7 @@ impl Truth {
                 replica.end(*lost_power, *is_killed);
             }
             Fact::Wiped { host } => self.replicas[*host] = Truly::default(),
-            // Its machine is what it was, and what else of its disk has rotted is still to be seen.
-            Fact::DamagedSetAside { host, .. } => {
-                let before = std::mem::take(&mut self.replicas[*host]);
-                let replica = &mut self.replicas[*host];
-                (replica.wrong_from, replica.is_rotten) = (before.wrong_from, before.is_rotten);
-                replica.strays_from = before.strays_from;
-            }
+            Fact::DamagedSetAside { host, store, .. } => self.replicas[*host].set_aside(*store),
             Fact::Restored { host, store } => {
                 let replica = &mut self.replicas[*host];
                 replica.put_back = *store;
@@ -621,6 +615,10 @@ impl Truth {
         replica.identity = Some(identity.clone());
         // It has read all of its disk: what had rotted of the end is gone, the rest is whole.
         (replica.is_unread, replica.put_back) = (false, None);
+        if let Some(old) = replica.setting_aside.take() {
+            // Else its disk failed before anything was set aside.
+            replica.is_older &= identity.store == old;
+        }
         let is_shorter = std::mem::take(&mut replica.is_rotten) && replica.log.len() < had;
         // An entry behind the one bit that calls it committed tells rot from a write that was lost. Where
         // nothing does, a power loss hides it: the known limit. One that was not synced may be gone itself.

@@ -35,6 +35,9 @@ pub(crate) struct Truly {
     pub(super) put_back: Option<StoreId>,
     /// An older copy was put back, and no process has read it yet.
     pub(super) is_unread: bool,
+    /// The store whose damaged log is being set aside, until a process starts: its disk may fail in the midst of
+    /// it, and then what was damaged is still in its place.
+    pub(super) setting_aside: Option<StoreId>,
     /// Bits of its disk rotted since a process read the whole of it.
     pub(super) is_rotten: bool,
     /// It was more than one bit.
@@ -147,6 +150,20 @@ impl Truly {
 }
 
 impl Truly {
+    /// Its damaged log is set aside, and it is to go on as another store, which nobody has heard of. Its machine is what
+    /// it was; and what else of its disk has rotted, or whether the damaged copy stays, is still to be seen.
+    pub(super) fn set_aside(&mut self, store: StoreId) {
+        let before = std::mem::take(self);
+        *self = Self {
+            wrong_from: before.wrong_from,
+            strays_from: before.strays_from,
+            is_rotten: before.is_rotten,
+            is_older: before.is_older,
+            setting_aside: Some(store),
+            ..Self::default()
+        };
+    }
+
     pub(super) fn end(&mut self, lost_power: bool, is_killed: bool) {
         if std::mem::take(&mut self.has_heard) && !is_killed {
             // It knew, and had all the time it needed to say so: nothing is excused.
