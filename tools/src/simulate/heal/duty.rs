@@ -62,7 +62,14 @@ impl<M: Subject> World<M> {
         let is_same = |it: &(Duty, ViewId, Index, Instant)| {
             (it.0, it.1, it.2) == (duty, record.id(), vouched)
         };
-        let since = healing.duty.filter(is_same).map_or(self.now, |it| it.3);
+        let mut since = healing.duty.filter(is_same).map_or(self.now, |it| it.3);
+        if duty == Duty::DropUnseen {
+            // What a link held up when the faults ended comes late, and is heard all the same.
+            let truth = &self.checks.truth;
+            let identity = truth.replicas[host].identity.as_ref();
+            let heard = identity.and_then(|identity| truth.heard_at.get(&identity.store));
+            since = heard.map_or(since, |heard| since.max(*heard));
+        }
         Some((duty, record.id(), vouched, since))
     }
 
