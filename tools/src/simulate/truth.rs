@@ -35,6 +35,8 @@ pub(crate) struct Truth {
     pub(crate) now: Instant,
     /// The record that is durable at the view service.
     pub(crate) record: Option<ViewRecord>,
+    /// The record of each view, as it was last.
+    pub(crate) records: BTreeMap<ViewId, ViewRecord>,
     /// The stores that the view service ever knew durably.
     pub(crate) known_stores: Vec<StoreId>,
     /// The entries that the record has ever said to be skipped.
@@ -88,6 +90,7 @@ impl Truth {
         Self {
             now: Instant::ZERO,
             record: None,
+            records: BTreeMap::new(),
             known_stores: Vec::new(),
             skips: Vec::new(),
             is_rebuilt: false,
@@ -506,6 +509,7 @@ impl Truth {
                 let new: Vec<Skip> = after.skips.iter().filter(is_new).copied().collect();
                 self.skips.extend(new);
                 self.on_vouched_for(after);
+                self.records.insert(after.id(), (*after).clone());
                 self.record = Some((*after).clone());
             }
             Fact::Answered(answered) => {

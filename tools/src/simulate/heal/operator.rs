@@ -3,7 +3,7 @@
 use standin_core::identity::StoreId;
 use standin_core::message::{ForceOutcome, RoleName};
 use standin_core::time::Duration;
-use standin_core::view::ViewId;
+use standin_core::view::{Holder, ViewId, ViewRecord};
 
 use super::{Demand, Healing, Health};
 use crate::simulate::draw::Draw as _;
@@ -98,7 +98,8 @@ impl<M: Subject> World<M> {
         }
     }
 
-    /// Whether all replicas run, and none has lost anything of what any record has relied on.
+    /// Whether all replicas run, and none has lost anything of what any record has relied on: neither the lost one nor the
+    /// newest that anybody has adopted, which is all that is known of it.
     fn must_be_rebuilt(&self) -> bool {
         let truth = &self.checks.truth;
         let are_whole = truth.replicas.iter().all(|one| {
@@ -116,11 +117,17 @@ impl<M: Subject> World<M> {
         let are_whole = are_whole && truth.replicas.iter().any(has_view);
         // A disk that was replaced may have been a holder's by the record that they know of.
         let are_whole = are_whole && truth.known_stores.iter().all(is_there);
-        are_whole
-            && truth.record.as_ref().is_some_and(|record| {
-                let mut holders = record.holders.iter();
-                holders.all(|holder| self.is_able(holder).is_some())
-            })
+        // A life that ended cleanly, but for want of room for the mark that says so, does not know that it did.
+        let knows = |holder: &Holder| {
+            let host = self.is_able(holder);
+            let identity = host.and_then(|host| truth.replicas[host].identity.as_ref());
+            identity.is_some_and(|identity| identity.satisfies(holder.token))
+        };
+        let stand = |record: &ViewRecord| record.holders.iter().all(knows);
+        let views = truth.replicas.iter().filter_map(|one| one.standing);
+        let newest = views.map(|standing| standing.view).max();
+        let newest = newest.and_then(|view| truth.records.get(&view));
+        are_whole && truth.record.as_ref().is_some_and(stand) && newest.is_some_and(stand)
     }
 
     /// Whether nobody may serve by the rules, whatever is started again: no holder's token stands.
