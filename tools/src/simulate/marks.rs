@@ -44,6 +44,7 @@ macro_rules! marks {
                         | Self::LateHandOverRefused
                         | Self::InstallFinished
                         | Self::LeftOutAhead
+                        | Self::ForceForgotten
                         | Self::StrayLeads
                         | Self::SlowDropped
                 )
@@ -189,6 +190,8 @@ marks! {
     RebuildRefused: "a lost view record is not made again, for it is not certain who holds",
     /// The known limit of a record that is lost twice, see `docs/testing.md`.
     LeftOutAhead: "a replica was left out as the record was made again, and is ahead of it",
+    /// The known limit: nobody who is left knows whom an operator has named, and who has served alone since.
+    ForceForgotten: "a lost view record is made again, and with a disk went all that was known of a takeover that was forced",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
 }

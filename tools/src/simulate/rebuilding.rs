@@ -50,16 +50,32 @@ impl<M: Subject> World<M> {
         self.is_record_lost && !self.checks.truth.is_rebuilt
     }
 
-    /// An operator has the record made again, naming all replicas, or only those that the status says are heard. With `primary`: whatever is lost by it.
+    /// An operator has the record made again, naming all replicas, or only those that the status says are heard and those
+    /// whom they have named before, in forcing a takeover: these may have served alone since. With `primary`: whatever is
+    /// lost by it.
     pub(crate) fn rebuild(&mut self, primary: Option<ReplicaName>) -> Recovery {
-        let machines = self.machines.iter().zip(&self.checks.truth.replicas);
-        let known = machines.filter(|(_, replica)| replica.identity.is_some());
-        let mut replicas: Vec<_> = known.map(|(machine, _)| machine.name.clone()).collect();
+        let hosts = 0..self.plan.replicas;
+        let known: Vec<usize> = hosts
+            .filter(|host| self.checks.truth.replicas[*host].identity.is_some())
+            .collect();
+        let name = |host: &usize| self.machines[*host].name.clone();
+        let mut replicas: Vec<_> = known.iter().map(name).collect();
+        let forced: Vec<_> = (known.iter().filter(|host| self.forced.contains(host)))
+            .map(name)
+            .collect();
         if self.random.chance(500)
             && let Some(status) = self.ask_service()
         {
             let heard = status.replicas.into_iter().filter(|it| it.is_alive);
             replicas = heard.map(|it| it.peer.identity.name).collect();
+            replicas.extend(forced);
+            replicas.sort_unstable();
+            replicas.dedup();
+        }
+        if let Some(name) = &primary {
+            let mut machines = self.machines.iter();
+            let host = machines.position(|machine| machine.name == *name);
+            self.forced.extend(host);
         }
         let wish = Rebuild {
             replicas,

@@ -131,8 +131,12 @@ impl Truth {
             identity.is_some_and(|identity| record.primary.is(identity))
         };
         let replica = self.replicas.iter().find(is_it)?;
-        if record.reason == Reason::Rebuilt && self.replicas.iter().any(Truly::may_lack) {
-            // Who may have gone on says that it has not: it does not know any more.
+        let has_forgotten = self.has_forgotten_force(record);
+        if record.reason == Reason::Rebuilt
+            && (has_forgotten || self.replicas.iter().any(Truly::may_lack))
+        {
+            // Who may have gone on says that it has not: it does not know any more. Or it was whom an operator had named
+            // in a forced takeover, and its disk is gone.
             let lacks_one = |(index, hash): (Index, u64)| {
                 let link = replica.link(index, false);
                 link.is_none_or(|link| link.hash != hash)
@@ -142,7 +146,11 @@ impl Truth {
             let applied = applied.map(|hash| (Index(self.applied.len() as u64), hash));
             let lacks =
                 self.answered_last().is_some_and(lacks_one) || applied.is_some_and(lacks_one);
-            return lacks.then_some(Mark::BeyondHelp);
+            let mark = match has_forgotten {
+                true => Mark::ForceForgotten,
+                false => Mark::BeyondHelp,
+            };
+            return lacks.then_some(mark);
         }
         let has_lost = self.vouched(replica).is_some_and(|(index, hash)| {
             let link = replica.link(index, false);
@@ -156,6 +164,15 @@ impl Truth {
         } else {
             (replica.is_older && !replica.is_told_apart).then_some(Mark::BeyondHelp)
         }
+    }
+
+    /// Whether a takeover was forced that no disk knows of any more: whoever had adopted it was lost with its disk. A record
+    /// that is made again after that is of the data epoch before.
+    fn has_forgotten_force(&self, record: &ViewRecord) -> bool {
+        let mut given_up = self.given_up.iter();
+        let was_forced = given_up.any(|(epoch, _)| *epoch > record.data_epoch);
+        let knows = |one: &Truly| one.data_epoch > record.data_epoch;
+        was_forced && !self.replicas.iter().any(knows)
     }
 
     /// A record was made again: what only the lost one listed to be skipped, and nobody has acted on, nobody need skip. A

@@ -7,7 +7,7 @@
 
 mod finding;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use standin_core::conn::ConnId;
 use standin_core::identity::{ClusterId, ReplicaName};
@@ -118,6 +118,8 @@ pub(crate) struct World<M> {
     pub(crate) is_record_lost: bool,
     /// The replicas that were not named when it was made again last.
     pub(crate) left_out: Vec<usize>,
+    /// Those whom operators have named as they forced a takeover.
+    pub(crate) forced: BTreeSet<usize>,
     pub(crate) mourning: Mourning,
     /// How often a process died in the midst of an entry.
     pub(crate) died_at_entry: u32,
@@ -163,6 +165,7 @@ impl<M: Subject> World<M> {
             old_disk: None,
             is_record_lost: false,
             left_out: Vec::new(),
+            forced: BTreeSet::new(),
             mourning: Mourning::new(plan.seed),
             died_at_entry: 0,
             steps: 0,

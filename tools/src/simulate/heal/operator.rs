@@ -173,6 +173,8 @@ impl<M: Subject> World<M> {
     /// An operator names this replica.
     pub(crate) fn force(&mut self, host: usize) -> Recovery {
         let name = self.machines[host].name.clone();
+        // Though nobody may say that it was done.
+        self.forced.insert(host);
         self.trace
             .remark(self.now, || format!("the operator names {name}"));
         let mut reply = None;
