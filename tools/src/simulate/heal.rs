@@ -366,10 +366,17 @@ impl<M: Subject> World<M> {
 
     /// Looks how far things are, again and again, and ends the run.
     pub(crate) fn look_after_healing(&mut self) {
+        let broken = self.healing.as_ref().and_then(|healing| healing.broken);
+        let could_serve = self.is_healed() && self.demand(broken) == Demand::Serve;
         let has_restarted = self.is_healed() && self.restart_poisoned(None);
         let Some(mut healing) = self.healing.take() else {
             return;
         };
+        if has_restarted && healing.demand == Demand::Serve && could_serve {
+            // At `memory` what it acknowledged dies with its process, and the other holder may be the one that is
+            // broken for good.
+            healing.demand = self.demand(broken);
+        }
         if has_restarted && healing.restarts < FAILURES_MAX {
             healing.restarts += 1;
             // A command that was under way as the faults ended has made a machine fail since. All that is
