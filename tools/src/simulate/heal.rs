@@ -399,7 +399,7 @@ impl<M: Subject> World<M> {
         if healing.demand == Demand::Rebuild {
             return self.rebuild_after_healing(healing, health);
         }
-        if self.is_left_out_ahead() {
+        if self.is_left_out_ahead(healing) {
             return self.look_at_left_out(healing, health);
         }
         if healing.demand != Demand::Serve {

@@ -9,7 +9,7 @@ use standin_core::view::Reason;
 use super::draw::Draw as _;
 use super::fact::Fact;
 use super::fault::FaultKind;
-use super::heal::{Healing, Health, Recovery};
+use super::heal::{Broken, Healing, Health, Recovery};
 use super::marks::Mark;
 use super::watched::Subject;
 use super::world::{Process, World};
@@ -112,8 +112,9 @@ impl<M: Subject> World<M> {
     }
 
     /// Whether a replica that was left out when the record was made again is ahead of it. It had adopted a record
-    /// that had been made again before, of which nobody else knows and which was lost, too: the known limit.
-    pub(crate) fn is_left_out_ahead(&self) -> bool {
+    /// that had been made again before, of which nobody else knows and which was lost, too: the known limit. If the view
+    /// service never hears it again, it is merely broken, and the others must come right.
+    pub(crate) fn is_left_out_ahead(&self, healing: &Healing) -> bool {
         let Some(record) = &self.checks.truth.record else {
             return false;
         };
@@ -121,7 +122,15 @@ impl<M: Subject> World<M> {
         left_out.any(|host| {
             let replica = &self.checks.truth.replicas[*host];
             let is_ahead = (replica.standing).is_some_and(|standing| standing.view > record.id());
-            replica.is_running && is_ahead
+            let is_unheard = match healing.broken {
+                Some((broken, how)) if broken == *host => {
+                    use Broken::{Isolated, Mute, Paused, Unseen};
+                    matches!(how, Isolated | Mute | Paused | Unseen)
+                        && !self.checks.truth.has_reported_beyond(replica, record.id())
+                }
+                _ => false,
+            };
+            replica.is_running && is_ahead && !is_unheard
         })
     }
 

@@ -195,6 +195,13 @@ impl Truth {
         self.vouched.get(&store).copied()
     }
 
+    /// Whether the present process of the view service has heard that a replica's store is beyond a view.
+    pub(crate) fn has_reported_beyond(&self, replica: &Truly, view: ViewId) -> bool {
+        let store = replica.store();
+        let reported = store.and_then(|store| self.reported.get(&store));
+        reported.is_some_and(|(most, _)| *most > view)
+    }
+
     fn vouch(&mut self, host: usize, through: Index) {
         let replica = &self.replicas[host];
         let link = replica.link(through, false);
