@@ -18,7 +18,8 @@ use super::{EXIT_NO, duration, output};
     The first is granted only where nobody who has every answered entry can serve: 'standin status' says so, and \
     why. Without --accept-loss it prints what would be lost, and does nothing.\n\n\
     The second is for a view service that has lost its data directory and was started with --rebuild on an empty \
-    one. Name every replica that the cluster has. It is done only if it is certain who has every answered entry, \
+    one. Name every replica that the cluster has, and in any case whom you have named to the first: it may be the \
+    only one that knows of it. It is done only if it is certain who has every answered entry, \
     and then nothing is lost. If it is refused for good, because a replica is lost as well, add --primary and \
     --accept-loss. Before either, make sure that the lost view service never runs again: two would name two \
     primaries.\n\n\

@@ -3,7 +3,8 @@
 //!
 //! In short: a replica acts on a record only after it has kept it durably (rule R5). So if nobody has adopted
 //! anything above view w, whatever the lost record said beyond w was never acted on, and the one who was primary
-//! in w, or the backup that gated it, has every answered entry. The record that is made is what a Depose of w
+//! in w, or the backup that gated it, has every answered entry. (But for whom an operator has named in a Force that nobody
+//! else has adopted: the operator must see to it that it is heard.) The record that is made is what a Depose of w
 //! to one of those two would have been, but for its number, which is far above any that there may have been.
 
 use standin_core::identity::{ReplicaName, Token};

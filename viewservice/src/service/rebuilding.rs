@@ -125,7 +125,8 @@ impl ViewService {
         let why = match rebuild::certain(&wish.replicas, &heard, (testimony.seed, self.planted)) {
             Ok(record) => {
                 let words = format!(
-                    "{} goes on as primary from view {}, and nothing is lost",
+                    "{} goes on as primary from view {}, and nothing is lost, unless an operator has forced a \
+                     takeover of which nobody heard here knows",
                     record.primary.name, record.view
                 );
                 return Ok((record, words));

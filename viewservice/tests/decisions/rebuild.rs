@@ -243,6 +243,33 @@ fn check(story: &str, named: &[&str], replicas: &[Told], outcome: Outcome) {
 }
 
 #[test]
+fn whom_an_operator_forced_goes_on_and_must_be_named() {
+    let paired = pair(Durability::Disk);
+    let (a, b) = (told("a", &paired, (2, 31)), told("b", &paired, (2, 33)));
+    let identity = identity("c", 1);
+    let forced = paired.force(&identity);
+    let alone: &[&str] = &["c"];
+    // It was no holder, and nobody else has heard of its view.
+    let mut c = told("c", &forced, (2, 20));
+    let all = [a.clone(), b.clone(), c.clone()];
+    check("forced, and not active", &ALL, &all, Ok(("c", alone)));
+    c.record = Some(forced.activate(&identity));
+    let all = [a.clone(), b.clone(), c.clone().rebooted()];
+    check("forced, and served alone", &ALL, &all, Ok(("c", alone)));
+    let without = [a.clone(), b.clone()];
+    let missing = "c is not heard here";
+    check("it is down", &ALL, &without, Err(missing));
+    // What falls short: nobody is left who could know, so the words must not say too much.
+    let mut rig = Rig::rebuilding(&[a, b, c.on_other_store()]);
+    let reply = rig.rebuild(&ALL, None, false);
+    let words = "unless an operator has forced a takeover";
+    assert!(
+        matches!(&reply.outcome, ForceOutcome::Done { loss } if loss.contains(words)),
+        "{reply:?}"
+    );
+}
+
+#[test]
 fn the_stories_of_section_7_with_the_record_lost_as_well() {
     use Durability::{Disk, Memory, Os};
     let paired = pair(Os);
