@@ -347,17 +347,22 @@ fn refused(bench: &mut Bench) -> bool {
     !bench.take(|action| *action == refusal).is_empty()
 }
 
+/// What a follower tells of its state at the snapshot of entry 10, which is that of the primary or another.
+fn digest_of(kept: &KeptSnapshot, nonce: u64, is_equal: bool) -> StateDigest {
+    StateDigest {
+        nonce,
+        view: view(1),
+        index: Index(10),
+        digest: kept.state_digest ^ u128::from(!is_equal),
+    }
+}
+
 #[test]
 fn a_follower_with_another_state_is_refused_whoever_comes_first_to_the_snapshot() {
     for is_first in [false, true] {
         for is_equal in [false, true] {
             let (mut bench, nonce, kept) = streaming();
-            let told = StateDigest {
-                nonce,
-                view: view(1),
-                index: Index(10),
-                digest: kept.state_digest ^ u128::from(!is_equal),
-            };
+            let told = digest_of(&kept, nonce, is_equal);
             if is_first {
                 bench.event(Event::StateDigest(FOLLOWER, &told));
                 assert!(!refused(&mut bench), "nothing can be said yet");
@@ -376,12 +381,7 @@ fn a_follower_with_another_state_is_refused_whoever_comes_first_to_the_snapshot(
 fn what_a_store_told_of_its_state_is_kept_until_the_own_snapshot_is_there() {
     for is_equal in [false, true] {
         let (mut bench, nonce, kept) = streaming();
-        let told = StateDigest {
-            nonce,
-            view: view(1),
-            index: Index(10),
-            digest: kept.state_digest ^ u128::from(!is_equal),
-        };
+        let told = digest_of(&kept, nonce, is_equal);
         bench.event(Event::StateDigest(FOLLOWER, &told));
         bench.event(Event::Closed(FOLLOWER));
         bench.event(Event::SnapshotTaken(kept));
