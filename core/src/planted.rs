@@ -166,6 +166,8 @@ bugs! {
     SlowAdmitted,
     /// A backup that is far behind all the time stays, as long as it is not silent (section 6).
     SlowKept,
+    /// A backup is dropped as too slow though it only takes as long as any takes (section 6).
+    QuickDropped,
 }
 
 /// The bug that is planted here, if there is one.

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
-use standin_core::planted::Bug;
+use standin_core::planted::{Bug, Planted};
 use standin_core::time::{Duration, Instant};
 
 use crate::follower::{Follower, Pace, Phase};
@@ -111,9 +111,16 @@ impl Slowness {
 
     /// Takes in how long that takes already which the backup has still to do, and how long that took which it has
     /// done since the last look.
-    fn look(&mut self, now: Instant, pace: Pace, done: Option<Pace>, term: Duration) {
+    fn look(
+        &mut self,
+        now: Instant,
+        pace: Pace,
+        done: Option<Pace>,
+        term: Duration,
+        planted: Planted,
+    ) {
         let slower = done.unwrap_or_default().or_slower(pace);
-        if slower.slower() > self.slow(now, term) {
+        if slower.slower() > self.slow(now, term) || planted.has(Bug::QuickDropped) {
             self.was_slow = true;
             self.worst = self.worst.or_slower(slower);
         }
@@ -229,7 +236,7 @@ impl Primary {
             return;
         };
         let (pace, done) = (gate.pace(now), gate.take_done());
-        self.slowness.look(now, pace, done, term);
+        self.slowness.look(now, pace, done, term, self.planted);
         let is_behind = pace.slower() > self.slowness.waited_for(now, term);
         self.wait_for(conn.filter(|_| is_behind), now);
         let is_changing = self.swap.is_some() || self.hand_over.is_some();
@@ -350,7 +357,13 @@ mod tests {
         for moment in (0..length).step_by(10) {
             let (takes, done_in) = at(moment);
             let now = Instant::ZERO.plus(millis(moment));
-            slowness.look(now, applied_in(takes), done_in.map(applied_in), TERM);
+            slowness.look(
+                now,
+                applied_in(takes),
+                done_in.map(applied_in),
+                TERM,
+                Planted::NONE,
+            );
         }
         slowness
     }

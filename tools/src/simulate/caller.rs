@@ -109,6 +109,11 @@ impl Caller {
         }
     }
 
+    /// Whether it makes no calls but reads.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.reads_alone.is_some()
+    }
+
     /// From here on calls must be answered: some more are made, patiently.
     pub(crate) fn heal(&mut self, calls: u32, patience: Duration) {
         self.remaining = calls;

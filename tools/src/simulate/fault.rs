@@ -420,10 +420,10 @@ impl<M: Subject> World<M> {
         // Some outsleep their lease, the takeover after it, and the patience of clients, who write
         // elsewhere by then.
         let mut until = until;
-        if self.random.chance(400) {
-            let longest = *self
-                .random
-                .pick(&[self.plan.term, self.plan.term * 2 + SILENCE_PATIENCE]);
+        let stands_still = self.random.chance(500);
+        if stands_still {
+            let long = self.plan.term * 2 + SILENCE_PATIENCE;
+            let longest = *self.random.pick(&[self.plan.term, long, long]);
             let still = self.random.between(Duration::ZERO, longest);
             self.pause(primary, self.now.plus(still));
             until = until.max(self.now.plus(still + self.plan.term / 2));
@@ -433,9 +433,14 @@ impl<M: Subject> World<M> {
             self.block(primary, other, until);
             self.block(other, primary, until);
         }
-        // Some clients do not hear either that another one is primary by then, and stay with this one.
+        // Some clients do not hear either that another one is primary by then, and stay with this one: of a primary that
+        // stands still those who only read, so that others have written elsewhere before it is asked again.
         for client in service + 1..self.hosts.len() {
-            if self.random.chance(500) {
+            let stays = match &self.hosts[client].process {
+                Process::Client(caller) if stands_still => caller.only_reads(),
+                _ => self.random.chance(500),
+            };
+            if stays {
                 self.block(service, client, until);
             }
         }

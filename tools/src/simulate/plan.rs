@@ -7,12 +7,15 @@ use standin_core::identity::Durability;
 use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
 use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
-use standin_core::time::Duration;
+use standin_core::time::{Duration, Instant};
 use standin_replica::{Limits, SnapshotConfig};
 
 use super::clock::RATE_TRUE;
 use super::draw::Draw as _;
 use super::fault::FaultKind;
+
+/// When a run begins, in true time.
+pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000);
 
 /// What a clock's rate may be off true time, in parts per million: any two are then so close to each
 /// other that a holder's term ends before its grantor's.
@@ -175,6 +178,10 @@ impl Plan {
             plan.faults_for = term * 10;
             plan.fault_pause = term * 2;
             plan.limits = Limits::default();
+            // Nobody is slow in some: then nobody may be taken for it.
+            if slow.chance(200) {
+                plan.faults.clear();
+            }
         } else if has_slow_machines {
             plan.pause /= 5;
         }
@@ -279,6 +286,11 @@ impl Plan {
         } else {
             self.pause
         }
+    }
+
+    /// When the faults end.
+    pub(crate) fn heals_at(&self) -> Instant {
+        START.plus(self.term * 3 + self.faults_for)
     }
 
     /// Number of hosts: replicas, the view service, clients.

@@ -30,7 +30,7 @@ use super::mending::Mending;
 use super::mourning::Mourning;
 use super::network::{Arrival, HostState, Network};
 use super::node::{Death, Machine, Node};
-use super::plan::Plan;
+use super::plan::{Plan, START};
 use super::queue::{Coming, Queue};
 use super::record::Recorder;
 use super::service::Service;
@@ -148,7 +148,7 @@ impl<M: Subject> World<M> {
 
     fn unstarted(plan: Plan, is_traced: bool) -> Self {
         let mut random = RandomStream::new(plan.seed, 2);
-        let now = Instant::from_nanos(1_000_000_000);
+        let now = START;
         let mut world = Self {
             now,
             queue: Queue::default(),
@@ -225,7 +225,7 @@ impl<M: Subject> World<M> {
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
         let first_fault = self.random.between(self.plan.term / 2, self.plan.term * 3);
         self.queue.at(self.now.plus(first_fault), Coming::Fault);
-        let heals_at = self.now.plus(self.plan.term * 3 + self.plan.faults_for);
+        let heals_at = self.plan.heals_at();
         self.queue.at(heals_at, Coming::Heal);
         while let Some((at, coming)) = self.queue.pop() {
             self.step(at, coming);

@@ -106,6 +106,11 @@ impl<M: Subject> Node<M> {
         };
         if pace.drops > self.pace.drops_told {
             stage.mark(Mark::SlowDropped);
+            // Much is asked of it, and nothing is wrong with it yet.
+            if self.plan.faults.is_empty() && stage.now < self.plan.heals_at() {
+                let what = format!("host {}: its backup was dropped as too slow", stage.host);
+                stage.checks.fail("L3", what);
+            }
         }
         self.pace.drops_told = pace.drops;
         if let Some((backlog, backlog_max)) = pace.waited_for {
