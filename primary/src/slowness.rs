@@ -20,7 +20,7 @@ use crate::primary::{Action, Primary};
 /// A backup that is behind by more than this part of a term is waited for: less is admitted meanwhile. So is a spare that
 /// could be joined but for that.
 const WAITED_FOR_TERM_PARTS: u32 = 8;
-const WAITED_FOR_MIN: Duration = Duration::from_millis(25);
+const WAITED_FOR_MIN: Duration = Duration::from_millis(50);
 /// It is not if nothing was heard of it for this part of a term. A round goes out each tenth of one.
 const HEARD_TERM_PARTS: u32 = 4;
 /// One that is behind by more than this part of a term is slow. A single sync or pause may last as long.
@@ -28,7 +28,7 @@ const HEARD_TERM_PARTS: u32 = 4;
 /// So is one that is waited for more than [a third](WAITED_PARTS) of the time: it never falls far behind, for it holds
 /// clients back.
 const SLOW_TERM_PARTS: u32 = 4;
-const SLOW_MIN: Duration = Duration::from_millis(50);
+const SLOW_MIN: Duration = Duration::from_millis(100);
 /// So many times as long as this primary takes for what it applies between two looks at its input is allowed on top: what
 /// it sends leaves, and what it is told is read, that much later.
 const OWN_PIECES: u32 = 3;

@@ -17,6 +17,8 @@ use crate::simulate::watched::Subject;
 const ONE_WAKE_UP: u64 = 24;
 /// After four the backup must go, however they are counted.
 const HALVES_MAX: u32 = 7;
+/// However short the lease, a backup is not slow that is behind by less: a slow disk alone may make it so.
+const SLOW_MIN: Duration = Duration::from_millis(100);
 /// More than any run leaves unapplied at a backup that is not dropped.
 const APPLIED_MAX: usize = 4096;
 
@@ -140,7 +142,8 @@ impl<M: Subject> Node<M> {
             && !pace.is_changing
             && has_lease
             && stage.apply_time == Duration::ZERO;
-        let is_slow = behind.is_some_and(|behind| behind > term / 4 + term / 16);
+        let slow = (term / 4).max(SLOW_MIN);
+        let is_slow = behind.is_some_and(|behind| behind > slow + term / 16);
         let mut waiting = self.pace.waiting;
         if !(was_there && is_watched && waiting.view == view) {
             waiting = Waiting {
