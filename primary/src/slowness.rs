@@ -193,6 +193,8 @@ pub struct BackupPace {
     /// It is waited for: entries that were ordered and that it has not applied, and how many of them there should be at
     /// most before more are taken in.
     pub waited_for: Option<(u64, u64)>,
+    /// It has said nothing for so long that more is taken in all the same.
+    pub is_silent: bool,
     /// Backups that this primary has dropped since they were too slow.
     pub drops: u64,
     /// The backup is just being changed, or this primary does not serve.
@@ -324,6 +326,7 @@ impl Primary {
         let gate = self.gate_follower();
         BackupPace {
             waited_for: self.backlog(),
+            is_silent: !self.slowness.is_heard,
             drops: self.slowness.drops,
             is_changing: self.swap.is_some() || self.hand_over.is_some() || !self.is_serving(),
             is_heard: gate.is_some_and(|gate| gate.phase == Phase::Streaming),

@@ -32,6 +32,10 @@ pub(super) struct PaceWatch {
     /// How it was waited for in this view, half a term after the other.
     waiting: Waiting,
     looked_at: Instant,
+    /// Whoever is waited for had said nothing for long as of the last look. While that is so more is let in, and this is how
+    /// much too much that was at most.
+    is_silent: bool,
+    let_in_silent: u64,
     drops_told: u64,
     /// The state came from a snapshot as of this entry: no entry up to there took any time.
     restored: Index,
@@ -115,10 +119,15 @@ impl<M: Subject> Node<M> {
             }
         }
         self.pace.drops_told = pace.drops;
+        let was_silent = std::mem::replace(&mut self.pace.is_silent, pace.is_silent);
         if let Some((backlog, backlog_max)) = pace.waited_for {
             stage.mark(Mark::SlowWaitedFor);
             let calls = (self.plan.clients * self.plan.calls_open) as u64;
-            if backlog > backlog_max + calls + ONE_WAKE_UP {
+            let let_in = &mut self.pace.let_in_silent;
+            if was_silent || pace.is_silent {
+                *let_in = backlog.saturating_sub(backlog_max).max(*let_in);
+            }
+            if backlog > backlog_max + *let_in + calls + ONE_WAKE_UP {
                 let what = format!(
                     "host {}: its backup is behind by {backlog} entries, and no more than {backlog_max} should \
                      have been let in",
@@ -126,6 +135,8 @@ impl<M: Subject> Node<M> {
                 );
                 stage.checks.fail("L5", what);
             }
+        } else {
+            self.pace.let_in_silent = 0;
         }
         let term = self.plan.term;
         let own_store = self.dir.meta().store;
