@@ -79,6 +79,8 @@ pub enum EntryKind {
     Timer = 5,
     /// The primary is about to hand over ([`Handover`]). Since log format 2.
     Handover = 6,
+    /// A command that belongs to no session; the payload is the machine's bytes. Since log format 4.
+    Direct = 7,
 }
 
 impl EntryKind {
@@ -90,6 +92,7 @@ impl EntryKind {
             4 => Self::Command,
             5 => Self::Timer,
             6 => Self::Handover,
+            7 => Self::Direct,
             _ => return None,
         })
     }
@@ -355,6 +358,7 @@ impl<'a> Entry<'a> {
             EntryKind::Command => self.payload.len() >= COMMAND_HEADER_BYTES,
             EntryKind::Timer => decode_payload::<TimerFired>(self.payload).is_some(),
             EntryKind::Handover => decode_payload::<Handover>(self.payload).is_some(),
+            EntryKind::Direct => true, // what it means the machine says
         }
     }
 

@@ -126,6 +126,8 @@ frame_kinds! {
     Inspect = 55,
     /// Replica to anyone.
     InspectReply = 56,
+    /// Client to replica: a command that belongs to no session.
+    Direct = 57,
 }
 
 /// Why bytes are no frame. The connection they came on is of no further use.

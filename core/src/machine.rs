@@ -206,7 +206,7 @@ impl Context<'_> {
         self.index
     }
 
-    /// The session whose command this is; `None` when a timer fires.
+    /// The session whose command this is; `None` when a timer fires, and for a command that belongs to none.
     #[must_use]
     pub fn session(&self) -> Option<u64> {
         self.session

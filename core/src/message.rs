@@ -30,7 +30,7 @@ use crate::view::{ViewId, ViewNumber, ViewRecord};
 pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use entries::{ENTRIES_PIECE_BYTES_MAX, EntriesPiece, EntriesRead};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
-pub use hot::{Ack, CommandRequest, Entries, QueryRequest, Reply, ReplyStatus};
+pub use hot::{Ack, CommandRequest, DirectRequest, Entries, QueryRequest, Reply, ReplyStatus};
 pub use rebuild::{JoinAsked, Kept, Rebuild, Witness};
 pub use room::{Lag, Room};
 pub use snapshot::{
@@ -38,7 +38,7 @@ pub use snapshot::{
 };
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.

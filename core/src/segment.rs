@@ -12,7 +12,7 @@ use crate::view::ViewNumber;
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 160;
 /// Version of the log's format: segments, headers and entries.
-pub const LOG_FORMAT_VERSION: u32 = 3;
+pub const LOG_FORMAT_VERSION: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"STANDLOG";
 const AT_VERSION: usize = 8;

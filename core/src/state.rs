@@ -181,6 +181,17 @@ impl<M: StateMachine> Replicated<M> {
             }
             EntryKind::Handover => ReplyStatus::Done,
             EntryKind::Command => self.apply_command(entry, reply)?,
+            EntryKind::Direct if self.is_skipped(entry) => {
+                put_u64(reply, entry.header.index.0);
+                ReplyStatus::Skipped
+            }
+            EntryKind::Direct => {
+                self.execute(entry, None, |machine, ctx, reply| {
+                    machine.apply(ctx, entry.payload, reply);
+                })?;
+                reply.extend_from_slice(&self.machine_reply);
+                ReplyStatus::Done
+            }
             EntryKind::Timer => {
                 let fired: TimerFired = payload_of(entry);
                 let is_set = self.timers.take(fired);

@@ -79,8 +79,13 @@ const CHANGED_IN_4: [&str; 8] = [
     "frames/Witness",
 ];
 
+/// What version 5 changed: commands that belong to no session.
+const CHANGED_IN_5: [&str; 4] = ["direct", "frames/Direct", "frames/Hello", "segment"];
+
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_4.contains(&name) {
+    let version = if CHANGED_IN_5.contains(&name) {
+        "v5"
+    } else if CHANGED_IN_4.contains(&name) {
         "v4"
     } else if CHANGED_IN_3.contains(&name) {
         "v3"
@@ -653,6 +658,17 @@ fn check_clients(frames: &mut Frames) {
         CommandRequest::encode,
         |frame, command| CommandRequest::decode(frame).as_ref() == Ok(command),
     );
+    let direct = DirectRequest {
+        id: 6,
+        seen: seen(),
+        bytes: b"add 1",
+    };
+    frames.check(
+        FrameKind::Direct,
+        &[direct],
+        DirectRequest::encode,
+        |frame, direct| DirectRequest::decode(frame).as_ref() == Ok(direct),
+    );
     let levels = [
         Consistency::Confirmed,
         Consistency::Lease,
@@ -829,7 +845,7 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
             EntryKind::Command => assert_eq!(Command::decode(entry.payload), Some(COMMAND)),
             EntryKind::Timer => assert_eq!(decode_payload(entry.payload), Some(FIRED)),
             EntryKind::CloseSession => assert_eq!(decode_payload(entry.payload), Some(CLOSED)),
-            EntryKind::Handover => panic!("it is in a file of its own"),
+            EntryKind::Handover | EntryKind::Direct => panic!("it is in a file of its own"),
         }
     });
     assert_eq!(kinds.len(), 5);
@@ -855,6 +871,25 @@ fn a_handover_is_as_it_was() {
     assert_eq!(entry.header.kind, EntryKind::Handover);
     assert!(entry.has_sound_payload());
     assert_eq!(decode_payload(entry.payload), Some(handover));
+}
+
+#[test]
+fn a_command_without_a_session_is_as_it_was() {
+    let before = batch().tip();
+    let stamp = BatchStamp {
+        view: before.view,
+        time: before.time,
+        seed: 8,
+        commit: before.index,
+    };
+    let mut builder = BatchBuilder::new(before, stamp);
+    builder.push(EntryKind::Direct, |out| out.extend_from_slice(b"add 1"));
+    let now = builder.finish().unwrap();
+    let stored = golden("direct", now.bytes());
+    let entry = Entry::decode(&stored).unwrap();
+    assert_eq!(entry.header.kind, EntryKind::Direct);
+    assert!(entry.has_sound_payload());
+    assert_eq!(entry.payload, b"add 1");
 }
 
 /// The ViewStart of log format 1 had no limits but the first two, and is applied without others.
@@ -897,6 +932,16 @@ fn what_version_1_wrote_is_still_read() {
     let old = frames(&stored);
     let old = old.iter().map(|frame| Refusal::decode(frame).unwrap());
     assert_eq!(old.collect::<Vec<_>>(), refusals()[..8]);
+}
+
+#[test]
+fn what_version_3_wrote_is_still_read() {
+    let stored = std::fs::read(path_in("v3").join("segment")).unwrap();
+    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+    let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
+        assert!(entry.has_sound_payload());
+    });
+    assert_eq!((found.tip, found.end), (batch().tip(), ScanEnd::Clean));
 }
 
 #[test]

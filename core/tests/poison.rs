@@ -35,6 +35,7 @@ impl StateMachine for Fragile {
             b"long" => reply.resize(COMMAND_BYTES_MAX + 1, 0),
             b"timers" => (0..=TIMERS_MAX as u64).for_each(|id| ctx.set_timer(id, WallTime(1))),
             b"late" => ctx.set_timer(7, WallTime(2)),
+            b"whose" => reply.push(u8::from(ctx.session().is_some())),
             _ => {}
         }
     }
@@ -145,6 +146,24 @@ impl Story {
         self.state.skip(skip);
         skip
     }
+}
+
+#[test]
+fn a_command_without_a_session_is_executed_each_time_and_skipped_like_any_other() {
+    let mut story = Story::begin();
+    for count in 1..=2_u64 {
+        let (outcome, reply) = story.next(EntryKind::Direct, b"whose");
+        assert_eq!(outcome, Ok(ReplyStatus::Done));
+        assert_eq!((&reply[..8], reply[8]), (&count.to_le_bytes()[..], 0));
+    }
+    let skip = story.skip_next();
+    let (outcome, reply) = story.next(EntryKind::Direct, b"panic");
+    assert_eq!(outcome, Ok(ReplyStatus::Skipped));
+    assert_eq!(reply, skip.index.0.to_le_bytes());
+    let (outcome, reply) = story.next(EntryKind::Direct, b"panic");
+    assert_eq!(outcome.unwrap_err().skip.index, skip.index.next());
+    assert!(reply.is_empty());
+    assert!(story.state.is_poisoned());
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
         + one::<EntriesRead>(frame);
     // These look at the payload only: who calls them has looked at the kind.
     let _ = CommandRequest::decode(frame);
+    let _ = DirectRequest::decode(frame);
     let _ = QueryRequest::decode(frame);
     let _ = Reply::decode(frame);
     let _ = Entries::decode(frame);
@@ -68,7 +69,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 36] = [
+const KINDS: [FrameKind; 37] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -105,6 +106,7 @@ const KINDS: [FrameKind; 36] = [
     FrameKind::Reply,
     FrameKind::Inspect,
     FrameKind::InspectReply,
+    FrameKind::Direct,
 ];
 
 prop_compose! {
@@ -306,6 +308,7 @@ prop_compose! {
         for (number, payload) in payloads.iter().enumerate() {
             let kind = match number {
                 0 if begins_view => EntryKind::ViewStart,
+                1 => EntryKind::Direct,
                 _ => EntryKind::Command,
             };
             builder.push(kind, |out| out.extend_from_slice(payload));
@@ -462,6 +465,11 @@ proptest! {
         let command = CommandRequest { id, seen, session, sequence, acknowledged, bytes: &bytes };
         command.encode(&mut out);
         prop_assert_eq!(CommandRequest::decode(&decode(&out).unwrap()), Ok(command));
+
+        let direct = DirectRequest { id, seen, bytes: &bytes };
+        out.clear();
+        direct.encode(&mut out);
+        prop_assert_eq!(DirectRequest::decode(&decode(&out).unwrap()), Ok(direct));
 
         let consistency =
             [Consistency::Confirmed, Consistency::Lease, Consistency::Stale][choice];

@@ -13,7 +13,7 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Entries, EntriesRead, Follow, HigherView,
+    Ack, CloseSession, CommandRequest, Consistency, DirectRequest, Entries, EntriesRead, Follow, HigherView,
     Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Room,
     SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
     SwapReply, Switchover,
@@ -545,7 +545,12 @@ fn requests(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             Consistency::Stale,
         ];
         let body = match input.arbitrary::<u8>()? % 8 {
-            0 | 1 => RequestBody::Open(OpenSession { id, seen }),
+            0 => RequestBody::Open(OpenSession { id, seen }),
+            1 => RequestBody::Direct(DirectRequest {
+                id,
+                seen,
+                bytes: input.choose(&adds)?,
+            }),
             2 => RequestBody::Close(CloseSession { id, seen, session }),
             3 | 4 => RequestBody::Query(QueryRequest {
                 id,

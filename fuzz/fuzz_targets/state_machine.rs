@@ -160,22 +160,22 @@ fn session(input: &mut Unstructured<'_>, sessions: &[u64]) -> Result<u64> {
     }
 }
 
-fn command(input: &mut Unstructured<'_>, sessions: &[u64], out: &mut Vec<u8>) -> Result<()> {
+fn machine_command(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let n: i64 = input.arbitrary()?;
-    let raw;
-    let bytes: &[u8] = match input.arbitrary::<u8>()? % 4 {
-        0 => {
-            raw = input.arbitrary::<Vec<u8>>()?;
-            &raw
-        }
-        1 => &encode_add(n),
-        _ => &encode_add(i64::from(n.to_le_bytes()[0])),
-    };
+    Ok(match input.arbitrary::<u8>()? % 4 {
+        0 => input.arbitrary()?,
+        1 => encode_add(n).to_vec(),
+        _ => encode_add(i64::from(n.to_le_bytes()[0])).to_vec(),
+    })
+}
+
+fn command(input: &mut Unstructured<'_>, sessions: &[u64], out: &mut Vec<u8>) -> Result<()> {
+    let bytes = machine_command(input)?;
     let command = Command {
         session: session(input, sessions)?,
         sequence: input.int_in_range(0..=20)?,
         acknowledged: input.int_in_range(0..=20)?,
-        bytes,
+        bytes: &bytes,
     };
     command.encode(out);
     Ok(())
@@ -196,6 +196,10 @@ fn payload(input: &mut Unstructured<'_>, sessions: &[u64]) -> Result<(EntryKind,
             let deadline = WallTime(input.arbitrary::<u8>()?.into());
             encode_payload(&TimerFired { id, deadline }, &mut out);
             EntryKind::Timer
+        }
+        3 => {
+            out = machine_command(input)?;
+            EntryKind::Direct
         }
         _ => {
             command(input, sessions, &mut out)?;

@@ -174,6 +174,20 @@ impl Net {
     /// # Errors
     /// When the address cannot be bound.
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        self.bind(addr, false)
+    }
+
+    /// The same for those who speak another protocol: there is no handshake and there are no frames. Such a connection has
+    /// a place among clients, and is not reported before it has said something: all that arrives is its input
+    /// ([`Net::input`]).
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn listen_plain(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        self.bind(addr, true)
+    }
+
+    fn bind(&mut self, addr: SocketAddr, is_plain: bool) -> io::Result<SocketAddr> {
         // Binds with SO_REUSEADDR, so that a restarted process need not wait for old connections.
         let mut socket = mio::net::TcpListener::bind(addr)?;
         socket::widen_backlog(&socket)?;
@@ -181,7 +195,7 @@ impl Net {
         let token = wait::listener_token(self.listeners.len());
         let registry = self.poll.registry();
         registry.register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.push(Listener::new(socket));
+        self.listeners.push(Listener::new(socket, is_plain));
         Ok(bound)
     }
 
@@ -331,6 +345,37 @@ impl Net {
         Frames { rest }
     }
 
+    /// Whether a connection came by [`Net::listen_plain`].
+    #[must_use]
+    pub fn is_plain(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(|found| found.is_plain)
+    }
+
+    /// All that has arrived of a plain connection and was not consumed; nothing if it is gone.
+    #[must_use]
+    pub fn input(&self, conn: ConnId) -> &[u8] {
+        let plain = self.conns.get(conn).filter(|found| found.is_plain);
+        plain.map_or(&[], |found| &found.input.as_slice()[..found.whole])
+    }
+
+    /// What is left of a plain connection's input is the beginning of something: it is reported again once more has
+    /// come, and may grow up to [`PLAIN_INPUT_BYTES_MAX`].
+    pub fn await_more(&mut self, conn: ConnId) {
+        if let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_plain) {
+            found.awaits_more = found.whole > 0;
+            self.queue_read(conn);
+        }
+    }
+
+    /// Closes a connection once what was sent on it has left. What it says meanwhile is dropped.
+    pub fn close_when_sent(&mut self, conn: ConnId) {
+        let has_unsent = |found: &&mut Conn| found.is_open() && !found.output.is_empty();
+        match self.conns.get_mut(conn).filter(has_unsent) {
+            Some(_) => self.linger(conn, CloseReason::Here),
+            None => self.close(conn),
+        }
+    }
+
     /// Unsent bytes of a connection; zero if it is gone.
     #[must_use]
     pub fn output_bytes(&self, conn: ConnId) -> usize {
@@ -391,7 +436,8 @@ impl Net {
 
     fn may_read(&self, conn: &Conn) -> bool {
         // The owner is behind; what it has not consumed is bounded by this.
-        let has_room = conn.whole < self.config.limits.read_bytes_per_conn;
+        let has_room = conn.whole < self.config.limits.read_bytes_per_conn
+            || (conn.awaits_more && conn.whole < self.config.limits.plain_input_bytes_max);
         conn.is_readable
             && conn.is_connected()
             && has_room
@@ -400,6 +446,6 @@ impl Net {
     }
 
     fn may_report(&self, conn: &Conn) -> bool {
-        conn.whole > 0 && !self.is_held(conn)
+        conn.whole > 0 && !conn.awaits_more && !self.is_held(conn)
     }
 }

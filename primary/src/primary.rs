@@ -70,6 +70,8 @@ pub enum Input<'a> {
     Close(Waiter, u64),
     /// A client's command.
     Command(Waiter, Command<'a>),
+    /// A command that belongs to no session.
+    Direct(Waiter, &'a [u8]),
     /// A timer that is due.
     Timer(TimerFired),
 }
@@ -732,6 +734,7 @@ impl Primary {
 fn entry_bytes(input: &Input<'_>) -> usize {
     let payload = match input {
         Input::Command(_, command) => COMMAND_HEADER_BYTES + command.bytes.len(),
+        Input::Direct(_, bytes) => bytes.len(),
         Input::Open(_) | Input::Close(..) | Input::Timer(_) => COMMAND_HEADER_BYTES,
     };
     ENTRY_HEADER_BYTES + payload
@@ -748,6 +751,10 @@ fn push_input(builder: &mut BatchBuilder, input: &Input<'_>) -> (Index, Option<W
         }
         Input::Command(waiter, command) => (
             builder.push(EntryKind::Command, |out| command.encode(out)),
+            Some(*waiter),
+        ),
+        Input::Direct(waiter, bytes) => (
+            builder.push(EntryKind::Direct, |out| out.extend_from_slice(bytes)),
             Some(*waiter),
         ),
         Input::Timer(fired) => (

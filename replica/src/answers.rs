@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use standin_core::conn::ConnId;
 use standin_core::message::{
-    CloseSession, CommandRequest, OpenSession, QueryRequest, Reply, ReplyStatus, Seen,
+    CloseSession, CommandRequest, DirectRequest, OpenSession, QueryRequest, Reply, ReplyStatus,
+    Seen,
 };
 use standin_core::time::Instant;
 
@@ -30,6 +31,8 @@ pub enum RequestBody<'a> {
     Close(CloseSession),
     /// Execute a command.
     Command(CommandRequest<'a>),
+    /// Execute a command that belongs to no session.
+    Direct(DirectRequest<'a>),
     /// Answer a query.
     Query(QueryRequest<'a>),
 }
@@ -42,6 +45,7 @@ impl RequestBody<'_> {
             Self::Open(open) => (open.id, open.seen),
             Self::Close(close) => (close.id, close.seen),
             Self::Command(command) => (command.id, command.seen),
+            Self::Direct(direct) => (direct.id, direct.seen),
             Self::Query(query) => (query.id, query.seen),
         }
     }

@@ -89,6 +89,15 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Command(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
                     self.refuse_size(waiter, "command");
                 }
+                RequestBody::Direct(request) if request.bytes.len() > COMMAND_BYTES_MAX => {
+                    self.refuse_size(waiter, "command");
+                }
+                RequestBody::Direct(request) => {
+                    let input = Input::Direct(waiter, request.bytes);
+                    if self.admits(&mut admission, waiter, &input) {
+                        inputs.push(input);
+                    }
+                }
                 RequestBody::Command(request) if self.is_refused(request.session) => {
                     self.answer(waiter, ReplyStatus::Refused, b"a bug was planted");
                 }

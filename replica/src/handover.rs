@@ -399,6 +399,7 @@ fn encode(body: &RequestBody<'_>, out: &mut Vec<u8>) {
         RequestBody::Open(open) => open.encode(out),
         RequestBody::Close(close) => close.encode(out),
         RequestBody::Command(command) => command.encode(out),
+        RequestBody::Direct(direct) => direct.encode(out),
         RequestBody::Query(query) => query.encode(out),
     }
 }

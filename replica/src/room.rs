@@ -149,6 +149,7 @@ impl<M: StateMachine> Replica<M> {
     ) -> bool {
         let bytes = match input {
             Input::Command(_, command) => command.bytes.len(),
+            Input::Direct(_, bytes) => bytes.len(),
             Input::Open(_) | Input::Close(..) | Input::Timer(_) => 0,
         };
         let bytes = (ENTRY_HEADER_BYTES + COMMAND_HEADER_BYTES + bytes) as u64;

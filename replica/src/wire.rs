@@ -6,9 +6,10 @@ use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, Entries, EntriesPiece, EntriesRead, Follow,
-    HigherView, Inspect, Leave, Message, OpenSession, QueryRequest, ReportReply, Resume,
-    SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply, Switchover,
+    Ack, CloseSession, CommandRequest, DecodeError, DirectRequest, Entries, EntriesPiece,
+    EntriesRead, Follow, HigherView, Inspect, Leave, Message, OpenSession, QueryRequest,
+    ReportReply, Resume, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply,
+    Switchover,
 };
 use standin_core::time::Now;
 use standin_primary::Payload;
@@ -56,6 +57,7 @@ pub fn client_frame<'a>(frame: &Frame<'a>) -> Result<FromClient<'a>, DecodeError
         FrameKind::OpenSession => RequestBody::Open(OpenSession::decode(frame)?),
         FrameKind::CloseSession => RequestBody::Close(CloseSession::decode(frame)?),
         FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
+        FrameKind::Direct => RequestBody::Direct(DirectRequest::decode(frame)?),
         FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
         FrameKind::Inspect => {
             Inspect::decode(frame)?;

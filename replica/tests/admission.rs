@@ -2,10 +2,10 @@
 
 mod support;
 
-use standin_core::entry::Index;
+use standin_core::entry::{COMMAND_BYTES_MAX, Index};
 use standin_core::identity::ClusterId;
 use standin_core::message::{
-    CloseSession, CommandRequest, Consistency, QueryRequest, ReplyStatus, Seen,
+    CloseSession, CommandRequest, Consistency, DirectRequest, QueryRequest, ReplyStatus, Seen,
 };
 use standin_core::view::ViewRecord;
 use standin_replica::{ANSWERS_BYTES_MAX, Action, Event, Request, RequestBody};
@@ -78,6 +78,28 @@ fn a_command_of_a_session_that_never_was_is_answered_and_not_logged() {
         assert_eq!(bench.take_answers(), [(9, ReplyStatus::SessionUnknown)]);
         assert_eq!(bench.appended(), 0, "session {session}");
     }
+}
+
+#[test]
+fn a_command_without_a_session_is_ordered_each_time_that_it_comes() {
+    let mut bench = Bench::primary();
+    let direct = |bytes| {
+        RequestBody::Direct(DirectRequest {
+            id: 7,
+            seen: Seen::default(),
+            bytes,
+        })
+    };
+    bench.ask(&[direct(b"x"), direct(b"x")]);
+    assert_eq!(bench.take_answers(), [], "not synced");
+    bench.sync();
+    assert_eq!(bench.take_answers(), [(7, ReplyStatus::Done); 2]);
+    assert_eq!(bench.replies[0], 1_u64.to_le_bytes());
+    assert_eq!(bench.replies[1], 2_u64.to_le_bytes());
+    assert_eq!(bench.appended(), 1);
+    bench.ask(&[direct(&vec![0; COMMAND_BYTES_MAX + 1])]);
+    assert_eq!(bench.take_answers(), [(7, ReplyStatus::Refused)]);
+    assert_eq!(bench.appended(), 0);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
                     FrameKind::Command | FrameKind::Entries | FrameKind::Reply => {
                         (&payload[..8], true)
                     }
-                    FrameKind::Query => (&payload[..8], true),
+                    FrameKind::Query | FrameKind::Direct => (&payload[..8], true),
                     FrameKind::Lookup
                     | FrameKind::StatusRequest
                     | FrameKind::HistoryRequest
@@ -100,6 +100,7 @@ fn is_welcome(name: &str, party: Party, kind: FrameKind) -> bool {
             FrameKind::CloseSession,
             FrameKind::Command,
             FrameKind::Query,
+            FrameKind::Direct,
             FrameKind::Inspect,
             FrameKind::Switchover,
         ],

@@ -7,11 +7,11 @@ use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, Entries, Follow, Force,
-    ForceOutcome, ForceReply, HigherView, HistoryReply, HistoryRequest, Inspect, InspectReply,
-    Leave, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply, ReplyStatus,
-    Report, ReportReply, Resume, RoleName, Room, Seen, Standing, StatusReply, StatusRequest, Swap,
-    SwapReply, Switchover, SwitchoverReply, TokenDead, TokenDeadReply,
+    Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, DirectRequest, Entries,
+    Follow, Force, ForceOutcome, ForceReply, HigherView, HistoryReply, HistoryRequest, Inspect,
+    InspectReply, Leave, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply,
+    ReplyStatus, Report, ReportReply, Resume, RoleName, Room, Seen, Standing, StatusReply,
+    StatusRequest, Swap, SwapReply, Switchover, SwitchoverReply, TokenDead, TokenDeadReply,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Member, ViewId, ViewNumber, ViewRecord};
@@ -101,6 +101,14 @@ pub(crate) fn sample_command(bytes: &[u8]) -> CommandRequest<'_> {
         session: u64::MAX,
         sequence: u64::MAX,
         acknowledged: u64::MAX,
+        bytes,
+    }
+}
+
+pub(crate) fn sample_direct(bytes: &[u8]) -> DirectRequest<'_> {
+    DirectRequest {
+        id: 1,
+        seen: Seen::default(),
         bytes,
     }
 }
@@ -282,6 +290,10 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         (
             FrameKind::Query,
             raw_frame(|out| sample_query(&encode_get(), Consistency::Stale).encode(out)),
+        ),
+        (
+            FrameKind::Direct,
+            raw_frame(|out| sample_direct(b"x").encode(out)),
         ),
         (FrameKind::Reply, raw_frame(|out| reply.encode(out))),
         (FrameKind::Inspect, frame_of(&Inspect)),

@@ -12,6 +12,7 @@ mod caller;
 mod check;
 mod clock;
 mod command;
+mod direct;
 pub mod disk;
 mod doom;
 mod draw;

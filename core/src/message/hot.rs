@@ -71,6 +71,44 @@ impl<'a> CommandRequest<'a> {
     }
 }
 
+/// Client to replica: a command that belongs to no session. It is executed at most once for each time that it is
+/// sent; whoever gets no answer does not know whether it was, and nobody can ask later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectRequest<'a> {
+    /// The client's number for this request; comes back in the reply.
+    pub id: u64,
+    /// How far the client has seen.
+    pub seen: Seen,
+    /// The machine's command.
+    pub bytes: &'a [u8],
+}
+
+const DIRECT_REQUEST_BYTES: usize = 28;
+
+impl<'a> DirectRequest<'a> {
+    /// Appends the message as a whole frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        encode_frame(out, FrameKind::Direct, |out| {
+            put_u64(out, self.id);
+            put_seen(out, self.seen);
+            out.extend_from_slice(self.bytes);
+        });
+    }
+
+    /// Reads the message from a frame of its kind.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the payload is too short.
+    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+        let (head, bytes) = split(frame, DIRECT_REQUEST_BYTES)?;
+        Ok(Self {
+            id: u64_at(head, 0),
+            seen: seen_at(head, 8),
+            bytes,
+        })
+    }
+}
+
 /// Client to replica: a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryRequest<'a> {
@@ -377,6 +415,17 @@ mod tests {
         command.encode(&mut out);
         round_trip(&out, |frame| {
             assert_eq!(CommandRequest::decode(frame), Ok(command))
+        });
+
+        let direct = DirectRequest {
+            id: 2,
+            seen: seen(),
+            bytes: b"d",
+        };
+        out.clear();
+        direct.encode(&mut out);
+        round_trip(&out, |frame| {
+            assert_eq!(DirectRequest::decode(frame), Ok(direct))
         });
 
         let query = QueryRequest {

@@ -39,6 +39,10 @@ pub(super) struct Conn {
     pub(super) peer: Option<SocketAddr>,
     /// The other side connected to this one.
     pub(super) is_accepted: bool,
+    /// It speaks another protocol: all that arrives is input.
+    pub(super) is_plain: bool,
+    /// Its owner has looked at its input, and needs more of it. Only if it is plain.
+    pub(super) awaits_more: bool,
     /// Its place among its kind: from its hello on, if it was accepted.
     pub(super) place: Option<Place>,
     pub(super) stage: Stage,
@@ -92,6 +96,8 @@ impl Conn {
             stream: None,
             peer: None,
             is_accepted,
+            is_plain: false,
+            awaits_more: false,
             place: None,
             stage,
             heard_at: now,
@@ -141,6 +147,13 @@ impl Conn {
 
     /// Checks what has arrived behind the whole frames, each frame once.
     pub(super) fn check_input(&mut self) -> Result<(), CloseReason> {
+        if self.is_plain {
+            self.whole = self.input.len();
+            self.awaits_more = false;
+            self.has_spoken = true;
+            self.answers_owed = 1;
+            return Ok(());
+        }
         let bytes = self.input.as_slice();
         while let Some(frame) = Frame::decode(&bytes[self.whole..], FRAME_PAYLOAD_BYTES_MAX)? {
             match frame.kind {

@@ -19,6 +19,9 @@ impl Net {
             let _ = self.poll.registry().deregister(&mut stream);
         }
         conn.output.clear(&mut self.pool);
+        if std::mem::take(&mut conn.awaits_more) {
+            conn.whole = 0; // of what has begun nothing comes any more
+        }
         conn.deadline = None;
         let timer = conn.armed.take();
         if let Some(at) = timer {

@@ -18,8 +18,8 @@ pub enum NetEvent {
         /// The other side connected to this one, and not the other way round.
         peer_is_accepted: bool,
     },
-    /// At least one whole frame is buffered. Reported again by each poll until all whole frames are
-    /// consumed or the connection's input is paused. Those come first whose frames have waited the
+    /// At least one whole frame is buffered, or at least one byte of a plain connection. Reported again by each poll until all whole frames are
+    /// consumed, the connection's input is paused or more of it is awaited. Those come first whose frames have waited the
     /// longest since some were consumed: an owner who stops short goes on with the others.
     Input {
         /// The connection.

@@ -49,6 +49,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PARTIAL_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes read from one connection per wake-up.
 pub const READ_BYTES_PER_CONN: usize = 256 << 10;
+/// Most bytes of a plain connection that are kept until what has begun there is whole.
+pub const PLAIN_INPUT_BYTES_MAX: usize = 4 << 20;
 /// Most bytes read from all connections per wake-up.
 pub const READ_BYTES_PER_POLL: usize = 4 << 20;
 /// Most unsent bytes of one connection; one that needs more is closed as too slow.
@@ -90,6 +92,8 @@ pub struct NetLimits {
     pub partial_frame_timeout: Duration,
     /// See [`READ_BYTES_PER_CONN`].
     pub read_bytes_per_conn: usize,
+    /// See [`PLAIN_INPUT_BYTES_MAX`].
+    pub plain_input_bytes_max: usize,
     /// See [`READ_BYTES_PER_POLL`].
     pub read_bytes_per_poll: usize,
     /// See [`OUTPUT_BYTES_MAX`].
@@ -121,6 +125,7 @@ impl Default for NetLimits {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             partial_frame_timeout: PARTIAL_FRAME_TIMEOUT,
             read_bytes_per_conn: READ_BYTES_PER_CONN,
+            plain_input_bytes_max: PLAIN_INPUT_BYTES_MAX,
             read_bytes_per_poll: READ_BYTES_PER_POLL,
             output_bytes_max: OUTPUT_BYTES_MAX,
             output_bytes_high: OUTPUT_BYTES_HIGH,

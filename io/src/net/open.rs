@@ -8,7 +8,7 @@ use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use nix::errno::Errno;
 use standin_core::conn::ConnId;
-use standin_core::message::{Hello, Message as _};
+use standin_core::message::{Hello, Message as _, Party, Refusal};
 use standin_core::time::{Duration, Instant};
 
 use super::conn::Stage;
@@ -26,14 +26,17 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: TcpListener,
+    /// Who connects speaks another protocol.
+    is_plain: bool,
     /// Connections may be waiting: nothing has shown the contrary since the kernel last said so.
     pub(super) is_ready: bool,
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener) -> Self {
+    pub(super) fn new(socket: TcpListener, is_plain: bool) -> Self {
         Self {
             socket,
+            is_plain,
             is_ready: false,
         }
     }
@@ -61,6 +64,7 @@ impl Net {
     fn accept_one(&mut self, listener: usize) {
         let listener = &mut self.listeners[listener];
         match listener.socket.accept() {
+            Ok((stream, peer)) if listener.is_plain => self.accepted_plain(stream, peer),
             Ok((stream, peer)) => self.accepted(stream, peer),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.is_ready = false,
             Err(error) if is_exhaustion(&error) => {
@@ -102,6 +106,31 @@ impl Net {
         {
             self.finish(oldest, CloseReason::HandshakeCrowded);
         }
+    }
+
+    /// Somebody is there who says no hello.
+    fn accepted_plain(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = socket::prepare(&stream, self.config.limits.peer_silence_timeout) {
+            log::debug!("the connection from {peer} ended at once: {error}");
+            return;
+        }
+        // Its owner does not know of it yet, and hears nothing of it should it end here.
+        let id = self.conns.insert(true, Stage::AwaitHello, self.now);
+        if let Err(error) = self.attach(id, stream, peer) {
+            self.finish(id, CloseReason::Failed(error));
+            return;
+        }
+        if !self.take_place(id, Party::Client) {
+            self.finish(id, CloseReason::RefusedHere(Refusal::Busy));
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stage = Stage::Ready;
+            conn.is_plain = true;
+            conn.is_readable = true;
+            conn.is_writable = true;
+        }
+        self.queue_read(id);
     }
 
     /// Begins to connect to a numeric address, or to what a name stands for.

@@ -4,6 +4,7 @@ mod bounds;
 mod flow;
 mod handshake;
 mod names;
+mod plain;
 mod shares;
 
 use std::net::{SocketAddr, TcpStream};
@@ -26,6 +27,8 @@ struct Node {
     addr: SocketAddr,
     ready: Vec<(ConnId, Hello, bool)>,
     frames: Vec<(ConnId, FrameKind, Vec<u8>)>,
+    /// Input that was reported and left where it is.
+    inputs: Vec<ConnId>,
     closed: Vec<(ConnId, CloseReason)>,
     woken: usize,
     signals: Vec<i32>,
@@ -58,6 +61,7 @@ impl Node {
             addr,
             ready: Vec::new(),
             frames: Vec::new(),
+            inputs: Vec::new(),
             closed: Vec::new(),
             woken: 0,
             signals: Vec::new(),
@@ -82,7 +86,7 @@ impl Node {
                     peer_is_accepted,
                 } => self.ready.push((conn, hello, peer_is_accepted)),
                 NetEvent::Input { conn } if self.consumes => self.take_frames(conn),
-                NetEvent::Input { .. } => {}
+                NetEvent::Input { conn } => self.inputs.push(conn),
                 NetEvent::Closed { conn, reason } => self.closed.push((conn, reason)),
                 NetEvent::Woken => self.woken += 1,
                 NetEvent::Signal(number) => self.signals.push(number),

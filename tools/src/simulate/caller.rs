@@ -14,6 +14,7 @@ use standin_core::message::{
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, earliest};
 
+use super::direct::Directs;
 use super::draw::Draw as _;
 use super::fact::{End, Fact};
 use super::marks::Mark;
@@ -72,6 +73,9 @@ pub(crate) struct Caller {
     poison_next: u64,
     /// On which hosts its next command ends the process, as bits of the call's number.
     next_deadly: u64,
+    /// Commands of it that belong to no session, and the replica that it asked last.
+    directs: Directs,
+    replica: Option<usize>,
     /// So many calls had been made when the faults ended.
     made_before_healing: Option<u64>,
     /// How a call that was made after that failed.
@@ -104,6 +108,8 @@ impl Caller {
             remembered: VecDeque::new(),
             poison_next: 0,
             next_deadly: 0,
+            directs: Directs::new(plan.seed, client, plan.term * 2),
+            replica: None,
             made_before_healing: None,
             failed_since_healing: None,
         }
@@ -118,6 +124,7 @@ impl Caller {
     pub(crate) fn heal(&mut self, calls: u32, patience: Duration) {
         self.remaining = calls;
         self.patience = (patience, patience);
+        self.directs.end();
         self.made_before_healing = Some(self.made);
         (self.poison_next, self.next_deadly) = (0, 0);
     }
@@ -153,6 +160,7 @@ impl Caller {
         if self.core.deadline().is_some_and(|at| at <= now) {
             self.handle(stage, now, Event::Deadline);
         }
+        self.directs.expire(stage, now);
         while self.remaining > 0 && self.open.len() < self.calls_open && now >= self.next_at {
             self.call(stage, now);
         }
@@ -160,7 +168,8 @@ impl Caller {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let wants_to = self.remaining > 0 && self.open.len() < self.calls_open;
-        earliest(self.core.deadline(), wants_to.then_some(self.next_at))
+        let own = earliest(self.directs.deadline(), wants_to.then_some(self.next_at));
+        earliest(self.core.deadline(), own)
     }
 
     /// Somebody sends a command again that this client sent once, long after.
@@ -209,6 +218,7 @@ impl Caller {
             work,
         };
         self.handle(stage, now, Event::Submit(request));
+        self.directs.beside_call(stage, now, self.replica);
     }
 
     /// How long it waits before its next call.
@@ -239,6 +249,7 @@ impl Caller {
                     address,
                 } => {
                     let to = host_at(&address).expect("only our addresses are handed out");
+                    self.replica = Some(to);
                     let conn = stage.dial(to, Party::Client);
                     self.add(connection, conn, Side::Replica);
                 }
@@ -321,6 +332,9 @@ impl Caller {
         conn: ConnId,
         arrival: Arrival,
     ) {
+        if self.directs.on_arrival(stage, conn, &arrival) {
+            return;
+        }
         if let Some(at) = self.stray.iter().position(|(stray, _)| *stray == conn) {
             match arrival {
                 Arrival::Ready => {

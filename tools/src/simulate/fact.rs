@@ -21,6 +21,8 @@ pub(crate) enum Asked {
         /// Its number in the session.
         sequence: u64,
     },
+    /// A command that belongs to no session.
+    Direct,
     /// A query.
     Read(Consistency),
 }

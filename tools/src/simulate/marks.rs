@@ -110,6 +110,10 @@ marks! {
     SentAgain: "a client's command comes again and gets the same reply",
     /// The same, and its session was gone.
     SentAfterExpiry: "a client's command comes again after its session has ended",
+    /// A command that belongs to no session was answered.
+    DirectDone: "a command that belongs to no session is executed",
+    /// The same, and whoever sent it does not know whether it was executed.
+    DirectUnknown: "what became of a command that belongs to no session is unknown",
     /// A timer of the machine fired.
     Timer: "a timer fires",
     /// A read was answered by a lone primary.

@@ -544,7 +544,7 @@ impl Truth {
                 if !self.is_of_data_epoch(answered.host) {
                     return;
                 }
-                let is_command = matches!(answered.asked, Asked::Command { .. });
+                let is_command = matches!(answered.asked, Asked::Command { .. } | Asked::Direct);
                 self.is_falsified |=
                     is_command && self.is_wrong(answered.host, answered.seen.index);
                 if let Asked::Command { session, sequence } = answered.asked {

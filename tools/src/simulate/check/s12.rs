@@ -45,7 +45,7 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
                 .filter(|(at, _)| *at <= index)
                 .map(|(_, outcome)| outcome)
         }
-        Asked::Open => reference.outcome(index),
+        Asked::Open | Asked::Direct => reference.outcome(index),
         // A session that is gone already needs no entry to be closed.
         Asked::Close | Asked::Read(_) => return Ok(()),
     };

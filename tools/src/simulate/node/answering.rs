@@ -69,6 +69,7 @@ pub(super) fn asked_of(body: &RequestBody<'_>) -> (Asked, Vec<u8>) {
             let (session, sequence) = (command.session, command.sequence);
             (Asked::Command { session, sequence }, Vec::new())
         }
+        RequestBody::Direct(_) => (Asked::Direct, Vec::new()),
         RequestBody::Query(query) => (Asked::Read(query.consistency), query.bytes.to_vec()),
     }
 }

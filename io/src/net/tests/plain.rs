@@ -1,0 +1,95 @@
+//! Connections of those who speak another protocol.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+
+use super::*;
+
+/// A loop that has accepted somebody who speaks no protocol of ours, and has heard of it.
+fn plain(limits: NetLimits, first: &[u8]) -> (Node, TcpStream, ConnId) {
+    let mut node = Node::limited(limits);
+    node.consumes = false;
+    let address = node.net.listen_plain("127.0.0.1:0".parse().unwrap());
+    let mut stream = TcpStream::connect(address.unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(first).unwrap();
+    turn_until([&mut node], |[node]| !node.inputs.is_empty());
+    let conn = node.inputs[0];
+    assert!(node.net.is_plain(conn) && node.ready.is_empty());
+    (node, stream, conn)
+}
+
+/// Until so much of its input has arrived.
+fn until_arrived(node: &mut Node, conn: ConnId, bytes: usize) {
+    turn_until([node], |[node]| node.net.input(conn).len() >= bytes);
+}
+
+#[test]
+fn all_that_arrives_is_input_and_what_is_sent_goes_out_as_it_is() {
+    let (mut node, mut stream, conn) = plain(NetLimits::default(), b"PING\r\n");
+    until_arrived(&mut node, conn, 6);
+    assert_eq!(node.net.input(conn), b"PING\r\n");
+    node.net.consume(conn, 6);
+    assert!(
+        node.net
+            .send(conn, |out| out.extend_from_slice(b"+PONG\r\n"))
+    );
+    node.net.flush();
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+PONG\r\n");
+    drop(stream);
+    turn_until([&mut node], |[node]| node.is_closed(conn));
+}
+
+#[test]
+fn the_beginning_of_something_is_reported_again_only_with_more_of_it_and_grows_up_to_its_bound() {
+    let limits = NetLimits {
+        read_bytes_per_conn: 100,
+        plain_input_bytes_max: 1000,
+        ..NetLimits::default()
+    };
+    let (mut node, mut stream, conn) = plain(limits, b"beginning");
+    until_arrived(&mut node, conn, 9);
+    node.net.await_more(conn);
+    node.inputs.clear();
+    node.turn();
+    node.turn();
+    assert_eq!(node.inputs, [], "nothing more has come");
+    stream.write_all(&[b'x'; 5000]).unwrap();
+    turn_until([&mut node], |[node]| {
+        if !node.inputs.is_empty() {
+            node.inputs.clear();
+            node.net.await_more(conn);
+        }
+        node.net.input(conn).len() >= 1000
+    });
+    node.turn();
+    let arrived = node.net.input(conn).len();
+    assert!((1000..1100).contains(&arrived), "{arrived} bytes");
+    assert!(node.net.input(conn).starts_with(b"beginningxxx"));
+}
+
+#[test]
+fn what_was_sent_leaves_before_the_connection_is_closed() {
+    let (mut node, mut stream, conn) = plain(NetLimits::default(), b"QUIT\r\n");
+    node.net.send(conn, |out| out.extend_from_slice(b"+OK\r\n"));
+    node.net.close_when_sent(conn);
+    turn_until([&mut node], |[node]| node.is_closed(conn));
+    node.turn();
+    let mut rest = Vec::new();
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"+OK\r\n");
+}
+
+#[test]
+fn one_that_ends_in_the_midst_of_something_is_reported_as_closed() {
+    let (mut node, stream, conn) = plain(NetLimits::default(), b"half");
+    until_arrived(&mut node, conn, 4);
+    node.net.await_more(conn);
+    drop(stream);
+    turn_until([&mut node], |[node]| node.is_closed(conn));
+    assert_eq!(node.net.input(conn), b"");
+    assert_eq!(node.net.connection_count(), 0);
+}
