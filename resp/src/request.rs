@@ -130,6 +130,15 @@ impl<'a> Request<'a> {
         self.places.get(at).map(|place| resolve(self.bytes, *place))
     }
 
+    /// The request without its first `count` arguments, for commands that hold another one.
+    #[must_use]
+    pub fn skipped(&self, count: usize) -> Request<'a> {
+        Request {
+            places: self.places.get(count..).unwrap_or_default(),
+            ..*self
+        }
+    }
+
     /// The arguments, the command's name first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let bytes = self.bytes;
@@ -417,4 +426,28 @@ fn bulk_len(line: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
         return Err(ProtocolError::UnauthenticatedBulkLength);
     }
     Ok(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(parser: &mut RequestParser, input: &[u8]) {
+        let parsed = parser.parse(input, &Limits::default());
+        assert!(parsed.expect("well formed").is_some());
+    }
+
+    #[test]
+    fn what_a_long_request_needed_is_not_kept_for_ever() {
+        let mut parser = RequestParser::new();
+        let many = [&b"*100000\r\n"[..], &b"$1\r\nx\r\n".repeat(100_000)].concat();
+        parse(&mut parser, &many);
+        assert!(parser.places.capacity() >= 100_000);
+        let long = [&vec![b'x'; LINE_BYTES_MAX], &b"\n"[..]].concat();
+        parse(&mut parser, &long);
+        assert!(parser.places.capacity() <= PLACES_KEPT * 2);
+        parse(&mut parser, b"PING a\n");
+        assert_eq!(parser.text, b"PINGa", "nothing of the request before");
+        assert!(parser.text.capacity() <= TEXT_BYTES_KEPT * 2);
+    }
 }
