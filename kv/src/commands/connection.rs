@@ -27,7 +27,10 @@ pub(crate) const COMMANDS: &[Spec] = &[
     connection("exec", 1, "noscript loading stale skip_slowlog", [0, 0, 0], "slow transaction", Handler::Connection),
     connection("discard", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Connection),
     connection("watch", -2, "noscript loading stale fast allow_busy", [1, -1, 1], "fast transaction", Handler::Read(watch)),
-    connection("unwatch", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Connection),
+    connection("unwatch", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Read(unwatch)),
+    connection("readonly", 1, "loading stale fast", [0, 0, 0], "fast connection", Handler::Connection),
+    connection("readwrite", 1, "loading stale fast", [0, 0, 0], "fast connection", Handler::Connection),
+    connection("asking", 1, "fast", [0, 0, 0], "fast connection", Handler::Connection),
 ];
 
 fn ping(call: &mut Read<'_>) -> Outcome {
@@ -54,7 +57,7 @@ fn select(call: &mut Read<'_>) -> Outcome {
 pub(crate) fn database(number: i64) -> Outcome<DatabaseId> {
     if i32::try_from(number).is_err() {
         return Err(Refusal::of(
-            "ERR value is out of range, must be between -2147483648 and 2147483647",
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
         ));
     }
     DatabaseId::new(number).ok_or(Refusal::of("ERR DB index is out of range"))
@@ -65,6 +68,12 @@ fn time(call: &mut Read<'_>) -> Outcome {
     call.reply.array(2);
     call.reply.bulk((micros / 1_000_000).to_string());
     call.reply.bulk((micros % 1_000_000).to_string());
+    Ok(())
+}
+
+/// In a transaction there is nothing left to unwatch.
+fn unwatch(call: &mut Read<'_>) -> Outcome {
+    call.reply.ok();
     Ok(())
 }
 

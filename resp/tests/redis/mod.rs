@@ -1,11 +1,14 @@
 //! A real redis-server to compare with: on a socket in a directory of its own, and ended with the test.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use standin_resp::reply::ReplyScanner;
 use tempfile::TempDir;
 
 /// How long anything may take before the test fails: generous, since nothing is judged by it.
@@ -67,6 +70,19 @@ impl Redis {
         stream
     }
 
+    /// A connection on which one thing is said after the other.
+    pub(crate) fn talk(&self) -> Talk {
+        Talk {
+            stream: self.stream(),
+            ahead: Vec::new(),
+        }
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.dir.path().join("socket")
+    }
+
     /// All that the server says to these bytes on a connection of their own, when nothing follows.
     pub(crate) fn says(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.stream();
@@ -82,6 +98,45 @@ impl Redis {
         let mut stream = self.stream();
         send(&mut stream, bytes);
         read_to_end(&mut stream)
+    }
+}
+
+/// A connection on which one thing is said after the other.
+pub(crate) struct Talk {
+    stream: UnixStream,
+    /// What came behind the reply that was returned last.
+    ahead: Vec<u8>,
+}
+
+impl Talk {
+    /// Says something that gets one reply, and returns that reply's bytes; `None` if the server closes
+    /// the connection instead.
+    pub(crate) fn say(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        send(&mut self.stream, bytes);
+        let mut scanner = ReplyScanner::new();
+        let mut piece = [0; 1 << 16];
+        loop {
+            if let Some(len) = scanner.scan(&self.ahead).expect("well formed") {
+                return Some(self.ahead.drain(..len).collect());
+            }
+            match self.stream.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(count) => self.ahead.extend_from_slice(&piece[..count]),
+                Err(error) => {
+                    assert!(
+                        is_gone(error.kind()),
+                        "{error}, after {}",
+                        bytes.escape_ascii()
+                    );
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether the server closes the connection by itself, which has to be known by now or soon.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        read_to_end(&mut self.stream).is_empty() && self.ahead.is_empty()
     }
 }
 
