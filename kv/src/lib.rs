@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod call;
 mod capture;
 mod commands;
+pub mod extended;
 mod garbage;
 pub mod glob;
 pub mod hash;

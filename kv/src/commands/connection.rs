@@ -54,7 +54,7 @@ fn select(call: &mut Read<'_>) -> Outcome {
 pub(crate) fn database(number: i64) -> Outcome<DatabaseId> {
     if i32::try_from(number).is_err() {
         return Err(Refusal::of(
-            "ERR value is out of range, must be between -2147483648 and 2147483647",
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
         ));
     }
     DatabaseId::new(number).ok_or(Refusal::of("ERR DB index is out of range"))
