@@ -47,8 +47,8 @@ impl<'a> ReplyWriter<'a> {
     }
 
     /// `+text`. Line ends in the text become spaces: they would end the reply.
-    pub fn simple(&mut self, text: &str) {
-        self.line(b'+', text.as_bytes());
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'+', text.as_ref());
     }
 
     /// `+OK`.
