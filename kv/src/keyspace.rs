@@ -197,8 +197,8 @@ impl Default for Keyspace {
     }
 }
 
-fn slot(database: DatabaseId, key: Key<'_>) -> usize {
-    let mixed = key.hash ^ (u64::from(database.0) << 5);
+fn slot(database: DatabaseId, hash: u64) -> usize {
+    let mixed = hash ^ (u64::from(database.0) << 5);
     usize::try_from(mixed % REMOVAL_SLOTS as u64).expect("below the number of slots")
 }
 
@@ -380,7 +380,7 @@ impl Keyspace {
             Farewell::Removed if !self.is_gone(record.deadline) => self.index,
             Farewell::Removed | Farewell::Expired => record.changed,
         };
-        let newest = &mut self.removals[slot(database, key)];
+        let newest = &mut self.removals[slot(database, key.hash)];
         *newest = index.max(*newest);
         Some(record)
     }
@@ -450,9 +450,16 @@ impl Keyspace {
         if home.records.is_empty() {
             return;
         }
-        // No key that is gone now was changed after that.
-        for newest in self.removals.iter_mut() {
-            *newest = home.changed.max(*newest);
+        if home.records.len() <= REMOVAL_SLOTS {
+            for (hash, record) in home.records.iter() {
+                let newest = &mut self.removals[slot(database, hash)];
+                *newest = record.changed.max(*newest);
+            }
+        } else {
+            // Not worth a look at each: none of them was changed after that.
+            for newest in self.removals.iter_mut() {
+                *newest = home.changed.max(*newest);
+            }
         }
         self.databases[database.at()].changed = self.index;
         discard(home);
@@ -529,7 +536,7 @@ impl Keyspace {
     pub fn is_as_seen(&self, database: DatabaseId, key: Key<'_>, sight: Sight) -> bool {
         match self.get(database, key) {
             Some(record) => sight.is_present && record.changed == sight.index,
-            None => !sight.is_present && self.removals[slot(database, key)] <= sight.index,
+            None => !sight.is_present && self.removals[slot(database, key.hash)] <= sight.index,
         }
     }
 }

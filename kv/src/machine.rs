@@ -239,7 +239,11 @@ const QUOTED_BYTES_MAX: usize = 128;
 
 #[cold]
 fn unknown(args: Arguments<'_>) -> Refusal {
-    let cut = |bytes: &[u8], most: usize| bytes[..bytes.len().min(most)].to_vec();
+    // Redis quotes up to the first zero byte, for that is where its own strings end.
+    let cut = |bytes: &[u8], most: usize| -> Vec<u8> {
+        let bytes = bytes.iter().copied().take(most);
+        bytes.take_while(|byte| *byte != 0).collect()
+    };
     let mut text = b"ERR unknown command '".to_vec();
     text.extend(cut(args.at(0), QUOTED_BYTES_MAX));
     text.extend(b"', with args beginning with: ");

@@ -57,8 +57,7 @@ impl<'a> ScanOptions<'a> {
 
     /// Reads the cursor alone: HSCAN and its like look for their key before they look at options.
     fn at<K>(call: &Call<'a, K>, place: usize) -> Outcome<Self> {
-        let text = std::str::from_utf8(call.args.at(place)).ok();
-        let cursor = text.and_then(|it| it.parse().ok());
+        let cursor = parse_cursor(call.args.at(place));
         Ok(Self {
             cursor: cursor.ok_or(Refusal::of("ERR invalid cursor"))?,
             count: COUNT_DEFAULT,
@@ -100,4 +99,22 @@ impl<'a> ScanOptions<'a> {
         }
         Ok(())
     }
+}
+
+/// Reads a cursor as Redis does, with C's `strtoul`: a sign may stand before the digits, and nothing at all is 0.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let (is_negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = is_number.then(|| std::str::from_utf8(digits).ok())??;
+    let cursor: u64 = digits.parse().ok()?;
+    Some(if is_negative {
+        cursor.wrapping_neg()
+    } else {
+        cursor
+    })
 }

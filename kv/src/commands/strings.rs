@@ -8,6 +8,7 @@ use standin_resp::writer::ReplyWriter;
 use crate::arguments::ARGUMENT_BYTES_MAX;
 use crate::call::{Outcome, Read, Refusal, Write};
 use crate::commands::expiry::{Clock, MILLIS, MILLIS_AT, SECONDS, SECONDS_AT, invalid_time};
+use crate::extended::Extended;
 use crate::keyspace::{Deadline, NEVER, Record};
 use crate::members::Key;
 use crate::table::{Handler, Spec, read, write};
@@ -32,7 +33,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
     write("decr", 2, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Write(decr)),
     write("incrby", 3, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Write(incrby)),
     write("decrby", 3, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Write(decrby)),
-    write("incrbyfloat", 3, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Missing),
+    write("incrbyfloat", 3, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Write(incrbyfloat)),
     write("append", 3, "write denyoom fast", [1, 1, 1], "write string fast", Handler::Write(append)),
     read("strlen", 2, "readonly fast", [1, 1, 1], "read string fast", Handler::Read(strlen)),
     write("setrange", 4, "write denyoom", [1, 1, 1], "write string slow", Handler::Write(setrange)),
@@ -331,6 +332,25 @@ fn decrby(call: &mut Write<'_>) -> Outcome {
         call,
         amount.ok_or(Refusal::of("ERR decrement would overflow"))?,
     )
+}
+
+fn incrbyfloat(call: &mut Write<'_>) -> Outcome {
+    let key = call.args.key(1);
+    let before = match call.get(key).map(|record| &record.value) {
+        None => Extended::from(0),
+        Some(Value::Integer(number)) => Extended::from(*number),
+        Some(Value::Text(text)) => Extended::parse(text.as_bytes()).ok_or(Refusal::NOT_FLOAT)?,
+        Some(Value::List(_) | Value::Set(_) | Value::Sorted(_) | Value::Hash(_)) => {
+            return Err(Refusal::WRONG_TYPE);
+        }
+    };
+    let amount = Extended::parse(call.args.at(2)).ok_or(Refusal::NOT_FLOAT)?;
+    let sum = before.checked_add(amount);
+    let sum = sum.ok_or(Refusal::of("ERR increment would produce NaN or Infinity"))?;
+    let text = sum.to_text();
+    call.put(key, Value::Text(Text::new(text.as_bytes())), Deadline::Keep);
+    call.reply.bulk(text);
+    Ok(())
 }
 
 fn strlen(call: &mut Read<'_>) -> Outcome {
