@@ -72,8 +72,7 @@ pub fn key_slot(key: &[u8]) -> u16 {
     };
     let hashed = tag().unwrap_or(key);
     let crc = hashed.iter().fold(0u16, |crc, byte| {
-        let [high, _] = crc.to_be_bytes();
-        (crc << 8) ^ CRC_TABLE[usize::from(high ^ byte)]
+        (crc << 8) ^ CRC_TABLE[usize::from(crc >> 8) ^ usize::from(*byte)]
     });
     crc % SLOTS
 }

@@ -24,7 +24,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     ),
     row(
         "getkeys",
-        -3,
+        -4,
         "<full-command>",
         "Return the keys from a full command.",
     ),
@@ -57,7 +57,7 @@ pub(super) fn command(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
             for name in taking.request.iter().skip(2) {
                 match find(name) {
                     Some(spec) => detail(spec, &mut taking.reply),
-                    None => taking.reply.null_array(),
+                    None => taking.reply.null(),
                 }
             }
         }

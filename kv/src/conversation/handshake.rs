@@ -20,8 +20,8 @@ const NO_PASSWORD: Refusal = Refusal::of(
      configuration is correct?",
 );
 const HELLO_FIRST: Refusal = Refusal::of(
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
-     <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
+     option can be used to authenticate the client and select the RESP protocol version at the same time",
 );
 const BAD_NAME: Refusal =
     Refusal::of("ERR Client names cannot contain spaces, newlines or special characters.");

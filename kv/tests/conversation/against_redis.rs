@@ -55,11 +55,38 @@ impl Pair {
             (true, true) => "closed",
             _ => &ours,
         };
-        assert_eq!(ours, expected, "{line}");
+        if said.starts_with("CONFIG GET ") {
+            // The order is that of a hash table.
+            assert_eq!(pairs(ours), pairs(expected), "{line}");
+        } else {
+            assert_eq!(ours, expected, "{line}");
+        }
         if self.ours[at].is_closed && theirs.is_some() {
             assert!(self.theirs[at].is_closed(), "{line}");
         }
     }
+}
+
+/// Settings, by their names, and what kind of reply they came in.
+fn pairs(reply: &str) -> (char, BTreeMap<Vec<u8>, Vec<u8>>) {
+    let kind = reply.chars().next().unwrap();
+    let (parsed, _) = Reply::parse(reply.as_bytes()).unwrap().unwrap();
+    let text = |reply: &Reply| reply.text().unwrap().to_vec();
+    let pairs: Vec<(Vec<u8>, Vec<u8>)> = match &parsed {
+        Reply::Map(pairs) => pairs
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        Reply::Array(items) => items
+            .chunks(2)
+            .map(|it| (text(&it[0]), text(&it[1])))
+            .collect(),
+        _ => return ('-', [(text(&parsed), Vec::new())].into()),
+    };
+    let count = pairs.len();
+    let pairs = BTreeMap::from_iter(pairs);
+    assert_eq!(pairs.len(), count, "one name came twice");
+    (kind, pairs)
 }
 
 /// Runs scripts, each on connections and a state of its own, in both versions.
@@ -491,7 +518,7 @@ fn what_a_server_says_of_itself() {
             &["QUIT x"],
             &["POST / HTTP/1.1"],
             &["host: x"],
-            &["", "PING"],
+            &["\r\nPING", "\r\n\r\n*0\r\nPING"],
             &[
                 "\"\" a",
                 "foo a b \"c d\"",
@@ -535,7 +562,7 @@ fn commands_are_described_as_redis_describes_them() {
                     }
                     Some(parts)
                 }
-                Some(Reply::NullArray) => None,
+                Some(reply) if reply.is_null() => None,
                 other => panic!("{other:?}"),
             }
         };
