@@ -17,6 +17,8 @@ mod host;
 mod info;
 mod subcommands;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use standin_core::entry::COMMAND_BYTES_MAX;
 use standin_resp::Version;
 use standin_resp::number::parse_integer;
@@ -31,9 +33,9 @@ use crate::arguments::{
     self, Decoded, Ranges, Watch, begin_command, begin_queued, begin_transaction, decode,
     put_argument,
 };
-use crate::call::{Outcome, Refusal};
+use crate::call::{Outcome, REPLY_BYTES_MAX, Refusal};
 use crate::commands::connection::database as numbered_database;
-use crate::keyspace::DatabaseId;
+use crate::keyspace::{DatabaseId, Sight};
 use crate::machine::look_up;
 use crate::table::{Handler, Spec, Way, find};
 
@@ -42,6 +44,8 @@ use crate::table::{Handler, Spec, Way, find};
 pub const REQUEST_BYTES_MAX: u32 = 4 << 20;
 /// Most bytes of all keys that a connection watches, and of what is known of them: the transaction carries both.
 pub const WATCH_BYTES_MAX: usize = 64 << 10;
+/// Most names, patterns or sections that one command asks for, where each of them may be answered at length.
+pub(crate) const NAMES_MAX: usize = 1_024;
 /// What a watched key takes beside its own bytes in a transaction, at most.
 const WATCH_OVERHEAD_BYTES: usize = 16;
 /// What a transaction has before its watches and commands, at most.
@@ -121,10 +125,10 @@ pub struct Conversation {
     /// It has given the password, or none is needed.
     is_authenticated: bool,
     transaction: Option<Transaction>,
-    /// Keys whose change keeps the next transaction from being executed.
+    /// Keys whose change keeps the next transaction from being executed, and what is known of them.
     ///
-    /// Invariant: together with what is known of them they take `watch_bytes`, [`WATCH_BYTES_MAX`] at most.
-    watches: Vec<Watch>,
+    /// Invariant: both take `watch_bytes` together, [`WATCH_BYTES_MAX`] at most.
+    watches: BTreeMap<(DatabaseId, Vec<u8>), Sight>,
     watch_bytes: usize,
     /// What the next answer of the machine is to be taken for. As long as there is something, no request may
     /// come.
@@ -150,7 +154,7 @@ struct Transaction {
 #[derive(Debug)]
 enum Pending {
     /// What is known of these keys.
-    Watch(Vec<Vec<u8>>),
+    Watch(BTreeSet<Vec<u8>>),
     /// Whether the transaction was executed: then this database is selected.
     Exec(DatabaseId),
 }
@@ -183,6 +187,16 @@ impl<'r> Taking<'_, 'r> {
         self.reply.ok();
         Ok(Step::Replied)
     }
+
+    /// Refuses more names than are answered at once.
+    fn check_names(&self) -> Outcome {
+        match self.len() <= NAMES_MAX + 2 {
+            true => Ok(()),
+            false => Err(Refusal::of(
+                "ERR more is asked for at once than 1024 things",
+            )),
+        }
+    }
 }
 
 impl Conversation {
@@ -199,7 +213,7 @@ impl Conversation {
             database: DatabaseId::default(),
             is_authenticated: host.password().is_none(),
             transaction: None,
-            watches: Vec::new(),
+            watches: BTreeMap::new(),
             watch_bytes: 0,
             pending: None,
             last_command: "NULL",
@@ -247,6 +261,10 @@ impl Conversation {
             }
             spec => Err(self.refuse_call(spec, request)),
         };
+        let taken = taken.and_then(|step| match replies.len() - replies_at <= REPLY_BYTES_MAX {
+            true => Ok(step),
+            false => Err(Refusal::REPLY_TOO_LONG),
+        });
         taken.unwrap_or_else(|refusal| {
             replies.truncate(replies_at);
             command.truncate(command_at);
@@ -268,11 +286,7 @@ impl Conversation {
                 Some(sights) if sights.len() == keys.len() => {
                     for (key, sight) in keys.into_iter().zip(sights) {
                         self.watch_bytes += key.len() + WATCH_OVERHEAD_BYTES;
-                        self.watches.push(Watch {
-                            database: self.database,
-                            key,
-                            sight,
-                        });
+                        self.watches.insert((self.database, key), sight);
                     }
                     reply.ok();
                 }
@@ -304,6 +318,17 @@ impl Conversation {
             request_bytes_max: REQUEST_BYTES_MAX,
             is_unauthenticated: !self.is_authenticated,
         }
+    }
+
+    /// How many bytes it holds on behalf of the client, by which the host can bound what all of them hold:
+    /// commands that are queued, keys that are watched. The largest hold somewhat more than 1 MiB.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let queued = self
+            .transaction
+            .as_ref()
+            .map_or(0, |queued| queued.commands.capacity());
+        self.watch_bytes + queued
     }
 
     /// The version in which the client is answered.
@@ -497,6 +522,14 @@ impl Conversation {
             return Ok(Step::Replied);
         }
         cluster::check_place_of_slot(transaction.slot.unwrap_or(0), taking.host)?;
+        let watches: Vec<Watch> = watches
+            .into_iter()
+            .map(|((database, key), sight)| Watch {
+                database,
+                key,
+                sight,
+            })
+            .collect();
         begin_transaction(taking.command, self.version, self.database, &watches);
         taking.command.extend_from_slice(&transaction.commands);
         if transaction.database == self.database {
@@ -524,12 +557,11 @@ impl Conversation {
             return Err(Refusal::of("ERR WATCH inside MULTI is not allowed"));
         }
         cluster::check_place(spec, taking.request, taking.host)?;
-        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut keys = BTreeSet::new();
         let mut bytes = self.watch_bytes;
         for key in taking.request.iter().skip(1) {
             // What was known of it first is what counts.
-            let is_watched = |watch: &Watch| watch.database == self.database && watch.key == key;
-            if self.watches.iter().any(is_watched) || keys.iter().any(|it| it == key) {
+            if keys.contains(key) || self.watches.contains_key(&(self.database, key.to_vec())) {
                 continue;
             }
             bytes += key.len() + WATCH_OVERHEAD_BYTES;
@@ -538,7 +570,7 @@ impl Conversation {
                     "ERR more keys would be watched than a transaction can carry: 65536 bytes",
                 ));
             }
-            keys.push(key.to_vec());
+            keys.insert(key.to_vec());
         }
         if keys.is_empty() {
             return taking.ok();

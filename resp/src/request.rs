@@ -279,13 +279,19 @@ impl RequestParser {
     fn multibulk(&mut self, input: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
         let mut remaining = match self.remaining {
             Some(remaining) => remaining,
-            None => {
-                let error = ProtocolError::MultibulkLine;
-                let Some(line) = self.header(input, limits, error)? else {
-                    return Ok(false);
-                };
-                arguments(&line[1..], limits)?
-            }
+            None => match short_header(b'*', input) {
+                Some((count @ 0..=9, len)) if len <= limits.request_bytes_max as usize => {
+                    self.pass(len);
+                    count
+                }
+                _ => {
+                    let error = ProtocolError::MultibulkLine;
+                    let Some(line) = self.header(input, limits, error)? else {
+                        return Ok(false);
+                    };
+                    arguments(&line[1..], limits)?
+                }
+            },
         };
         while remaining > 0 {
             // For the case that the bytes end here.
@@ -293,10 +299,19 @@ impl RequestParser {
             let len = match self.bulk {
                 Some(len) => len,
                 None => {
-                    let Some(line) = self.header(input, limits, ProtocolError::BulkLine)? else {
-                        return Ok(false);
+                    let len = match short_header(b'$', &input[self.at..]) {
+                        Some((len, header_len)) if len <= limits.bulk_bytes_max => {
+                            self.pass(header_len);
+                            len
+                        }
+                        _ => {
+                            let error = ProtocolError::BulkLine;
+                            let Some(line) = self.header(input, limits, error)? else {
+                                return Ok(false);
+                            };
+                            bulk_len(line, limits)?
+                        }
                     };
-                    let len = bulk_len(line, limits)?;
                     if self.at + len + 2 > limits.request_bytes_max as usize {
                         return Err(ProtocolError::RequestBytes);
                     }
@@ -319,6 +334,11 @@ impl RequestParser {
         Ok(true)
     }
 
+    fn pass(&mut self, len: usize) {
+        self.at += len;
+        self.searched = self.at;
+    }
+
     /// Reads a header up to its carriage return and passes it and the byte behind, which is not
     /// looked at, as in Redis.
     #[inline]
@@ -336,8 +356,7 @@ impl RequestParser {
             self.wanted = 1;
             return Ok(None);
         }
-        self.at = end + 2;
-        self.searched = self.at;
+        self.pass(end + 2 - from);
         Ok(Some(&input[from..end]))
     }
 
@@ -388,6 +407,21 @@ impl RequestParser {
             }
             _ => Err(error),
         }
+    }
+}
+
+/// The number of a header that has one or two digits, and how long the header is. Most have, and
+/// need no search for their ends.
+#[inline]
+fn short_header(kind: u8, input: &[u8]) -> Option<(usize, usize)> {
+    match input {
+        [first, ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => {
+            Some((usize::from(ones - b'0'), 4))
+        }
+        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] if *first == kind => {
+            Some((usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 5))
+        }
+        _ => None,
     }
 }
 

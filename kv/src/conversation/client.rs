@@ -86,7 +86,7 @@ pub enum ClientKind {
 /// Which connections are meant: those of which all hold that is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientChoice {
-    /// One of these.
+    /// One of these, which are in order.
     pub ids: Option<Vec<u64>>,
     /// The one at this address.
     pub addr: Option<Vec<u8>>,
@@ -104,7 +104,9 @@ impl ClientChoice {
     pub fn includes(&self, it: &Conversation) -> bool {
         let is_addr = |wanted: &Vec<u8>| wanted == it.addr.as_bytes();
         let is_local_addr = |wanted: &Vec<u8>| wanted == it.local_addr.as_bytes();
-        self.ids.as_ref().is_none_or(|ids| ids.contains(&it.id))
+        self.ids
+            .as_ref()
+            .is_none_or(|ids| ids.binary_search(&it.id).is_ok())
             && self.addr.as_ref().is_none_or(is_addr)
             && self.local_addr.as_ref().is_none_or(is_local_addr)
             && self.kind.is_none_or(|kind| kind == ClientKind::Normal)
@@ -202,9 +204,9 @@ impl Conversation {
                 return Err(Refusal::quoting(text));
             }
         };
-        let value = checked_name(taking.at(3)).map_err(|_| {
-            let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
-            Refusal::quoting(text.into())
+        let value = checked_name(taking.at(3)).map_err(|refusal| {
+            let text = String::from_utf8_lossy(refusal.text());
+            Refusal::quoting(text.replace("Client names", what).into())
         })?;
         self.library[place] = value.to_vec();
         taking.ok()
@@ -287,6 +289,8 @@ fn list_choice(taking: &Taking<'_, '_>) -> Outcome<ClientChoice> {
                 let id = parse_integer(id).and_then(|id| u64::try_from(id).ok());
                 ids.push(id.ok_or(Refusal::of("ERR Invalid client ID"))?);
             }
+            // All connections are looked for among them.
+            ids.sort_unstable();
             choice.ids = Some(ids);
         }
         _ => return Err(Refusal::SYNTAX),

@@ -47,6 +47,9 @@ pub(super) fn command(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
         every_detail(&mut taking.reply);
         return Ok(Step::Replied);
     }
+    if !taking.is_word(1, "getkeys") {
+        taking.check_names()?;
+    }
     match subcommands::find("command", SUBCOMMANDS, taking)? {
         "count" => taking.reply.count(known().count()),
         "docs" => docs(taking),

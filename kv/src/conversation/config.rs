@@ -60,6 +60,7 @@ fn settings() -> Vec<(&'static str, String)> {
 }
 
 pub(super) fn config(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
+    taking.check_names()?;
     match subcommands::find("config", SUBCOMMANDS, taking)? {
         "get" => get(taking),
         "resetstat" => taking.reply.ok(),

@@ -10,6 +10,8 @@ use crate::keyspace::DatabaseId;
 
 /// The version of Redis whose replies and errors these are.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
+/// Longest name of a client or its library, in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
 /// The one user there is.
 const USER: &[u8] = b"default";
 
@@ -23,6 +25,7 @@ const HELLO_FIRST: Refusal = Refusal::of(
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
      option can be used to authenticate the client and select the RESP protocol version at the same time",
 );
+const LONG_NAME: Refusal = Refusal::of("ERR Client names cannot be longer than 1024 bytes.");
 const BAD_NAME: Refusal =
     Refusal::of("ERR Client names cannot contain spaces, newlines or special characters.");
 
@@ -124,6 +127,9 @@ impl Conversation {
 
 /// A name that CLIENT LIST can show.
 pub(super) fn checked_name(name: &[u8]) -> Outcome<&[u8]> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(LONG_NAME);
+    }
     match name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         true => Ok(name),
         false => Err(BAD_NAME),

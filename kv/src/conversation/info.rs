@@ -20,6 +20,7 @@ const SECTIONS: [&str; 9] = [
 ];
 
 pub(super) fn info(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
+    taking.check_names()?;
     let asked: Vec<String> = taking
         .request
         .iter()

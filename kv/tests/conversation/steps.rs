@@ -358,6 +358,33 @@ fn what_could_not_be_carried_is_refused_at_once() {
         b"+OK\r\n"
     );
 
+    // Replies.
+    let said = client.say(&mut server, &request(&[b"ECHO", &long]));
+    let text = String::from_utf8(said).unwrap();
+    assert!(
+        text.starts_with("-ERR the reply would be longer than 1 MiB"),
+        "{text}"
+    );
+    let names: Vec<&[u8]> = [b"COMMAND", &b"INFO"[..]]
+        .into_iter()
+        .chain(std::iter::repeat_n(&b"get"[..], 1_025))
+        .collect();
+    let too_many = b"-ERR more is asked for at once than 1024 things\r\n";
+    assert_eq!(client.say(&mut server, &request(&names)), too_many);
+    assert!(
+        client
+            .say(&mut server, &request(&names[..1_026]))
+            .starts_with(b"*1024\r\n")
+    );
+    let said = client.say(
+        &mut server,
+        &request(&[b"CLIENT", b"SETNAME", &[b'n'; 1_025]]),
+    );
+    assert_eq!(
+        said,
+        b"-ERR Client names cannot be longer than 1024 bytes.\r\n"
+    );
+
     // A request that isn't worth reading.
     let said = client.say(
         &mut server,
@@ -438,4 +465,18 @@ fn an_answer_that_does_not_come_leaves_nothing_behind() {
         b"\x01\x04PING",
     ];
     assert_eq!(transaction, expected.concat());
+}
+
+#[test]
+fn what_is_held_for_a_client_is_counted() {
+    let (mut client, mut server) = client();
+    assert_eq!(client.conversation.held_bytes(), 0);
+    client.line(&mut server, "WATCH k");
+    assert_eq!(client.conversation.held_bytes(), 17);
+    client.line(&mut server, "MULTI");
+    let value = vec![b'v'; 400 << 10];
+    client.say(&mut server, &request(&[b"SET", b"a", &value]));
+    assert!(client.conversation.held_bytes() > 17 + (400 << 10));
+    client.line(&mut server, "EXEC");
+    assert_eq!(client.conversation.held_bytes(), 0);
 }
