@@ -393,4 +393,11 @@ fn a_parser_begins_anew_after_each_request() {
         .unwrap();
     assert_eq!(format!("{:?}", request.unwrap()), "[abcdefghij]");
     assert_eq!(parser.wanted(), 0);
+    let request = parser
+        .parse(b"COMMAND GETKEYS get a\n", &limits)
+        .unwrap()
+        .unwrap();
+    let held: Vec<&[u8]> = request.skipped(2).iter().collect();
+    assert_eq!(held, [&b"get"[..], b"a"]);
+    assert!(request.skipped(4).is_empty() && request.skipped(9).is_empty());
 }
