@@ -479,7 +479,10 @@ impl Keyspace {
     pub(crate) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         write_u64(out, self.time)?;
         write_u64(out, self.index)?;
-        for newest in self.removals.iter() {
+        let removals = (self.removals.iter().enumerate()).filter(|(_, newest)| **newest != 0);
+        write_count(out, removals.clone().count())?;
+        for (slot, newest) in removals {
+            write_count(out, slot)?;
             write_u64(out, *newest)?;
         }
         for database in &self.databases {
@@ -500,8 +503,17 @@ impl Keyspace {
         let time = read_u64(input)?;
         let index = read_u64(input)?;
         keys.begin(time, index);
-        for newest in Arc::make_mut(&mut keys.removals) {
-            *newest = read_index(input, index)?;
+        let removals = Arc::make_mut(&mut keys.removals);
+        let mut free = 0..REMOVAL_SLOTS;
+        for _ in 0..read_count(input)? {
+            let slot = usize::try_from(read_u64(input)?).ok();
+            let slot = slot.filter(|slot| free.contains(slot));
+            let slot = slot.ok_or_else(|| invalid("removals are out of order"))?;
+            free.start = slot + 1;
+            removals[slot] = read_index(input, index)?;
+            if removals[slot] == 0 {
+                return Err(invalid("it tells of a removal before the first entry"));
+            }
         }
         for database in &mut keys.databases {
             database.changed = read_index(input, index)?;
