@@ -104,7 +104,11 @@ fn resp() {
         }
     }
     for (number, bytes) in replies.iter().enumerate() {
-        write("resp", &format!("replies-{number}"), &[&[1], &[3; 8], bytes]);
+        write(
+            "resp",
+            &format!("replies-{number}"),
+            &[&[1], &[3; 8], bytes],
+        );
     }
 }
 
@@ -173,6 +177,7 @@ fn main() {
         "view_service",
         "client",
         "replica",
+        "key_value",
     ] {
         for first in 0..2 {
             write(

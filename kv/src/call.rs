@@ -45,6 +45,11 @@ impl Refusal {
         "ERR the reply would be longer than 1 MiB: ask for less at a time, by a range or with SCAN",
     );
 
+    /// MULTI in a transaction.
+    pub const NESTED_MULTI: Self = Self::of("ERR MULTI calls can not be nested");
+    /// WATCH in a transaction.
+    pub const WATCH_IN_MULTI: Self = Self::of("ERR WATCH inside MULTI is not allowed");
+
     /// An error of this text, which begins with its code.
     #[must_use]
     pub const fn of(text: &'static str) -> Self {

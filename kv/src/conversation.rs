@@ -29,15 +29,11 @@ pub use client::{ClientChoice, ClientKind};
 pub use cluster::{SLOTS, key_slot, node_id};
 pub use host::{Follower, Host, Info, KeyspaceInfo, Node, Place, Role};
 
-use crate::arguments::{
-    self, Decoded, Ranges, Watch, begin_command, begin_queued, begin_transaction, decode,
-    put_argument,
-};
+use crate::arguments::{self, Watch, begin_command, begin_queued, begin_transaction, put_argument};
 use crate::call::{Outcome, REPLY_BYTES_MAX, Refusal};
 use crate::commands::connection::database as numbered_database;
 use crate::keyspace::{DatabaseId, Sight};
-use crate::machine::look_up;
-use crate::table::{Handler, Spec, Way, find};
+use crate::table::{Handler, Spec, Way, find, unknown};
 
 /// Most bytes of a request as it comes in. A command of 1 MiB may have arguments of one byte, each of which takes
 /// seven in a request.
@@ -422,7 +418,10 @@ impl Conversation {
     fn refuse_call(&mut self, spec: Option<&'static Spec>, request: &Request<'_>) -> Refusal {
         match spec {
             Some(spec) => self.refuse_unlooked(spec, Refusal::arity(spec.name)),
-            None => self.refuse(unknown(request)),
+            None => {
+                let name = request.argument(0).unwrap_or_default();
+                self.refuse(unknown(name, request.iter().skip(1)))
+            }
         }
     }
 
@@ -462,7 +461,7 @@ impl Conversation {
 
     fn multi(&mut self, taking: &mut Taking<'_, '_>) -> Outcome<Step> {
         if self.transaction.is_some() {
-            return Err(Refusal::of("ERR MULTI calls can not be nested"));
+            return Err(Refusal::NESTED_MULTI);
         }
         self.transaction = Some(Transaction {
             commands: Vec::new(),
@@ -554,7 +553,7 @@ impl Conversation {
 
     fn watch(&mut self, spec: &'static Spec, taking: &mut Taking<'_, '_>) -> Outcome<Step> {
         if self.transaction.is_some() {
-            return Err(Refusal::of("ERR WATCH inside MULTI is not allowed"));
+            return Err(Refusal::WATCH_IN_MULTI);
         }
         cluster::check_place(spec, taking.request, taking.host)?;
         let mut keys = BTreeSet::new();
@@ -606,25 +605,6 @@ fn is_done_in_transaction(spec: &Spec) -> bool {
 /// The database that an argument names.
 fn database(argument: &[u8]) -> Outcome<DatabaseId> {
     numbered_database(parse_integer(argument).ok_or(Refusal::NOT_INTEGER)?)
-}
-
-/// The words for a command that there isn't, which the machine has.
-#[cold]
-fn unknown(request: &Request<'_>) -> Refusal {
-    let mut bytes = Vec::new();
-    begin_command(&mut bytes, Version::default(), DatabaseId::default());
-    for argument in request.iter() {
-        put_argument(&mut bytes, argument);
-    }
-    let mut ranges = Ranges::default();
-    let refusal = match decode(&bytes) {
-        Ok(Decoded::Command(_, command)) => {
-            let args = command.arguments(&mut ranges).ok();
-            args.and_then(|args| look_up(args).err())
-        }
-        _ => None,
-    };
-    refusal.unwrap_or(TOO_LONG)
 }
 
 fn wait(taking: &mut Taking<'_, '_>) -> Outcome<Step> {

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::io;
+use std::sync::Arc;
 
 use crate::capture::{
     invalid, read_bytes, read_count, read_u64, write_bytes, write_count, write_u64,
@@ -173,7 +174,7 @@ pub struct Sight {
 pub struct Keyspace {
     databases: [Database; DATABASES],
     /// For each slot the newest entry that changed or removed a key of that slot which is gone now.
-    removals: Box<[u64; REMOVAL_SLOTS]>,
+    removals: Arc<[u64; REMOVAL_SLOTS]>,
     /// Logged time of the entry that is being applied, in nanoseconds since 1970.
     time: u64,
     /// The same in milliseconds.
@@ -188,7 +189,7 @@ impl Default for Keyspace {
     fn default() -> Self {
         Self {
             databases: Default::default(),
-            removals: Box::new([0; REMOVAL_SLOTS]),
+            removals: Arc::new([0; REMOVAL_SLOTS]),
             time: 0,
             now: 0,
             index: 0,
@@ -200,6 +201,13 @@ impl Default for Keyspace {
 fn slot(database: DatabaseId, hash: u64) -> usize {
     let mixed = hash ^ (u64::from(database.0) << 5);
     usize::try_from(mixed % REMOVAL_SLOTS as u64).expect("below the number of slots")
+}
+
+/// Nothing is copied, even if a capture holds the table, unless there is something to change.
+fn note_removal(removals: &mut Arc<[u64; REMOVAL_SLOTS]>, slot: usize, index: u64) {
+    if removals[slot] < index {
+        Arc::make_mut(removals)[slot] = index;
+    }
 }
 
 fn due_order(key: &[u8]) -> impl Fn(&Text) -> Ordering {
@@ -380,8 +388,7 @@ impl Keyspace {
             Farewell::Removed if !self.is_gone(record.deadline) => self.index,
             Farewell::Removed | Farewell::Expired => record.changed,
         };
-        let newest = &mut self.removals[slot(database, key.hash)];
-        *newest = index.max(*newest);
+        note_removal(&mut self.removals, slot(database, key.hash), index);
         Some(record)
     }
 
@@ -445,30 +452,37 @@ impl Keyspace {
 
     /// Removes all keys of a database.
     pub fn flush(&mut self, database: DatabaseId) {
-        let home = std::mem::take(&mut self.databases[database.at()]);
-        self.databases[database.at()].changed = home.changed;
+        let home = &mut self.databases[database.at()];
         if home.records.is_empty() {
             return;
         }
+        let home = std::mem::replace(
+            home,
+            Database {
+                changed: self.index,
+                ..Database::default()
+            },
+        );
         if home.records.len() <= REMOVAL_SLOTS {
             for (hash, record) in home.records.iter() {
-                let newest = &mut self.removals[slot(database, hash)];
-                *newest = record.changed.max(*newest);
+                note_removal(&mut self.removals, slot(database, hash), record.changed);
             }
         } else {
             // Not worth a look at each: none of them was changed after that.
-            for newest in self.removals.iter_mut() {
+            for newest in Arc::make_mut(&mut self.removals) {
                 *newest = home.changed.max(*newest);
             }
         }
-        self.databases[database.at()].changed = self.index;
         discard(home);
     }
 
     pub(crate) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         write_u64(out, self.time)?;
         write_u64(out, self.index)?;
-        for newest in self.removals.iter() {
+        let removals = (self.removals.iter().enumerate()).filter(|(_, newest)| **newest != 0);
+        write_count(out, removals.clone().count())?;
+        for (slot, newest) in removals {
+            write_count(out, slot)?;
             write_u64(out, *newest)?;
         }
         for database in &self.databases {
@@ -489,8 +503,17 @@ impl Keyspace {
         let time = read_u64(input)?;
         let index = read_u64(input)?;
         keys.begin(time, index);
-        for newest in keys.removals.iter_mut() {
-            *newest = read_index(input, index)?;
+        let removals = Arc::make_mut(&mut keys.removals);
+        let mut free = 0..REMOVAL_SLOTS;
+        for _ in 0..read_count(input)? {
+            let slot = usize::try_from(read_u64(input)?).ok();
+            let slot = slot.filter(|slot| free.contains(slot));
+            let slot = slot.ok_or_else(|| invalid("removals are out of order"))?;
+            free.start = slot + 1;
+            removals[slot] = read_index(input, index)?;
+            if removals[slot] == 0 {
+                return Err(invalid("it tells of a removal before the first entry"));
+            }
         }
         for database in &mut keys.databases {
             database.changed = read_index(input, index)?;

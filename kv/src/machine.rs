@@ -13,7 +13,7 @@ use crate::arguments::{
 use crate::call::{Call, REPLY_BYTES_MAX, Refusal};
 use crate::capture::{invalid, read_u8, read_u64, write_u8, write_u64};
 use crate::keyspace::{Keyspace, NEVER};
-use crate::table::{Handler, Spec, Way, find};
+use crate::table::{Handler, Spec, Way, find, takes_or_refuse, unknown};
 
 /// The one timer: it is set for the earliest deadline.
 const TIMER: u64 = 0;
@@ -225,39 +225,10 @@ impl KeyValue {
 /// # Errors
 /// There is none, or it takes another number of them.
 pub fn look_up(args: Arguments<'_>) -> Result<&'static Spec, Refusal> {
-    let spec = find(args.at(0))
+    find(args.at(0))
         .filter(|spec| !matches!(spec.handler, Handler::Missing))
-        .ok_or_else(|| unknown(args))?;
-    match spec.takes(args.len()) {
-        true => Ok(spec),
-        false => Err(Refusal::arity(spec.name)),
-    }
-}
-
-/// Bytes of a name and of its arguments that are quoted for a command that is unknown.
-const QUOTED_BYTES_MAX: usize = 128;
-
-#[cold]
-fn unknown(args: Arguments<'_>) -> Refusal {
-    // Redis quotes up to the first zero byte, for that is where its own strings end.
-    let cut = |bytes: &[u8], most: usize| -> Vec<u8> {
-        let bytes = bytes.iter().copied().take(most);
-        bytes.take_while(|byte| *byte != 0).collect()
-    };
-    let mut text = b"ERR unknown command '".to_vec();
-    text.extend(cut(args.at(0), QUOTED_BYTES_MAX));
-    text.extend(b"', with args beginning with: ");
-    let start = text.len();
-    for argument in args.from(1) {
-        let quoted = text.len() - start;
-        if quoted >= QUOTED_BYTES_MAX {
-            break;
-        }
-        text.push(b'\'');
-        text.extend(cut(argument, QUOTED_BYTES_MAX - quoted));
-        text.extend(b"' ");
-    }
-    Refusal::quoting(text)
+        .ok_or_else(|| unknown(args.at(0), args.from(1)))
+        .and_then(|spec| takes_or_refuse(spec, args.len()))
 }
 
 #[cold]

@@ -1,6 +1,6 @@
 //! The table of commands: what each is called, how many arguments it takes, where its keys are, who answers it.
 
-use crate::call::{Outcome, Read, Write};
+use crate::call::{Outcome, Read, Refusal, Write};
 use crate::commands;
 
 /// Who answers a command.
@@ -246,6 +246,41 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
         }
         slot = (slot + 1) % SLOTS;
     }
+}
+
+/// The command, if it takes so many arguments, its name among them.
+pub(crate) fn takes_or_refuse(spec: &'static Spec, arguments: usize) -> Outcome<&'static Spec> {
+    match spec.takes(arguments) {
+        true => Ok(spec),
+        false => Err(Refusal::arity(spec.name)),
+    }
+}
+
+/// Bytes of a name and of its arguments that are quoted for a command that is unknown.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// The error for a command that does not exist.
+#[cold]
+pub(crate) fn unknown<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> Refusal {
+    // Redis quotes up to the first zero byte, for that is where its own strings end.
+    let cut = |bytes: &[u8], most: usize| -> Vec<u8> {
+        let bytes = bytes.iter().copied().take(most);
+        bytes.take_while(|byte| *byte != 0).collect()
+    };
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend(cut(name, QUOTED_BYTES_MAX));
+    text.extend(b"', with args beginning with: ");
+    let start = text.len();
+    for argument in arguments {
+        let quoted = text.len() - start;
+        if quoted >= QUOTED_BYTES_MAX {
+            break;
+        }
+        text.push(b'\'');
+        text.extend(cut(argument, QUOTED_BYTES_MAX - quoted));
+        text.extend(b"' ");
+    }
+    Refusal::quoting(text)
 }
 
 #[cfg(test)]

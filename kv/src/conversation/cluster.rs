@@ -148,8 +148,9 @@ pub(super) fn cluster(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
     // The primary is named first, whatever order the host has.
     nodes.sort_by_key(|node| !node.is_primary);
     let primary = nodes.iter().find(|node| node.is_primary);
+    let view = taking.host.view();
     match name {
-        "info" => taking.reply.verbatim(*b"txt", info(&nodes)),
+        "info" => taking.reply.verbatim(*b"txt", info(&nodes, view)),
         "keyslot" => {
             let slot = key_slot(taking.at(2));
             taking.reply.integer(i64::from(slot));
@@ -163,7 +164,7 @@ pub(super) fn cluster(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
         "nodes" => {
             let lines: String = nodes
                 .iter()
-                .map(|node| line(node, primary) + "\n")
+                .map(|node| line(node, primary, view) + "\n")
                 .collect();
             taking.reply.verbatim(*b"txt", lines);
         }
@@ -177,7 +178,7 @@ pub(super) fn cluster(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
             }
             let followers = || nodes.iter().filter(|node| !node.is_primary);
             taking.reply.array(followers().count());
-            followers().for_each(|node| taking.reply.bulk(line(node, primary)));
+            followers().for_each(|node| taking.reply.bulk(line(node, primary, view)));
         }
         "shards" => shards(&nodes, &mut taking.reply),
         _ => slots(&nodes, primary, &mut taking.reply),
@@ -185,13 +186,13 @@ pub(super) fn cluster(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
     Ok(Step::Replied)
 }
 
-fn info(nodes: &[Node]) -> String {
+fn info(nodes: &[Node], view: u64) -> String {
     let is_up = nodes.iter().any(|node| node.is_primary);
     let slots = if is_up { SLOTS } else { 0 };
     format!(
         "cluster_state:{}\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\n\
          cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{}\r\ncluster_size:1\r\n\
-         cluster_current_epoch:0\r\ncluster_my_epoch:0\r\ncluster_stats_messages_sent:0\r\n\
+         cluster_current_epoch:{view}\r\ncluster_my_epoch:{view}\r\ncluster_stats_messages_sent:0\r\n\
          cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
         if is_up { "ok" } else { "fail" },
         nodes.len(),
@@ -199,7 +200,7 @@ fn info(nodes: &[Node]) -> String {
 }
 
 /// A line of CLUSTER NODES. The nodes have no bus of their own, so that its port is 0.
-fn line(node: &Node, primary: Option<&Node>) -> String {
+fn line(node: &Node, primary: Option<&Node>, view: u64) -> String {
     let myself = if node.is_myself { "myself," } else { "" };
     let failed = if node.is_alive { "" } else { ",fail" };
     let part = if node.is_primary { "master" } else { "slave" };
@@ -214,7 +215,7 @@ fn line(node: &Node, primary: Option<&Node>) -> String {
     };
     let slots = if node.is_primary { " 0-16383" } else { "" };
     format!(
-        "{} {}:{}@0 {myself}{part}{failed} {follows} 0 0 0 {link}{slots}",
+        "{} {}:{}@0 {myself}{part}{failed} {follows} 0 0 {view} {link}{slots}",
         node.id, node.host, node.port
     )
 }

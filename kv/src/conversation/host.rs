@@ -13,6 +13,9 @@ pub trait Host {
     /// `None` if they talk to this process whatever happens.
     fn nodes(&self) -> Option<Vec<Node>>;
 
+    /// The number of the view, which clients of a cluster are told is its epoch.
+    fn view(&self) -> u64;
+
     /// What part this process has in replication.
     fn role(&self) -> Role;
 

@@ -2,6 +2,7 @@
 
 use super::Taking;
 use crate::call::{Outcome, Refusal};
+use crate::commands::keys::unknown_subcommand;
 
 /// A subcommand.
 pub(crate) struct Subcommand {
@@ -45,13 +46,7 @@ pub(crate) fn find(
         .iter()
         .find(|row| row.name.as_bytes().eq_ignore_ascii_case(asked));
     let Some(row) = found else {
-        let mut text = b"ERR unknown subcommand '".to_vec();
-        // As much as Redis quotes.
-        text.extend_from_slice(&asked[..asked.len().min(128)]);
-        text.extend_from_slice(b"'. Try ");
-        text.extend_from_slice(command.to_ascii_uppercase().as_bytes());
-        text.extend_from_slice(b" HELP.");
-        return Err(Refusal::quoting(text));
+        return Err(unknown_subcommand(&command.to_ascii_uppercase(), asked));
     };
     let arity = usize::from(row.arity.unsigned_abs());
     let fits = match row.arity < 0 {

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use standin_kv::conversation::Step;
 use standin_kv::table;
 use standin_resp::reply::Reply;
@@ -529,6 +532,76 @@ fn what_a_server_says_of_itself() {
             ],
         ],
     );
+}
+
+/// What two clients say in turns: each line is drawn from these.
+const SAID: [&str; 33] = [
+    "MULTI",
+    "MULTI",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "WATCH a",
+    "WATCH b a",
+    "WATCH c",
+    "UNWATCH",
+    "SELECT 0",
+    "SELECT 1",
+    "SELECT 99",
+    "SET a 1",
+    "SET b 2",
+    "SET a x",
+    "INCR a",
+    "INCR c",
+    "DEL a",
+    "DEL a b",
+    "GET a",
+    "GET b",
+    "MGET a b c",
+    "FLUSHDB",
+    "FLUSHALL",
+    "GET",
+    "NOSUCH",
+    "PING",
+    "ECHO x",
+    "RESET",
+    "CLIENT GETNAME",
+    "EXISTS a b c",
+];
+
+#[test]
+fn whatever_two_clients_say_is_answered_alike() {
+    let test = "whatever_two_clients_say_is_answered_alike";
+    let Some(redis) = Redis::start(test, &[]) else {
+        return;
+    };
+    let lines = vec((0..SAID.len(), any::<bool>()), 1..40);
+    let versions = (any::<bool>(), any::<bool>());
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(400));
+    let outcome = runner.run(&(versions, lines), |((first, second), lines)| {
+        redis.talk().say(b"FLUSHALL\r\n").unwrap();
+        let mut pair = Pair::new(&redis, Server::default());
+        let hello = |is_new| if is_new { "HELLO 3" } else { "HELLO 2" };
+        pair.say(hello(first));
+        pair.say(&format!("2:{}", hello(second)));
+        let mut queues = [false; 2];
+        for (at, is_second) in lines {
+            let said = SAID[at];
+            let queues = &mut queues[usize::from(is_second)];
+            match said {
+                "MULTI" => *queues = true,
+                "EXEC" | "DISCARD" | "RESET" => *queues = false,
+                // Redis queues it, and we refuse it.
+                "CLIENT GETNAME" if *queues => continue,
+                _ => {}
+            }
+            pair.say(&format!("{}{said}", if is_second { "2:" } else { "" }));
+        }
+        Ok(())
+    });
+    outcome.expect("both say the same");
 }
 
 /// The table of commands, as COMMAND INFO shows it: all that a cluster's client finds keys by.

@@ -186,8 +186,8 @@ fn clients_of_a_cluster_are_told_where_its_nodes_are() {
     );
     assert_eq!(client.line(&mut server, "CLUSTER SLOTS"), slots);
     let lines = format!(
-        "{b} 10.0.0.1:7002@0 master - 0 0 0 connected 0-16383\n\
-         {a} 10.0.0.1:7001@0 myself,slave {b} 0 0 0 connected\n"
+        "{b} 10.0.0.1:7002@0 master - 0 0 4 connected 0-16383\n\
+         {a} 10.0.0.1:7001@0 myself,slave {b} 0 0 4 connected\n"
     );
     let nodes = client.line(&mut server, "CLUSTER NODES");
     assert_eq!(nodes, format!("${}\r\n{lines}\r\n", lines.len()));
@@ -201,7 +201,8 @@ fn clients_of_a_cluster_are_told_where_its_nodes_are() {
     );
     let info = client.line(&mut server, "CLUSTER INFO");
     assert!(
-        info.contains("cluster_state:ok\r\ncluster_slots_assigned:16384\r\n"),
+        info.contains("cluster_current_epoch:4")
+            && info.contains("cluster_state:ok\r\ncluster_slots_assigned:16384\r\n"),
         "{info}"
     );
     assert_eq!(client.line(&mut server, "READONLY"), "+OK\r\n");
@@ -241,7 +242,7 @@ fn clients_of_a_cluster_are_told_where_its_nodes_are() {
     );
     let nodes = client.line(&mut server, "CLUSTER NODES");
     assert!(
-        nodes.contains("10.0.0.1:7002@0 myself,slave,fail - 0 0 0 disconnected\n"),
+        nodes.contains("10.0.0.1:7002@0 myself,slave,fail - 0 0 4 disconnected\n"),
         "{nodes}"
     );
 }

@@ -53,6 +53,10 @@ impl Host for Facts {
         self.nodes.clone()
     }
 
+    fn view(&self) -> u64 {
+        4
+    }
+
     fn role(&self) -> Role {
         self.role.clone()
     }
