@@ -337,27 +337,30 @@ fn what_could_not_be_carried_is_refused_at_once() {
     let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
     assert_eq!(client.line(&mut server, "EXEC"), aborted);
 
-    // Watched keys, to the byte.
+    // Watched keys, and a queue beside as many of them as there may be: to the byte.
     let key = vec![b'k'; WATCH_BYTES_MAX - 2 * 16 - 1];
-    assert_eq!(
-        client.say(&mut server, &request(&[b"WATCH", &key, b"k"])),
-        b"+OK\r\n"
-    );
     let too_many = "-ERR more keys would be watched than a transaction can carry: 65536 bytes\r\n";
+    let watched = client.say(&mut server, &request(&[b"WATCH", &key, b"kk"]));
+    assert_eq!(watched, too_many.as_bytes());
+    let watched = client.say(&mut server, &request(&[b"WATCH", &key, b"k"]));
+    assert_eq!(watched, b"+OK\r\n");
     assert_eq!(client.line(&mut server, "WATCH x"), too_many);
     client.line(&mut server, "MULTI");
-    let part = &long[..983_032 - 30];
-    assert_eq!(
-        client.say(&mut server, &request(&[b"SET", b"a", part])),
-        b"+QUEUED\r\n"
-    );
+    // Ten bytes say how long what is, and hold the other words.
+    let part = &long[..983_032 - 10];
+    let queued = client.say(&mut server, &request(&[b"SET", b"a", part]));
+    assert_eq!(queued, b"+QUEUED\r\n");
     assert_eq!(client.line(&mut server, "EXEC"), "*1\r\n+OK\r\n");
+    client.line(&mut server, "MULTI");
+    let part = &long[..983_032 - 9];
+    let queued = client.say(&mut server, &request(&[b"SET", b"a", part]));
+    assert!(queued.starts_with(b"-ERR the transaction is longer"));
+    client.line(&mut server, "DISCARD");
+    // Nothing is watched any more.
     assert_eq!(client.line(&mut server, "WATCH x"), "+OK\r\n");
     client.line(&mut server, "UNWATCH");
-    assert_eq!(
-        client.say(&mut server, &request(&[b"WATCH", &key, b"k"])),
-        b"+OK\r\n"
-    );
+    let watched = client.say(&mut server, &request(&[b"WATCH", &key, b"k"]));
+    assert_eq!(watched, b"+OK\r\n");
 
     // Replies.
     let said = client.say(&mut server, &request(&[b"ECHO", &long]));

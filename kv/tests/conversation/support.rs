@@ -1,6 +1,7 @@
 //! A host for conversations in a test: one machine, and what is asked of the host answered at hand.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use standin_core::entry::COMMAND_BYTES_MAX;
 use standin_core::time::WallTime;
 use standin_kv::conversation::{
     Ask, Conversation, Follower, Host, Info, KeyspaceInfo, Node, Place, Role, Step, Then,
@@ -160,6 +161,7 @@ impl Server {
         command: &[u8],
         replies: &mut Vec<u8>,
     ) {
+        assert!(command.len() <= COMMAND_BYTES_MAX, "{}", command.len());
         let mut answer = Vec::new();
         let then = match step {
             Step::Replied | Step::Close => return assert_eq!(command, b""),
