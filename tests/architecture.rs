@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each crate, the ones of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("io", &["core"]),
     ("viewservice", &["core", "io"]),
     ("primary", &["core"]),
     ("backup", &["core"]),
     ("replica", &["core", "primary", "backup"]),
+    ("resp", &[]),
+    ("kv", &["core", "resp"]),
     ("client", &["core", "io"]),
     (
         "tools",

@@ -82,6 +82,36 @@ fn arguments() {
     }
 }
 
+/// What clients and servers say. The first byte's bits: replies, short arguments, short requests, no password.
+fn resp() {
+    let requests: [&[u8]; 5] = [
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n*1\r\n$4\r\nPING\r\n",
+        b"PING\r\nSET k \"a \\x41\\n\" 'b\\''\n\r\n",
+        b"*0\r\n*-1\r\n*1\r\n$0\r\n\r\n",
+        b"*1\r\n:1\r\n",
+        b"*1\r\n$-1\r\n",
+    ];
+    let replies: [&[u8]; 4] = [
+        b"*3\r\n$-1\r\n*-1\r\n$3\r\nabc\r\n",
+        b"%1\r\n+a\r\n~2\r\n,1.5e+300\r\n,inf\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n=7\r\ntxt:abc\r\n",
+        b"*5\r\n_\r\n#t\r\n(123\r\n!5\r\nERR x\r\n-ERR y\r\n",
+    ];
+    for (number, bytes) in requests.iter().enumerate() {
+        for kind in [0, 14] {
+            let name = format!("requests-{number}-{kind}");
+            write("resp", &name, &[&[kind], &[3; 8], bytes]);
+        }
+    }
+    for (number, bytes) in replies.iter().enumerate() {
+        write(
+            "resp",
+            &format!("replies-{number}"),
+            &[&[1], &[3; 8], bytes],
+        );
+    }
+}
+
 fn main() {
     let frames = golden_frames();
     for (name, bytes) in &frames {
@@ -147,6 +177,7 @@ fn main() {
         "view_service",
         "client",
         "replica",
+        "key_value",
     ] {
         for first in 0..2 {
             write(
@@ -157,4 +188,5 @@ fn main() {
         }
     }
     arguments();
+    resp();
 }

@@ -1,0 +1,329 @@
+//! The table of commands: what each is called, how many arguments it takes, where its keys are, who answers it.
+
+use crate::call::{Outcome, Read, Refusal, Write};
+use crate::commands;
+
+/// Who answers a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It changes what is stored: it is ordered as an entry.
+    Write,
+    /// It changes nothing, but needs logged time or randomness: it is ordered as an entry all the same.
+    Entry,
+    /// It changes nothing: a query answers it.
+    Query,
+    /// The connection answers it by itself, or asks its host.
+    Connection,
+}
+
+/// What executes a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// Nothing yet: to clients the command is unknown.
+    Missing,
+    /// The machine never sees it: the connection answers it, or its host.
+    Connection,
+    /// It changes nothing.
+    Read(fn(&mut Read<'_>) -> Outcome),
+    /// It may change what is stored.
+    Write(fn(&mut Write<'_>) -> Outcome),
+}
+
+/// Where a command has its keys: the first, the last (from the end if negative) and the step from one to the
+/// next; all 0 if it has none, or they cannot be told so (`movablekeys`).
+pub type KeyPlaces = [i8; 3];
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// How many arguments it takes, its name among them; if negative, at least so many.
+    pub arity: i8,
+    /// Its flags as COMMAND INFO shows them, separated by spaces.
+    pub flags: &'static str,
+    /// Where its keys are.
+    pub keys: KeyPlaces,
+    /// Its ACL categories as COMMAND INFO shows them, but without `@`, separated by spaces.
+    pub categories: &'static str,
+    /// Who answers it.
+    pub way: Way,
+    /// What executes it.
+    pub handler: Handler,
+}
+
+impl Spec {
+    /// Whether it takes so many arguments, its name among them.
+    #[must_use]
+    pub fn takes(&self, arguments: usize) -> bool {
+        let arity = usize::from(self.arity.unsigned_abs());
+        match self.arity < 0 {
+            true => arguments >= arity,
+            false => arguments == arity,
+        }
+    }
+
+    /// Whether it has this flag.
+    #[must_use]
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.split(' ').any(|it| it == flag)
+    }
+
+    /// Where its keys are among so many arguments, as far as the table can tell.
+    pub fn key_places(&self, arguments: usize) -> impl Iterator<Item = usize> + use<> {
+        let [first, last, step] = self.keys;
+        let end = match last < 0 {
+            true => (arguments + 1).saturating_sub(usize::from(last.unsigned_abs())),
+            false => usize::from(last.unsigned_abs()) + 1,
+        };
+        let end = if first == 0 { 0 } else { end.min(arguments) };
+        let step = usize::from(step.unsigned_abs()).max(1);
+        (usize::from(first.unsigned_abs())..end).step_by(step)
+    }
+
+    /// Whether a transaction may hold it.
+    #[must_use]
+    pub fn may_be_queued(&self) -> bool {
+        !matches!(self.handler, Handler::Missing | Handler::Connection)
+    }
+}
+
+/// A command whose handler is a function that changes nothing.
+pub(crate) const fn read(
+    name: &'static str,
+    arity: i8,
+    flags: &'static str,
+    keys: KeyPlaces,
+    categories: &'static str,
+    handler: Handler,
+) -> Spec {
+    spec(name, arity, flags, keys, categories, Way::Query, handler)
+}
+
+/// A command that needs logged time or randomness.
+pub(crate) const fn entry(
+    name: &'static str,
+    arity: i8,
+    flags: &'static str,
+    keys: KeyPlaces,
+    categories: &'static str,
+    handler: Handler,
+) -> Spec {
+    spec(name, arity, flags, keys, categories, Way::Entry, handler)
+}
+
+/// A command that changes what is stored.
+pub(crate) const fn write(
+    name: &'static str,
+    arity: i8,
+    flags: &'static str,
+    keys: KeyPlaces,
+    categories: &'static str,
+    handler: Handler,
+) -> Spec {
+    spec(name, arity, flags, keys, categories, Way::Write, handler)
+}
+
+/// A command that the connection answers; its handler is for transactions.
+pub(crate) const fn connection(
+    name: &'static str,
+    arity: i8,
+    flags: &'static str,
+    keys: KeyPlaces,
+    categories: &'static str,
+    handler: Handler,
+) -> Spec {
+    spec(
+        name,
+        arity,
+        flags,
+        keys,
+        categories,
+        Way::Connection,
+        handler,
+    )
+}
+
+const fn spec(
+    name: &'static str,
+    arity: i8,
+    flags: &'static str,
+    keys: KeyPlaces,
+    categories: &'static str,
+    way: Way,
+    handler: Handler,
+) -> Spec {
+    Spec {
+        name,
+        arity,
+        flags,
+        keys,
+        categories,
+        way,
+        handler,
+    }
+}
+
+/// Each family of commands, in files of their own.
+const FAMILIES: [&[Spec]; 8] = [
+    commands::connection::COMMANDS,
+    commands::keys::COMMANDS,
+    commands::expiry::COMMANDS,
+    commands::strings::COMMANDS,
+    commands::lists::COMMANDS,
+    commands::sets::COMMANDS,
+    commands::sorted::COMMANDS,
+    commands::hashes::COMMANDS,
+];
+
+/// All commands.
+pub fn all() -> impl Iterator<Item = &'static Spec> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// Longest name, in bytes.
+const NAME_BYTES_MAX: usize = 24;
+const SLOTS: usize = 1024;
+
+/// For each hash of a name the command's family and place in it, one more than either; 0 where there is none.
+/// Made when the program is: a command is found by two look-ups.
+static INDEX: [(u8, u8); SLOTS] = build_index();
+
+const fn hash_step(hash: u32, byte: u8) -> u32 {
+    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+}
+
+const fn slot_of(hash: u32) -> usize {
+    ((hash ^ (hash >> 15)) as usize) % SLOTS
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "there are few commands")]
+const fn build_index() -> [(u8, u8); SLOTS] {
+    let mut index = [(0, 0); SLOTS];
+    let mut family = 0;
+    while family < FAMILIES.len() {
+        let mut place = 0;
+        while place < FAMILIES[family].len() {
+            let name = FAMILIES[family][place].name.as_bytes();
+            assert!(name.len() <= NAME_BYTES_MAX);
+            let mut hash = 0x811c_9dc5;
+            let mut at = 0;
+            while at < name.len() {
+                assert!(!name[at].is_ascii_uppercase());
+                hash = hash_step(hash, name[at]);
+                at += 1;
+            }
+            let mut slot = slot_of(hash);
+            while index[slot].0 != 0 {
+                slot = (slot + 1) % SLOTS;
+            }
+            index[slot] = (family as u8 + 1, place as u8 + 1);
+            place += 1;
+        }
+        family += 1;
+    }
+    index
+}
+
+/// The command of this name, whatever its case.
+#[must_use]
+pub fn find(name: &[u8]) -> Option<&'static Spec> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let hash = name.iter().fold(0x811c_9dc5, |hash, byte| {
+        hash_step(hash, byte.to_ascii_lowercase())
+    });
+    let mut slot = slot_of(hash);
+    loop {
+        let (family, place) = INDEX[slot];
+        if family == 0 {
+            return None;
+        }
+        let spec = &FAMILIES[usize::from(family) - 1][usize::from(place) - 1];
+        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(spec);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+}
+
+/// The command, if it takes so many arguments, its name among them.
+pub(crate) fn takes_or_refuse(spec: &'static Spec, arguments: usize) -> Outcome<&'static Spec> {
+    match spec.takes(arguments) {
+        true => Ok(spec),
+        false => Err(Refusal::arity(spec.name)),
+    }
+}
+
+/// Bytes of a name and of its arguments that are quoted for a command that is unknown.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// The error for a command that does not exist.
+#[cold]
+pub(crate) fn unknown<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> Refusal {
+    // Redis quotes up to the first zero byte, for that is where its own strings end.
+    let cut = |bytes: &[u8], most: usize| -> Vec<u8> {
+        let bytes = bytes.iter().copied().take(most);
+        bytes.take_while(|byte| *byte != 0).collect()
+    };
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend(cut(name, QUOTED_BYTES_MAX));
+    text.extend(b"', with args beginning with: ");
+    let start = text.len();
+    for argument in arguments {
+        let quoted = text.len() - start;
+        if quoted >= QUOTED_BYTES_MAX {
+            break;
+        }
+        text.push(b'\'');
+        text.extend(cut(argument, QUOTED_BYTES_MAX - quoted));
+        text.extend(b"' ");
+    }
+    Refusal::quoting(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_by_its_name_alone() {
+        assert!(all().count() > 140);
+        for spec in all() {
+            let upper = spec.name.to_ascii_uppercase();
+            for name in [spec.name, &upper] {
+                let found = find(name.as_bytes()).map(|it| it.name);
+                assert_eq!(found, Some(spec.name));
+            }
+            assert!(find(&spec.name.as_bytes()[1..]).is_none_or(|it| it.name != spec.name));
+        }
+        assert!(find(b"").is_none());
+        assert!(find(&[b'x'; 1000]).is_none());
+    }
+
+    #[test]
+    fn flags_and_ways_agree() {
+        for spec in all() {
+            let writes = spec.way == Way::Write;
+            assert_eq!(spec.has_flag("write"), writes, "{}", spec.name);
+            if let Handler::Write(_) = spec.handler {
+                assert!(writes, "{} writes", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_where_redis_has_them() {
+        let places = |name: &str, arguments| -> Vec<usize> {
+            let spec = find(name.as_bytes()).unwrap();
+            spec.key_places(arguments).collect()
+        };
+        assert_eq!(places("get", 2), [1]);
+        assert_eq!(places("mset", 5), [1, 3]);
+        assert_eq!(places("del", 4), [1, 2, 3]);
+        assert_eq!(places("rename", 3), [1, 2]);
+        assert_eq!(places("ping", 2), []);
+        assert_eq!(places("zunion", 4), []);
+    }
+}

@@ -1,0 +1,653 @@
+//! A persistent counted B-tree: ordered, with ranks, in place while nobody else holds it.
+//!
+//! Nodes stand behind [`Arc`]. A clone of a tree shares all of them and costs no more than one count; what
+//! changes afterwards copies the nodes on its way that are still shared, and changes all others where they
+//! are. Each inner node knows how many items lie below each of its children, so the nth item and an item's
+//! rank are found in O(log n).
+//!
+//! An item has a *major*, a small number that most comparisons get by with (the hash of a key, a deadline, a
+//! score's bits; nothing at all, `()`, in a list), kept densely beside the items; among items of equal major
+//! the caller's comparison decides. Whoever hands in different orders for one tree gets nonsense, but no panic.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// Most items in one node. More make a node slower to copy for the first change after a clone; fewer make
+/// the tree higher.
+const NODE_ITEMS_MAX: usize = 64;
+/// A node with fewer items than this takes some from its neighbour, or becomes one with it.
+const NODE_ITEMS_FEW: usize = NODE_ITEMS_MAX / 4;
+/// By how much a node's room grows: doubling it would leave a third of the memory unused.
+const NODE_ROOM_STEP: usize = NODE_ITEMS_MAX / 8;
+
+/// What the order of a tree begins with.
+pub trait Major: Copy + Ord + Default + fmt::Debug {}
+impl<M: Copy + Ord + Default + fmt::Debug> Major for M {}
+
+/// An ordered sequence of items that is cheap to clone. See the [module](self).
+pub struct Tree<M, T> {
+    root: Arc<Node<M, T>>,
+    count: usize,
+}
+
+#[derive(Clone)]
+struct Node<M, T> {
+    /// Of the first `items.len()` items; the rest means nothing.
+    majors: [M; NODE_ITEMS_MAX],
+    /// Invariant: never more than [`NODE_ITEMS_MAX`]; at least one, except in the root.
+    items: Vec<T>,
+    /// None in a leaf; else one more than there are items, each between its neighbours in order.
+    children: Vec<Child<M, T>>,
+}
+
+struct Child<M, T> {
+    /// How many items are in `node` and below.
+    count: usize,
+    node: Arc<Node<M, T>>,
+}
+
+impl<M, T> Clone for Child<M, T> {
+    fn clone(&self) -> Self {
+        Self {
+            count: self.count,
+            node: Arc::clone(&self.node),
+        }
+    }
+}
+
+impl<M, T> Clone for Tree<M, T> {
+    /// Takes no time to speak of, whatever the tree holds.
+    fn clone(&self) -> Self {
+        Self {
+            root: Arc::clone(&self.root),
+            count: self.count,
+        }
+    }
+}
+
+impl<M: Major, T: Clone> Default for Tree<M, T> {
+    fn default() -> Self {
+        Self {
+            root: Arc::new(Node::leaf()),
+            count: 0,
+        }
+    }
+}
+
+impl<M: Major, T: fmt::Debug> fmt::Debug for Tree<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The way to one item: what to do at each node on it.
+trait Way<M, T> {
+    /// `Ok` of the item's place in this node, or `Err` of the child below which it is; in a leaf `Err` says
+    /// where it would have to be.
+    fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize>;
+}
+
+/// The way to the item that compares as equal.
+struct Search<M, F> {
+    major: M,
+    compare: F,
+}
+
+impl<M: Major, T, F: Fn(&T) -> Ordering> Way<M, T> for Search<M, F> {
+    fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize> {
+        let majors = &node.majors[..node.items.len()];
+        let first = majors.partition_point(|major| *major < self.major);
+        if majors.get(first) != Some(&self.major) {
+            return Err(first);
+        }
+        let equal = majors[first..].partition_point(|major| *major == self.major);
+        let found = node.items[first..first + equal].binary_search_by(&self.compare);
+        found.map(|at| first + at).map_err(|at| first + at)
+    }
+}
+
+/// The way to the nth item.
+struct At(usize);
+
+impl<M, T> Way<M, T> for At {
+    fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize> {
+        if node.children.is_empty() {
+            return match self.0 < node.items.len() {
+                true => Ok(self.0),
+                false => Err(self.0),
+            };
+        }
+        for (place, child) in node.children[..node.items.len()].iter().enumerate() {
+            match self.0.cmp(&child.count) {
+                Ordering::Less => return Err(place),
+                Ordering::Equal => return Ok(place),
+                Ordering::Greater => self.0 -= child.count + 1,
+            }
+        }
+        Err(node.items.len())
+    }
+}
+
+/// The way to the place before the nth item, where a new one may be put; never `Ok`.
+struct Before(usize);
+
+impl<M, T> Way<M, T> for Before {
+    fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize> {
+        if node.children.is_empty() {
+            return Err(self.0);
+        }
+        for (place, child) in node.children[..node.items.len()].iter().enumerate() {
+            if self.0 <= child.count {
+                return Err(place);
+            }
+            self.0 -= child.count + 1;
+        }
+        Err(node.items.len())
+    }
+}
+
+/// The way to the last item.
+struct Last;
+
+impl<M, T> Way<M, T> for Last {
+    fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize> {
+        match node.children.is_empty() {
+            true => node.items.len().checked_sub(1).ok_or(0),
+            false => Err(node.items.len()),
+        }
+    }
+}
+
+/// What comes of putting an item into a node.
+enum Put<M, T> {
+    Done,
+    /// There was an equal one.
+    Replaced(T),
+    /// The node was full, and has handed its upper half over.
+    Split {
+        major: M,
+        middle: T,
+        upper: Child<M, T>,
+    },
+}
+
+impl<M: Major, T: Clone> Node<M, T> {
+    fn leaf() -> Self {
+        Self {
+            majors: [M::default(); NODE_ITEMS_MAX],
+            items: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    fn count(&self) -> usize {
+        self.items.len() + self.children.iter().map(|it| it.count).sum::<usize>()
+    }
+
+    fn put(&mut self, place: usize, major: M, item: T) {
+        let count = self.items.len();
+        self.majors.copy_within(place..count, place + 1);
+        self.majors[place] = major;
+        if count == self.items.capacity() {
+            self.items.reserve_exact(NODE_ROOM_STEP);
+        }
+        self.items.insert(place, item);
+    }
+
+    fn take(&mut self, place: usize) -> (M, T) {
+        let major = self.majors[place];
+        self.majors.copy_within(place + 1..self.items.len(), place);
+        (major, self.items.remove(place))
+    }
+
+    /// Divides a full node before something is put at `place`: (major, item) in the middle, and what is above.
+    fn split(&mut self, place: usize) -> (M, T, Self) {
+        // Whoever fills a tree from one end to the other gets full nodes rather than half empty ones.
+        let middle = match place {
+            0 => 1,
+            place if place == self.items.len() => self.items.len() - 2,
+            _ => self.items.len() / 2,
+        };
+        let mut upper = Self::leaf();
+        upper.majors[..self.items.len() - middle - 1]
+            .copy_from_slice(&self.majors[middle + 1..self.items.len()]);
+        upper.items = self.items.split_off(middle + 1);
+        if !self.is_leaf() {
+            upper.children = self.children.split_off(middle + 1);
+        }
+        let item = self.items.pop().expect("the middle of a full node");
+        self.items.shrink_to(self.items.len() + NODE_ROOM_STEP);
+        (self.majors[middle], item, upper)
+    }
+
+    /// Puts an item at `place`, and `right` (in an inner node) to the right of it.
+    fn add(&mut self, place: usize, major: M, item: T, right: Option<Child<M, T>>) -> Put<M, T> {
+        if self.items.len() < NODE_ITEMS_MAX {
+            self.put(place, major, item);
+            if let Some(right) = right {
+                self.children.insert(place + 1, right);
+            }
+            return Put::Done;
+        }
+        let (middle_major, middle, mut upper) = self.split(place);
+        let lower_count = self.items.len();
+        let (half, place) = match place <= lower_count {
+            true => (&mut *self, place),
+            false => (&mut upper, place - lower_count - 1),
+        };
+        half.put(place, major, item);
+        if let Some(right) = right {
+            half.children.insert(place + 1, right);
+        }
+        Put::Split {
+            major: middle_major,
+            middle,
+            upper: Child {
+                count: upper.count(),
+                node: Arc::new(upper),
+            },
+        }
+    }
+
+    fn insert(&mut self, way: &mut impl Way<M, T>, major: M, item: T) -> Put<M, T> {
+        let place = match way.step(self) {
+            Ok(place) => return Put::Replaced(std::mem::replace(&mut self.items[place], item)),
+            Err(place) => place,
+        };
+        if self.is_leaf() {
+            return self.add(place, major, item, None);
+        }
+        let child = &mut self.children[place];
+        match Arc::make_mut(&mut child.node).insert(way, major, item) {
+            Put::Done => {
+                child.count += 1;
+                Put::Done
+            }
+            Put::Split {
+                major,
+                middle,
+                upper,
+            } => {
+                child.count -= upper.count; // one was put below, and the middle is taken out
+                self.add(place, major, middle, Some(upper))
+            }
+            replaced @ Put::Replaced(_) => replaced,
+        }
+    }
+
+    fn remove(&mut self, way: &mut impl Way<M, T>) -> Option<(M, T)> {
+        let place = match way.step(self) {
+            Ok(place) if self.is_leaf() => return Some(self.take(place)),
+            Ok(place) => {
+                // The last item of the child before it takes its place.
+                let child = &mut self.children[place];
+                let (major, item) = Arc::make_mut(&mut child.node).remove(&mut Last)?;
+                child.count -= 1;
+                let removed = (
+                    std::mem::replace(&mut self.majors[place], major),
+                    std::mem::replace(&mut self.items[place], item),
+                );
+                self.fill(place);
+                return Some(removed);
+            }
+            Err(_) if self.is_leaf() => return None,
+            Err(place) => place,
+        };
+        let child = &mut self.children[place];
+        let removed = Arc::make_mut(&mut child.node).remove(way)?;
+        child.count -= 1;
+        self.fill(place);
+        Some(removed)
+    }
+
+    /// Sees to it that the child at `place`, which has lost an item, does not have too few.
+    fn fill(&mut self, place: usize) {
+        if self.children[place].node.items.len() >= NODE_ITEMS_FEW {
+            return;
+        }
+        let left = place.saturating_sub(1);
+        let total =
+            (self.children[left].node.items.len()) + (self.children[left + 1].node.items.len()) + 1;
+        if total <= NODE_ITEMS_MAX {
+            self.merge(left);
+        } else if left == place {
+            self.move_down(left);
+        } else {
+            self.move_up(left);
+        }
+    }
+
+    /// Makes one of the children at `left` and right of it, with the item between them.
+    fn merge(&mut self, left: usize) {
+        let (major, item) = self.take(left);
+        let mut upper = self.children.remove(left + 1);
+        let lower = &mut self.children[left];
+        lower.count += 1 + upper.count;
+        let lower = Arc::make_mut(&mut lower.node);
+        let upper = Arc::make_mut(&mut upper.node);
+        let count = lower.items.len();
+        lower.majors[count] = major;
+        lower.majors[count + 1..=count + upper.items.len()]
+            .copy_from_slice(&upper.majors[..upper.items.len()]);
+        lower.items.reserve_exact(1 + upper.items.len());
+        lower.items.push(item);
+        lower.items.append(&mut upper.items);
+        lower.children.append(&mut upper.children);
+    }
+
+    /// Moves one item from the right of the child at `left` to its end.
+    fn move_down(&mut self, left: usize) {
+        let (lower, upper) = self.pair(left);
+        let from = Arc::make_mut(&mut upper.node);
+        let (major, item) = from.take(0);
+        let moved = (!from.is_leaf()).then(|| from.children.remove(0));
+        let weight = 1 + moved.as_ref().map_or(0, |it| it.count);
+        upper.count -= weight;
+        lower.count += weight;
+        let major = std::mem::replace(&mut self.majors[left], major);
+        let item = std::mem::replace(&mut self.items[left], item);
+        let to = Arc::make_mut(&mut self.children[left].node);
+        to.put(to.items.len(), major, item);
+        to.children.extend(moved);
+    }
+
+    /// Moves one item from the end of the child at `left` to the right of it.
+    fn move_up(&mut self, left: usize) {
+        let (lower, upper) = self.pair(left);
+        let from = Arc::make_mut(&mut lower.node);
+        let (major, item) = from.take(from.items.len() - 1);
+        let moved = from.children.pop();
+        let weight = 1 + moved.as_ref().map_or(0, |it| it.count);
+        lower.count -= weight;
+        upper.count += weight;
+        let major = std::mem::replace(&mut self.majors[left], major);
+        let item = std::mem::replace(&mut self.items[left], item);
+        let to = Arc::make_mut(&mut self.children[left + 1].node);
+        to.put(0, major, item);
+        if let Some(moved) = moved {
+            to.children.insert(0, moved);
+        }
+    }
+
+    fn pair(&mut self, left: usize) -> (&mut Child<M, T>, &mut Child<M, T>) {
+        let (lower, upper) = self.children.split_at_mut(left + 1);
+        (&mut lower[left], &mut upper[0])
+    }
+}
+
+impl<M: Major, T> Tree<M, T> {
+    /// How many items there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn find(&self, way: &mut impl Way<M, T>) -> Option<(M, &T)> {
+        let mut node = &*self.root;
+        loop {
+            match way.step(node) {
+                Ok(place) => return Some((node.majors[place], &node.items[place])),
+                Err(place) => node = &node.children.get(place)?.node,
+            }
+        }
+    }
+
+    /// The item that `compare` (item against what is sought) finds equal among those of this major.
+    pub fn get(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&T> {
+        self.find(&mut Search { major, compare })
+            .map(|(_, item)| item)
+    }
+
+    /// The item that has `place` others before it.
+    #[must_use]
+    pub fn nth(&self, place: usize) -> Option<(M, &T)> {
+        self.find(&mut At(place))
+    }
+
+    /// The first item.
+    #[must_use]
+    pub fn first(&self) -> Option<(M, &T)> {
+        self.nth(0)
+    }
+
+    /// The last item.
+    #[must_use]
+    pub fn last(&self) -> Option<(M, &T)> {
+        self.find(&mut Last)
+    }
+
+    /// How many items stand before the one that compares as equal; where it would stand if there is none.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn rank(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Result<usize, usize> {
+        let mut search = Search { major, compare };
+        let mut node = &*self.root;
+        let mut before = 0;
+        loop {
+            let step = search.step(node);
+            let place = step.unwrap_or_else(|place| place);
+            let through = match step {
+                Ok(place) => (place + 1).min(node.children.len()),
+                Err(place) => place.min(node.children.len()),
+            };
+            before += place
+                + node.children[..through]
+                    .iter()
+                    .map(|it| it.count)
+                    .sum::<usize>();
+            match (step, node.children.get(place)) {
+                (Ok(_), _) => return Ok(before),
+                (Err(_), None) => return Err(before),
+                (Err(_), Some(child)) => node = &child.node,
+            }
+        }
+    }
+
+    /// All items in order.
+    pub fn iter(&self) -> Iter<'_, M, T> {
+        self.iter_from(0)
+    }
+
+    /// The items in order, from the one on that has `place` others before it.
+    pub fn iter_from(&self, place: usize) -> Iter<'_, M, T> {
+        let mut path = Vec::new();
+        let mut node = &*self.root;
+        let mut rest = place;
+        loop {
+            let step = Before(rest).place(node);
+            path.push((node, step.0));
+            rest = step.1;
+            match node.children.get(step.0) {
+                Some(child) => node = &child.node,
+                None => return Iter { path },
+            }
+        }
+    }
+
+    /// The items in reverse order, from the one on that has `place` others before it.
+    pub fn iter_back_from(&self, place: usize) -> IterBack<'_, M, T> {
+        // The place between it and the next one: what stands before it comes first.
+        let Iter { path } = self.iter_from(place.saturating_add(1).min(self.count));
+        IterBack { path }
+    }
+}
+
+impl Before {
+    /// The place in this node, and what is left to go below it.
+    fn place<M, T>(mut self, node: &Node<M, T>) -> (usize, usize) {
+        let step = self.step(node);
+        let place = step.unwrap_or_else(|place| place);
+        (place.min(node.items.len()), self.0)
+    }
+}
+
+impl<M: Major, T: Clone> Tree<M, T> {
+    /// Like [`Tree::get`], to be changed in place: but not so that its order changes.
+    ///
+    /// Copies nodes that are shared even if there is no such item.
+    pub fn get_mut(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&mut T> {
+        self.find_mut(&mut Search { major, compare })
+    }
+
+    /// Like [`Tree::nth`], to be changed in place: but not so that its order changes.
+    pub fn nth_mut(&mut self, place: usize) -> Option<&mut T> {
+        self.find_mut(&mut At(place))
+    }
+
+    fn find_mut(&mut self, way: &mut impl Way<M, T>) -> Option<&mut T> {
+        let mut node = Arc::make_mut(&mut self.root);
+        loop {
+            match way.step(node) {
+                Ok(place) => return Some(&mut node.items[place]),
+                Err(place) => node = Arc::make_mut(&mut node.children.get_mut(place)?.node),
+            }
+        }
+    }
+
+    /// Puts an item in where `compare` (an item of the tree against the new one) says; one that is equal is
+    /// replaced and handed back.
+    pub fn insert(&mut self, major: M, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
+        self.insert_on(&mut Search { major, compare }, major, item)
+    }
+
+    /// Puts an item in so that `place` others stand before it; at the end if there are fewer. Where the tree
+    /// has an order, it must fit in there.
+    pub fn insert_at(&mut self, place: usize, major: M, item: T) {
+        self.insert_on(&mut Before(place.min(self.count)), major, item);
+    }
+
+    /// Puts an item at the end. Where the tree has an order, it must fit in there.
+    pub fn push(&mut self, major: M, item: T) {
+        self.insert_at(self.count, major, item);
+    }
+
+    fn insert_on(&mut self, way: &mut impl Way<M, T>, major: M, item: T) -> Option<T> {
+        let root = Arc::make_mut(&mut self.root);
+        match root.insert(way, major, item) {
+            Put::Replaced(old) => return Some(old),
+            Put::Done => {}
+            Put::Split {
+                major,
+                middle,
+                upper,
+            } => {
+                let mut top = Node::leaf();
+                top.put(0, major, middle);
+                let lower = std::mem::replace(&mut self.root, Arc::new(Node::leaf()));
+                top.children.push(Child {
+                    count: self.count - upper.count,
+                    node: lower,
+                });
+                top.children.push(upper);
+                self.root = Arc::new(top);
+            }
+        }
+        self.count += 1;
+        None
+    }
+
+    /// Takes the item out that compares as equal.
+    pub fn remove(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<T> {
+        self.remove_on(&mut Search { major, compare })
+            .map(|(_, item)| item)
+    }
+
+    /// Takes the item out that has `place` others before it.
+    pub fn remove_at(&mut self, place: usize) -> Option<(M, T)> {
+        self.remove_on(&mut At(place))
+    }
+
+    fn remove_on(&mut self, way: &mut impl Way<M, T>) -> Option<(M, T)> {
+        let root = Arc::make_mut(&mut self.root);
+        let removed = root.remove(way)?;
+        self.count -= 1;
+        if root.items.is_empty()
+            && let Some(only) = root.children.pop()
+        {
+            self.root = only.node;
+        }
+        Some(removed)
+    }
+}
+
+/// Items in order. See [`Tree::iter`].
+pub struct Iter<'a, M, T> {
+    /// Each node on the way down, and the place of the item in it that comes next, once what is below the
+    /// child of the same place has been handed out.
+    path: Vec<(&'a Node<M, T>, usize)>,
+}
+
+impl<'a, M: Major, T> Iterator for Iter<'a, M, T> {
+    type Item = (M, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (node, place) = self.path.last_mut()?;
+            if *place == node.items.len() {
+                self.path.pop();
+                continue;
+            }
+            let (node, at) = (*node, *place);
+            *place += 1;
+            let mut below = node.children.get(at + 1);
+            while let Some(child) = below {
+                self.path.push((&child.node, 0));
+                below = child.node.children.first();
+            }
+            return Some((node.majors[at], &node.items[at]));
+        }
+    }
+}
+
+/// Items in reverse order. See [`Tree::iter_back_from`].
+pub struct IterBack<'a, M, T> {
+    /// Each node on the way down, and the place behind the item in it that comes next, once what is below the
+    /// child of that place has been handed out.
+    path: Vec<(&'a Node<M, T>, usize)>,
+}
+
+impl<'a, M: Major, T> Iterator for IterBack<'a, M, T> {
+    type Item = (M, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (node, place) = self.path.last_mut()?;
+            let Some(at) = place.checked_sub(1) else {
+                self.path.pop();
+                continue;
+            };
+            *place = at;
+            let node = *node;
+            let mut below = node.children.get(at);
+            while let Some(child) = below {
+                self.path.push((&child.node, child.node.items.len()));
+                below = child.node.children.last();
+            }
+            return Some((node.majors[at], &node.items[at]));
+        }
+    }
+}
+
+impl<M: Major, T> fmt::Debug for Iter<'_, M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
+    }
+}
+
+impl<M: Major, T> fmt::Debug for IterBack<'_, M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IterBack").finish_non_exhaustive()
+    }
+}
