@@ -13,12 +13,15 @@
 
 mod both;
 mod chance;
+mod hashes;
 mod keys;
 mod redis;
+mod sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactions;
+mod unordered;
 
 use both::{Both, Step};
 use chance::Chance;
@@ -38,6 +41,11 @@ fn seeds() -> u64 {
 
 /// Runs what a family makes up, in both versions of the protocol.
 fn compare(family: &str, make: impl Fn(&mut Chance) -> Step) {
+    compare_by(family, |chance, both| both.take(&make(chance)));
+}
+
+/// Runs what a family makes up and compares by itself, in both versions of the protocol.
+fn compare_by(family: &str, take: impl Fn(&mut Chance, &mut Both)) {
     let Some(redis) = redis::Server::start() else {
         eprintln!("{family}: not compared, since there is no redis-server on the path");
         return;
@@ -50,7 +58,7 @@ fn compare(family: &str, make: impl Fn(&mut Chance) -> Step) {
         let mut chance = Chance::new(seed);
         let mut both = Both::new(&redis, version, format!("{family}, seed {seed}"));
         for _ in 0..STEPS {
-            both.take(&make(&mut chance));
+            take(&mut chance, &mut both);
         }
     }
 }
@@ -63,6 +71,16 @@ fn strings_answer_as_in_redis() {
 #[test]
 fn keys_answer_as_in_redis() {
     compare("keys", keys::step);
+}
+
+#[test]
+fn hashes_answer_as_in_redis() {
+    compare_by("hashes", hashes::step);
+}
+
+#[test]
+fn sets_answer_as_in_redis() {
+    compare_by("sets", sets::step);
 }
 
 #[test]
