@@ -189,13 +189,12 @@ fn random(chance: &mut Chance, both: &mut Both, mut request: Request, key: Vec<u
     }
     let (text, number) = count(chance);
     request.push(text);
-    let mut want = 1;
     if chance.once_in(2) {
         request.push(chance.cased("withvalues"));
-        want = 2;
     }
     if chance.once_in(20) {
         request.push(chance.word(&["withvalues", "x"]));
     }
-    both.take_random(&request, &all, Some(number.unwrap_or(0)), [2, want]);
+    let want = request.len() - 2;
+    both.take_random(&request, &all, Some(number.unwrap_or(0)), [2, want.min(2)]);
 }
