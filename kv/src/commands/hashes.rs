@@ -34,7 +34,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
 ];
 
 /// Most pairs that HRANDFIELD may be asked for: twice as many elements must be a number.
-const PAIRS_MAX: usize = (i64::MAX / 2) as usize;
+const PAIRS_MAX: u64 = i64::MAX as u64 / 2;
 
 /// The hash that a reading command is about, if there is one.
 fn hash_of<'k>(call: &Read<'k>) -> Outcome<Option<&'k Hash>> {
@@ -258,7 +258,7 @@ fn hrandfield(call: &mut Read<'_>) -> Outcome {
         4 if call.is_word(3, "withvalues") => true,
         _ => return Err(Refusal::SYNTAX),
     };
-    if has_values && wanted.count() > PAIRS_MAX {
+    if has_values && wanted.count() as u64 > PAIRS_MAX {
         return Err(Refusal::of("ERR value is out of range"));
     }
     let Some(hash) = hash_of(call)? else {
