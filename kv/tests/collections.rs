@@ -317,3 +317,40 @@ fn no_command_of_random_bytes_is_a_panic() {
     let bytes = shop.capture();
     assert!(Shop::restore(&bytes).unwrap().capture() == bytes);
 }
+
+/// What WATCH tells of a key.
+fn sight(shop: &Shop, key: &str) -> Vec<u8> {
+    let command = arguments::command(shop.version, shop.database, &["WATCH", key]);
+    let mut reply = Vec::new();
+    shop.machine.answer(&command, &mut reply);
+    assert_eq!(reply.len(), 9);
+    reply
+}
+
+#[test]
+fn who_watches_learns_of_changes_and_of_nothing_else() {
+    let mut shop = of_all_forms();
+    shop.ask("HSET other f 1");
+    for (key, line, is_change) in [
+        ("integers", "SADD integers 7", false),
+        ("integers", "SADD integers 7 8", true),
+        ("integers", "SREM integers 9", false),
+        ("integers", "SREM integers 8", true),
+        ("words", "SMOVE words words one", false),
+        ("words", "SMOVE words table 3", true),
+        ("table", "SMOVE integers table 7", false),
+        ("table", "SPOP table 0", false),
+        ("table", "SPOP table 2", true),
+        ("small", "HDEL small none", false),
+        ("small", "HDEL small f3", true),
+        ("small", "HSETNX small f5 x", false),
+        ("small", "HSETNX small new x", true),
+        ("small", "HSET small new x", true),
+        ("small", "HINCRBY small f5 0", true),
+    ] {
+        let before = sight(&shop, key);
+        shop.ask(line);
+        let is_same = before == sight(&shop, key);
+        assert_eq!(!is_same, is_change, "{line}");
+    }
+}

@@ -15,6 +15,7 @@ mod both;
 mod chance;
 mod hashes;
 mod keys;
+mod lines;
 mod redis;
 mod sets;
 mod strings;
@@ -81,6 +82,17 @@ fn hashes_answer_as_in_redis() {
 #[test]
 fn sets_answer_as_in_redis() {
     compare_by("sets", sets::step);
+}
+
+#[test]
+fn what_chance_seldom_brings_is_answered_as_in_redis() {
+    let Some(redis) = redis::Server::start() else {
+        eprintln!("lines: not compared, since there is no redis-server on the path");
+        return;
+    };
+    for version in [Version::Resp2, Version::Resp3] {
+        lines::compare(&mut Both::new(&redis, version, "lines".to_owned()));
+    }
 }
 
 #[test]
