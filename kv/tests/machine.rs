@@ -284,6 +284,41 @@ fn a_reply_that_would_be_too_long_is_an_error() {
 }
 
 #[test]
+fn a_step_of_a_walk_has_room_for_what_it_hands_out() {
+    let mut shop = Shop::default();
+    for number in 0..20 {
+        let key = format!("{number}{}", "k".repeat(200_000));
+        shop.ask(&format!("SET {key} v"));
+    }
+    let (mut cursor, mut found, mut steps) = ("0".to_owned(), 0, 0);
+    loop {
+        let reply = shop.ask(&format!("SCAN {cursor} COUNT 1000000000"));
+        let lines: Vec<&str> = reply.split("\r\n").collect();
+        found += lines[3][1..].parse::<usize>().unwrap();
+        steps += 1;
+        cursor = lines[2].to_owned();
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!((found, steps), (20, 10));
+}
+
+#[test]
+fn what_is_for_connections_is_in_no_entry() {
+    let mut shop = Shop::default();
+    for line in ["WATCH k", "INFO", "EXEC"] {
+        assert!(
+            shop.ask(line).contains("is answered by a connection"),
+            "{line}"
+        );
+    }
+    for line in ["SET k v", "RANDOMKEY", "TTL k"] {
+        assert!(shop.query(line).contains("must be ordered"), "{line}");
+    }
+}
+
+#[test]
 fn a_capture_stays_as_it_was() {
     let mut shop = Shop::default();
     for number in 0..2000 {

@@ -18,6 +18,7 @@ mod redis;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod talks;
 mod transactions;
 
 use both::{Both, Step};
@@ -68,4 +69,9 @@ fn keys_answer_as_in_redis() {
 #[test]
 fn transactions_answer_as_in_redis() {
     transactions::compare_all();
+}
+
+#[test]
+fn talks_are_answered_as_by_redis() {
+    talks::compare_all();
 }
