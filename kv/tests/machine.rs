@@ -84,6 +84,9 @@ fn a_state_is_the_same_bytes_whatever_led_to_it_and_goes_on_when_it_is_read_back
     }
     shop.ask("APPEND k1 x");
     shop.ask("DEL k2");
+    // The timer stays set for what no key waits for any more.
+    shop.ask("PEXPIRE k3 5000");
+    shop.ask("PERSIST k3");
     let bytes = shop.capture();
     let mut again = Shop::restore(&bytes).unwrap();
     assert!(again.capture() == bytes, "it reads back as it was written");
