@@ -11,14 +11,22 @@ use standin_resp::writer::ReplyWriter;
 
 use crate::arguments::{self, Watch, read_sights};
 use crate::call::Refusal;
+use crate::call::until_zero;
 use crate::commands::connection::database;
 use crate::keyspace::DatabaseId;
 use crate::table::{Handler, Spec, Way, find, takes_or_refuse, unknown};
 
 /// Most keys that one connection watches.
 pub const WATCHES_MAX: usize = 1024;
-/// Most bytes of a transaction's commands: with what it watches, it must fit into one command of the machine.
+/// Most bytes of all keys that one connection watches.
+pub const WATCHED_BYTES_MAX: usize = 32 << 10;
+/// Most bytes of a transaction's commands: with what it watches, it fits into one command of the machine.
 pub const QUEUE_BYTES_MAX: usize = COMMAND_BYTES_MAX - (64 << 10);
+/// Bytes that a transaction has for each watched key, besides the key, at most; and at its head.
+const WATCH_FRAME_BYTES: usize = 16;
+const _: () = assert!(
+    QUEUE_BYTES_MAX + WATCHED_BYTES_MAX + WATCHES_MAX * WATCH_FRAME_BYTES + 16 <= COMMAND_BYTES_MAX
+);
 /// Longest name of a connection, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
@@ -162,11 +170,6 @@ impl Conversation {
         self.awaited.is_some()
     }
 
-    /// The client has given the password.
-    pub fn admit(&mut self) {
-        self.is_admitted = true;
-    }
-
     /// Takes a request that is not empty, and says what is to be done with it.
     ///
     /// # Panics
@@ -183,6 +186,14 @@ impl Conversation {
             .and_then(|spec| self.decide(spec, request, output));
         match decided {
             Ok(next) => next,
+            Err(refusal) if refusal.is_arity() && name.eq_ignore_ascii_case(b"exec") => {
+                // As in Redis an EXEC with arguments ends its transaction, and one without MULTI ends nothing.
+                self.queue = None;
+                self.watches.clear();
+                output.bytes.clear();
+                ReplyWriter::new(output.reply, self.version).error(refusal.of_exec());
+                Next::Reply
+            }
             Err(refusal) => {
                 // What cannot be queued breaks the transaction.
                 if let Some(queue) = &mut self.queue {
@@ -320,6 +331,7 @@ impl Conversation {
                 reply.ok();
             }
             "command" => crate::server::command(request, &mut reply)?,
+            "auth" => return self.auth(request, &mut reply),
             "hello" => return self.hello(request, output),
             "client" => return self.client(request, output),
             _ => return Ok(Next::Host(spec.name)),
@@ -339,11 +351,7 @@ impl Conversation {
         let bytes = &mut *output.bytes;
         arguments::begin_transaction(bytes, self.version, self.database, &watches);
         bytes.extend_from_slice(&queue.bytes);
-        if bytes.len() > COMMAND_BYTES_MAX {
-            return Err(Refusal::of(
-                "EXECABORT Transaction discarded: it and what it watches are longer than 1 MiB.",
-            ));
-        }
+        assert!(bytes.len() <= COMMAND_BYTES_MAX, "both parts are bounded");
         match queue.selects {
             // Without watches it is executed for certain.
             Some(selected) if watches.is_empty() => self.database = selected,
@@ -365,14 +373,16 @@ impl Conversation {
             watches.any(|watch| watch.database == self.database && watch.key == key)
         };
         let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut watched_bytes: usize = self.watches.iter().map(|watch| watch.key.len()).sum();
         for key in request.iter().skip(1) {
             // The first look counts: a second one would not see what has happened since.
             if !is_watched(key) && !keys.iter().any(|it| it == key) {
                 keys.push(key.to_vec());
+                watched_bytes += key.len();
             }
-            if self.watches.len() + keys.len() > WATCHES_MAX {
+            if self.watches.len() + keys.len() > WATCHES_MAX || watched_bytes > WATCHED_BYTES_MAX {
                 return Err(Refusal::of(
-                    "ERR too many keys are watched: at most 1024 at a time",
+                    "ERR too much is watched: at most 1024 keys of 32 KiB together at a time",
                 ));
             }
         }
@@ -420,46 +430,56 @@ impl Conversation {
     }
 
     fn hello(&mut self, request: Request<'_>, output: &mut Output<'_>) -> Result<Next, Refusal> {
-        let argument = |place: usize| request.argument(place).unwrap_or_default();
-        let is_word =
-            |place: usize, word: &str| argument(place).eq_ignore_ascii_case(word.as_bytes());
-        let mut version = self.version;
-        if request.len() > 1 {
-            let number = standin_resp::number::parse_integer(argument(1));
-            let number = number.ok_or(Refusal::of(
-                "ERR Protocol version is not an integer or out of range",
-            ))?;
-            version = Version::from_number(number)
-                .ok_or(Refusal::of("NOPROTO unsupported protocol version"))?;
-        }
-        let mut name = None;
-        let mut place = 2;
-        while place < request.len() {
-            let left = request.len() - place - 1;
-            if is_word(place, "auth") && left >= 2 {
-                // Whether they are right only the host knows; it goes on from here.
-                return Ok(Next::Host("hello"));
-            } else if is_word(place, "setname") && left >= 1 {
-                name = Some(checked_name(argument(place + 1))?);
-                place += 2;
-            } else {
-                let mut text = b"ERR Syntax error in HELLO option '".to_vec();
-                text.extend_from_slice(argument(place));
-                text.push(b'\'');
-                return Err(Refusal::quoting(text));
-            }
+        let asked = Hello::parse(request, self.version)?;
+        if asked.has_credentials && self.terms.wants_password {
+            return Ok(Next::Host("hello"));
         }
         if !self.is_admitted {
             return Err(Refusal::of(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
             ));
         }
-        self.greet(version, name, output.reply);
+        self.greet(asked.version, asked.name, output.reply);
         Ok(Next::Reply)
     }
 
-    /// Speaks this version from now on, and answers as HELLO does; for a host that has checked a password, too.
-    pub fn greet(&mut self, version: Version, name: Option<&[u8]>, reply: &mut Vec<u8>) {
+    fn auth(&self, request: Request<'_>, reply: &mut ReplyWriter<'_>) -> Result<Next, Refusal> {
+        match (request.len(), self.terms.wants_password) {
+            (4.., _) => return Err(Refusal::SYNTAX),
+            (_, true) => return Ok(Next::Host("auth")),
+            (3, false) if request.argument(1) == Some(b"default") => reply.ok(),
+            (3, false) => return Err(Refusal::WRONG_PASSWORD),
+            (_, false) => {
+                return Err(Refusal::of(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+                ));
+            }
+        }
+        Ok(Next::Reply)
+    }
+
+    /// The host has looked at the [`credentials`] of an AUTH or a HELLO that it was handed: answers the client.
+    pub fn authenticated(&mut self, request: Request<'_>, is_right: bool, reply: &mut Vec<u8>) {
+        let is_hello = (request.argument(0)).is_some_and(|it| it.eq_ignore_ascii_case(b"hello"));
+        let asked = match is_right {
+            true if is_hello => Hello::parse(request, self.version).map(Some),
+            true => Ok(None),
+            false => Err(Refusal::WRONG_PASSWORD),
+        };
+        match asked {
+            Ok(asked) => {
+                self.is_admitted = true;
+                match asked {
+                    Some(asked) => self.greet(asked.version, asked.name, reply),
+                    None => ReplyWriter::new(reply, self.version).ok(),
+                }
+            }
+            Err(refusal) => ReplyWriter::new(reply, self.version).error(refusal.text()),
+        }
+    }
+
+    /// Speaks this version from now on, and answers as HELLO does.
+    fn greet(&mut self, version: Version, name: Option<&[u8]>, reply: &mut Vec<u8>) {
         self.version = version;
         if let Some(name) = name {
             self.name = name.to_vec();
@@ -528,7 +548,7 @@ impl Conversation {
                     b"lib-ver" => self.library_version = value.to_vec(),
                     _ => {
                         let mut text = b"ERR Unrecognized option '".to_vec();
-                        text.extend_from_slice(argument(2));
+                        text.extend_from_slice(until_zero(argument(2)));
                         text.push(b'\'');
                         return Err(Refusal::quoting(text));
                     }
@@ -556,6 +576,68 @@ impl Conversation {
         }
         Ok(Next::Reply)
     }
+}
+
+/// What a HELLO asks for.
+struct Hello<'a> {
+    version: Version,
+    name: Option<&'a [u8]>,
+    has_credentials: bool,
+}
+
+impl<'a> Hello<'a> {
+    fn parse(request: Request<'a>, spoken: Version) -> Result<Self, Refusal> {
+        let argument = |place: usize| request.argument(place).unwrap_or_default();
+        let is_word =
+            |place: usize, word: &str| argument(place).eq_ignore_ascii_case(word.as_bytes());
+        let mut asked = Self {
+            version: spoken,
+            name: None,
+            has_credentials: false,
+        };
+        if request.len() > 1 {
+            let number = standin_resp::number::parse_integer(argument(1));
+            let number = number.ok_or(Refusal::of(
+                "ERR Protocol version is not an integer or out of range",
+            ))?;
+            asked.version = Version::from_number(number)
+                .ok_or(Refusal::of("NOPROTO unsupported protocol version"))?;
+        }
+        let mut place = 2;
+        while place < request.len() {
+            let left = request.len() - place - 1;
+            if is_word(place, "auth") && left >= 2 {
+                asked.has_credentials = true;
+                place += 3;
+            } else if is_word(place, "setname") && left >= 1 {
+                asked.name = Some(checked_name(argument(place + 1))?);
+                place += 2;
+            } else {
+                let mut text = b"ERR Syntax error in HELLO option '".to_vec();
+                text.extend_from_slice(until_zero(argument(place)));
+                text.push(b'\'');
+                return Err(Refusal::quoting(text));
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// User and password of an AUTH or a HELLO; the user is `default` unless one is named.
+#[must_use]
+pub fn credentials(request: Request<'_>) -> Option<(&[u8], &[u8])> {
+    let argument = |place: usize| request.argument(place);
+    if argument(0)?.eq_ignore_ascii_case(b"auth") {
+        return match (argument(1)?, argument(2)) {
+            (password, None) => Some((&b"default"[..], password)),
+            (user, Some(password)) => Some((user, password)),
+        };
+    }
+    let mut place = 2;
+    while !argument(place)?.eq_ignore_ascii_case(b"auth") {
+        place += 2; // SETNAME and the name
+    }
+    Some((argument(place + 1)?, argument(place + 2)?))
 }
 
 /// The version of Redis whose commands and replies these are.

@@ -392,7 +392,7 @@ fn command_info(spec: &Spec, reply: &mut ReplyWriter<'_>) {
         .iter()
         .for_each(|place| reply.integer(i64::from(*place)));
     reply.set(words(spec.categories).count());
-    words(spec.categories).for_each(|category| reply.simple(&format!("@{category}")));
+    words(spec.categories).for_each(|category| reply.simple(format!("@{category}")));
     // Tips, key specifications and subcommands: what is above says where the keys are.
     reply.set(0);
     reply.set(0);

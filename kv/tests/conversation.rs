@@ -4,7 +4,7 @@
 mod support;
 
 use standin_core::machine::StateMachine as _;
-use standin_kv::conversation::{Conversation, Next, Output, Terms, WATCHES_MAX};
+use standin_kv::conversation::{Conversation, Next, Output, Terms, WATCHES_MAX, credentials};
 use standin_resp::request::{Limits, RequestParser};
 use support::Shop;
 
@@ -38,6 +38,10 @@ impl Host {
             Next::Command | Next::CommandFirst => answer = self.shop.apply(&bytes),
             Next::Reply => {}
             Next::Close => reply.extend_from_slice(b"(closed)"),
+            Next::Host("auth" | "hello") => {
+                let is_right = credentials(request) == Some((b"default", b"secret"));
+                who.authenticated(request, is_right, &mut reply);
+            }
             Next::Host(name) => {
                 self.asked.push(name);
                 reply.extend_from_slice(b"(host)");
@@ -142,18 +146,26 @@ fn nobody_says_anything_before_the_password() {
         &[
             ("GET k", "-NOAUTH Authentication required.\r\n"),
             ("PING", "-NOAUTH Authentication required.\r\n"),
-            ("AUTH secret", "(host)"),
+            (
+                "AUTH wrong",
+                "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+            ),
+            ("AUTH a b c", "-ERR syntax error\r\n"),
+            ("AUTH secret", "+OK\r\n"),
+            ("GET k", "$-1\r\n"),
+            ("RESET", "+RESET\r\n"),
+            ("GET k", "-NOAUTH Authentication required.\r\n"),
         ],
     );
-    assert!(
-        host.say(&mut who, "HELLO 3")
-            .starts_with("-NOAUTH HELLO must be called")
-    );
-    who.admit();
-    host.hold(&mut who, &[("GET k", "$-1\r\n"), ("RESET", "+RESET\r\n")]);
+    let hello = host.say(&mut who, "HELLO 3");
+    assert!(hello.starts_with("-NOAUTH HELLO must be called"), "{hello}");
+    let hello = host.say(&mut who, "HELLO 3 AUTH default wrong");
+    assert!(hello.starts_with("-WRONGPASS"), "{hello}");
+    let hello = host.say(&mut who, "HELLO 3 SETNAME me AUTH default secret");
+    assert!(hello.contains("mode\r\n$7\r\ncluster\r\n"), "{hello}");
     host.hold(
         &mut who,
-        &[("GET k", "-NOAUTH Authentication required.\r\n")],
+        &[("GET k", "_\r\n"), ("CLIENT GETNAME", "$2\r\nme\r\n")],
     );
 }
 
@@ -253,8 +265,12 @@ fn what_a_conversation_holds_is_bounded() {
     for number in 0..WATCHES_MAX {
         assert_eq!(host.say(who, &format!("WATCH k{number}")), "+OK\r\n");
     }
-    let refused = "-ERR too many keys are watched: at most 1024 at a time\r\n";
+    let refused = "-ERR too much is watched: at most 1024 keys of 32 KiB together at a time\r\n";
     assert_eq!(host.say(who, "WATCH one-more"), refused);
+    assert_eq!(host.say(who, "UNWATCH"), "+OK\r\n");
+    let long = "k".repeat(20_000);
+    assert_eq!(host.say(who, &format!("WATCH {long}")), "+OK\r\n");
+    assert_eq!(host.say(who, &format!("WATCH {long}x")), refused);
     assert_eq!(host.say(who, "MULTI"), "+OK\r\n");
     let long = format!("SET k {}", "v".repeat(300_000));
     for _ in 0..3 {

@@ -21,6 +21,7 @@ mod sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod talks;
 mod transactions;
 mod unordered;
 
@@ -98,4 +99,9 @@ fn what_chance_seldom_brings_is_answered_as_in_redis() {
 #[test]
 fn transactions_answer_as_in_redis() {
     transactions::compare_all();
+}
+
+#[test]
+fn talks_are_answered_as_by_redis() {
+    talks::compare_all();
 }
