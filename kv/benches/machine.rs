@@ -1,6 +1,7 @@
 //! What the machine costs: `cargo bench -p standin-kv --bench machine`, and `-- 10` for ten million keys.
 //!
-//! It prints; it judges nothing, for how long something takes is the machine's doing as well.
+//! It prints; it judges nothing, for how long something takes is the machine's doing as well. Where page tables
+//! are walked slowly, `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before it shows what pages of 2 MiB make of it.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 #![allow(
     clippy::disallowed_types,
@@ -156,7 +157,14 @@ fn captures(bench: &mut Bench, count: u64) {
     KeyValue::write_capture(&capture, &mut out).unwrap();
     drop(out);
     tell("write_capture, for each key", begin, count);
+    let mut bytes = Vec::new();
+    KeyValue::write_capture(&capture, &mut bytes).unwrap();
     drop(capture);
+    let begin = Instant::now();
+    let again = KeyValue::restore(&mut bytes.as_slice()).unwrap();
+    tell("restore, for each key", begin, count);
+    println!("  {} bytes a key, written", bytes.len() as u64 / count);
+    drop(again);
 }
 
 fn time(bench: &mut Bench, what: &str, mut one: impl FnMut(&mut Bench)) {

@@ -45,10 +45,29 @@ impl Refusal {
         "ERR the reply would be longer than 1 MiB: ask for less at a time, by a range or with SCAN",
     );
 
+    /// No such user, or not this password.
+    pub const WRONG_PASSWORD: Self =
+        Self::of("WRONGPASS invalid username-password pair or user is disabled.");
     /// MULTI in a transaction.
     pub const NESTED_MULTI: Self = Self::of("ERR MULTI calls can not be nested");
     /// WATCH in a transaction.
     pub const WATCH_IN_MULTI: Self = Self::of("ERR WATCH inside MULTI is not allowed");
+
+    /// Whether it is about the number of arguments.
+    pub(crate) fn is_arity(&self) -> bool {
+        self.0.starts_with(b"ERR wrong number of arguments")
+    }
+
+    /// The text for an EXEC that is refused by its form.
+    pub(crate) fn of_exec(&self) -> Vec<u8> {
+        let head = &b"EXECABORT Transaction discarded because of: "[..];
+        [head, self.0.strip_prefix(b"ERR ").unwrap_or(&self.0)].concat()
+    }
+
+    /// Whether a transaction goes on as if the command had not been sent.
+    pub(crate) fn leaves_queue(&self) -> bool {
+        [Self::NESTED_MULTI, Self::WATCH_IN_MULTI].contains(self)
+    }
 
     /// An error of this text, which begins with its code.
     #[must_use]
@@ -73,6 +92,12 @@ impl Refusal {
     pub fn text(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// What Redis quotes of a string in an error: up to the first zero byte, where strings of C end.
+pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    &bytes[..end.unwrap_or(bytes.len())]
 }
 
 /// One command that is being executed.

@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 /// Digits behind the point that are written, before zeros at the end go.
 const DECIMALS: usize = 17;
+/// Ten to the power of that.
+const DECIMALS_SCALE: u128 = 100_000_000_000_000_000;
 /// The largest power of two that the topmost bit of a number can stand for.
 const TOP_MAX: i64 = 16_383;
 /// And the smallest.
@@ -123,7 +125,7 @@ impl Extended {
             }
             Size::Finite(mantissa, exponent) => {
                 // Below 2^121, so it fits; shifted by more than that nothing is left, not even half of one.
-                let scaled = u128::from(mantissa) * 10_u128.pow(DECIMALS as u32);
+                let scaled = u128::from(mantissa) * DECIMALS_SCALE;
                 match u32::try_from(-exponent).expect("negative, and bounded") {
                     shift @ 1..=126 => half_even(scaled, shift).to_string(),
                     _ => "0".to_owned(),

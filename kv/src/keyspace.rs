@@ -277,19 +277,17 @@ impl Keyspace {
         (records.map(|(_, record)| record)).filter(|record| !self.is_gone(record.deadline))
     }
 
-    /// One step of a walk over a database: see [`Members::scan`].
+    /// One step of a walk over a database: see [`Members::scan_while`].
     pub fn scan<'a>(
         &'a self,
         database: DatabaseId,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(&'a Record),
+        mut each: impl FnMut(&'a Record) -> bool,
     ) -> u64 {
         let records = &self.databases[database.at()].records;
-        records.scan(cursor, count, |record| {
-            if !self.is_gone(record.deadline) {
-                each(record);
-            }
+        records.scan_while(cursor, count, |record| {
+            self.is_gone(record.deadline) || each(record)
         })
     }
 

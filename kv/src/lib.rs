@@ -14,12 +14,16 @@ pub mod conversation;
 pub mod extended;
 mod garbage;
 pub mod glob;
+#[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod hash;
 pub mod keyspace;
+#[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod list;
 mod machine;
 pub mod members;
+#[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod set;
+#[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod sorted;
 pub mod table;
 pub mod text;

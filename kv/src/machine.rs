@@ -140,7 +140,9 @@ impl KeyValue {
                     head.database = call.database;
                     outcome
                 }
-                Handler::Missing | Handler::Connection => Err(not_for_the_machine(spec)),
+                Handler::Missing | Handler::Connection | Handler::Look(_) => {
+                    Err(not_for_the_machine(spec))
+                }
             }
         });
         finish(reply, reply_at, head.version, outcome);
@@ -199,7 +201,8 @@ impl KeyValue {
             Err(malformed) => return refuse_malformed(reply, malformed),
         };
         let outcome = look_up(args).and_then(|spec| match (spec.handler, spec.way) {
-            (Handler::Read(handler), Way::Query | Way::Connection) => {
+            (Handler::Look(handler), _)
+            | (Handler::Read(handler), Way::Query | Way::Connection) => {
                 let mut call = Call {
                     args,
                     keys: &self.keys,

@@ -146,14 +146,28 @@ impl<T: Member> Members<T> {
     /// A cursor is the hash of the member that comes next, and members of equal hash go together. So whoever
     /// is there from the beginning of a walk to its end is handed out exactly once, whatever happens to others.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut each: impl FnMut(&'a T)) -> u64 {
+        self.scan_while(cursor, count, |item| {
+            each(item);
+            true
+        })
+    }
+
+    /// [`Members::scan`] that ends sooner if `each` says that there is room for no more.
+    pub fn scan_while<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut each: impl FnMut(&'a T) -> bool,
+    ) -> u64 {
         let (Ok(first) | Err(first)) = self.0.rank(cursor, |_| Ordering::Greater);
         let mut last = None;
+        let mut has_room = true;
         for (done, (hash, item)) in self.0.iter_from(first).enumerate() {
-            if done >= count && last != Some(hash) {
+            if (done >= count || !has_room) && last != Some(hash) {
                 return hash;
             }
             last = Some(hash);
-            each(item);
+            has_room &= each(item);
         }
         0
     }

@@ -1,6 +1,6 @@
 //! The table of commands: what each is called, how many arguments it takes, where its keys are, who answers it.
 
-use crate::call::{Outcome, Read, Refusal, Write};
+use crate::call::{Outcome, Read, Refusal, Write, until_zero};
 use crate::commands;
 
 /// Who answers a command.
@@ -23,6 +23,8 @@ pub enum Handler {
     Missing,
     /// The machine never sees it: the connection answers it, or its host.
     Connection,
+    /// It changes nothing, and is only ever asked: its answer is not for clients.
+    Look(fn(&mut Read<'_>) -> Outcome),
     /// It changes nothing.
     Read(fn(&mut Read<'_>) -> Outcome),
     /// It may change what is stored.
@@ -84,7 +86,7 @@ impl Spec {
     /// Whether a transaction may hold it.
     #[must_use]
     pub fn may_be_queued(&self) -> bool {
-        !matches!(self.handler, Handler::Missing | Handler::Connection)
+        matches!(self.handler, Handler::Read(_) | Handler::Write(_))
     }
 }
 
@@ -261,12 +263,8 @@ const QUOTED_BYTES_MAX: usize = 128;
 
 /// The error for a command that does not exist.
 #[cold]
-pub(crate) fn unknown<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> Refusal {
-    // Redis quotes up to the first zero byte, for that is where its own strings end.
-    let cut = |bytes: &[u8], most: usize| -> Vec<u8> {
-        let bytes = bytes.iter().copied().take(most);
-        bytes.take_while(|byte| *byte != 0).collect()
-    };
+pub(crate) fn unknown<'a>(name: &'a [u8], arguments: impl Iterator<Item = &'a [u8]>) -> Refusal {
+    let cut = |bytes: &'a [u8], most: usize| until_zero(&bytes[..bytes.len().min(most)]);
     let mut text = b"ERR unknown command '".to_vec();
     text.extend(cut(name, QUOTED_BYTES_MAX));
     text.extend(b"', with args beginning with: ");

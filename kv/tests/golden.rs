@@ -81,3 +81,24 @@ fn a_state_of_strings_is_the_stored_bytes() {
     let again = Shop::restore(&bytes).unwrap();
     assert!(again.capture() == bytes);
 }
+
+#[test]
+fn a_state_of_hashes_and_sets_is_the_stored_bytes() {
+    let mut shop = Shop::default();
+    for line in [
+        "HSET small b 2 a 1 c 3",
+        "HSET small a one",
+        "HDEL small b",
+        "SADD integers 3 -1 9223372036854775807",
+        "SADD words one 2",
+        "SADD left 1 x",
+        "SREM left x",
+    ] {
+        shop.ask(line);
+    }
+    shop.ask(&format!("HSET large f {} g 1", "v".repeat(65)));
+    let bytes = shop.capture();
+    check("state-hashes-sets", &bytes);
+    let again = Shop::restore(&bytes).unwrap();
+    assert!(again.capture() == bytes);
+}

@@ -84,6 +84,9 @@ fn a_state_is_the_same_bytes_whatever_led_to_it_and_goes_on_when_it_is_read_back
     }
     shop.ask("APPEND k1 x");
     shop.ask("DEL k2");
+    // The timer stays set for what no key waits for any more.
+    shop.ask("PEXPIRE k3 5000");
+    shop.ask("PERSIST k3");
     let bytes = shop.capture();
     let mut again = Shop::restore(&bytes).unwrap();
     assert!(again.capture() == bytes, "it reads back as it was written");
@@ -281,6 +284,41 @@ fn a_reply_that_would_be_too_long_is_an_error() {
         "{reply}"
     );
     assert_eq!(shop.ask("GET n"), "$1\r\n1\r\n");
+}
+
+#[test]
+fn a_step_of_a_walk_has_room_for_what_it_hands_out() {
+    let mut shop = Shop::default();
+    for number in 0..20 {
+        let key = format!("{number}{}", "k".repeat(200_000));
+        shop.ask(&format!("SET {key} v"));
+    }
+    let (mut cursor, mut found, mut steps) = ("0".to_owned(), 0, 0);
+    loop {
+        let reply = shop.ask(&format!("SCAN {cursor} COUNT 1000000000"));
+        let lines: Vec<&str> = reply.split("\r\n").collect();
+        found += lines[3][1..].parse::<usize>().unwrap();
+        steps += 1;
+        cursor = lines[2].to_owned();
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!((found, steps), (20, 10));
+}
+
+#[test]
+fn what_is_for_connections_is_in_no_entry() {
+    let mut shop = Shop::default();
+    for line in ["WATCH k", "INFO", "EXEC"] {
+        assert!(
+            shop.ask(line).contains("is answered by a connection"),
+            "{line}"
+        );
+    }
+    for line in ["SET k v", "RANDOMKEY", "TTL k"] {
+        assert!(shop.query(line).contains("must be ordered"), "{line}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The tree against plain vectors: whatever is done to it, and clones that must not change.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -26,7 +26,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
     connection("multi", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Connection),
     connection("exec", 1, "noscript loading stale skip_slowlog", [0, 0, 0], "slow transaction", Handler::Connection),
     connection("discard", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Connection),
-    connection("watch", -2, "noscript loading stale fast allow_busy", [1, -1, 1], "fast transaction", Handler::Read(watch)),
+    connection("watch", -2, "noscript loading stale fast allow_busy", [1, -1, 1], "fast transaction", Handler::Look(watch)),
     connection("unwatch", 1, "noscript loading stale fast allow_busy", [0, 0, 0], "fast transaction", Handler::Read(unwatch)),
     connection("readonly", 1, "loading stale fast", [0, 0, 0], "fast connection", Handler::Connection),
     connection("readwrite", 1, "loading stale fast", [0, 0, 0], "fast connection", Handler::Connection),
@@ -61,6 +61,12 @@ pub(crate) fn database(number: i64) -> Outcome<DatabaseId> {
         ));
     }
     DatabaseId::new(number).ok_or(Refusal::of("ERR DB index is out of range"))
+}
+
+/// In a transaction there is nothing left to forget: what was watched has been looked at.
+fn unwatch(call: &mut Read<'_>) -> Outcome {
+    call.reply.ok();
+    Ok(())
 }
 
 fn time(call: &mut Read<'_>) -> Outcome {

@@ -1,6 +1,6 @@
 //! Commands about deadlines.
 
-use crate::call::{Outcome, Read, Refusal, Write};
+use crate::call::{Outcome, Read, Refusal, Write, until_zero};
 use crate::keyspace::NEVER;
 use crate::table::{Handler, Spec, entry, read, write};
 
@@ -87,7 +87,7 @@ impl Conditions {
                 .filter(|(word, _)| call.is_word(place, word));
             let Some((_, is_set)) = found.next() else {
                 let mut text = b"ERR Unsupported option ".to_vec();
-                text.extend_from_slice(call.args.at(place));
+                text.extend_from_slice(until_zero(call.args.at(place)));
                 return Err(Refusal::quoting(text));
             };
             *is_set = true;
@@ -124,12 +124,11 @@ fn expire_with(call: &mut Write<'_>, clock: Clock) -> Outcome {
     let deadline = deadline.ok_or_else(|| invalid_time(call.name()))?;
     let key = call.args.key(1);
     let before = call.get(key).map(|record| record.deadline());
-    let Some(before) = before.filter(|before| conditions.allow(*before, deadline)) else {
+    if !before.is_some_and(|before| conditions.allow(before, deadline)) {
         call.keys.remove_if_gone(call.database, key);
         call.reply.integer(0);
         return Ok(());
-    };
-    debug_assert!(call.get(key).is_some_and(|it| it.deadline() == before));
+    }
     match u64::try_from(deadline).ok().filter(|at| *at > now) {
         Some(deadline) => {
             call.keys.set_deadline(call.database, key, deadline);

@@ -1,6 +1,6 @@
 //! Commands about keys, whatever stands under them.
 
-use crate::call::{Outcome, Read, Refusal, Write};
+use crate::call::{Outcome, REPLY_BYTES_MAX, Read, Refusal, Write, until_zero};
 use crate::commands::ScanOptions;
 use crate::commands::connection::database;
 use crate::glob;
@@ -27,6 +27,10 @@ pub(crate) const COMMANDS: &[Spec] = &[
     entry("randomkey", 1, "readonly", [0, 0, 0], "keyspace read slow", Handler::Read(randomkey)),
 ];
 
+/// Most keys that one step of SCAN visits, however many it is told to.
+const VISITED_MAX: usize = 1 << 16;
+/// No fewer than a reply has around each key.
+const REPLY_FRAME_BYTES: usize = 16;
 /// How often RANDOMKEY tries again when it comes upon a key that is gone.
 const RANDOM_TRIES_MAX: usize = 100;
 
@@ -61,11 +65,15 @@ fn keys(call: &mut Read<'_>) -> Outcome {
 fn scan(call: &mut Read<'_>) -> Outcome {
     let options = ScanOptions::parse(call, 1)?;
     let mut found: Vec<&Record> = Vec::new();
+    let mut bytes = 0;
     let keys = call.keys;
-    let next = keys.scan(call.database, options.cursor, options.count, |record| {
+    let count = options.count.min(VISITED_MAX);
+    let next = keys.scan(call.database, options.cursor, count, |record| {
         if options.matches(record.key().as_bytes()) && options.is_of_type(record.value.kind()) {
             found.push(record);
+            bytes += record.key().len() + REPLY_FRAME_BYTES;
         }
+        bytes < REPLY_BYTES_MAX / 4
     });
     options.reply(
         call,
@@ -179,7 +187,7 @@ fn object(call: &mut Read<'_>) -> Outcome {
 /// The error for a subcommand that does not exist.
 pub(crate) fn unknown_subcommand(command: &str, word: &[u8]) -> Refusal {
     let mut text = b"ERR unknown subcommand '".to_vec();
-    text.extend_from_slice(&word[..word.len().min(128)]);
+    text.extend_from_slice(until_zero(&word[..word.len().min(128)]));
     text.extend_from_slice(format!("'. Try {command} HELP.").as_bytes());
     Refusal::quoting(text)
 }

@@ -6,11 +6,13 @@
 //! before it changes anything. It takes a key's value by `call.get(key)` or `call.get_mut(key)`, and whatever it
 //! changes in place it marks as changed, or WATCH does not see it; a collection that has become empty it removes.
 
+mod algebra;
 pub(crate) mod connection;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
 pub(crate) mod keys;
 pub(crate) mod lists;
+mod picks;
 pub(crate) mod scan;
 pub(crate) mod sets;
 pub(crate) mod sorted;

@@ -67,7 +67,9 @@ impl Chance {
             3 => format!("-{}", self.below(100_000)).into_bytes(),
             4 => self.word(&["1.5", "3.0e2", "-0.1", "inf", "nan", "1e400", "abc", "0.1"]),
             5 => vec![b'x'; [20, 21, 22, 23, 43, 44, 45, 46, 64, 65][self.below(10)]],
-            6 => (0..self.below(300)).map(|at| (at % 256) as u8).collect(),
+            6 => (0..self.below(300))
+                .map(|at| u8::try_from(at % 256).unwrap())
+                .collect(),
             7 => b"\r\n\0*?[".to_vec(),
             _ => format!("value{}", self.below(30)).into_bytes(),
         }

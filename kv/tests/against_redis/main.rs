@@ -13,12 +13,17 @@
 
 mod both;
 mod chance;
+mod hashes;
 mod keys;
+mod lines;
 mod redis;
+mod sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod talks;
 mod transactions;
+mod unordered;
 
 use both::{Both, Step};
 use chance::Chance;
@@ -38,6 +43,11 @@ fn seeds() -> u64 {
 
 /// Runs what a family makes up, in both versions of the protocol.
 fn compare(family: &str, make: impl Fn(&mut Chance) -> Step) {
+    compare_by(family, |chance, both| both.take(&make(chance)));
+}
+
+/// Runs what a family makes up and compares by itself, in both versions of the protocol.
+fn compare_by(family: &str, take: impl Fn(&mut Chance, &mut Both)) {
     let Some(redis) = redis::Server::start() else {
         eprintln!("{family}: not compared, since there is no redis-server on the path");
         return;
@@ -50,7 +60,7 @@ fn compare(family: &str, make: impl Fn(&mut Chance) -> Step) {
         let mut chance = Chance::new(seed);
         let mut both = Both::new(&redis, version, format!("{family}, seed {seed}"));
         for _ in 0..STEPS {
-            both.take(&make(&mut chance));
+            take(&mut chance, &mut both);
         }
     }
 }
@@ -66,6 +76,32 @@ fn keys_answer_as_in_redis() {
 }
 
 #[test]
+fn hashes_answer_as_in_redis() {
+    compare_by("hashes", hashes::step);
+}
+
+#[test]
+fn sets_answer_as_in_redis() {
+    compare_by("sets", sets::step);
+}
+
+#[test]
+fn what_chance_seldom_brings_is_answered_as_in_redis() {
+    let Some(redis) = redis::Server::start() else {
+        eprintln!("lines: not compared, since there is no redis-server on the path");
+        return;
+    };
+    for version in [Version::Resp2, Version::Resp3] {
+        lines::compare(&mut Both::new(&redis, version, "lines".to_owned()));
+    }
+}
+
+#[test]
 fn transactions_answer_as_in_redis() {
     transactions::compare_all();
+}
+
+#[test]
+fn talks_are_answered_as_by_redis() {
+    talks::compare_all();
 }

@@ -8,6 +8,9 @@ pub(crate) fn step(chance: &mut Chance) -> Step {
     if chance.once_in(8) {
         return crate::keys::step(chance);
     }
+    if chance.once_in(5) {
+        return Step::NearSeconds(vec![chance.cased("ttl"), chance.key()]);
+    }
     Step::Exact(request(chance))
 }
 
@@ -51,7 +54,10 @@ pub(crate) fn request(chance: &mut Chance) -> Request {
         }
         "getex" => {
             words.push(chance.key());
-            options(chance, &mut words, &["persist", "ex", "px", "exat", "pxat"]);
+            match chance.once_in(6) {
+                true => words.extend([chance.cased("exat"), b"1".to_vec()]),
+                false => options(chance, &mut words, &["persist", "ex", "px", "exat", "pxat"]),
+            }
         }
         "setex" | "psetex" => words.extend([chance.key(), lasting(chance), chance.string()]),
         "mget" => words.extend((0..=chance.below(4)).map(|_| chance.key())),

@@ -6,7 +6,7 @@ use standin_resp::Version;
 
 use crate::both::{Both, Request, Step, words};
 use crate::chance::Chance;
-use crate::{keys, redis, seeds, strings};
+use crate::{hashes, keys, redis, seeds, sets, strings};
 
 /// Transactions in each sequence.
 const TRANSACTIONS: usize = 60;
@@ -40,8 +40,10 @@ pub(crate) fn compare_all() {
 /// What others may do between WATCH and EXEC. All in the first database.
 fn change(chance: &mut Chance) -> Request {
     loop {
-        let made = match chance.below(2) {
-            0 => Step::Exact(strings::request(chance)),
+        let made = match chance.below(6) {
+            0 | 1 => Step::Exact(strings::request(chance)),
+            2 => Step::Exact(hashes::request(chance)),
+            3 => Step::Exact(sets::request(chance)),
             _ => keys::step(chance),
         };
         match made {
