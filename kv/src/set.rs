@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::capture::invalid;
+use crate::value::StringBytes;
 
 /// There are no sets yet: no command makes one, so no value of this type can exist.
 #[derive(Clone, Debug)]
@@ -18,6 +19,17 @@ impl Set {
     /// What OBJECT ENCODING answers.
     #[must_use]
     pub fn encoding(&self) -> &'static str {
+        match *self {}
+    }
+
+    /// Whether this is one of its elements.
+    #[must_use]
+    pub fn contains(&self, _: &[u8]) -> bool {
+        match *self {}
+    }
+
+    /// All elements.
+    pub fn iter(&self) -> std::iter::Empty<StringBytes<'_>> {
         match *self {}
     }
 

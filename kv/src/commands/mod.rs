@@ -6,6 +6,7 @@
 //! before it changes anything. It takes a key's value by `call.get(key)` or `call.get_mut(key)`, and whatever it
 //! changes in place it marks as changed, or WATCH does not see it; a collection that has become empty it removes.
 
+pub(crate) mod bounds;
 pub(crate) mod connection;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
@@ -14,6 +15,8 @@ pub(crate) mod lists;
 pub(crate) mod scan;
 pub(crate) mod sets;
 pub(crate) mod sorted;
+pub(crate) mod sorted_many;
+pub(crate) mod sorted_range;
 pub(crate) mod strings;
 
 pub(crate) use scan::ScanOptions;

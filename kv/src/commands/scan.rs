@@ -31,8 +31,19 @@ impl<'a> ScanOptions<'a> {
     where
         K: Deref<Target = Keyspace>,
     {
-        let mut options = Self::at(call, place)?;
-        let mut at = place + 1;
+        Self::at(call, place)?.and_options(call, place + 1)
+    }
+
+    /// Reads the options from `first` on, after the cursor.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn and_options<K>(self, call: &Call<'a, K>, first: usize) -> Outcome<Self>
+    where
+        K: Deref<Target = Keyspace>,
+    {
+        let mut options = self;
+        let mut at = first;
         while at < call.args.len() {
             let Some(value) = call.args.get(at + 1) else {
                 return Err(Refusal::SYNTAX);
@@ -45,7 +56,7 @@ impl<'a> ScanOptions<'a> {
                 options.count = usize::try_from(count).unwrap_or(usize::MAX);
             } else if call.is_word(at, "match") {
                 options.pattern = (value != b"*").then_some(value);
-            } else if place == 1 && call.is_word(at, "type") {
+            } else if first == 2 && call.is_word(at, "type") {
                 options.kind = Some(value);
             } else {
                 return Err(Refusal::SYNTAX);
@@ -56,7 +67,10 @@ impl<'a> ScanOptions<'a> {
     }
 
     /// Reads the cursor alone: HSCAN and its like look for their key before they look at options.
-    fn at<K>(call: &Call<'a, K>, place: usize) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn at<K>(call: &Call<'a, K>, place: usize) -> Outcome<Self> {
         let cursor = parse_cursor(call.args.at(place));
         Ok(Self {
             cursor: cursor.ok_or(Refusal::of("ERR invalid cursor"))?,

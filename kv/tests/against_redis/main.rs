@@ -14,7 +14,9 @@
 mod both;
 mod chance;
 mod keys;
+mod lists;
 mod redis;
+mod sorted;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
@@ -63,6 +65,16 @@ fn strings_answer_as_in_redis() {
 #[test]
 fn keys_answer_as_in_redis() {
     compare("keys", keys::step);
+}
+
+#[test]
+fn lists_answer_as_in_redis() {
+    compare("lists", lists::step);
+}
+
+#[test]
+fn sorted_sets_answer_as_in_redis() {
+    compare("sorted sets", sorted::step);
 }
 
 #[test]
