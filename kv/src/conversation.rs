@@ -75,6 +75,8 @@ struct Queue {
 pub struct Terms {
     /// The client must give a password before anything else.
     pub wants_password: bool,
+    /// The host is a node that points elsewhere when it is not the primary, and HELLO says so.
+    pub is_cluster: bool,
 }
 
 /// One connection's side of the talk. See the [module](self).
@@ -473,7 +475,10 @@ impl Conversation {
         reply.bulk("id");
         reply.integer(i64::try_from(self.id).unwrap_or(i64::MAX));
         reply.bulk("mode");
-        reply.bulk("cluster");
+        reply.bulk(match self.terms.is_cluster {
+            true => "cluster",
+            false => "standalone",
+        });
         reply.bulk("role");
         reply.bulk("master");
         reply.bulk("modules");

@@ -134,6 +134,7 @@ fn nobody_says_anything_before_the_password() {
         1,
         Terms {
             wants_password: true,
+            is_cluster: true,
         },
     );
     host.hold(

@@ -1,7 +1,12 @@
 //! The machine by itself: what it answers, and what its state is made of.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
+use standin_core::machine::StateMachine as _;
+use standin_kv::KeyValue;
+use standin_kv::arguments::{self, Watch};
 use support::Shop;
 
 #[test]
@@ -82,11 +87,217 @@ fn a_state_is_the_same_bytes_whatever_led_to_it_and_goes_on_when_it_is_read_back
     let bytes = shop.capture();
     let mut again = Shop::restore(&bytes).unwrap();
     assert!(again.capture() == bytes, "it reads back as it was written");
-    shop.ask("INCR counter");
     again.adopt_time(&shop);
+    // What cannot be seen is there as well: both go on alike.
+    for step in 0..3000_u64 {
+        let key = step * 7919 % 3001;
+        let line = match step % 5 {
+            0 => format!("INCR k{key}"),
+            1 => format!("PEXPIRE k{key} {}", key * 10),
+            2 => format!("RENAME k{key} k{step}"),
+            3 => "RANDOMKEY".to_owned(),
+            _ => format!("OBJECT ENCODING k{key}"),
+        };
+        for each in [&mut shop, &mut again] {
+            each.pass_ms(step % 40);
+            each.fire_timers();
+        }
+        assert_eq!(shop.ask(&line), again.ask(&line), "{line}");
+        assert_eq!(shop.alarm(), again.alarm(), "{line}");
+    }
+    assert!(shop.capture() == again.capture());
     for length in (0..bytes.len()).step_by(997) {
         assert!(Shop::restore(&bytes[..length]).is_err(), "{length} bytes");
     }
     let longer = [bytes.as_slice(), &[0]].concat();
     assert!(Shop::restore(&longer).is_err());
+}
+
+#[test]
+fn the_timer_is_set_for_whatever_comes_first() {
+    let mut shop = Shop::default();
+    shop.ask("SET late v PX 5000");
+    let late = shop.alarm();
+    shop.ask("SET soon v PX 50");
+    assert!(shop.alarm() < late);
+    shop.ask("SET later v PX 9000");
+    shop.pass_ms(51);
+    shop.fire_timers();
+    assert_eq!(shop.ask("DBSIZE"), ":2\r\n");
+    assert_eq!(shop.alarm(), late);
+    // What was taken back before it came, the timer finds nothing of.
+    shop.ask("PERSIST late");
+    shop.pass_ms(5000);
+    shop.fire_timers();
+    assert_eq!(shop.ask("DBSIZE"), ":2\r\n");
+    assert!(shop.alarm() > late);
+}
+
+/// Watches a key as a connection does, and says then whether a transaction that rests on it is executed.
+struct Watched(Watch);
+
+impl Watched {
+    fn begin(shop: &Shop, key: &str) -> Self {
+        let query = arguments::command(shop.version, shop.database, &["WATCH", key]);
+        let mut reply = Vec::new();
+        shop.machine.query(&query, &mut reply);
+        Self(Watch {
+            database: shop.database,
+            key: key.as_bytes().to_vec(),
+            sight: arguments::read_sights(&reply).unwrap()[0],
+        })
+    }
+
+    fn is_executed(&self, shop: &mut Shop) -> bool {
+        let mut command = Vec::new();
+        let watches = std::slice::from_ref(&self.0);
+        arguments::begin_transaction(&mut command, shop.version, shop.database, watches);
+        match shop.apply(&command).as_slice() {
+            b"*0\r\n" => true,
+            b"*-1\r\n" => false,
+            other => panic!("{}", other.escape_ascii()),
+        }
+    }
+}
+
+#[test]
+fn who_watches_a_key_learns_that_its_time_has_passed() {
+    let mut shop = Shop::default();
+    shop.ask("SET k v PX 100");
+    let watched = Watched::begin(&shop, "k");
+    assert!(watched.is_executed(&mut shop));
+    shop.pass_ms(101);
+    // Removed or not.
+    assert!(!watched.is_executed(&mut shop.clone()));
+    shop.fire_timers();
+    assert!(!watched.is_executed(&mut shop));
+}
+
+#[test]
+fn a_key_that_was_gone_when_it_was_watched_may_be_removed() {
+    let mut shop = Shop::default();
+    shop.ask("SET k v PX 100");
+    shop.pass_ms(101);
+    shop.ask("PING");
+    let watched = Watched::begin(&shop, "k");
+    shop.fire_timers();
+    assert_eq!(shop.ask("DBSIZE"), ":0\r\n");
+    assert!(watched.is_executed(&mut shop));
+}
+
+#[test]
+fn a_key_that_came_and_went_was_not_left_alone() {
+    let ways: [&[&str]; 6] = [
+        &["SET k v", "DEL k"],
+        &["SET k v", "RENAME k other"],
+        &["SET k v", "FLUSHDB"],
+        &["SET k v", "FLUSHALL"],
+        &["SET k v", "GETDEL k"],
+        &["SET k v", "PEXPIREAT k 1"],
+    ];
+    for way in ways {
+        let mut shop = Shop::default();
+        shop.ask("SET another v");
+        let watched = Watched::begin(&shop, "k");
+        way.iter().for_each(|line| drop(shop.ask(line)));
+        assert!(!watched.is_executed(&mut shop), "{way:?}");
+    }
+    let mut shop = Shop::default();
+    let watched = Watched::begin(&shop, "k");
+    shop.ask("SET k v PX 10");
+    shop.pass_ms(11);
+    shop.fire_timers();
+    assert!(!watched.is_executed(&mut shop));
+}
+
+#[test]
+fn a_large_database_that_is_flushed_is_known_to_have_been_there() {
+    let mut shop = Shop::default();
+    for number in 0..5000 {
+        shop.ask(&format!("SET k{number} v"));
+    }
+    let watched = Watched::begin(&shop, "new");
+    shop.ask("SET new v");
+    shop.ask("FLUSHALL");
+    assert!(!watched.is_executed(&mut shop));
+    assert_eq!(shop.ask("DBSIZE"), ":0\r\n");
+}
+
+#[test]
+fn what_is_no_command_is_refused_and_changes_nothing() {
+    let mut shop = Shop::default();
+    shop.ask("SET k v");
+    let good = arguments::command(shop.version, shop.database, &["SET", "k", "w"]);
+    let mut bad = vec![
+        vec![],
+        vec![2],
+        vec![2, 0],
+        vec![2, 16, 1, b'x'],
+        vec![4, 0, 4, b'P'],
+        vec![34, 0],
+        vec![18, 0, 1, 0, 2],
+        vec![18, 0, 0, 0],
+        vec![18, 0, 0, 1, 200],
+        vec![2, 0, 255, 255, 255, 255, 1],
+    ];
+    bad.extend((3..good.len()).map(|length| good[..length].to_vec()));
+    for bytes in bad {
+        let reply = String::from_utf8(shop.apply(&bytes)).unwrap();
+        assert!(reply.starts_with("-ERR "), "{bytes:?}: {reply}");
+    }
+    assert_eq!(shop.ask("GET k"), "$1\r\nv\r\n");
+}
+
+#[test]
+fn a_reply_that_would_be_too_long_is_an_error() {
+    let mut shop = Shop::default();
+    let value = "v".repeat(600_000);
+    shop.ask(&format!("SET a {value}"));
+    shop.ask(&format!("SET b {value}"));
+    assert!(
+        shop.ask("MGET a b")
+            .starts_with("-ERR the reply would be longer")
+    );
+    assert!(
+        shop.query("MGET a b")
+            .starts_with("-ERR the reply would be longer")
+    );
+    assert!(shop.ask("GET a").starts_with("$600000\r\n"));
+    assert_eq!(
+        shop.ask(&format!("APPEND a {value}")),
+        "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"
+    );
+    let mut command = Vec::new();
+    arguments::begin_transaction(&mut command, shop.version, shop.database, &[]);
+    for words in [["GET", "a"], ["GET", "b"], ["INCR", "n"]] {
+        arguments::begin_queued(&mut command, 2);
+        words
+            .iter()
+            .for_each(|word| arguments::put_argument(&mut command, word.as_bytes()));
+    }
+    let reply = String::from_utf8(shop.apply(&command)).unwrap();
+    assert!(
+        reply.starts_with("-ERR the transaction was executed, but"),
+        "{reply}"
+    );
+    assert_eq!(shop.ask("GET n"), "$1\r\n1\r\n");
+}
+
+#[test]
+fn a_capture_stays_as_it_was() {
+    let mut shop = Shop::default();
+    for number in 0..2000 {
+        shop.ask(&format!("SET k{number} {number}"));
+    }
+    let capture = shop.machine.capture();
+    let before = shop.capture();
+    for number in 0..2000 {
+        shop.ask(&format!("INCR k{number}"));
+        shop.ask(&format!("APPEND k{number} x"));
+        shop.ask(&format!("DEL k{}", number / 2));
+    }
+    let mut after = Vec::new();
+    KeyValue::write_capture(&capture, &mut after).unwrap();
+    assert!(after == before, "what was captured has changed");
+    assert!(shop.capture() != before);
 }
