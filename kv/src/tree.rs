@@ -455,6 +455,30 @@ impl<M: Major, T> Tree<M, T> {
         }
     }
 
+    /// How many items stand before the first one of which `is_before` does not hold. It must hold of some at
+    /// the beginning, and of no others.
+    pub fn partition_point(&self, is_before: impl Fn(M, &T) -> bool) -> usize {
+        let mut node = &*self.root;
+        let mut before = 0;
+        loop {
+            let (mut low, mut high) = (0, node.items.len());
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                match is_before(node.majors[middle], &node.items[middle]) {
+                    true => low = middle + 1,
+                    false => high = middle,
+                }
+            }
+            let through = low.min(node.children.len());
+            let below = node.children[..through].iter().map(|it| it.count);
+            before += low + below.sum::<usize>();
+            match node.children.get(low) {
+                Some(child) => node = &child.node,
+                None => return before,
+            }
+        }
+    }
+
     /// All items in order.
     pub fn iter(&self) -> Iter<'_, M, T> {
         self.iter_from(0)

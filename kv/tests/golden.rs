@@ -102,3 +102,20 @@ fn a_state_of_hashes_and_sets_is_the_stored_bytes() {
     let again = Shop::restore(&bytes).unwrap();
     assert!(again.capture() == bytes);
 }
+
+#[test]
+fn a_state_of_lists_and_sorted_sets_is_the_stored_bytes() {
+    let mut shop = Shop::default();
+    for line in [
+        "RPUSH list a b",
+        "LPUSH list 12",
+        "ZADD small 1.5 b -inf a 0 zero",
+        "ZADD large -0 0123456789012345678901234567890123456789012345678901234567890123456789",
+        "ZADD large 1 x",
+    ] {
+        shop.ask(line);
+    }
+    let bytes = shop.capture();
+    check("state-rows", &bytes);
+    assert!(Shop::restore(&bytes).unwrap().capture() == bytes);
+}

@@ -128,6 +128,9 @@ impl Pair {
         for number in (0..60_000).step_by(1777) {
             let rank = self.tree.rank(major(number), |it| it.0.cmp(&number));
             assert_eq!(rank, self.find(number));
+            let (Ok(place) | Err(place)) = self.find(number);
+            let before = self.tree.partition_point(|_, item| item.0 < number);
+            assert_eq!(before, place);
         }
         assert_eq!(self.tree.nth(self.model.len()), None);
         assert_eq!(self.tree.nth(usize::MAX), None);

@@ -7,6 +7,7 @@
 //! changes in place it marks as changed, or WATCH does not see it; a collection that has become empty it removes.
 
 mod algebra;
+pub(crate) mod bounds;
 pub(crate) mod connection;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
@@ -16,6 +17,8 @@ mod picks;
 pub(crate) mod scan;
 pub(crate) mod sets;
 pub(crate) mod sorted;
+pub(crate) mod sorted_many;
+pub(crate) mod sorted_range;
 pub(crate) mod strings;
 
 pub(crate) use scan::ScanOptions;

@@ -95,10 +95,15 @@ impl Both {
         let mut theirs = Vec::new();
         let mut request = request.clone();
         self.history.push(request.clone());
+        // Values of HSCAN and scores of ZSCAN may be equal: they are kept together with what they belong to.
+        let has_pairs = [b"hscan", b"zscan"]
+            .iter()
+            .any(|name| request[0].eq_ignore_ascii_case(*name));
+        let each = if has_pairs { 2 } else { 1 };
         loop {
             let reply = self.shop.ask_bytes(&request);
             let (cursor, elements) = scanned(&reply);
-            ours.extend(elements);
+            ours.extend(elements.chunks(each).map(|it| it.concat()));
             if cursor.is_empty() || cursor == b"0" {
                 break;
             }
@@ -108,7 +113,7 @@ impl Both {
         loop {
             let reply = self.redis.ask(&request);
             let (cursor, elements) = scanned(&reply);
-            theirs.extend(elements);
+            theirs.extend(elements.chunks(each).map(|it| it.concat()));
             if cursor.is_empty() || cursor == b"0" {
                 break;
             }

@@ -16,12 +16,13 @@ mod chance;
 mod hashes;
 mod keys;
 mod lines;
+mod lists;
 mod redis;
 mod sets;
+mod sorted;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
-mod talks;
 mod transactions;
 mod unordered;
 
@@ -97,11 +98,16 @@ fn what_chance_seldom_brings_is_answered_as_in_redis() {
 }
 
 #[test]
-fn transactions_answer_as_in_redis() {
-    transactions::compare_all();
+fn lists_answer_as_in_redis() {
+    compare("lists", lists::step);
 }
 
 #[test]
-fn talks_are_answered_as_by_redis() {
-    talks::compare_all();
+fn sorted_sets_answer_as_in_redis() {
+    compare("sorted sets", sorted::step);
+}
+
+#[test]
+fn transactions_answer_as_in_redis() {
+    transactions::compare_all();
 }
