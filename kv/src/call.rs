@@ -53,22 +53,6 @@ impl Refusal {
     /// WATCH in a transaction.
     pub const WATCH_IN_MULTI: Self = Self::of("ERR WATCH inside MULTI is not allowed");
 
-    /// Whether it is about the number of arguments.
-    pub(crate) fn is_arity(&self) -> bool {
-        self.0.starts_with(b"ERR wrong number of arguments")
-    }
-
-    /// The text for an EXEC that is refused by its form.
-    pub(crate) fn of_exec(&self) -> Vec<u8> {
-        let head = &b"EXECABORT Transaction discarded because of: "[..];
-        [head, self.0.strip_prefix(b"ERR ").unwrap_or(&self.0)].concat()
-    }
-
-    /// Whether a transaction goes on as if the command had not been sent.
-    pub(crate) fn leaves_queue(&self) -> bool {
-        [Self::NESTED_MULTI, Self::WATCH_IN_MULTI].contains(self)
-    }
-
     /// An error of this text, which begins with its code.
     #[must_use]
     pub const fn of(text: &'static str) -> Self {

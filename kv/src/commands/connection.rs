@@ -77,12 +77,6 @@ fn time(call: &mut Read<'_>) -> Outcome {
     Ok(())
 }
 
-/// In a transaction there is nothing left to unwatch.
-fn unwatch(call: &mut Read<'_>) -> Outcome {
-    call.reply.ok();
-    Ok(())
-}
-
 /// Not what a client is answered: what its connection has to remember of the keys, nine bytes for each
 /// ([`crate::arguments::read_sights`]).
 fn watch(call: &mut Read<'_>) -> Outcome {
