@@ -51,6 +51,17 @@ fn a_state_with_collections_reads_back_and_goes_on_alike() {
 }
 
 #[test]
+fn who_is_taken_out_of_a_large_set_has_no_score_left() {
+    let mut shop = filled();
+    shop.ask("ZPOPMIN large 300");
+    shop.ask("ZREMRANGEBYSCORE large 30 36");
+    assert_eq!(shop.ask("ZSCORE large member0"), "$-1\r\n");
+    assert_eq!(shop.ask("ZSCORE large member30"), "$-1\r\n");
+    assert_eq!(shop.ask("ZADD large 1 member30"), ":1\r\n");
+    assert_eq!(shop.ask("ZRANK shrunk m1"), "$-1\r\n");
+}
+
+#[test]
 fn a_capture_holds_still_while_the_machine_goes_on() {
     let mut shop = filled();
     let (before, held) = (shop.capture(), shop.machine.clone());
