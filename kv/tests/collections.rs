@@ -62,6 +62,31 @@ fn who_is_taken_out_of_a_large_set_has_no_score_left() {
 }
 
 #[test]
+fn a_sorted_set_is_large_from_where_it_is_in_redis() {
+    let mut shop = Shop::default();
+    for (number, is_small) in [(127, true), (128, true), (129, false)] {
+        for member in 0..number {
+            shop.ask(&format!("ZADD k {member} m{member}"));
+        }
+        assert_eq!(
+            shop.ask("OBJECT ENCODING k") == "$8\r\nlistpack\r\n",
+            is_small
+        );
+        shop.ask("ZUNIONSTORE copy 1 k");
+        assert_eq!(
+            shop.ask("OBJECT ENCODING copy"),
+            shop.ask("OBJECT ENCODING k")
+        );
+    }
+    for (length, is_small) in [(64, true), (65, false)] {
+        shop.ask("DEL k");
+        shop.ask(&format!("ZADD k 1 {}", "m".repeat(length)));
+        let encoding = shop.ask("OBJECT ENCODING k");
+        assert_eq!(encoding == "$8\r\nlistpack\r\n", is_small);
+    }
+}
+
+#[test]
 fn a_capture_holds_still_while_the_machine_goes_on() {
     let mut shop = filled();
     let (before, held) = (shop.capture(), shop.machine.clone());
