@@ -170,7 +170,8 @@ fn only_what_changes_counts_as_a_change() {
     for (line, is_change) in [
         ("ZADD small -1.5 a", false),
         ("ZADD small XX 1 z", false),
-        ("ZADD small GT -3 a", false),
+        ("ZADD small GT -2 a", false),
+        ("ZADD small LT -1 a", false),
         ("ZINCRBY small 0 a", false),
         ("ZREM small z", false),
         ("ZREMRANGEBYSCORE small 100 200", false),
