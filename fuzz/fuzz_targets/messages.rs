@@ -8,7 +8,7 @@ use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_fram
 use standin_core::mark::Fatal;
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 44] = [
+const KINDS: [FrameKind; 45] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,

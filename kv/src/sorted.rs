@@ -71,6 +71,21 @@ fn order(member: &[u8]) -> impl Fn(&Text) -> Ordering {
 }
 
 impl Sorted {
+    /// One of these members, which stand in order, each once.
+    #[must_use]
+    pub fn of(members: Vec<(f64, Text)>) -> Self {
+        let is_small = members.len() <= SMALL_MEMBERS_MAX
+            && (members.iter()).all(|(_, member)| member.len() <= SMALL_MEMBER_BYTES_MAX);
+        // In a large one -0 stays what it is.
+        let zero = if is_small { 0.0 } else { -0.0 };
+        let members = members.into_iter();
+        let members = members.map(|(score, member)| (Score(score + zero), member));
+        Self(match is_small {
+            true => Form::Small(members.collect()),
+            false => large(members.collect()).expect("members are there once"),
+        })
+    }
+
     /// Gives a member a score, a number; adds it if it is not there. Says what its score was before.
     ///
     /// A score that is equal to the one before, if only as zeros are, changes nothing.

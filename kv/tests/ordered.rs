@@ -51,6 +51,42 @@ fn a_state_with_collections_reads_back_and_goes_on_alike() {
 }
 
 #[test]
+fn who_is_taken_out_of_a_large_set_has_no_score_left() {
+    let mut shop = filled();
+    shop.ask("ZPOPMIN large 300");
+    shop.ask("ZREMRANGEBYSCORE large 30 36");
+    assert_eq!(shop.ask("ZSCORE large member0"), "$-1\r\n");
+    assert_eq!(shop.ask("ZSCORE large member30"), "$-1\r\n");
+    assert_eq!(shop.ask("ZADD large 1 member30"), ":1\r\n");
+    assert_eq!(shop.ask("ZRANK shrunk m1"), "$-1\r\n");
+}
+
+#[test]
+fn a_sorted_set_is_large_from_where_it_is_in_redis() {
+    let mut shop = Shop::default();
+    for (number, is_small) in [(127, true), (128, true), (129, false)] {
+        for member in 0..number {
+            shop.ask(&format!("ZADD k {member} m{member}"));
+        }
+        assert_eq!(
+            shop.ask("OBJECT ENCODING k") == "$8\r\nlistpack\r\n",
+            is_small
+        );
+        shop.ask("ZUNIONSTORE copy 1 k");
+        assert_eq!(
+            shop.ask("OBJECT ENCODING copy"),
+            shop.ask("OBJECT ENCODING k")
+        );
+    }
+    for (length, is_small) in [(64, true), (65, false)] {
+        shop.ask("DEL k");
+        shop.ask(&format!("ZADD k 1 {}", "m".repeat(length)));
+        let encoding = shop.ask("OBJECT ENCODING k");
+        assert_eq!(encoding == "$8\r\nlistpack\r\n", is_small);
+    }
+}
+
+#[test]
 fn a_capture_holds_still_while_the_machine_goes_on() {
     let mut shop = filled();
     let (before, held) = (shop.capture(), shop.machine.clone());
@@ -134,7 +170,8 @@ fn only_what_changes_counts_as_a_change() {
     for (line, is_change) in [
         ("ZADD small -1.5 a", false),
         ("ZADD small XX 1 z", false),
-        ("ZADD small GT -3 a", false),
+        ("ZADD small GT -2 a", false),
+        ("ZADD small LT -1 a", false),
         ("ZINCRBY small 0 a", false),
         ("ZREM small z", false),
         ("ZREMRANGEBYSCORE small 100 200", false),

@@ -165,7 +165,7 @@ impl fmt::Debug for Request<'_> {
 /// The connection owns the buffer. It hands over what the buffer holds from where the current
 /// request begins, and after a request takes [`Request::consumed`] bytes off. What was looked at is
 /// not looked at again when more has come, and nothing is allocated for a request that has no more
-/// arguments than one before it (up to [a bound](PLACES_KEPT) that is kept between requests).
+/// arguments than one before it (up to a bound that is kept between requests).
 ///
 /// ```
 /// # use standin_resp::request::{Limits, RequestParser};

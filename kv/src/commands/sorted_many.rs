@@ -288,10 +288,7 @@ fn store_result(call: &mut Write<'_>, operation: Operation) -> Outcome {
             .remove_if_gone(call.database, call.args.key(place));
     }
     let wanted = Wanted::parse(call, 2, operation, Use::Store)?;
-    let mut sorted = Sorted::default();
-    for (score, member) in wanted.result(operation) {
-        sorted.set(member.as_bytes(), score);
-    }
+    let sorted = Sorted::of(wanted.result(operation));
     store(call, call.args.key(1), sorted);
     Ok(())
 }

@@ -5,7 +5,8 @@ pub(crate) struct Chance(u64);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed once: states of neighbouring seeds would else be one step apart, and their sequences the same.
+        Self(Self(seed).next())
     }
 
     fn next(&mut self) -> u64 {

@@ -238,7 +238,7 @@ pub(crate) fn request(chance: &mut Chance) -> Request {
 
 fn add(chance: &mut Chance, words: &mut Request) {
     words.push(chance.key());
-    for _ in 0..[0, 0, 0, 1, 1, 2][chance.below(6)] {
+    for _ in 0..[0, 0, 1, 1, 1, 2][chance.below(6)] {
         let option = chance.of(&["nx", "xx", "gt", "lt", "ch", "incr"]);
         words.push(chance.cased(option));
     }
