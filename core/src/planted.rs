@@ -166,6 +166,8 @@ bugs! {
     SlowAdmitted,
     /// A backup that is far behind all the time stays, as long as it is not silent (section 6).
     SlowKept,
+    /// A backup that speaks counts as one that says nothing, for which more is admitted (section 12).
+    SpeakerUnheard,
     /// A backup is dropped as too slow though it only takes as long as any takes (section 6).
     QuickDropped,
 }

@@ -193,8 +193,8 @@ pub struct BackupPace {
     /// It is waited for: entries that were ordered and that it has not applied, and how many of them there should be at
     /// most before more are taken in.
     pub waited_for: Option<(u64, u64)>,
-    /// It has said nothing for so long that more is taken in all the same.
-    pub is_silent: bool,
+    /// The stream of whoever is waited for.
+    pub waits_on: Option<ConnId>,
     /// Backups that this primary has dropped since they were too slow.
     pub drops: u64,
     /// The backup is just being changed, or this primary does not serve.
@@ -274,7 +274,8 @@ impl Primary {
         };
         let heard_max = self.term() / HEARD_TERM_PARTS;
         // One that says nothing is soon heard or done without, and whoever asks nothing of it is served meanwhile.
-        self.slowness.is_heard = follower.unheard(now) <= heard_max;
+        self.slowness.is_heard =
+            follower.unheard(now) <= heard_max && !self.planted.has(Bug::SpeakerUnheard);
         let same = self.slowness.waited_for;
         let same = same.filter(|waited_for| waited_for.conn == follower.conn);
         self.slowness.waited_for = same.or(Some(WaitedFor {
@@ -326,16 +327,17 @@ impl Primary {
         let gate = self.gate_follower();
         BackupPace {
             waited_for: self.backlog(),
-            is_silent: !self.slowness.is_heard,
+            waits_on: self.slowness.waited_for.map(|waited_for| waited_for.conn),
             drops: self.slowness.drops,
             is_changing: self.swap.is_some() || self.hand_over.is_some() || !self.is_serving(),
             is_heard: gate.is_some_and(|gate| gate.phase == Phase::Streaming),
         }
     }
 
-    /// Whether the backup is too far behind to apply a Handover entry in time.
+    /// Whether the backup is too far behind to apply a Handover entry in time, which is short if the lease is.
     pub(crate) fn is_slow(&self, follower: &Follower, now: Instant) -> bool {
-        follower.pace(now).slower() > self.slowness.slow(now, self.term())
+        let term = self.term();
+        follower.pace(now).slower() > term / SLOW_TERM_PARTS + self.slowness.allowed(now, term)
     }
 }
 
@@ -352,6 +354,15 @@ mod tests {
     /// Looks every 10 ms for `length`, with what `at` says of each moment, in milliseconds since the beginning: how long
     /// the oldest takes that is still to be applied, and how long that took which is done.
     fn looked_at(length: u64, at: impl Fn(u64) -> (u64, Option<u64>)) -> Slowness {
+        looked_at_in(TERM, length, at)
+    }
+
+    /// The same at another term.
+    fn looked_at_in(
+        term: Duration,
+        length: u64,
+        at: impl Fn(u64) -> (u64, Option<u64>),
+    ) -> Slowness {
         let applied_in = |took: u64| Pace {
             applied: millis(took),
             ..Pace::default()
@@ -364,7 +375,7 @@ mod tests {
                 now,
                 applied_in(takes),
                 done_in.map(applied_in),
-                TERM,
+                term,
                 Planted::NONE,
             );
         }
@@ -376,6 +387,21 @@ mod tests {
         assert!(looked_at(2500, |_| (251, None)).is_too_slow());
         assert!(!looked_at(1900, |_| (9999, None)).is_too_slow());
         assert!(!looked_at(100_000, |_| (125, Some(125))).is_too_slow());
+    }
+
+    #[test]
+    fn however_short_the_lease_what_a_slow_disk_takes_drops_nobody() {
+        let term = millis(200);
+        // Behind all the time, and at one moment in each half of a term.
+        let always = |lag| looked_at_in(term, 10_000, move |_| (lag, Some(10)));
+        let at_moments = |lag| {
+            looked_at_in(term, 10_000, move |moment| match moment % 100 {
+                50 => (0, Some(lag)),
+                _ => (0, Some(10)),
+            })
+        };
+        assert!(!always(50).is_too_slow() && always(51).is_too_slow());
+        assert!(!at_moments(100).is_too_slow() && at_moments(101).is_too_slow());
     }
 
     #[test]

@@ -88,6 +88,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::SuspectsIgnored, 20_000, &["S5", "S6", "S10", "S12"]),
     (Bug::SlowAdmitted, 2000, &["L5"]),
     (Bug::SlowKept, 2000, &["L3"]),
+    (Bug::SpeakerUnheard, 2000, &["L5"]),
     (Bug::QuickDropped, 2000, &["L3"]),
 ];
 

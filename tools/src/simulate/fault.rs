@@ -434,11 +434,11 @@ impl<M: Subject> World<M> {
             self.block(other, primary, until);
         }
         // Some clients do not hear either that another one is primary by then, and stay with this one: of a primary that
-        // stands still those who only read, so that others have written elsewhere before it is asked again.
+        // stands still mostly those who only read, so that others have written elsewhere before it is asked again.
         for client in service + 1..self.hosts.len() {
             let stays = match &self.hosts[client].process {
-                Process::Client(caller) if stands_still => caller.only_reads(),
-                _ => self.random.chance(500),
+                Process::Client(caller) if stands_still && caller.only_reads() => true,
+                _ => self.random.chance(if stands_still { 200 } else { 500 }),
             };
             if stays {
                 self.block(service, client, until);

@@ -475,8 +475,14 @@ impl<M: Subject> Node<M> {
                 self.requests.push_back((conn, bytes));
                 Ok(())
             }
-            Arrival::Frame(bytes) => self.on_frame(stage, now, conn, &bytes),
-            Arrival::Closed(why) => self.on_closed(stage, now, conn, why),
+            Arrival::Frame(bytes) => {
+                self.pace.hear(conn, stage.read_clock().boot);
+                self.on_frame(stage, now, conn, &bytes)
+            }
+            Arrival::Closed(why) => {
+                self.pace.forget(conn);
+                self.on_closed(stage, now, conn, why)
+            }
             Arrival::Woken => self.on_sync_done(stage, now),
             Arrival::Proof(_) => unreachable!("parents tell the view service alone"),
         }

@@ -1,7 +1,8 @@
 //! A replica whose machine is slow: what it costs it, and what its primary must do about it (L3, L5).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::StoreId;
 use standin_core::message::RoleName;
@@ -32,10 +33,9 @@ pub(super) struct PaceWatch {
     /// How it was waited for in this view, half a term after the other.
     waiting: Waiting,
     looked_at: Instant,
-    /// Whoever is waited for had said nothing for long as of the last look. While that is so more is let in, and this is how
-    /// much too much that was at most.
-    is_silent: bool,
+    /// While whoever is waited for says nothing for long more is let in, and this is how much too much of that is still there.
     let_in_silent: u64,
+    silent: Silence,
     drops_told: u64,
     /// The state came from a snapshot as of this entry: no entry up to there took any time.
     restored: Index,
@@ -53,7 +53,42 @@ struct Waiting {
     halves: u32,
 }
 
+/// When something came over which connection: last, and as of the last look.
+#[derive(Debug, Default)]
+struct Silence {
+    heard: BTreeMap<ConnId, (Instant, Instant)>,
+}
+
+impl Silence {
+    fn hear(&mut self, conn: ConnId, now: Instant) {
+        let (last, _) = self.heard.entry(conn).or_insert((now, now));
+        *last = now;
+    }
+
+    /// Whether nothing may have been heard there for a quarter of a term at some moment since the last look.
+    fn is_silent(&self, conn: Option<ConnId>, now: Instant, term: Duration) -> bool {
+        let heard = conn.and_then(|conn| self.heard.get(&conn));
+        heard.is_none_or(|(_, before)| now.since(*before) > term / 5)
+    }
+
+    fn looked(&mut self) {
+        for (last, before) in self.heard.values_mut() {
+            *before = *last;
+        }
+    }
+}
+
 impl PaceWatch {
+    /// Something came over this connection of another replica.
+    pub(super) fn hear(&mut self, conn: ConnId, now: Instant) {
+        self.silent.hear(conn, now);
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.silent.heard.remove(&conn);
+    }
+
     /// That of a process whose state is as of this entry.
     pub(super) fn of(restored: Index) -> Self {
         Self {
@@ -119,14 +154,20 @@ impl<M: Subject> Node<M> {
             }
         }
         self.pace.drops_told = pace.drops;
-        let was_silent = std::mem::replace(&mut self.pace.is_silent, pace.is_silent);
         if let Some((backlog, backlog_max)) = pace.waited_for {
             stage.mark(Mark::SlowWaitedFor);
             let calls = (self.plan.clients * self.plan.calls_open) as u64;
+            let too_many = backlog.saturating_sub(backlog_max);
             let let_in = &mut self.pace.let_in_silent;
-            if was_silent || pace.is_silent {
-                *let_in = backlog.saturating_sub(backlog_max).max(*let_in);
-            }
+            *let_in = if self
+                .pace
+                .silent
+                .is_silent(pace.waits_on, now.boot, self.plan.term)
+            {
+                too_many.max(*let_in)
+            } else {
+                too_many.min(*let_in)
+            };
             if backlog > backlog_max + *let_in + calls + ONE_WAKE_UP {
                 let what = format!(
                     "host {}: its backup is behind by {backlog} entries, and no more than {backlog_max} should \
@@ -138,6 +179,7 @@ impl<M: Subject> Node<M> {
         } else {
             self.pace.let_in_silent = 0;
         }
+        self.pace.silent.looked();
         let term = self.plan.term;
         let own_store = self.dir.meta().store;
         let mut holders = record.holders.iter();
