@@ -1,4 +1,5 @@
 //! Lists and sorted sets by themselves: what a state keeps of them, what is picked at random, what is too long.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
