@@ -18,6 +18,7 @@ pub mod glob;
 #[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod hash;
 pub mod keyspace;
+pub mod line;
 #[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod list;
 mod machine;

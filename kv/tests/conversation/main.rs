@@ -9,6 +9,7 @@
 )]
 
 mod against_redis;
+mod line;
 #[path = "../../../resp/tests/redis/mod.rs"]
 mod redis;
 mod steps;

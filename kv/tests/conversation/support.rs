@@ -162,34 +162,38 @@ impl Server {
         replies: &mut Vec<u8>,
     ) {
         assert!(command.len() <= COMMAND_BYTES_MAX, "{}", command.len());
-        let mut answer = Vec::new();
-        let then = match step {
+        let (is_command, then) = match step {
             Step::Replied | Step::Close => return assert_eq!(command, b""),
             Step::Ask(ask) => return answer_ask(conversation, ask, replies),
-            Step::Query(then) => {
-                self.machine.answer(command, &mut answer);
-                then
-            }
-            Step::Order(then) => {
-                self.index += 1;
-                let moment = Moment {
-                    now: START,
-                    index: self.index,
-                };
-                self.machine
-                    .execute(moment, &mut || 1 << 40, command, &mut answer);
-                then
-            }
+            Step::Query(then) => (false, then),
+            Step::Order(then) => (true, then),
         };
+        let answer = self.execute(is_command, command);
         match then {
             Then::Pass => replies.extend_from_slice(&answer),
             Then::Hear => conversation.hear(&answer, replies),
         }
     }
+
+    pub(crate) fn execute(&mut self, is_command: bool, bytes: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        if !is_command {
+            self.machine.answer(bytes, &mut answer);
+            return answer;
+        }
+        self.index += 1;
+        let moment = Moment {
+            now: START,
+            index: self.index,
+        };
+        self.machine
+            .execute(moment, &mut || 1 << 40, bytes, &mut answer);
+        answer
+    }
 }
 
 /// The only connection there is, with nobody behind the server.
-fn answer_ask(conversation: &Conversation, ask: Ask, replies: &mut Vec<u8>) {
+pub(crate) fn answer_ask(conversation: &Conversation, ask: Ask, replies: &mut Vec<u8>) {
     let mut reply = ReplyWriter::new(replies, conversation.version());
     match ask {
         Ask::Wait { .. } => reply.integer(0),

@@ -1,0 +1,325 @@
+//! The line to one client: its bytes in, what is to be executed out, and the replies in order.
+//!
+//! A [`Line`] is a [`Conversation`] with what a connection has under way. Whoever hosts it hands in what has
+//! arrived, has what the line gives out ([`Work`]) executed or asked, and hands in the answers in whatever order
+//! they come. The line keeps the two promises that a conversation wants:
+//! - Replies leave in the order of the requests. One that is known early waits for those before it.
+//! - A query sees what was executed before it on this connection, and nothing that comes after it: commands and
+//!   queries are not under way at the same time. One kind waits until all of the other are answered.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use standin_resp::request::{ProtocolError, RequestParser};
+use standin_resp::writer::ReplyWriter;
+
+use crate::conversation::{Ask, Conversation, Host, Step, Then};
+
+/// Most requests of one connection that are under way. More are not taken before some are answered.
+pub const IN_FLIGHT_MAX: usize = 1024;
+/// Bytes of replies that wait for others before them, from which on no more requests are taken.
+pub const WAITING_REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// How something is to be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As an entry of the log.
+    Command,
+    /// By asking the machine, which is not changed by it.
+    Query,
+}
+
+/// Something that is to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// By which its answer is handed in.
+    pub id: u64,
+    /// How.
+    pub kind: Kind,
+    /// Where in the work's bytes it is.
+    pub range: Range<usize>,
+}
+
+/// What lines give out.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// In the order in which it was asked for.
+    pub given: Vec<Given>,
+    /// The bytes of all.
+    pub bytes: Vec<u8>,
+}
+
+impl Work {
+    /// Forgets all, keeping the room.
+    pub fn clear(&mut self) {
+        self.given.clear();
+        self.bytes.clear();
+    }
+}
+
+/// Where a line has stopped taking requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// What is left, if anything is, is the beginning of a request.
+    Hungry,
+    /// So many were taken as it was allowed.
+    Sated,
+    /// Nothing more is taken before something is answered.
+    Blocked,
+    /// The host is to answer this, under this number. Nothing more is taken until then.
+    Ask(u64, Ask),
+    /// The client is gone or has to go: nothing more is ever taken. See [`Line::is_over`].
+    Ended,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Line {
+    conversation: Conversation,
+    parser: RequestParser,
+    /// The number of the first slot.
+    first: u64,
+    /// What is under way, oldest first; the first is not answered yet.
+    slots: VecDeque<Slot>,
+    /// How many of the slots have no answer.
+    unanswered: usize,
+    /// What those are, if there are any.
+    kind: Kind,
+    /// What was taken last, and has to wait until the other kind is answered.
+    held_back: Option<(Kind, Vec<u8>)>,
+    /// The last slot's answer is to be heard by the conversation.
+    hears: bool,
+    /// The last slot's answer is the host's.
+    asks: bool,
+    /// Bytes of replies in the slots.
+    waiting_bytes: usize,
+    is_ended: bool,
+}
+
+/// A request that is under way.
+#[derive(Debug, Default)]
+struct Slot {
+    answer: Option<Vec<u8>>,
+    /// Replies to the requests between this one and the next that is under way.
+    after: Vec<u8>,
+}
+
+impl Line {
+    /// A line that has heard nothing yet.
+    #[must_use]
+    pub fn new(conversation: Conversation) -> Self {
+        Self {
+            conversation,
+            parser: RequestParser::new(),
+            first: 0,
+            slots: VecDeque::new(),
+            unanswered: 0,
+            kind: Kind::Command,
+            held_back: None,
+            hears: false,
+            asks: false,
+            waiting_bytes: 0,
+            is_ended: false,
+        }
+    }
+
+    /// The conversation.
+    #[must_use]
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Takes requests from the front of `input`, `most` of them at most, which is counted down. Replies that can
+    /// leave are appended to `replies`, and what is to be executed to `work`. Says how many bytes are done with,
+    /// and why it stopped. What is not done with must stand at the front of the next call's input.
+    ///
+    /// Something may have been held back: after an answer that makes [`Line::may_take`] true this has to be called
+    /// even if nothing has arrived.
+    pub fn take(
+        &mut self,
+        input: &[u8],
+        most: &mut usize,
+        host: &dyn Host,
+        replies: &mut Vec<u8>,
+        work: &mut Work,
+    ) -> (usize, Stop) {
+        let mut consumed = 0;
+        loop {
+            if self.is_ended {
+                return (input.len(), Stop::Ended);
+            }
+            if !self.may_take() {
+                return (consumed, Stop::Blocked);
+            }
+            if let Some(held_back) = self.held_back.take() {
+                self.give_held_back(held_back, work);
+                continue;
+            }
+            if *most == 0 {
+                return (consumed, Stop::Sated);
+            }
+            let limits = self.conversation.limits();
+            let request = match self.parser.parse(&input[consumed..], &limits) {
+                Ok(Some(request)) => request,
+                Ok(None) => return (consumed, Stop::Hungry),
+                Err(error) => {
+                    self.refuse(error, replies);
+                    continue;
+                }
+            };
+            consumed += request.consumed();
+            *most -= 1;
+            let (now, waiting) = match self.slots.back_mut() {
+                None => (&mut *replies, None),
+                Some(slot) => (&mut slot.after, Some(&mut self.waiting_bytes)),
+            };
+            let (replies_at, bytes_at) = (now.len(), work.bytes.len());
+            let step = self.conversation.take(&request, host, now, &mut work.bytes);
+            if let Some(waiting) = waiting {
+                *waiting += now.len() - replies_at;
+            }
+            match step {
+                Step::Replied => {}
+                Step::Order(then) => self.give(Kind::Command, then, bytes_at, work),
+                Step::Query(then) => self.give(Kind::Query, then, bytes_at, work),
+                Step::Ask(ask) => {
+                    self.asks = true;
+                    return (consumed, Stop::Ask(self.open_slot(), ask));
+                }
+                Step::Close => self.is_ended = true,
+            }
+        }
+    }
+
+    /// Takes the answer to what was given out or asked under this number. Replies that can leave now are appended.
+    ///
+    /// # Panics
+    /// When nothing with that number is under way: the host's bug.
+    pub fn answer(&mut self, id: u64, answer: &[u8], replies: &mut Vec<u8>) {
+        let at = usize::try_from(id - self.first).expect("few are under way");
+        assert!(
+            self.slots.get(at).is_some_and(|slot| slot.answer.is_none()),
+            "request {id} is not under way"
+        );
+        self.unanswered -= 1;
+        let is_last = at + 1 == self.slots.len();
+        if is_last {
+            self.asks = false;
+        }
+        let mut heard = Vec::new();
+        let reply = match is_last && std::mem::take(&mut self.hears) {
+            true => {
+                self.conversation.hear(answer, &mut heard);
+                &heard
+            }
+            false => answer,
+        };
+        if at > 0 {
+            self.waiting_bytes += reply.len();
+            self.slots[at].answer = Some(reply.to_vec());
+            return;
+        }
+        replies.extend_from_slice(reply);
+        self.pop(replies);
+        while let Some(reply) = self.slots.front_mut().and_then(|slot| slot.answer.take()) {
+            self.waiting_bytes -= reply.len();
+            replies.extend_from_slice(&reply);
+            self.pop(replies);
+        }
+    }
+
+    /// Whether another request would be taken, or something that was held back be given out.
+    #[must_use]
+    pub fn may_take(&self) -> bool {
+        if self.held_back.is_some() {
+            // It has a slot of its own.
+            return self.unanswered == 1;
+        }
+        !self.hears
+            && !self.asks
+            && !self.is_ended
+            && self.slots.len() < IN_FLIGHT_MAX
+            && self.waiting_bytes < WAITING_REPLY_BYTES_MAX
+    }
+
+    /// Whether all that came before what has this number is answered.
+    #[must_use]
+    pub fn is_next(&self, id: u64) -> bool {
+        self.first == id && !self.slots.is_empty()
+    }
+
+    /// Whether anything is under way.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// Whether the last reply that there will ever be has been written: the connection is to be closed once it
+    /// has left.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_ended && self.slots.is_empty()
+    }
+
+    /// Bytes that it holds on behalf of the client.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let held_back = self.held_back.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        self.conversation.held_bytes() + self.waiting_bytes + held_back
+    }
+
+    /// The connection is out of step, and is told so before it ends.
+    fn refuse(&mut self, error: ProtocolError, replies: &mut Vec<u8>) {
+        self.is_ended = true;
+        let version = self.conversation.version();
+        match self.slots.back_mut() {
+            None => error.write(&mut ReplyWriter::new(replies, version)),
+            Some(slot) => {
+                let before = slot.after.len();
+                error.write(&mut ReplyWriter::new(&mut slot.after, version));
+                self.waiting_bytes += slot.after.len() - before;
+            }
+        }
+    }
+
+    /// Gives out what stands at the end of the work's bytes, or holds it back.
+    fn give(&mut self, kind: Kind, then: Then, from: usize, work: &mut Work) {
+        self.hears = then == Then::Hear;
+        if self.unanswered > 0 && kind != self.kind {
+            self.held_back = Some((kind, work.bytes[from..].to_vec()));
+            work.bytes.truncate(from);
+            self.open_slot();
+            return;
+        }
+        self.kind = kind;
+        let id = self.open_slot();
+        let range = from..work.bytes.len();
+        work.given.push(Given { id, kind, range });
+    }
+
+    fn give_held_back(&mut self, (kind, bytes): (Kind, Vec<u8>), work: &mut Work) {
+        self.kind = kind;
+        let from = work.bytes.len();
+        work.bytes.extend_from_slice(&bytes);
+        let range = from..work.bytes.len();
+        // It was the last that was taken.
+        let id = self.first + self.slots.len() as u64 - 1;
+        work.given.push(Given { id, kind, range });
+    }
+
+    /// Makes a slot for what is under way from now on, and returns its number.
+    fn open_slot(&mut self) -> u64 {
+        let id = self.first + self.slots.len() as u64;
+        self.slots.push_back(Slot::default());
+        self.unanswered += 1;
+        id
+    }
+
+    /// Drops the first slot, which is answered.
+    fn pop(&mut self, replies: &mut Vec<u8>) {
+        let slot = self.slots.pop_front().expect("there is one");
+        self.first += 1;
+        self.waiting_bytes -= slot.after.len();
+        replies.extend_from_slice(&slot.after);
+    }
+}

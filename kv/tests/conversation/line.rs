@@ -1,0 +1,241 @@
+//! A line whose work is done out of step answers like one whose requests are done one by one.
+
+use proptest::prelude::*;
+use standin_kv::conversation::{Ask, Conversation};
+use standin_kv::line::{Given, IN_FLIGHT_MAX, Kind, Line, Stop, WAITING_REPLY_BYTES_MAX, Work};
+
+use crate::support::{Client, Server, answer_ask};
+
+/// Requests of few keys, so that the order shows.
+const REQUESTS: [&str; 20] = [
+    "SET a 1",
+    "INCR a",
+    "GET a",
+    "APPEND a x",
+    "LPUSH l a",
+    "LRANGE l 0 -1",
+    "PING",
+    "ECHO between",
+    "SELECT 1",
+    "SELECT 0",
+    "MULTI",
+    "EXEC",
+    "DISCARD",
+    "WATCH a",
+    "UNWATCH",
+    "CLIENT LIST",
+    "WAIT 0 1",
+    "HELLO 3",
+    "NOSUCH a",
+    "",
+];
+
+/// Whoever hosts one line, and does things late.
+struct Late {
+    server: Server,
+    line: Line,
+    input: Vec<u8>,
+    said: Vec<u8>,
+    /// Given out, and not yet executed.
+    waiting: Vec<(Given, Vec<u8>)>,
+    /// Executed, and not yet handed in.
+    done: Vec<(u64, Vec<u8>)>,
+    /// Not answered yet.
+    asked: Option<(u64, Ask)>,
+}
+
+impl Late {
+    fn new() -> Late {
+        let server = Server::default();
+        let conversation = Conversation::new(
+            1,
+            "127.0.0.1:5000".into(),
+            "127.0.0.1:6379".into(),
+            &server.facts,
+        );
+        Late {
+            server,
+            line: Line::new(conversation),
+            input: Vec::new(),
+            said: Vec::new(),
+            waiting: Vec::new(),
+            done: Vec::new(),
+            asked: None,
+        }
+    }
+
+    fn take(&mut self, mut most: usize) -> Stop {
+        let mut work = Work::default();
+        let (consumed, stop) = self.line.take(
+            &self.input,
+            &mut most,
+            &self.server.facts,
+            &mut self.said,
+            &mut work,
+        );
+        self.input.drain(..consumed);
+        for given in work.given {
+            let bytes = work.bytes[given.range.clone()].to_vec();
+            self.waiting.push((given, bytes));
+        }
+        let kinds = |kind| self.waiting.iter().any(|(given, _)| given.kind == kind);
+        assert!(!(kinds(Kind::Command) && kinds(Kind::Query)));
+        if let Stop::Ask(id, ask) = &stop {
+            assert!(self.asked.is_none());
+            self.asked = Some((*id, ask.clone()));
+        }
+        stop
+    }
+
+    /// Commands in their order; of queries, any.
+    fn execute(&mut self, which: usize) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let at = match self.waiting[0].0.kind {
+            Kind::Command => 0,
+            Kind::Query => which % self.waiting.len(),
+        };
+        let (given, bytes) = self.waiting.remove(at);
+        let answer = self.server.execute(given.kind == Kind::Command, &bytes);
+        self.done.push((given.id, answer));
+    }
+
+    fn hand_in(&mut self, which: usize) {
+        if let Some((id, ask)) = self.asked.take_if(|_| which.is_multiple_of(3)) {
+            let mut answer = Vec::new();
+            answer_ask(self.line.conversation(), ask, &mut answer);
+            self.line.answer(id, &answer, &mut self.said);
+        } else if !self.done.is_empty() {
+            let (id, answer) = self.done.remove(which % self.done.len());
+            self.line.answer(id, &answer, &mut self.said);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.done.is_empty() && self.asked.is_none()
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_late_the_replies_are_the_same(
+        requests in prop::collection::vec(0..REQUESTS.len(), 1..60),
+        steps in prop::collection::vec((0..4u8, 0..100usize), 200),
+        ends in prop::sample::select(vec!["", "QUIT\r\n", "*1\r\n:1\r\n"]),
+    ) {
+        let mut bytes: Vec<u8> = Vec::new();
+        for request in requests {
+            bytes.extend(REQUESTS[request].bytes().chain(*b"\r\n"));
+        }
+        bytes.extend(ends.bytes());
+        let mut server = Server::default();
+        let expected = Client::new(1, &server).say(&mut server, &bytes);
+
+        let mut late = Late::new();
+        let mut unsent = &bytes[..];
+        // After those, all in turn.
+        let all = (0..4).map(|step| (step, 99)).cycle();
+        let mut steps = steps.into_iter().chain(all).take(10_000);
+        loop {
+            let (step, number) = steps.next().expect("it comes to an end");
+            match step {
+                0 => {
+                    let (now, later) = unsent.split_at(number.min(unsent.len()));
+                    late.input.extend(now);
+                    unsent = later;
+                }
+                1 => {
+                    let stop = late.take(1 + number % 4);
+                    if unsent.is_empty() && late.is_idle() && late.input.is_empty()
+                        && matches!(stop, Stop::Hungry | Stop::Ended)
+                    {
+                        break;
+                    }
+                    prop_assert!(stop != Stop::Blocked || !late.is_idle());
+                }
+                2 => late.execute(number),
+                _ => late.hand_in(number),
+            }
+        }
+        prop_assert_eq!(
+            String::from_utf8_lossy(&late.said),
+            String::from_utf8_lossy(&expected)
+        );
+        prop_assert_eq!(late.line.is_over(), !ends.is_empty());
+        prop_assert!(!late.line.is_waiting());
+    }
+}
+
+#[test]
+fn a_client_may_have_so_many_requests_under_way_and_no_more() {
+    let mut late = Late::new();
+    late.input = b"INCR a\r\n".repeat(IN_FLIGHT_MAX + 5);
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    assert_eq!(late.waiting.len(), IN_FLIGHT_MAX);
+    assert_eq!(late.input.len(), 5 * b"INCR a\r\n".len());
+    late.execute(0);
+    late.hand_in(1);
+    assert_eq!(late.said, b":1\r\n");
+    assert!(late.line.may_take());
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    assert_eq!(late.waiting.len(), IN_FLIGHT_MAX);
+}
+
+#[test]
+fn replies_that_wait_are_bounded() {
+    let mut late = Late::new();
+    let words = "x".repeat(10_000);
+    late.input = b"INCR a\r\n".to_vec();
+    late.input
+        .extend(format!("ECHO {words}\r\n").repeat(100).bytes());
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    let held = late.line.held_bytes();
+    let bounds = WAITING_REPLY_BYTES_MAX..WAITING_REPLY_BYTES_MAX + 11_000;
+    assert!(bounds.contains(&held), "{held}");
+    late.execute(0);
+    late.hand_in(1);
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    assert_eq!(late.line.held_bytes(), 0);
+    assert_eq!(
+        late.said.len(),
+        4 + 100 * (10_000 + b"$10000\r\n\r\n".len())
+    );
+}
+
+#[test]
+fn a_query_waits_for_the_commands_before_it_and_commands_for_the_query() {
+    let mut late = Late::new();
+    late.input = b"SET a 1\r\nGET a\r\nSET a 2\r\nGET a\r\n".to_vec();
+    for (kind, waits) in [
+        (Kind::Command, 1),
+        (Kind::Query, 1),
+        (Kind::Command, 1),
+        (Kind::Query, 1),
+    ] {
+        let _ = late.take(usize::MAX);
+        let kinds: Vec<Kind> = late.waiting.iter().map(|(given, _)| given.kind).collect();
+        assert_eq!(kinds, vec![kind; waits]);
+        late.execute(0);
+        late.hand_in(1);
+    }
+    assert_eq!(late.said, b"+OK\r\n$1\r\n1\r\n+OK\r\n$1\r\n2\r\n");
+}
+
+#[test]
+fn what_is_asked_of_the_host_is_answered_in_its_place() {
+    let mut late = Late::new();
+    late.input = b"INCR a\r\nWAIT 1 0\r\nPING\r\n".to_vec();
+    assert!(matches!(
+        late.take(usize::MAX),
+        Stop::Ask(1, Ask::Wait { .. })
+    ));
+    assert!(!late.line.is_next(1));
+    late.execute(0);
+    late.hand_in(1);
+    assert!(late.line.is_next(1));
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    late.hand_in(0);
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    assert_eq!(late.said, b":1\r\n:0\r\n+PONG\r\n");
+}
