@@ -19,7 +19,10 @@ use standin_client::AskError;
 use standin_core::machine::StateMachine;
 use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
-use crate::machines::counter::{self, Counter};
+use crate::machines::{
+    self,
+    counter::{self, Counter},
+};
 
 /// It was done and the answer is no: refused, or a verification failed.
 pub(crate) const EXIT_NO: u8 = 1;
@@ -127,10 +130,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
 
 /// The arguments, with the names of the machines that there are.
 fn command_line<M: StateMachine>() -> clap::Command {
-    let mut names = vec![Counter::NAME];
-    if !names.contains(&M::NAME) {
-        names.push(M::NAME);
-    }
+    let names = machines::names::<M>();
     Cli::command().mut_subcommand("replica", |replica| {
         replica.mut_arg("machine", |machine| {
             machine.value_parser(PossibleValuesParser::new(names).map(|name| name.to_owned()))

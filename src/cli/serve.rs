@@ -15,7 +15,7 @@ use standin_viewservice::LeaseTerm;
 use standin_viewservice::daemon::{self, DaemonConfig};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
-use crate::machines::counter::Counter;
+use crate::machines::{counter::Counter, kv::KeyValue};
 use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, SnapshotConfig, parent};
 
 /// The arguments of `standin viewservice`.
@@ -163,6 +163,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
     let result = match args.machine.as_str() {
         name if name == M::NAME => replica::run::<M>(&config, on_ready),
         Counter::NAME => replica::run::<Counter>(&config, on_ready),
+        KeyValue::NAME => replica::run::<KeyValue>(&config, on_ready),
         name => unreachable!("{name} is not among the names that may be given"),
     };
     ended(result.map_err(|error| (exit_status(&error), error.to_string())))

@@ -19,7 +19,7 @@ use standin_io::snapshots::{
 };
 
 use super::{EXIT_MISUSED, EXIT_NO, output};
-use crate::machines::counter::Counter;
+use crate::machines::{counter::Counter, kv::KeyValue};
 
 /// The arguments of `standin snapshot`.
 #[derive(Debug, Args)]
@@ -202,17 +202,23 @@ fn verify<M: StateMachine>(path: &Path) -> Result<String, Failure> {
     let file = SnapshotFile::open(path)?;
     file.verify()?;
     let machine = &file.header().point.machine;
-    let restored = if *machine == MachineId::of::<M>() {
-        check_restored::<M>(&file)?;
-        "the machine restores it"
-    } else if *machine == MachineId::of::<Counter>() {
-        check_restored::<Counter>(&file)?;
-        "the machine restores it"
-    } else {
-        "the state itself was not looked at: this program does not have the machine"
+    let known: [(MachineId, Check); 3] = [
+        (MachineId::of::<M>(), check_restored::<M>),
+        (MachineId::of::<Counter>(), check_restored::<Counter>),
+        (MachineId::of::<KeyValue>(), check_restored::<KeyValue>),
+    ];
+    let restored = match known.iter().find(|(known, _)| known == machine) {
+        Some((_, check)) => {
+            check(&file)?;
+            "the machine restores it"
+        }
+        None => "the state itself was not looked at: this program does not have the machine",
     };
     Ok(format!("whole: {}; {restored}", words(&file)))
 }
+
+/// [`check_restored`] of one machine.
+type Check = fn(&SnapshotFile) -> Result<(), Failure>;
 
 /// Checks that the machine makes of the state what it was made of.
 fn check_restored<M: StateMachine>(file: &SnapshotFile) -> Result<(), Failure> {
