@@ -9,6 +9,7 @@ pub use standin_core::{digest, entry, identity, machine, state, time, view};
 pub use standin_tools::simulate;
 
 pub mod cli;
+mod front;
 pub mod machines;
 pub mod replica;
 

@@ -228,6 +228,11 @@ impl Line {
         }
     }
 
+    /// Takes nothing more from now on: what is under way is answered yet, and that is all.
+    pub fn end(&mut self) {
+        self.is_ended = true;
+    }
+
     /// Whether another request would be taken, or something that was held back be given out.
     #[must_use]
     pub fn may_take(&self) -> bool {

@@ -1,0 +1,373 @@
+//! Clients that speak RESP: their connections, and what each of them has under way.
+//!
+//! A [`Front`] takes requests from plain connections, gives out what is to be executed, and puts the answers back
+//! in their order. Who executes them is its host's: a replica's own log, or sessions with whoever is primary.
+
+mod waits;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use standin_core::conn::ConnId;
+use standin_core::time::{Duration, Instant};
+use standin_io::net::{Net, READ_BYTES_PER_POLL};
+use standin_kv::conversation::{Ask, ClientChoice, Conversation, Host};
+use standin_kv::line::{Kind, Line, Stop, Work};
+use standin_resp::writer::ReplyWriter;
+
+use waits::{Verdict, Waits};
+
+/// Most requests taken in one wake-up. Those with input share them evenly, and whoever had none comes first in the
+/// next.
+const REQUESTS_PER_WAKE_UP: usize = 4096;
+/// Most requests taken of one connection when so many have input that an even share would be less.
+const REQUESTS_PER_CONN_MIN: usize = 16;
+/// Bytes of what is given out after which nothing more is taken in one wake-up.
+const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
+/// Bytes that all clients together have held on their behalf: commands of transactions, keys that are watched,
+/// replies that wait for others. Beyond that, whoever holds the most is closed.
+const HELD_BYTES_MAX: usize = 256 << 20;
+
+/// All clients that speak RESP.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// Where it listens.
+    listens_on: SocketAddr,
+    clients: BTreeMap<ConnId, Client>,
+    counts: Counts,
+    /// What is given out in this wake-up.
+    work: Work,
+    /// Whose each of it is.
+    owners: Vec<ConnId>,
+    /// Clients that have something to be taken without more input.
+    ready: Vec<ConnId>,
+    waits: Waits,
+    /// What all clients have held on their behalf.
+    held_bytes: usize,
+    /// Used again for each client.
+    replies: Vec<u8>,
+}
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    line: Line,
+    since: Instant,
+    heard_at: Instant,
+    /// Its input is paused until something is answered.
+    is_blocked: bool,
+    held_bytes: usize,
+}
+
+/// What has been counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Clients that are there now.
+    pub(crate) clients: u64,
+    /// All that ever were.
+    pub(crate) accepted: u64,
+    /// Bytes that came from them.
+    pub(crate) bytes_in: u64,
+    /// Bytes that went to them.
+    pub(crate) bytes_out: u64,
+    /// Requests that were taken.
+    pub(crate) requests: u64,
+}
+
+/// Something that is to be executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    /// Whose it is.
+    pub(crate) conn: ConnId,
+    /// Its number among those of the same client.
+    pub(crate) id: u64,
+    /// How it is to be executed.
+    pub(crate) kind: Kind,
+    /// What the machine is given.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Front {
+    pub(crate) fn new(listens_on: SocketAddr) -> Self {
+        Self {
+            listens_on,
+            clients: BTreeMap::new(),
+            counts: Counts::default(),
+            work: Work::default(),
+            owners: Vec::new(),
+            ready: Vec::new(),
+            waits: Waits::default(),
+            held_bytes: 0,
+            replies: Vec::new(),
+        }
+    }
+
+    /// What has been counted.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            clients: self.clients.len() as u64,
+            ..self.counts
+        }
+    }
+
+    /// When it has something to do, if nothing comes before.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self.ready.is_empty() {
+            true => self.waits.deadline(),
+            false => Some(now),
+        }
+    }
+
+    /// Takes what these connections, which are plain and have input, have said; and what others have still to say.
+    /// What comes of it is given out as [`Front::tasks`].
+    pub(crate) fn take(&mut self, net: &mut Net, conns: &[ConnId], host: &dyn Host, now: Instant) {
+        self.work.clear();
+        self.owners.clear();
+        let mut all = std::mem::take(&mut self.ready);
+        all.extend_from_slice(conns);
+        let share = REQUESTS_PER_WAKE_UP / all.len().max(1);
+        let share = share.max(REQUESTS_PER_CONN_MIN);
+        let mut left = REQUESTS_PER_WAKE_UP;
+        let mut rest = all.drain(..);
+        for conn in rest.by_ref() {
+            let most = share.min(left);
+            left -= self.take_of(net, conn, most, host, now);
+            if left == 0 || self.work.bytes.len() >= BYTES_PER_WAKE_UP {
+                break;
+            }
+        }
+        // Those with input are told of again in any case.
+        self.ready.extend(rest);
+        self.relieve(net);
+    }
+
+    /// What was given out by the last [`Front::take`], in the order in which it was asked for.
+    pub(crate) fn tasks(&self) -> impl ExactSizeIterator<Item = Task<'_>> {
+        let given = self.work.given.iter().zip(&self.owners);
+        given.map(|(given, &conn)| Task {
+            conn,
+            id: given.id,
+            kind: given.kind,
+            bytes: &self.work.bytes[given.range.clone()],
+        })
+    }
+
+    /// Whether a connection is a client's.
+    pub(crate) fn has(&self, conn: ConnId) -> bool {
+        self.clients.contains_key(&conn)
+    }
+
+    /// Hands in what the client gets for what was given out under this number. It may be gone.
+    pub(crate) fn answer(&mut self, net: &mut Net, conn: ConnId, id: u64, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
+        let mut sent = 0;
+        net.send(conn, |out| {
+            let before = out.len();
+            client.line.answer(id, reply, out);
+            sent = out.len() - before;
+        });
+        self.counts.bytes_out += sent as u64;
+        if client.line.is_over() {
+            net.close_when_sent(conn);
+        } else if client.is_blocked && client.line.may_take() {
+            client.is_blocked = false;
+            net.pause_input(conn, false);
+            self.ready.push(conn);
+        }
+    }
+
+    /// Forgets a connection that is gone. Says whether it was a client's.
+    pub(crate) fn closed(&mut self, conn: ConnId) -> bool {
+        let Some(client) = self.clients.remove(&conn) else {
+            return false;
+        };
+        self.held_bytes -= client.held_bytes;
+        true
+    }
+
+    /// Answers those who wait for `replicas` besides this process to have what they wrote, if there are so many or their
+    /// time is over; all of them if it `may_wait` no longer.
+    pub(crate) fn settle(&mut self, net: &mut Net, now: Instant, replicas: i64, may_wait: bool) {
+        let mut waits = std::mem::take(&mut self.waits);
+        waits.settle(now, |wait, is_late| {
+            let Some(client) = self.clients.get(&wait.conn) else {
+                return Verdict::Done;
+            };
+            if !client.line.is_next(wait.id) {
+                return Verdict::Early;
+            }
+            if !is_late && may_wait && wait.replicas > replicas {
+                return Verdict::Waits;
+            }
+            let mut reply = Vec::new();
+            let mut writer = ReplyWriter::new(&mut reply, client.line.conversation().version());
+            match may_wait {
+                true => writer.integer(replicas),
+                false => writer.error(
+                    "UNBLOCKED force unblock from blocking operation, this replica is not the primary any more",
+                ),
+            }
+            self.answer(net, wait.conn, wait.id, &reply);
+            Verdict::Done
+        });
+        self.waits = waits;
+    }
+
+    /// Takes at most so many requests of one client, and says how many they were.
+    fn take_of(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        most: usize,
+        host: &dyn Host,
+        now: Instant,
+    ) -> usize {
+        if !self.clients.contains_key(&conn) {
+            // It may have gone since it was ready.
+            let Some(peer) = net.peer_addr(conn) else {
+                return 0;
+            };
+            self.welcome(conn, peer, host, now);
+        }
+        let mut left = most;
+        let mut replies = std::mem::take(&mut self.replies);
+        replies.clear();
+        loop {
+            let client = self.clients.get_mut(&conn).expect("it is there");
+            client.heard_at = now;
+            let (consumed, stop) = client.line.take(
+                net.input(conn),
+                &mut left,
+                host,
+                &mut replies,
+                &mut self.work,
+            );
+            self.owners.resize(self.work.given.len(), conn);
+            self.counts.bytes_in += consumed as u64;
+            net.consume(conn, consumed);
+            match stop {
+                Stop::Hungry => net.await_more(conn),
+                Stop::Sated | Stop::Ended => {}
+                Stop::Blocked => {
+                    client.is_blocked = true;
+                    net.pause_input(conn, true);
+                }
+                Stop::Ask(id, ask) => {
+                    if self.answer_ask(net, conn, id, ask, now, &mut replies) {
+                        continue;
+                    }
+                    let client = self.clients.get_mut(&conn).expect("it is there");
+                    client.is_blocked = true;
+                    net.pause_input(conn, true);
+                }
+            }
+            break;
+        }
+        if !replies.is_empty() {
+            self.counts.bytes_out += replies.len() as u64;
+            net.send(conn, |out| out.extend_from_slice(&replies));
+        }
+        self.replies = replies;
+        let client = self.clients.get_mut(&conn).expect("it is there");
+        let held = client.line.held_bytes();
+        self.held_bytes = self.held_bytes - client.held_bytes + held;
+        client.held_bytes = held;
+        if client.line.is_over() {
+            net.close_when_sent(conn);
+        }
+        self.counts.requests += (most - left) as u64;
+        most - left
+    }
+
+    fn welcome(&mut self, conn: ConnId, peer: SocketAddr, host: &dyn Host, now: Instant) {
+        self.counts.accepted += 1;
+        let local = self.listens_on.to_string();
+        let conversation = Conversation::new(self.counts.accepted, peer.to_string(), local, host);
+        let client = Client {
+            line: Line::new(conversation),
+            since: now,
+            heard_at: now,
+            is_blocked: false,
+            held_bytes: 0,
+        };
+        self.clients.insert(conn, client);
+    }
+
+    /// Answers what one client asks about the others. False: that takes its time.
+    fn answer_ask(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        id: u64,
+        ask: Ask,
+        now: Instant,
+        replies: &mut Vec<u8>,
+    ) -> bool {
+        let mut reply = Vec::new();
+        let version = self.clients[&conn].line.conversation().version();
+        let mut writer = ReplyWriter::new(&mut reply, version);
+        match ask {
+            Ask::Wait {
+                replicas,
+                timeout_ms,
+            } => {
+                let timeout = Duration::from_millis(timeout_ms);
+                self.waits.add(conn, id, replicas, timeout);
+                return false;
+            }
+            Ask::Clients(choice) => {
+                let lines = self.chosen(&choice).map(|(_, client)| {
+                    let age = now.since(client.since).as_secs();
+                    let idle = now.since(client.heard_at).as_secs();
+                    client.line.conversation().line(age, idle)
+                });
+                writer.verbatim(*b"txt", lines.collect::<String>());
+            }
+            Ask::Kill { choice, is_one } => {
+                let killed: Vec<ConnId> = self.chosen(&choice).map(|(conn, _)| conn).collect();
+                match (is_one, killed.is_empty()) {
+                    (false, _) => writer.count(killed.len()),
+                    (true, true) => writer.error("ERR No such client"),
+                    (true, false) => writer.ok(),
+                }
+                for &other in killed.iter().filter(|other| **other != conn) {
+                    net.close(other);
+                }
+                if killed.contains(&conn) {
+                    let client = self.clients.get_mut(&conn).expect("it asks");
+                    client.line.end();
+                }
+            }
+        }
+        let client = self.clients.get_mut(&conn).expect("it asks");
+        client.line.answer(id, &reply, replies);
+        true
+    }
+
+    fn chosen(&self, choice: &ClientChoice) -> impl Iterator<Item = (ConnId, &Client)> {
+        let all = self.clients.iter();
+        all.filter(|(_, client)| choice.includes(client.line.conversation()))
+            .map(|(conn, client)| (*conn, client))
+    }
+
+    /// Closes whoever has the most held on its behalf, as long as it is too much altogether.
+    fn relieve(&mut self, net: &mut Net) {
+        while self.held_bytes > HELD_BYTES_MAX {
+            let most = self.clients.iter_mut();
+            let Some((&conn, client)) = most.max_by_key(|(_, client)| client.held_bytes) else {
+                return;
+            };
+            log::warn!(
+                "client {} at {conn} is closed: all clients together hold {} bytes in transactions and replies, \
+                 {} of them its own",
+                client.line.conversation().id(),
+                self.held_bytes,
+                client.held_bytes
+            );
+            self.held_bytes -= std::mem::take(&mut client.held_bytes);
+            net.close(conn);
+        }
+    }
+}
