@@ -241,6 +241,12 @@ impl Keyspace {
         !self.databases[database.at()].deadlines.is_empty()
     }
 
+    /// How many keys of a database have a deadline, among them those that are gone but not removed yet.
+    #[must_use]
+    pub fn deadlines_len(&self, database: DatabaseId) -> usize {
+        self.databases[database.at()].deadlines.len()
+    }
+
     /// Index of the last entry.
     #[must_use]
     pub fn index(&self) -> u64 {

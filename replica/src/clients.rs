@@ -250,6 +250,18 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// Whether requests are taken here: it serves, or holds them until it is clear who will.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        self.is_serving() || self.held.is_on()
+    }
+
+    /// Whether it serves with a backup, which has all that is answered.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        self.is_serving() && !self.is_solo()
+    }
+
     pub(crate) fn is_solo(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.is_solo())
     }

@@ -1,7 +1,6 @@
 //! `standin viewservice` and `standin replica`: what runs in the foreground.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,7 +15,9 @@ use standin_viewservice::daemon::{self, DaemonConfig};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::machines::{counter::Counter, kv::KeyValue};
-use crate::replica::{self, ParentLink, ReplicaConfig, ReplicaError, SnapshotConfig, parent};
+use crate::replica::{
+    self, Listening, ParentLink, ReplicaConfig, ReplicaError, RespConfig, SnapshotConfig, parent,
+};
 
 /// The arguments of `standin viewservice`.
 #[derive(Debug, Args)]
@@ -67,6 +68,15 @@ pub(crate) struct ReplicaArgs {
     // The names that may be given are added by `main_with`.
     #[arg(long, env = "STANDIN_MACHINE")]
     machine: String,
+    /// Address on which Redis clients are served, HOST:PORT; only with --machine kv
+    #[arg(long, env = "STANDIN_RESP", value_name = "ADDR", value_parser = listen_address)]
+    resp: Option<String>,
+    /// Address at which Redis clients reach this replica, if that differs
+    #[arg(long, env = "STANDIN_RESP_ADVERTISE", value_name = "ADDR", value_parser = reached_address, requires = "resp")]
+    resp_advertise: Option<String>,
+    /// Password that Redis clients have to give (AUTH); better in the environment than here
+    #[arg(long, env = "STANDIN_RESP_PASSWORD", value_name = "PASSWORD", hide_env_values = true, requires = "resp")]
+    resp_password: Option<String>,
     /// When a write counts as safe: in memory, in the page cache, or on the disk, of both replicas
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]
     durability: Durability,
@@ -159,12 +169,32 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
         )
     };
     let name = config.name.clone();
-    let on_ready = move |address: SocketAddr| ready(&format!("ready replica {name} {address}"));
-    let result = match args.machine.as_str() {
-        name if name == M::NAME => replica::run::<M>(&config, on_ready),
-        Counter::NAME => replica::run::<Counter>(&config, on_ready),
-        KeyValue::NAME => replica::run::<KeyValue>(&config, on_ready),
-        name => unreachable!("{name} is not among the names that may be given"),
+    let on_ready = move |listening: Listening| {
+        let Listening { address, resp } = listening;
+        // First, so that whoever waits for the other line has both.
+        if let Some(resp) = resp {
+            ready(&format!("resp replica {name} {resp}"));
+        }
+        ready(&format!("ready replica {name} {address}"));
+    };
+    let resp = args.resp.map(|listen| RespConfig {
+        listen,
+        advertise: args.resp_advertise,
+        password: args.resp_password.map(String::into_bytes),
+    });
+    let result = match (args.machine.as_str(), resp) {
+        (KeyValue::NAME, Some(resp)) => replica::run_with_resp(&config, &resp, on_ready),
+        (name, Some(_)) => {
+            let why = format!(
+                "cannot serve Redis clients: --resp goes with --machine {}, and not with {name}",
+                KeyValue::NAME
+            );
+            return ended(Err((EXIT_MISUSED, why)));
+        }
+        (name, None) if name == M::NAME => replica::run::<M>(&config, on_ready),
+        (Counter::NAME, None) => replica::run::<Counter>(&config, on_ready),
+        (KeyValue::NAME, None) => replica::run::<KeyValue>(&config, on_ready),
+        (name, None) => unreachable!("{name} is not among the names that may be given"),
     };
     ended(result.map_err(|error| (exit_status(&error), error.to_string())))
 }

@@ -31,6 +31,7 @@ use room::room_of;
 
 use super::images::{Imaged, Images};
 use super::intake::{BYTES_PER_PEER, FRAMES_PER_PEER, Intake};
+use super::resp::Resp;
 use super::{ReplicaError, last_words};
 
 /// How long a connection to the view service or to a primary may take to come about.
@@ -70,6 +71,8 @@ pub(super) struct Host<M> {
     log: SegmentLog,
     log_thread: LogThread,
     images: Images<M>,
+    /// Clients that speak RESP, if they may.
+    resp: Option<Resp<M>>,
     follow_ups: VecDeque<FollowUp>,
     answers: Answers,
     /// What the disk said when there was no room for the next segment.
@@ -94,6 +97,7 @@ impl<M: StateMachine> Host<M> {
         log: SegmentLog,
         snapshots: Snapshots,
         mark: Option<Arc<MarkFile>>,
+        resp: Option<Resp<M>>,
     ) -> Result<Self, ReplicaError> {
         let waker = net.waker();
         let images = Images::start(snapshots, move || {
@@ -114,6 +118,7 @@ impl<M: StateMachine> Host<M> {
             log,
             log_thread,
             images,
+            resp,
             follow_ups: VecDeque::from([FollowUp::Room]),
             answers: Answers::default(),
             no_room: None,
@@ -181,6 +186,8 @@ impl<M: StateMachine> Host<M> {
             self.net.pause_client_input(!self.replica.has_room());
             let deadline = earliest(self.replica.deadline(), self.viewservice.deadline());
             let deadline = earliest(deadline, self.room_retry_at);
+            let resp_deadline = self.resp.as_ref().and_then(Resp::deadline);
+            let deadline = earliest(deadline, resp_deadline);
             let polled = self.net.poll(deadline, &mut events);
             let now = polled.map_err(ReplicaError::io("waiting for events"))?;
             for event in events.drain(..) {
@@ -284,6 +291,10 @@ impl<M: StateMachine> Host<M> {
                     clients.push(conn);
                     return Ok(());
                 }
+                if let Some(resp) = self.resp.as_mut().filter(|_| self.net.is_plain(conn)) {
+                    resp.heard(conn);
+                    return Ok(());
+                }
                 self.on_peer_input(now, conn)
             }
             NetEvent::Closed { conn, reason } => self.on_closed(now, conn, &reason),
@@ -315,6 +326,9 @@ impl<M: StateMachine> Host<M> {
                 }
                 _ => self.handle(now, Event::DialClosed),
             };
+        }
+        if self.resp.as_mut().is_some_and(|resp| resp.closed(conn)) {
+            return Ok(());
         }
         if self.accepted.remove(&conn) == Some(Party::Replica) {
             return self.handle(now, Event::Closed(conn));
@@ -354,11 +368,17 @@ impl<M: StateMachine> Host<M> {
 
     /// Hands over the input of all clients at once, within bounds: it becomes one batch.
     fn serve_clients(&mut self, now: Now, conns: &mut Vec<ConnId>) -> Result<(), ReplicaError> {
-        if conns.is_empty() {
+        if let Some(resp) = &mut self.resp {
+            resp.take(&self.replica, &mut self.net, now);
+        }
+        let mut intake = Intake::of(&self.net, conns);
+        conns.clear();
+        if let Some(resp) = &self.resp {
+            intake.requests.extend(resp.requests());
+        }
+        if intake.is_empty() {
             return Ok(());
         }
-        let intake = Intake::of(&self.net, conns);
-        conns.clear();
         self.replica.handle(now, Event::Requests(&intake.requests));
         let Intake {
             asked,
@@ -641,7 +661,14 @@ impl<M: StateMachine> Host<M> {
             } else {
                 reply
             };
-            self.net.send(answer.conn, |out| reply.encode(out));
+            match &mut self.resp {
+                Some(resp) if resp.has(answer.conn) => {
+                    resp.answer(&mut self.net, answer.conn, &reply);
+                }
+                _ => {
+                    self.net.send(answer.conn, |out| reply.encode(out));
+                }
+            }
         }
         self.answers.clear();
     }

@@ -63,6 +63,11 @@ impl<'a> Intake<'a> {
         intake
     }
 
+    /// Whether nothing was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.taken.is_empty()
+    }
+
     /// Takes at most `share` frames, and says how many there were.
     fn take(&mut self, net: &'a Net, conn: ConnId, share: usize) -> (usize, Taken) {
         let mut taken = Taken {

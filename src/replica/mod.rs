@@ -10,6 +10,7 @@ mod last_words;
 mod panics;
 pub mod parent;
 mod repair;
+mod resp;
 mod start;
 mod will;
 
@@ -25,7 +26,9 @@ use standin_io::snapshots::SnapshotsError;
 use standin_io::storage::is_want_of_room;
 
 pub use standin_replica::SnapshotConfig;
-pub use start::run;
+pub(crate) use resp::{memory_bytes, write_error};
+pub use resp::RespConfig;
+pub use start::{Listening, run, run_with_resp};
 pub use will::ParentLink;
 
 /// How a replica is to run.
@@ -99,11 +102,13 @@ pub enum ReplicaError {
     /// Others could not reach an address that means all of a machine's. Nothing was touched.
     #[error(
         "cannot tell others to reach this replica at {address}: name a reachable address with \
-         --advertise HOST:PORT"
+         {flag} HOST:PORT"
     )]
     Unreachable {
         /// The address that they would be told.
         address: String,
+        /// What names another one.
+        flag: &'static str,
     },
     /// The data directory cannot be used.
     #[error(transparent)]

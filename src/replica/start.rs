@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use nix::unistd::getppid;
+use standin_core::address::Address;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine};
@@ -21,10 +22,13 @@ use standin_io::signals::Signals;
 use standin_io::snapshots::{SnapshotFile, SnapshotIds, Snapshots};
 use standin_io::storage::OsStorage;
 use standin_io::{clock, entropy};
+use standin_kv::KeyValue;
+use standin_kv::conversation::KeyspaceInfo;
 use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica, SnapshotConfig};
 
 use super::host::{Host, ViewServiceLink};
 use super::repair::{Repaired, Workshop};
+use super::resp::{Resp, RespConfig};
 use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
 
 /// How often what is on disk is read, at most, each time after one more place of it was mended.
@@ -39,11 +43,51 @@ const READINGS_MAX: u32 = 1000;
 /// [`ReplicaError`] if it cannot start, or its disk fails.
 pub fn run<M: StateMachine>(
     config: &ReplicaConfig,
-    on_ready: impl FnOnce(SocketAddr),
+    on_ready: impl FnOnce(Listening),
+) -> Result<(), ReplicaError> {
+    run_with::<M>(config, None, on_ready)
+}
+
+/// The same for the database, which serves clients that speak RESP as well.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with_resp(
+    config: &ReplicaConfig,
+    resp: &RespConfig,
+    on_ready: impl FnOnce(Listening),
+) -> Result<(), ReplicaError> {
+    run_with::<KeyValue>(config, Some((resp, KeyspaceInfo::of)), on_ready)
+}
+
+/// Where a replica listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For other replicas and for clients.
+    pub address: SocketAddr,
+    /// For clients that speak RESP.
+    pub resp: Option<SocketAddr>,
+}
+
+/// How clients that speak RESP are served, and what the machine tells them of itself.
+type WithResp<'a, M> = (&'a RespConfig, fn(&M) -> Vec<KeyspaceInfo>);
+
+fn run_with<M: StateMachine>(
+    config: &ReplicaConfig,
+    resp: Option<WithResp<'_, M>>,
+    on_ready: impl FnOnce(Listening),
 ) -> Result<(), ReplicaError> {
     // Before anything is touched, and while signals still end the process: names take their time.
     let listen = resolve(&config.listen)?;
-    check_reachable(config, listen)?;
+    check_reachable(config.advertise.as_deref(), listen, "--advertise")?;
+    let resp = match resp {
+        None => None,
+        Some((resp, keyspace)) => {
+            let listen = resolve(&resp.listen)?;
+            check_reachable(resp.advertise.as_deref(), listen, "--resp-advertise")?;
+            Some((resp, listen, keyspace))
+        }
+    };
     let mut signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
     if config.parent.is_some() {
         signals.passed_on_by(getppid());
@@ -77,6 +121,20 @@ pub fn run<M: StateMachine>(
     let listens_on = listened.map_err(cannot_listen(&config.listen))?;
     let address = config.advertise.clone();
     let address = address.unwrap_or_else(|| listens_on.to_string());
+    let resp = match resp {
+        None => None,
+        Some((resp, listen, keyspace)) => {
+            let listened = net.listen_plain(listen);
+            let listens_on = listened.map_err(cannot_listen(&resp.listen))?;
+            let address = resp.advertise.clone();
+            let address = address.unwrap_or_else(|| listens_on.to_string());
+            let clients_max = limits.clients.connections_max;
+            let password = resp.password.clone();
+            let name = config.name.clone();
+            let resp = Resp::new(name, listens_on, &address, password, clients_max, keyspace);
+            Some((resp, listens_on, address))
+        }
+    };
 
     let mut link = ViewServiceLink::new(config.viewservice.clone());
     link.replaces = config.replace;
@@ -233,8 +291,17 @@ pub fn run<M: StateMachine>(
     if let Some(mark) = &mark {
         replica.mark_with(Arc::clone(mark) as Arc<dyn ApplyMark>);
     }
-    let host = Host::new(replica, net, link, dir, log, stored.snapshots, mark)?;
-    host.run(|| on_ready(listens_on))
+    let listening = Listening {
+        address: listens_on,
+        resp: resp.as_ref().map(|(_, listens_on, _)| *listens_on),
+    };
+    let resp = resp.map(|(resp, _, address)| {
+        // It was checked where it came in, or is a socket's.
+        replica.set_resp_address(Address::new(address).ok());
+        resp
+    });
+    let host = Host::new(replica, net, link, dir, log, stored.snapshots, mark, resp)?;
+    host.run(|| on_ready(listening))
 }
 
 /// The entry at which processes of this replica died, if the last of them did, or came no further than an
@@ -358,8 +425,12 @@ fn cannot_listen(address: &str) -> impl FnOnce(io::Error) -> ReplicaError {
 }
 
 /// Checks that what others will be told of is not the address that means all of a machine's.
-fn check_reachable(config: &ReplicaConfig, listen: SocketAddr) -> Result<(), ReplicaError> {
-    let told = match &config.advertise {
+fn check_reachable(
+    advertise: Option<&str>,
+    listen: SocketAddr,
+    flag: &'static str,
+) -> Result<(), ReplicaError> {
+    let told = match advertise {
         // A name stands for whatever it stands for where it is used.
         Some(address) => address.parse().ok(),
         None => Some(listen),
@@ -368,6 +439,7 @@ fn check_reachable(config: &ReplicaConfig, listen: SocketAddr) -> Result<(), Rep
         Some(address) if address.ip().to_canonical().is_unspecified() => {
             Err(ReplicaError::Unreachable {
                 address: address.to_string(),
+                flag,
             })
         }
         _ => Ok(()),

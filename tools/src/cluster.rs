@@ -56,6 +56,8 @@ pub struct ClusterConfig {
     pub durability: Durability,
     /// The state machine of all replicas, as `--machine` has it.
     pub machine: String,
+    /// Whether replicas serve clients that speak RESP, each on a port of its own: see [`Cluster::resp_address`].
+    pub serves_resp: bool,
     /// More arguments for each replica.
     pub replica_arguments: Vec<String>,
     /// Where the data directories and logs go, and stay. It must be empty, or not exist. `None`: a
@@ -79,6 +81,7 @@ impl ClusterConfig {
             lease: Duration::from_secs(1),
             durability: Durability::default(),
             machine: "counter".to_owned(),
+            serves_resp: false,
             replica_arguments: Vec::new(),
             keep: None,
             placements: BTreeMap::new(),
@@ -147,6 +150,7 @@ impl Cluster {
                 program: self.config.program.clone(),
                 arguments,
                 placement,
+                serves_resp: self.config.serves_resp && name != VIEW_SERVICE,
                 directory: self.directory.path().to_owned(),
             })
         });
@@ -317,6 +321,17 @@ impl Cluster {
     /// [`ClusterError::NoAddress`] if it has never been ready.
     pub fn address(&self, name: &str) -> Result<&str, ClusterError> {
         let address = self.processes.get(name).and_then(Process::address);
+        address.ok_or_else(|| ClusterError::NoAddress {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Where a replica serves clients that speak RESP.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoAddress`] if it does not, or has never been ready.
+    pub fn resp_address(&self, name: &str) -> Result<&str, ClusterError> {
+        let address = self.processes.get(name).and_then(Process::resp_address);
         address.ok_or_else(|| ClusterError::NoAddress {
             name: name.to_owned(),
         })

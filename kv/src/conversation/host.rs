@@ -1,5 +1,8 @@
 //! What a conversation has to know of the process that it runs in.
 
+use crate::KeyValue;
+use crate::keyspace::DatabaseId;
+
 /// What the host of a conversation knows. Everything here is answered from what is at hand; what has to be waited
 /// for is an [`Ask`](super::Ask).
 pub trait Host {
@@ -121,6 +124,20 @@ pub struct Info {
     pub bytes_out: u64,
     /// Databases that hold something.
     pub keyspace: Vec<KeyspaceInfo>,
+}
+
+impl KeyspaceInfo {
+    /// What the databases of a machine hold that hold something.
+    #[must_use]
+    pub fn of(machine: &KeyValue) -> Vec<Self> {
+        let keys = machine.keys();
+        let all = DatabaseId::all().map(|database| Self {
+            database: database.number(),
+            keys: keys.len(database) as u64,
+            keys_with_deadline: keys.deadlines_len(database) as u64,
+        });
+        all.filter(|info| info.keys > 0).collect()
+    }
 }
 
 /// What a database holds.

@@ -22,6 +22,8 @@ pub(super) struct ProcessConfig {
     /// All but the address and the data directory.
     pub(super) arguments: Vec<String>,
     pub(super) placement: Placement,
+    /// Whether it serves clients that speak RESP.
+    pub(super) serves_resp: bool,
     /// The cluster's directory.
     pub(super) directory: PathBuf,
 }
@@ -40,6 +42,8 @@ pub(super) struct Process {
     is_ready: bool,
     /// Known from the first `ready` line on.
     address: Option<String>,
+    /// Where it serves clients that speak RESP, if it does; known from then on, too.
+    resp_address: Option<String>,
 }
 
 impl Process {
@@ -52,6 +56,7 @@ impl Process {
             may_end: false,
             is_ready: false,
             address: None,
+            resp_address: None,
         }
     }
 
@@ -75,6 +80,10 @@ impl Process {
         let mut command = self.command();
         let listen = self.address.as_deref();
         let listen = listen.unwrap_or_else(|| self.config.placement.listen_first());
+        let resp = self.config.serves_resp.then(|| {
+            let resp = self.resp_address.as_deref();
+            ["--resp", resp.unwrap_or_else(|| self.config.placement.listen_first())]
+        });
         // The flags given here are to hold, whatever the environment says.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("STANDIN_") {
@@ -85,6 +94,7 @@ impl Process {
             .args(&self.config.arguments)
             .args(more)
             .args(["--listen", listen])
+            .args(resp.into_iter().flatten())
             .arg("--data")
             .arg(self.config.directory.join(&self.config.name))
             .env(PARENT_VARIABLE, std::process::id().to_string())
@@ -118,6 +128,7 @@ impl Process {
             fs::read_to_string(&path).map_err(|source| ClusterError::File { path, source })?;
         if let Some(address) = ready_address(&output) {
             self.address = Some(address.to_owned());
+            self.resp_address = address_of(&output, "resp ").map(str::to_owned);
             self.is_ready = true;
         }
         Ok(self.is_ready)
@@ -235,6 +246,10 @@ impl Process {
         self.address.as_deref()
     }
 
+    pub(super) fn resp_address(&self) -> Option<&str> {
+        self.resp_address.as_deref()
+    }
+
     /// The end of the log, in one line.
     pub(super) fn last_words(&self) -> String {
         let path = log_path(&self.config.directory, &self.config.name);
@@ -293,10 +308,15 @@ pub(super) fn log_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.log"))
 }
 
-/// The address in a whole `ready` line: its last word.
+/// The address in a whole `ready` line.
 pub(crate) fn ready_address(output: &str) -> Option<&str> {
+    address_of(output, "ready ")
+}
+
+/// The address in a whole line that begins like this: its last word.
+fn address_of<'a>(output: &'a str, begins: &str) -> Option<&'a str> {
     let (lines, _unfinished) = output.rsplit_once('\n')?;
-    let line = lines.lines().find(|line| line.starts_with("ready "))?;
+    let line = lines.lines().find(|line| line.starts_with(begins))?;
     line.rsplit(' ').next()
 }
 
