@@ -395,6 +395,8 @@ impl Backup {
             view: self.view,
             last,
             view_starts,
+            // Whoever listens there adds it.
+            resp: None,
         };
         self.actions
             .push_back(Action::Follow(conn, Box::new(follow)));

@@ -144,6 +144,7 @@ impl Bench {
             durability,
             silence_ms: 500,
             skips: Vec::new(),
+            resp: None,
         };
         self.event(Event::Resume(PRIMARY, &resume));
     }
@@ -398,6 +399,7 @@ fn r7_nothing_of_a_lower_view_is_followed_or_appended() {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     bench.event(Event::Resume(PRIMARY, &resume));
     assert!(!bench.backup.is_streaming());

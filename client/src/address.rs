@@ -1,6 +1,6 @@
 //! Where the view service is: one address or several, as people write them.
 
-use standin_core::message::ADDRESS_BYTES_MAX;
+use standin_core::address::is_address;
 
 /// Most view service addresses that are taken.
 pub const VIEW_SERVICES_MAX: usize = 16;
@@ -67,15 +67,7 @@ impl std::str::FromStr for ViewServices {
 /// # Errors
 /// [`AddressError::Malformed`] if it is not.
 pub fn check_address(text: &str) -> Result<(), AddressError> {
-    let is_valid = text.len() <= ADDRESS_BYTES_MAX
-        && text.rsplit_once(':').is_some_and(|(host, port)| {
-            let host_is_plain = host.bytes().all(|byte| byte.is_ascii_graphic());
-            // Digits only: `parse` alone would take "+7000".
-            let port_is_plain = port.bytes().all(|byte| byte.is_ascii_digit());
-            let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
-            !host.is_empty() && host_is_plain && port_is_plain && is_port
-        });
-    if is_valid {
+    if is_address(text) {
         Ok(())
     } else {
         Err(AddressError::Malformed {
@@ -86,6 +78,8 @@ pub fn check_address(text: &str) -> Result<(), AddressError> {
 
 #[cfg(test)]
 mod tests {
+    use standin_core::address::ADDRESS_BYTES_MAX;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`state::Replicated`], the state that every replica must agree on. Nothing in this crate opens a
 //! file or a socket, reads a clock or draws a random number.
 
+pub mod address;
 mod bytes;
 pub mod capture;
 pub mod clock;

@@ -15,6 +15,7 @@ mod snapshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::entry::{Index, LogTip};
 use crate::frame::{Frame, FrameKind, encode_frame};
 use crate::identity::{
@@ -27,6 +28,7 @@ use crate::poison::{FAULT_WORDS_BYTES_MAX, LOG_SKIPS_MAX, Poison, Skip};
 use crate::time::WallTime;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
+pub use crate::address::ADDRESS_BYTES_MAX;
 pub use death::{Died, DiedReply, UNSEEN_DEAD_MS};
 pub use entries::{ENTRIES_PIECE_BYTES_MAX, EntriesPiece, EntriesRead};
 pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
@@ -43,8 +45,6 @@ pub const PROTOCOL_VERSION: u32 = 5;
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
 pub const REPLICAS_MAX: usize = 16;
-/// Longest address (`HOST:PORT`), in bytes.
-pub const ADDRESS_BYTES_MAX: usize = 256;
 
 const HELLO_MAGIC: [u8; 8] = *b"STANDIN\0";
 
@@ -591,6 +591,8 @@ pub struct Follow {
     pub last: LogTip,
     /// The views in its log and where they begin: the newest [`FOLLOW_VIEWS_MAX`], in order.
     pub view_starts: Vec<(ViewNumber, Index)>,
+    /// Where it answers Redis clients; `None`: nowhere. Since protocol version 5.
+    pub resp: Option<Address>,
 }
 
 impl Follow {
@@ -618,6 +620,8 @@ pub struct Resume {
     /// Entries that are skipped: the follower may have them, or get them, before the ViewStart that lists them. At
     /// most [`LOG_SKIPS_MAX`]. Since protocol version 3.
     pub skips: Vec<Skip>,
+    /// Where the primary answers Redis clients; `None`: nowhere. Since protocol version 5.
+    pub resp: Option<Address>,
 }
 
 impl Resume {

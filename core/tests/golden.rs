@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use standin_core::address::Address;
 use standin_core::capture::SnapshotMark;
 use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
@@ -79,8 +80,16 @@ const CHANGED_IN_4: [&str; 8] = [
     "frames/Witness",
 ];
 
-/// What version 5 changed: commands that belong to no session.
-const CHANGED_IN_5: [&str; 4] = ["direct", "frames/Direct", "frames/Hello", "segment"];
+/// What version 5 changed: commands that belong to no session; and where replicas answer Redis clients came to what
+/// begins a stream.
+const CHANGED_IN_5: [&str; 6] = [
+    "direct",
+    "frames/Direct",
+    "frames/Follow",
+    "frames/Hello",
+    "frames/Resume",
+    "segment",
+];
 
 fn path(name: &str) -> PathBuf {
     let version = if CHANGED_IN_5.contains(&name) {
@@ -527,12 +536,14 @@ fn check_view_service(frames: &mut Frames) {
 }
 
 fn check_stream(frames: &mut Frames) {
-    frames.messages(&[Follow {
+    let resps = [None, Some(Address::new("10.0.0.2:6379").unwrap())];
+    frames.messages(&resps.clone().map(|resp| Follow {
         identity: identity("b-2"),
         view: view(),
         last: tip(),
         view_starts: vec![(ViewNumber(1), Index(1)), (ViewNumber(299), Index(71_000))],
-    }]);
+        resp,
+    }));
     let levels = [Durability::Memory, Durability::Os, Durability::Disk];
     frames.messages(&levels.map(|durability| Resume {
         view: view(),
@@ -541,6 +552,7 @@ fn check_stream(frames: &mut Frames) {
         durability,
         silence_ms: 500,
         skips: skips(Reason::Activated),
+        resp: resps[usize::from(durability == Durability::Disk)].clone(),
     }));
     frames.messages(&[HigherView { view: view() }]);
     let entries = [

@@ -3,6 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use standin_core::address::{ADDRESS_BYTES_MAX, Address};
 use standin_core::capture::SnapshotMark;
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, Command, Entry, EntryKind, Index, LogTip,
@@ -142,6 +143,12 @@ prop_compose! {
 prop_compose! {
     fn any_tip()(index: u64, view: u64, chain: u32, time: u64) -> LogTip {
         LogTip { index: Index(index), view: ViewNumber(view), chain, time: WallTime(time) }
+    }
+}
+
+prop_compose! {
+    fn any_address()(host in "[!-~]{1,40}", port in 1..=u16::MAX) -> Address {
+        Address::new(format!("{host}:{port}")).unwrap()
     }
 }
 
@@ -620,6 +627,7 @@ proptest! {
         view_starts in vec((any::<u64>(), any::<u64>()), 0..20),
         skips in vec(any_skip(), 0..20),
         words in ".{0,50}",
+        resp in proptest::option::of(any_address()),
     ) {
         let view_starts = view_starts.into_iter();
         let view_starts = view_starts.map(|(view, at)| (ViewNumber(view), Index(at))).collect();
@@ -631,9 +639,49 @@ proptest! {
             check_whole(&Fatal { identity: identity.clone(), fatal })?;
         }
         check_whole(&Witness { identity: identity.clone(), adopted: view, kept: None, holds: None, last })?;
-        check_whole(&Follow { identity, view, last, view_starts })?;
-        check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips })?;
+        check_whole(&Follow { identity, view, last, view_starts, resp: resp.clone() })?;
+        check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips, resp })?;
         check_whole(&HigherView { view })?;
+    }
+
+    #[test]
+    fn a_stream_does_not_begin_with_an_address_that_is_none(
+        identity in any_identity(),
+        view in any_view(),
+        last in any_tip(),
+        text in prop_oneof![
+            "\\PC{0,40}",
+            "[ -~]{0,20}:[0-9]{0,6}",
+            "[a-z]{1,9}[ \r\n\t][a-z]{0,9}:[1-9][0-9]{0,3}",
+            any_address().prop_map(String::from),
+            (ADDRESS_BYTES_MAX - 3..ADDRESS_BYTES_MAX + 3).prop_map(|host| format!("{}:1", "h".repeat(host))),
+        ],
+    ) {
+        let without = |out: &mut Vec<u8>, is_follow: bool| {
+            let (view_starts, skips) = (Vec::new(), Vec::new());
+            let (identity, durability) = (identity.clone(), Durability::Os);
+            if is_follow {
+                encode_payload(&Follow { identity, view, last, view_starts, resp: None }, out);
+            } else {
+                let (nonce, silence_ms) = (1, 1);
+                encode_payload(&Resume { view, nonce, common: last, durability, silence_ms, skips, resp: None }, out);
+            }
+            // In place of none: whatever text there is.
+            assert_eq!(out.pop(), Some(0));
+            encode_payload(&Some(&text), out);
+        };
+        let (mut follow, mut resume) = (Vec::new(), Vec::new());
+        encode_frame(&mut follow, FrameKind::Follow, |out| without(out, true));
+        encode_frame(&mut resume, FrameKind::Resume, |out| without(out, false));
+        let follow = Follow::decode(&decode(&follow).unwrap()).map(|follow| follow.resp);
+        let resume = Resume::decode(&decode(&resume).unwrap()).map(|resume| resume.resp);
+        match Address::new(text.clone()) {
+            Ok(address) => {
+                prop_assert_eq!(follow, Ok(Some(address.clone())));
+                prop_assert_eq!(resume, Ok(Some(address)));
+            }
+            Err(_) => prop_assert!(follow.is_err() && resume.is_err(), "{:?}", text),
+        }
     }
 
     #[test]

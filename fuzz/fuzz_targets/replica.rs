@@ -15,7 +15,7 @@ use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, DirectRequest, Entries, EntriesRead, Follow, HigherView,
     Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Room,
-    SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
+    REPLICAS_MAX, RoleName, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
     SwapReply, Switchover,
 };
 use standin_core::poison::Skip;
@@ -181,6 +181,11 @@ impl World {
         let (boot, wall) = (self.now, self.wall());
         self.replica.handle(Now { boot, wall }, event);
         self.drain();
+        assert!(self.replica.followers().count() <= REPLICAS_MAX);
+        let leads = matches!(self.replica.role_name(), RoleName::Primary | RoleName::Candidate);
+        if leads {
+            assert_eq!(self.replica.primary_resp(), None, "this one answers none");
+        }
     }
 
     /// Goes on from a snapshot that somebody has made up, with a state that is one.
@@ -487,6 +492,7 @@ fn follow(input: &mut Unstructured<'_>, world: &World) -> Result<Follow> {
         view: view(input, world)?,
         last: tip(input, world)?,
         view_starts,
+        resp: parties::resp(input)?,
     })
 }
 
@@ -624,6 +630,7 @@ fn resume(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         skips: (0..input.int_in_range(0..=2)?)
             .map(|_| skip(input, world))
             .collect::<Result<_>>()?,
+        resp: parties::resp(input)?,
     };
     world.handle(Event::Resume(conn, &resume));
     Ok(())

@@ -1,6 +1,7 @@
 //! Who may speak, and what of: few enough that they meet, and now and then anything at all.
 
 use arbitrary::{Result, Unstructured};
+use standin_core::address::Address;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
@@ -19,6 +20,12 @@ pub fn number(input: &mut Unstructured<'_>) -> Result<u64> {
         1 => Ok(u64::MAX),
         small => Ok(u64::from(small) % 16),
     }
+}
+
+/// Where somebody answers Redis clients, if anywhere.
+pub fn resp(input: &mut Unstructured<'_>) -> Result<Option<Address>> {
+    let port = input.int_in_range(0..=3)?;
+    Ok(Address::new(format!("h:{port}")).ok())
 }
 
 /// One of three replicas, in one of few lives, on its own store as a rule.

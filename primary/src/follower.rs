@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use standin_core::address::Address;
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::Identity;
@@ -111,6 +112,8 @@ pub(crate) enum Phase {
 pub(crate) struct Follower {
     pub(crate) conn: ConnId,
     pub(crate) identity: Identity,
+    /// Where it answers Redis clients.
+    pub(crate) resp: Option<Address>,
     /// Names the stream; an acknowledgement with another nonce is of an earlier one.
     pub(crate) nonce: u64,
     pub(crate) phase: Phase,
@@ -168,6 +171,7 @@ impl Follower {
         Self {
             conn,
             identity: follow.identity.clone(),
+            resp: follow.resp.clone(),
             nonce,
             phase: Phase::LookingUp,
             common,

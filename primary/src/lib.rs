@@ -25,4 +25,4 @@ pub use limits::{
 };
 pub use primary::{Action, Config, Event, Input, Payload, Primary, Query, Waiter};
 pub use slowness::BackupPace;
-pub use streams::EXCLUDED_STORES_MAX;
+pub use streams::{EXCLUDED_STORES_MAX, Following};

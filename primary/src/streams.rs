@@ -1,8 +1,9 @@
 //! Streams of entries to followers: where they begin, what goes out, what comes back.
 
+use standin_core::address::Address;
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip, forget_views};
-use standin_core::identity::StoreId;
+use standin_core::identity::{ReplicaName, StoreId};
 use standin_core::message::{Ack, Follow, Lag, REPLICAS_MAX, Refusal, Resume};
 use standin_core::planted::Bug;
 use standin_core::time::{Duration, Instant};
@@ -19,6 +20,21 @@ const COMMIT_IDLE: Duration = Duration::from_millis(10);
 /// no follower is taken in any more, until this role ends: forgetting one of them instead could let
 /// a wrong copy become the backup. At worst this primary goes on alone.
 pub const EXCLUDED_STORES_MAX: usize = REPLICAS_MAX;
+
+/// A replica that follows this primary, in the present view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following<'a> {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its name.
+    pub name: &'a ReplicaName,
+    /// Where it answers Redis clients, `HOST:PORT`; `None`: nowhere.
+    pub resp: Option<&'a str>,
+    /// The last entry that it has acknowledged on this stream; 0: none yet.
+    pub acknowledged: Index,
+    /// It is the life that the record names as backup.
+    pub is_backup: bool,
+}
 
 impl Primary {
     pub(crate) fn on_follow(&mut self, conn: ConnId, follow: &Follow, now: Instant) {
@@ -122,6 +138,8 @@ impl Primary {
             silence_ms,
             // Whoever has the whole log adds them.
             skips: Vec::new(),
+            // Whoever listens there adds it.
+            resp: None,
         };
         self.actions.push_back(Action::Resume(conn, resume));
     }
@@ -244,6 +262,19 @@ impl Primary {
                 Phase::Matching | Phase::Streaming => follower.next,
             });
         needs.min()
+    }
+
+    /// Who follows, in the order of their connections: whoever has asked to, and was not sent away or offered a
+    /// snapshot. At most [`REPLICAS_MAX`].
+    pub fn following(&self) -> impl Iterator<Item = Following<'_>> {
+        let backup = self.record.backup.as_ref();
+        self.followers.values().map(move |follower| Following {
+            conn: follower.conn,
+            name: &follower.identity.name,
+            resp: follower.resp.as_ref().map(Address::as_str),
+            acknowledged: follower.acked,
+            is_backup: backup.is_some_and(|backup| backup.is(&follower.identity)),
+        })
     }
 
     /// How far each follower is behind, in time.

@@ -67,6 +67,7 @@ fn a_follow_with_a_view_that_begins_at_0_does_not_end_the_primary() {
         identity: identity("x", 1),
         view: bench.primary.record().id(),
         last: bench.primary.tip(),
+        resp: None,
     };
     bench.event(Event::Follow(B, &follow));
     assert_eq!(bench.asked.closed, [B]);
@@ -385,6 +386,7 @@ fn a_follower_whose_views_begin_elsewhere_is_shown_an_entry_that_it_has_otherwis
             ..ours
         },
         view_starts: vec![(ours.view, ours.index.next())],
+        resp: None,
     };
     bench.event(Event::Follow(B, &follow));
     let resumes: Vec<_> = bench.asked.resumes.iter().collect();

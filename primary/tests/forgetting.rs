@@ -33,6 +33,7 @@ fn follow_from(bench: &mut Bench, last: LogTip) {
         view: bench.primary.record().id(),
         last,
         view_starts: starts.filter(|(_, first)| *first <= last.index).collect(),
+        resp: None,
     };
     bench.event(Event::Follow(C, &follow));
 }

@@ -35,6 +35,7 @@ use crate::limits::Limits;
 use crate::pace::ApplyPace;
 use crate::poison::{Failure, too_many_skips};
 use crate::recent::RecentLog;
+use crate::resp::RespAddresses;
 use crate::roles::RoleEvent;
 use crate::room::{LogRoom, RoomWatch};
 use crate::snapshots::{KeptSnapshot, SharedImage, SnapshotConfig, Snapshots};
@@ -373,6 +374,7 @@ pub struct Replica<M> {
     /// The record whose view is being made durable.
     pub(crate) adopting: Option<ViewRecord>,
     pub(crate) dialog: Dialog,
+    pub(crate) resp: RespAddresses,
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
     pub(crate) digests: DigestLog,
@@ -481,6 +483,7 @@ impl<M: StateMachine> Replica<M> {
             record: None,
             adopting: None,
             dialog: Dialog::new(),
+            resp: RespAddresses::default(),
             log,
             recent: RecentLog::new(limits.recent_bytes_max),
             digests: DigestLog::beginning(applied, reply_digest),
@@ -551,6 +554,7 @@ impl<M: StateMachine> Replica<M> {
                 self.on_accepted();
                 if resume.view == self.adopted {
                     self.learn_skips(&resume.skips);
+                    self.learn_resp(resume);
                 }
                 if resume.durability == Durability::Disk && resume.view == self.adopted {
                     // A Join that names its disk may land before it reads of it.

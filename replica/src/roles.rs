@@ -131,6 +131,7 @@ impl<M: StateMachine> Replica<M> {
             primary::Action::Resume(conn, mut resume) => {
                 // All of them: it may have the entry and not the ViewStart that lists it.
                 resume.skips = self.log.skips.iter().copied().collect();
+                resume.resp = self.resp.own();
                 self.actions.push_back(Action::Resume(conn, resume));
             }
             primary::Action::Offer(conn, store, nonce) => self.offer(conn, store, nonce),
@@ -223,7 +224,8 @@ impl<M: StateMachine> Replica<M> {
         match action {
             backup::Action::Dial(address) => self.actions.push_back(Action::Dial(address)),
             backup::Action::Hang => self.actions.push_back(Action::Hang),
-            backup::Action::Follow(conn, follow) => {
+            backup::Action::Follow(conn, mut follow) => {
+                follow.resp = self.resp.own();
                 self.actions.push_back(Action::Follow(conn, follow));
             }
             backup::Action::Ack(conn, ack) => self.actions.push_back(Action::Ack(conn, ack)),

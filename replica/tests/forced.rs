@@ -64,6 +64,7 @@ fn resume(bench: &mut Bench, common: LogTip) {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     bench.event(Event::Resume(PRIMARY, &resume));
 }

@@ -49,6 +49,7 @@ impl Pair {
             view: view(2),
             last: bench.replica.standing().last,
             view_starts: Vec::new(),
+            resp: None,
         };
         let mut pair = Self {
             bench,
@@ -163,6 +164,7 @@ impl Pair {
             durability: Durability::Os,
             silence_ms: 500,
             skips: Vec::new(),
+            resp: None,
         };
         self.bench.event(Event::Resume(DIALLED, &resume));
         let b = identity("b", 1);

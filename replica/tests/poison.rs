@@ -168,6 +168,7 @@ fn follower(skips: Vec<Skip>) -> Bench {
         durability: Durability::Os,
         silence_ms: 500,
         skips,
+        resp: None,
     };
     bench.event(Event::Resume(primary, &resume));
     let log = log();

@@ -169,6 +169,7 @@ fn a_follower_says_that_it_lacks_room_and_takes_nothing_that_has_none() {
             durability: Durability::Os,
             silence_ms: 500,
             skips: Vec::new(),
+            resp: None,
         };
         bench.event(Event::Resume(primary, &resume));
     };

@@ -157,6 +157,7 @@ fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     let refused = Action::HigherView(primary, view(5));
     bench.event(Event::Resume(primary, &resume));
@@ -184,6 +185,7 @@ fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
         view: view(4),
         last: LogTip::default(),
         view_starts: Vec::new(),
+        resp: None,
     };
     bench.actions.clear();
     bench.event(Event::Follow(ConnId(2), &follow));
@@ -395,6 +397,7 @@ fn backup() -> Bench {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     bench.event(Event::Resume(PRIMARY, &resume));
     bench.actions.clear();
@@ -481,6 +484,7 @@ fn with_a_following_backup() -> Bench {
             (ViewNumber(1), Index(1)),
             (ViewNumber(2), standing.last.index),
         ],
+        resp: None,
     };
     bench.event(Event::Follow(BACKUP, &follow));
     acknowledge_all(&mut bench);
@@ -617,6 +621,7 @@ fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     bench.event(Event::Dialled(ConnId(9)));
     bench.event(Event::Resume(ConnId(9), &resume));
@@ -635,6 +640,7 @@ fn a_primary_that_takes_no_followers_any_more_says_so_in_every_view_of_its_own()
             view: view(1),
             last: LogTip::default(),
             view_starts: Vec::new(),
+            resp: None,
         };
         bench.event(Event::Follow(conn, &follow));
         let resumes = bench.take(|action| matches!(action, Action::Resume(..)));

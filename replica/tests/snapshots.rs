@@ -94,6 +94,7 @@ fn follow(bench: &mut Bench, conn: ConnId, name: &str, last: u64) {
         view: view(1),
         last,
         view_starts: vec![(standing.view.view, Index(1))],
+        resp: None,
     };
     bench.event(Event::Follow(conn, &follow));
 }
@@ -501,6 +502,7 @@ fn a_replica_goes_on_from_a_snapshot_that_it_fetched() {
         durability: Durability::Os,
         silence_ms: 500,
         skips: Vec::new(),
+        resp: None,
     };
     bench.event(Event::Resume(OTHER, &resume));
     assert_eq!(bench.replica.trouble(), None);

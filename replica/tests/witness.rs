@@ -41,6 +41,7 @@ fn joining() -> (Bench, Vec<Action>) {
         view: view(1),
         last,
         view_starts: vec![(ViewNumber(1), Index(1))],
+        resp: None,
     };
     bench.event(Event::Follow(FOLLOWER, &follow));
     let mut done = Vec::new();

@@ -2,11 +2,11 @@
 
 use standin::machines::counter::encode_get;
 use standin_core::entry::{Index, LogTip};
-use standin_core::frame::FrameKind;
+use standin_core::frame::{FrameKind, encode_frame};
 use standin_core::identity::{CLEAN_LIVES_MAX, ClusterId, Identity, StoreId};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, Ack, Consistency, FOLLOW_VIEWS_MAX, Follow, HigherView, Party, QueryRequest,
-    Refusal, Release, Report, ReportReply, Resume, Seen, Swap, SwapReply,
+    Refusal, Release, Report, ReportReply, Resume, Seen, Swap, SwapReply, encode_payload,
 };
 use standin_core::view::{ViewId, ViewNumber, ViewRecord};
 use standin_tools::cluster::VIEW_SERVICE;
@@ -77,6 +77,28 @@ fn impossible_words_of_a_replica_harm_nobody() {
         let mut guest = replica();
         guest.say(&follow);
         let end = guest.is_closed("a follower with more than is allowed");
+        assert_eq!(end.refusal(), Some(Refusal::Protocol));
+    }
+
+    // Addresses that are none, or longer than they may be.
+    let none = Follow {
+        resp: None,
+        ..sample_follow(identity.clone(), arena.view)
+    };
+    for address in [
+        "h:1\r\n-ERR".to_owned(),
+        format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX)),
+        format!("{}:1", "h".repeat(1 << 20)),
+    ] {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, FrameKind::Follow, |out| {
+            encode_payload(&none, out);
+            out.pop();
+            encode_payload(&Some(address), out);
+        });
+        let mut guest = replica();
+        guest.throw(&frame);
+        let end = guest.is_closed("a follower at no possible address");
         assert_eq!(end.refusal(), Some(Refusal::Protocol));
     }
 

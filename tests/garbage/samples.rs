@@ -1,6 +1,7 @@
 //! Messages to say in the wrong place.
 
 use standin::machines::counter::encode_get;
+use standin_core::address::Address;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::FrameKind;
 use standin_core::identity::{
@@ -79,6 +80,7 @@ pub(crate) fn sample_follow(identity: Identity, view: ViewId) -> Follow {
         view,
         last: LogTip::default(),
         view_starts: Vec::new(),
+        resp: Some(Address::new("127.0.0.1:9").unwrap()),
     }
 }
 
@@ -195,6 +197,7 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         durability: Durability::Memory,
         silence_ms: 1,
         skips: Vec::new(),
+        resp: Some(Address::new("127.0.0.1:9").unwrap()),
     };
     let inspect_reply = InspectReply {
         name: identity.name.clone(),

@@ -322,6 +322,7 @@ impl Bench {
             view_starts: (self.primary.view_starts().iter().copied())
                 .filter(|(_, first)| *first <= last.index)
                 .collect(),
+            resp: None,
         };
         self.event(Event::Follow(conn, &follow));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, ViewStart};
+use standin_core::frame::Frame;
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
@@ -18,7 +19,7 @@ use standin_core::session::SessionLimits;
 use standin_core::time::{Instant, Now, WallTime};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{
-    Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody, SnapshotConfig,
+    Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody, Side, SnapshotConfig,
 };
 
 /// Bytes of a big answer.
@@ -197,6 +198,17 @@ impl Bench {
 
     pub(crate) fn event(&mut self, event: Event<'_>) {
         self.replica.handle(self.now, event);
+        self.drain();
+    }
+
+    /// A frame has come, of which nothing may be wrong.
+    pub(crate) fn frame(&mut self, side: Side, conn: ConnId, frame: &Frame<'_>) {
+        let taken = self.replica.handle_frame(self.now, side, conn, frame);
+        taken.expect("that side may send it");
+        self.drain();
+    }
+
+    fn drain(&mut self) {
         let mut written = None;
         while let Some(action) = self.replica.next_action() {
             if let Action::Append(batch) = &action {

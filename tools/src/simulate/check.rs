@@ -10,6 +10,7 @@ pub(crate) mod l2;
 pub(crate) mod l3;
 pub(crate) mod l4;
 pub(crate) mod l5;
+mod redirects;
 mod s1;
 mod s10;
 mod s11;
@@ -125,6 +126,7 @@ parts! {
     s18: s18::Quarantines,
     c1: c1::Leases,
     c2: c2::LeaseReads,
+    redirects: redirects::Redirects,
 }
 
 impl<M: Subject> Checks<M> {

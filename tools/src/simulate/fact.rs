@@ -203,6 +203,8 @@ pub(crate) enum Fact<'a> {
         standing: Standing,
         /// Until when, in true time, it believes to hold the lease.
         lease_until: Option<Instant>,
+        /// Where it says that the primary answers Redis clients.
+        primary_resp: Option<&'a str>,
     },
     /// A client makes a call.
     Called {

@@ -28,7 +28,7 @@ use standin_core::message::{Party, Refusal, RoleName, SnapshotOffer};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::{DataEpoch, Reason, ViewId};
+use standin_core::view::{DataEpoch, Member, Reason, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::install::finish_install;
 use standin_io::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
@@ -46,7 +46,7 @@ use super::marks::Mark;
 use super::mending::Mending;
 use super::network::Arrival;
 use super::plan::Plan;
-use super::stage::{Output, Stage, address_of, host_at};
+use super::stage::{Output, Stage, address_of, host_at, resp_of};
 use super::watched::{Falsehood, Subject, Watched};
 use super::world::Process;
 
@@ -271,6 +271,7 @@ impl<M: Subject> Node<M> {
             base: log.base(),
             log: &whole,
         });
+        let resp = resp_of(&Member::of(&identity));
         let config = Config {
             identity,
             address: address_of(stage.host),
@@ -303,6 +304,7 @@ impl<M: Subject> Node<M> {
         };
         let now = stage.read_clock();
         let mut replica = Replica::from_state(state, config, now);
+        replica.set_resp_address(Some(resp));
         replica.mark_with(Arc::new(machine.falsehood.doom.clone()));
         #[cfg(feature = "planted-bugs")]
         replica.plant(plan.planted);

@@ -1,9 +1,11 @@
 //! What a simulated process has to work with while its loop comes round once.
 
+use standin_core::address::Address;
 use standin_core::conn::ConnId;
 use standin_core::message::{Party, Refusal};
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, Now};
+use standin_core::view::Member;
 
 use super::check::Checks;
 use super::clock::Clock;
@@ -137,6 +139,12 @@ pub(crate) fn observe<M: Subject>(now: Instant, watchers: Watchers<'_, M>, fact:
 /// The address under which a host is known to the others.
 pub(crate) fn address_of(host: usize) -> String {
     format!("host-{host}:7000")
+}
+
+/// Where a life of a replica answers Redis clients: each life elsewhere.
+pub(crate) fn resp_of(life: &Member) -> Address {
+    let text = format!("{}-{}:6379", life.name.as_str(), life.incarnation);
+    Address::new(text).expect("a short name")
 }
 
 /// The host that has an address.

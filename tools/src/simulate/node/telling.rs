@@ -31,6 +31,7 @@ impl<M: Subject> Node<M> {
             host: stage.host,
             standing: self.replica.standing(),
             lease_until,
+            primary_resp: self.replica.primary_resp(),
         });
     }
 
