@@ -1,6 +1,6 @@
 //! What random commands come upon too seldom, step by step.
 
-use crate::both::{Both, Step, words};
+use crate::both::{Both, words};
 
 /// Each line is asked of both, and answered alike.
 const LINES: &[&str] = &[
@@ -50,14 +50,14 @@ const LINES: &[&str] = &[
 /// Asks all lines, then for as many fields as a small hash has, and one more.
 pub(crate) fn compare(both: &mut Both) {
     for line in LINES {
-        both.take(&Step::Exact(words(line)));
+        both.take(&words(line));
     }
     for number in 0..514 {
-        both.take(&Step::Exact(words(&format!("HSET limit f{number} v"))));
-        both.take(&Step::Exact(words(&format!("SADD integers {number}"))));
+        both.take(&words(&format!("HSET limit f{number} v")));
+        both.take(&words(&format!("SADD integers {number}")));
         if number > 508 {
-            both.take(&Step::Exact(words("OBJECT ENCODING limit")));
-            both.take(&Step::Exact(words("OBJECT ENCODING integers")));
+            both.take(&words("OBJECT ENCODING limit"));
+            both.take(&words("OBJECT ENCODING integers"));
         }
     }
 }
