@@ -67,7 +67,7 @@ pub(super) fn sorted_of(record: Option<&Record>) -> Outcome<Option<&Sorted>> {
 
 /// Writes a score.
 fn write_score(reply: &mut ReplyWriter<'_>, score: f64) {
-    reply.double_text(double::text(score));
+    reply.double(score);
 }
 
 fn write_score_or_null(reply: &mut ReplyWriter<'_>, score: Option<f64>) {
@@ -531,8 +531,7 @@ fn zscan(call: &mut Read<'_>) -> Outcome {
             true => double::text_or_integer(score),
             false => double::text(score),
         };
-        let member = Cow::Borrowed(member.as_bytes());
-        found.add([member, Cow::Owned(text.into_bytes())], must)
+        found.add([Cow::Borrowed(member.as_bytes()), Cow::Owned(text)], must)
     });
     options.reply(call, next, &found)
 }

@@ -132,6 +132,60 @@ fn pipelines_of_everything_answer_as_in_redis() {
     tell_count("pipelines");
 }
 
+/// What comes about by chance too seldom: whose turn it is, then what is said.
+const SCRIPTS: &[&[(usize, &str)]] = &[
+    // A key that came and is gone again, though nobody has come upon it.
+    &[
+        (0, "WATCH k"),
+        (1, "SET k v PXAT 1"),
+        (0, "MULTI"),
+        (0, "PING"),
+        (0, "EXEC"),
+    ],
+    // One that was gone before it was watched.
+    &[
+        (1, "SET k v PXAT 1"),
+        (0, "WATCH k"),
+        (1, "GET k"),
+        (1, "DEL k"),
+        (0, "MULTI"),
+        (0, "PING"),
+        (0, "EXEC"),
+    ],
+    &[
+        (1, "SET k v PXAT 1"),
+        (0, "WATCH k"),
+        (1, "SET k v PXAT 2"),
+        (0, "MULTI"),
+        (0, "PING"),
+        (0, "EXEC"),
+    ],
+    &[
+        (1, "SET k v"),
+        (0, "WATCH k"),
+        (1, "GETEX k PXAT 1"),
+        (0, "MULTI"),
+        (0, "DBSIZE"),
+        (0, "EXEC"),
+    ],
+];
+
+#[test]
+fn what_is_watched_and_gone_is_as_in_redis() {
+    let options = ["--enable-debug-command", "yes"];
+    let Some(redis) = Redis::start("scripts", &options) else {
+        return;
+    };
+    // What nobody comes upon stays.
+    redis.talk().ask(&words("DEBUG SET-ACTIVE-EXPIRE 0"));
+    for (script, number) in SCRIPTS.iter().zip(1..) {
+        let mut pair = Pair::new(&redis, format!("script {number}"));
+        for (at, line) in *script {
+            pair.say(*at, &[words(line)]);
+        }
+    }
+}
+
 /// Two keys in one slot of the table of removals can make EXEC answer null where Redis executes. So that a
 /// comparison does not come upon that, no two of the keys that are used are in one, in whatever databases.
 #[test]
