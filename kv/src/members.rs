@@ -159,8 +159,11 @@ impl<T: Member> Members<T> {
         for (done, (hash, item)) in self.0.iter_from(first).enumerate() {
             // At least one is handed out, else no walk would come to an end.
             let may_end = last.is_some_and(|last| last != hash);
-            if may_end && done >= count || !take(item, !may_end) && may_end {
+            if may_end && (done >= count || !take(item, false)) {
                 return hash;
+            }
+            if !may_end {
+                take(item, true);
             }
             last = Some(hash);
         }
