@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use standin_kv::keyspace::DatabaseId;
 use standin_kv::table;
 use standin_resp::Version;
+use standin_resp::number::parse_integer;
 
 use crate::redis::{Redis, Talk};
 use crate::rule::{
@@ -255,8 +256,7 @@ impl Both {
         self.check(request, &ours, &theirs, is_like && whole == members);
         // An encoding stays when a set shrinks; where most of it goes, what stays decides, which is another here.
         let rest = parts(&after);
-        let is_integer =
-            |it: &&[u8]| std::str::from_utf8(bulk(it)).is_ok_and(|it| it.parse::<i64>().is_ok());
+        let is_integer = |it: &&[u8]| parse_integer(bulk(it)).is_some();
         if !rest.is_empty()
             && (rest.len() * 5 > whole.len() - rest.len() || parts(&before).iter().all(is_integer))
         {
