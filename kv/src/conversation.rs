@@ -32,6 +32,7 @@ pub use host::{Follower, Host, Info, KeyspaceInfo, Node, Place, Role};
 use crate::arguments::{self, Watch, begin_command, begin_queued, begin_transaction, put_argument};
 use crate::call::{Outcome, REPLY_BYTES_MAX, Refusal};
 use crate::commands::connection::database as numbered_database;
+use crate::commands::keys::check_object;
 use crate::keyspace::{DatabaseId, Sight};
 use crate::table::{Handler, Spec, Way, find, unknown};
 
@@ -476,6 +477,9 @@ impl Conversation {
     fn queue(&mut self, spec: &'static Spec, taking: &mut Taking<'_, '_>) -> Outcome<Step> {
         if !spec.may_be_queued() {
             return Err(Refusal::of("ERR Command not allowed inside a transaction"));
+        }
+        if spec.name == "object" {
+            check_object(taking.at(1), taking.len())?;
         }
         if spec.way != Way::Connection {
             cluster::check_place(spec, taking.request, taking.host)?;

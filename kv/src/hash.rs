@@ -170,16 +170,18 @@ impl Hash {
         &'a self,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(&'a Text, &'a Text),
+        mut take: impl FnMut(&'a Text, &'a Text, bool) -> bool,
     ) -> u64 {
         match &self.0 {
             Form::Small(pairs) => {
-                pairs.iter().for_each(|(field, value)| each(field, value));
+                pairs.iter().for_each(|(field, value)| {
+                    take(field, value, true);
+                });
                 0
             }
-            Form::Large(members) => {
-                members.scan(cursor, count, |(field, value)| each(field, value))
-            }
+            Form::Large(members) => members.scan(cursor, count, |(field, value), must| {
+                take(field, value, must)
+            }),
         }
     }
 

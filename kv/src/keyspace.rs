@@ -283,17 +283,17 @@ impl Keyspace {
         (records.map(|(_, record)| record)).filter(|record| !self.is_gone(record.deadline))
     }
 
-    /// One step of a walk over a database: see [`Members::scan_while`].
+    /// One step of a walk over a database: see [`Members::scan`].
     pub fn scan<'a>(
         &'a self,
         database: DatabaseId,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(&'a Record) -> bool,
+        mut take: impl FnMut(&'a Record, bool) -> bool,
     ) -> u64 {
         let records = &self.databases[database.at()].records;
-        records.scan_while(cursor, count, |record| {
-            self.is_gone(record.deadline) || each(record)
+        records.scan(cursor, count, |record, must| {
+            self.is_gone(record.deadline) || take(record, must)
         })
     }
 
@@ -561,9 +561,16 @@ impl Keyspace {
     /// For a key that was absent and is, removals of others whose hash is alike may count as its own.
     #[must_use]
     pub fn is_as_seen(&self, database: DatabaseId, key: Key<'_>, sight: Sight) -> bool {
-        match self.get(database, key) {
-            Some(record) => sight.is_present && record.changed == sight.index,
-            None => !sight.is_present && self.removals[slot(database, key.hash)] <= sight.index,
+        match self.databases[database.at()].records.get(key) {
+            Some(record) if !self.is_gone(record.deadline) => {
+                sight.is_present && record.changed == sight.index
+            }
+            // It may have come and be gone again, without anybody having come upon it since.
+            gone => {
+                !sight.is_present
+                    && gone.is_none_or(|record| record.changed <= sight.index)
+                    && self.removals[slot(database, key.hash)] <= sight.index
+            }
         }
     }
 }

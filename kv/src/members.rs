@@ -141,33 +141,31 @@ impl<T: Member> Members<T> {
     }
 
     /// One step of a walk over all members, as SCAN and its like make it: hands about `count` members from
-    /// `cursor` on to `each`, and says where to go on; 0 when all were handed out.
+    /// `cursor` on to `take`, and says where to go on; 0 when all were handed out.
+    ///
+    /// `take` says whether it has taken the member. If it has not, since it has no room, the step ends before that
+    /// one; where it is told `true` it must have room, as the step may not end there.
     ///
     /// A cursor is the hash of the member that comes next, and members of equal hash go together. So whoever
     /// is there from the beginning of a walk to its end is handed out exactly once, whatever happens to others.
-    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut each: impl FnMut(&'a T)) -> u64 {
-        self.scan_while(cursor, count, |item| {
-            each(item);
-            true
-        })
-    }
-
-    /// [`Members::scan`] that ends sooner if `each` says that there is room for no more.
-    pub fn scan_while<'a>(
+    pub fn scan<'a>(
         &'a self,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(&'a T) -> bool,
+        mut take: impl FnMut(&'a T, bool) -> bool,
     ) -> u64 {
         let (Ok(first) | Err(first)) = self.0.rank(cursor, |_| Ordering::Greater);
         let mut last = None;
-        let mut has_room = true;
         for (done, (hash, item)) in self.0.iter_from(first).enumerate() {
-            if (done >= count || !has_room) && last != Some(hash) {
+            // At least one is handed out, else no walk would come to an end.
+            let may_end = last.is_some_and(|last| last != hash);
+            if may_end && (done >= count || !take(item, false)) {
                 return hash;
             }
+            if !may_end {
+                take(item, true);
+            }
             last = Some(hash);
-            has_room &= each(item);
         }
         0
     }
@@ -205,9 +203,17 @@ mod tests {
         let mut seen = BTreeSet::new();
         let (mut cursor, mut step) = (0, 0);
         loop {
-            cursor = table.scan(cursor, 7, |text| {
+            let mut taken = 0;
+            cursor = table.scan(cursor, 7, |text, must| {
+                // Every fourth step has room for few.
+                if step % 4 == 3 && taken >= 2 && !must {
+                    return false;
+                }
+                taken += 1;
                 assert!(seen.insert(text.clone()), "{text:?} was handed out twice");
+                true
             });
+            assert!((1..=7).contains(&taken));
             if cursor == 0 {
                 break;
             }

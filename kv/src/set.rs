@@ -1,7 +1,7 @@
 //! Sets: members, each once.
 //!
 //! One of integers alone is a sorted row of them while it is small, as in Redis, which calls it an intset; any
-//! other is a table. A set that has become a table stays one, whatever is left of it.
+//! other is a table. A set that has become a table stays one, but for a SPOP that takes most of it.
 
 use std::io;
 use std::sync::Arc;
@@ -137,6 +137,21 @@ impl Set {
         }
     }
 
+    /// Makes a row of integers of it if that is what it would be, had its members just come in.
+    pub(crate) fn renew(&mut self) {
+        let Form::Table(members) = &self.0 else {
+            return;
+        };
+        if members.len() > INTEGERS_MAX {
+            return;
+        }
+        let numbers = (members.iter()).map(|(_, member)| parse_integer(member.as_bytes()));
+        if let Some(mut numbers) = numbers.collect::<Option<Vec<i64>>>() {
+            numbers.sort_unstable();
+            self.0 = Form::Integers(numbers);
+        }
+    }
+
     /// Makes a table of it, unless it is one.
     pub(crate) fn enlarge(&mut self) {
         let Form::Integers(numbers) = &self.0 else {
@@ -176,15 +191,17 @@ impl Set {
         &'a self,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(StringBytes<'a>),
+        mut take: impl FnMut(StringBytes<'a>, bool) -> bool,
     ) -> u64 {
         match &self.0 {
             Form::Integers(_) => {
-                self.iter().for_each(each);
+                self.iter().for_each(|member| {
+                    take(member, true);
+                });
                 0
             }
-            Form::Table(members) => members.scan(cursor, count, |text| {
-                each(StringBytes::Text(text.as_bytes()));
+            Form::Table(members) => members.scan(cursor, count, |text, must| {
+                take(StringBytes::Text(text.as_bytes()), must)
             }),
         }
     }

@@ -276,18 +276,18 @@ impl Sorted {
         &'a self,
         cursor: u64,
         count: usize,
-        mut each: impl FnMut(&'a Text, f64),
+        mut take: impl FnMut(&'a Text, f64, bool) -> bool,
     ) -> u64 {
         match &self.0 {
             Form::Small(members) => {
                 for (score, member) in members {
-                    each(member, score.0);
+                    take(member, score.0, true);
                 }
                 0
             }
-            Form::Large { scores, .. } => {
-                scores.scan(cursor, count, |(member, score)| each(member, score.0))
-            }
+            Form::Large { scores, .. } => scores.scan(cursor, count, |(member, score), must| {
+                take(member, score.0, must)
+            }),
         }
     }
 

@@ -20,6 +20,9 @@ use std::thread;
 use support::{Client, Server};
 use tempfile::TempDir;
 
+/// The variable that says that there need be no Redis.
+const WITHOUT_REDIS: &str = "STANDIN_WITHOUT_REDIS";
+
 /// Serves whoever connects, until the test's process ends.
 struct Service {
     dir: TempDir,
@@ -44,8 +47,12 @@ impl Service {
         self.dir.path().join("socket")
     }
 
-    /// Runs a program against it; `None`, and one line, if it isn't installed.
+    /// Runs a program against it; `None` where the environment says that there need be none.
     fn run(&self, test: &str, program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
+        if std::env::var_os(WITHOUT_REDIS).is_some() {
+            eprintln!("{test}: {program} is not run, as {WITHOUT_REDIS} demands");
+            return None;
+        }
         let spawned = Command::new(program)
             .arg("-s")
             .arg(self.socket())
@@ -54,13 +61,12 @@ impl Service {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) => {
-                eprintln!("{test}: skipped, for {program} cannot be started here: {error}");
-                return None;
-            }
-        };
+        let mut child = spawned.unwrap_or_else(|error| {
+            panic!(
+                "{test}: {program} cannot be started ({error}): install Redis 7 (`apt-get install redis-server`), \
+                 or set {WITHOUT_REDIS} to do without"
+            )
+        });
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input).unwrap();
         drop(stdin);

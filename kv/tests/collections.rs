@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 
 use standin_kv::arguments;
@@ -212,12 +214,10 @@ fn a_reply_that_would_be_too_long_is_refused_and_changes_nothing() {
         "SUNION set set",
         "SDIFF set other",
         "SINTER set set",
-        "SSCAN set 0 COUNT 100",
         "HGETALL hash",
         "HVALS hash",
         "HMGET hash 0 1 2 3 4 5",
         "HRANDFIELD hash 6 WITHVALUES",
-        "HSCAN hash 0 COUNT 100",
     ] {
         let reply = shop.ask(line);
         let reply: String = reply.chars().take(100).collect();
@@ -231,6 +231,45 @@ fn a_reply_that_would_be_too_long_is_refused_and_changes_nothing() {
     assert_eq!(shop.ask("SINTERCARD 2 set set"), ":6\r\n");
     assert_eq!(shop.ask("SUNIONSTORE copy set"), ":6\r\n");
     assert_eq!(elements(&shop.ask("SPOP set 4")).len(), 4);
+}
+
+#[test]
+fn a_step_of_a_walk_ends_where_it_has_room_for_no_more() {
+    let mut shop = Shop::default();
+    let long = "x".repeat(200_000);
+    for number in 0..6 {
+        shop.ask(&format!("SADD set {number}{long}"));
+        shop.ask(&format!("HSET hash {number} {long}"));
+        shop.ask(&format!("ZADD sorted {number} {number}{long}"));
+        shop.ask(&format!("SET {number}{long} v"));
+    }
+    // One that has no room together with any other.
+    let longest = "y".repeat(1_000_000);
+    shop.ask(&format!("SADD set {longest}"));
+    shop.ask(&format!("HSET hash longest {longest}"));
+    for (walk, each, count) in [
+        ("SSCAN set", 1, 7),
+        ("HSCAN hash", 2, 7),
+        ("ZSCAN sorted", 2, 6),
+        ("SCAN", 1, 9),
+    ] {
+        let (mut cursor, mut found, mut steps) = ("0".to_owned(), BTreeSet::new(), 0);
+        loop {
+            let reply = shop.ask(&format!("{walk} {cursor} COUNT 100"));
+            let after = reply.split("\r\n").nth(2);
+            cursor = after.expect("it has a cursor").to_owned();
+            let head = reply.find("\r\n*").expect("it has elements");
+            for element in elements(&reply[head + 2..]).chunks(each) {
+                assert!(found.insert(element[0].clone()), "{walk}: one came twice");
+            }
+            steps += 1;
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(found.len(), count, "{walk}");
+        assert!(steps >= 6, "{walk}: {steps} steps");
+    }
 }
 
 #[test]

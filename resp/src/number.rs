@@ -88,14 +88,18 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Appends a double in the fewest digits that read back as the same number.
+/// Significant digits that a double is written with: enough for each to read back as the same number.
+const DIGITS: usize = 17;
+
+/// Appends a double as C's `%.17g` has it, which is what Redis 7.0 writes: `0.10000000000000001` rather than the
+/// `0.1` of Redis 7.2, whole numbers below 1e17 in full, an exponent of at least two digits from `1e+17` up and
+/// from `1.0000000000000001e-05` down, `inf`, `-inf`, `nan` and `-0`.
 ///
-/// The layout is that of Redis 7.2 and later (`d2string`): whole numbers below 2^62 in full, `0.1`
-/// rather than Redis 7.0's `0.10000000000000001`, an exponent from `1e+19` up and from `1e-7`
-/// down, `inf`, `-inf`, `nan` and `-0`.
+/// Of 7.0's and 7.2's forms one had to be chosen, for scores go to clients as text and every replica must write the
+/// same; all else here is as in 7.0, too. Both read back as the same number.
 pub fn write_double(out: &mut Vec<u8>, value: f64) {
-    /// Whole numbers up to here are written as integers: half the largest of 64 bits, as in Redis.
-    const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0;
+    /// Whole numbers below have no more than 17 digits.
+    const WHOLE_END: f64 = 1e17;
     if value.is_nan() {
         out.extend_from_slice(b"nan");
     } else if value.is_infinite() {
@@ -106,7 +110,7 @@ pub fn write_double(out: &mut Vec<u8>, value: f64) {
         } else {
             b"0"
         });
-    } else if value.abs() <= WHOLE_MAX && value.trunc() == value {
+    } else if value.abs() < WHOLE_END && value.trunc() == value {
         #[expect(clippy::cast_possible_truncation, reason = "whole, and within range")]
         out.extend_from_slice(Decimal::new(value as i64).as_bytes());
     } else {
@@ -114,26 +118,22 @@ pub fn write_double(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// Lays the shortest digits out: the value is 0.d1d2d3.. times a power of ten.
+/// Lays 17 digits out, but for the zeros that they end with.
 fn write_digits(out: &mut Vec<u8>, value: f64) {
     use std::io::Write as _;
-    // Sign, 17 digits, point, `e`, sign, 3 digits: 24 bytes at most.
+    // A digit, the point, 16 digits, `e`, a sign, 3 digits: 23 bytes at most.
     let mut text = [0u8; 32];
     let mut left = &mut text[..];
-    write!(left, "{:e}", value.abs()).expect("it fits");
+    write!(left, "{:.*e}", DIGITS - 1, value.abs()).expect("it fits");
     let unused = left.len();
     let text = &text[..text.len() - unused];
-    let split = text
-        .iter()
-        .position(|byte| *byte == b'e')
-        .expect("scientific notation has an exponent");
-    let exponent = parse_integer(&text[split + 1..]).expect("an exponent is a number");
-    let mut digits = [0u8; 17];
-    let mut count = 0;
-    for digit in text[..split].iter().filter(|byte| **byte != b'.') {
-        digits[count] = *digit;
-        count += 1;
-    }
+    let (mantissa, exponent) = text.split_at(DIGITS + 1);
+    let exponent = parse_integer(&exponent[1..]).expect("an exponent is a number");
+    let mut digits = [0; DIGITS];
+    digits[0] = mantissa[0];
+    digits[1..].copy_from_slice(&mantissa[2..]);
+    let zeros = digits.iter().rev().take_while(|digit| **digit == b'0');
+    let count = DIGITS - zeros.count();
     if value < 0.0 {
         out.push(b'-');
     }
@@ -142,31 +142,29 @@ fn write_digits(out: &mut Vec<u8>, value: f64) {
 
 /// `digits` stand for d.ddd times ten to the power `exponent`.
 fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i64) {
-    let count = i64::try_from(digits.len()).expect("17 at most");
-    // How many places the last digit stands before (or, negative, behind) the point.
-    let shift = exponent + 1 - count;
-    if shift >= 0 && exponent < count + 7 {
-        out.extend_from_slice(digits);
-        out.extend((0..shift).map(|_| b'0'));
-    } else if shift < 0 && (shift > -7 || exponent.abs() < 4) {
-        if exponent < 0 {
-            out.extend_from_slice(b"0.");
-            out.extend((0..-exponent - 1).map(|_| b'0'));
-            out.extend_from_slice(digits);
-        } else {
-            let whole = usize::try_from(exponent + 1).expect("not negative");
-            out.extend_from_slice(&digits[..whole]);
-            out.push(b'.');
-            out.extend_from_slice(&digits[whole..]);
-        }
-    } else {
+    if !(-4..DIGITS as i64).contains(&exponent) {
         out.push(digits[0]);
         if digits.len() > 1 {
             out.push(b'.');
             out.extend_from_slice(&digits[1..]);
         }
         out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.abs() < 10 {
+            out.push(b'0');
+        }
         out.extend_from_slice(Decimal::new(exponent.abs()).as_bytes());
+    } else if let Ok(exponent) = usize::try_from(exponent) {
+        let whole = digits.len().min(exponent + 1);
+        out.extend_from_slice(&digits[..whole]);
+        out.extend((whole..=exponent).map(|_| b'0'));
+        if digits.len() > whole {
+            out.push(b'.');
+            out.extend_from_slice(&digits[whole..]);
+        }
+    } else {
+        out.extend_from_slice(b"0.");
+        out.extend((exponent..-1).map(|_| b'0'));
+        out.extend_from_slice(digits);
     }
 }
 
@@ -232,33 +230,35 @@ mod tests {
     }
 
     #[test]
-    fn doubles_have_the_layout_of_redis() {
+    fn doubles_are_written_as_by_c() {
         let expected = [
             (0.0, "0"),
             (-0.0, "-0"),
             (1.0, "1"),
             (-3.0, "-3"),
-            (0.1, "0.1"),
+            (0.1, "0.10000000000000001"),
             (-1.5, "-1.5"),
-            (1e17, "100000000000000000"),
-            (1e18, "1000000000000000000"),
-            (1e19, "1e+19"),
-            (1.5e300, "1.5e+300"),
-            (1e21, "1e+21"),
-            (123_456_789_012_345_680_000.0, "123456789012345680000"),
-            (0.000_001, "0.000001"),
-            (0.000_000_1, "1e-7"),
-            (0.000_012_345, "1.2345e-5"),
-            (0.000_123_456_789_012, "1.23456789012e-4"),
-            (1.234_567_89e-5, "1.23456789e-5"),
-            (5e-324, "5e-324"),
+            (0.3, "0.29999999999999999"),
+            (1e16, "10000000000000000"),
+            (99_999_999_999_999_984.0, "99999999999999984"),
+            (99_999_999_999_999_999.0, "1e+17"),
+            (1e17, "1e+17"),
+            (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
+            (3e300, "3.0000000000000002e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (-0.000_123_456_789_012, "-0.000123456789012"),
+            (1e23, "9.9999999999999992e+22"),
+            (5e-324, "4.9406564584124654e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),
-            (4.141_592_653_589_793, "4.141592653589793"),
             (9_007_199_254_740_993.0, "9007199254740992"),
+            // In the middle between two of 17 digits: the even one.
+            (562_949_953_421_312.0 + 0.125, "562949953421312.12"),
+            (562_949_953_421_312.0 + 0.375, "562949953421312.38"),
         ];
         for (value, text) in expected {
             assert_eq!(double(value), text, "{value:e}");

@@ -125,20 +125,17 @@ impl<'a> ReplyWriter<'a> {
         self.header(self.kind(b'>'), Decimal::of_usize(count));
     }
 
-    /// A double in its shortest form (see [`write_double`]); in version 2 a bulk string.
+    /// A double (see [`write_double`]); in version 2 a bulk string.
     pub fn double(&mut self, value: f64) {
+        if self.version == Version::Resp3 {
+            self.out.push(b',');
+            write_double(self.out, value);
+            return self.end_line();
+        }
         // The longest, such as -2.2250738585072014e-308, has 24 bytes.
         let mut text = Vec::with_capacity(24);
         write_double(&mut text, value);
-        self.double_text(&text);
-    }
-
-    /// A double whose text is already made; in version 2 a bulk string.
-    pub fn double_text(&mut self, text: impl AsRef<[u8]>) {
-        match self.version {
-            Version::Resp2 => self.bulk(text),
-            Version::Resp3 => self.line(b',', text.as_ref()),
-        }
+        self.bulk(&text);
     }
 
     /// `#t` or `#f`; in version 2 the integers 1 and 0.
@@ -289,7 +286,7 @@ mod tests {
         assert_eq!(both(|w| w.map(3)), pair("*6\r\n", "%3\r\n"));
         assert_eq!(both(|w| w.set(3)), pair("*3\r\n", "~3\r\n"));
         assert_eq!(both(|w| w.push(3)), pair("*3\r\n", ">3\r\n"));
-        assert_eq!(both(|w| w.double(0.1)), pair("$3\r\n0.1\r\n", ",0.1\r\n"));
+        assert_eq!(both(|w| w.double(0.5)), pair("$3\r\n0.5\r\n", ",0.5\r\n"));
         let least = pair("$4\r\n-inf\r\n", ",-inf\r\n");
         assert_eq!(both(|w| w.double(f64::NEG_INFINITY)), least);
         assert_eq!(both(|w| w.boolean(true)), pair(":1\r\n", "#t\r\n"));

@@ -169,7 +169,7 @@ impl<M: StateMachine> Resp<M> {
 }
 
 /// Says why a command or query was not done, or that nobody knows whether it was.
-pub(crate) fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
+fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
     let words = String::from_utf8_lossy(reply.bytes);
     let mut text = String::new();
     let _ = match reply.status {
@@ -343,7 +343,7 @@ impl<M: StateMachine> Seat<'_, M> {
 }
 
 /// Memory that this process takes; 0 if the system does not say.
-pub(crate) fn memory_bytes() -> u64 {
+fn memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());

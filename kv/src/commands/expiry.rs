@@ -87,7 +87,11 @@ impl Conditions {
                 .filter(|(word, _)| call.is_word(place, word));
             let Some((_, is_set)) = found.next() else {
                 let mut text = b"ERR Unsupported option ".to_vec();
+                // Redis takes line ends off the end of an error, and makes spaces of others.
                 text.extend_from_slice(until_zero(call.args.at(place)));
+                while matches!(text.last(), Some(b'\r' | b'\n')) {
+                    text.pop();
+                }
                 return Err(Refusal::quoting(text));
             };
             *is_set = true;

@@ -1,11 +1,13 @@
 //! Commands of hashes.
 
+use std::borrow::Cow;
+
 use standin_resp::Version;
 use standin_resp::number::{Decimal, parse_integer};
 
 use crate::call::{Outcome, Read, Refusal, Write};
-use crate::commands::ScanOptions;
 use crate::commands::picks::Wanted;
+use crate::commands::{Found, ScanOptions};
 use crate::extended::Extended;
 use crate::hash::Hash;
 use crate::table::{Handler, Spec, entry, read, write};
@@ -286,14 +288,13 @@ fn hrandfield(call: &mut Read<'_>) -> Outcome {
 fn hscan(call: &mut Read<'_>) -> Outcome {
     let options = ScanOptions::at(call, 2)?;
     let Some(hash) = hash_of(call)? else {
-        return options.reply(call, 0, std::iter::empty());
+        return options.reply(call, 0, &Found::default());
     };
     let options = options.and_options(call, 3)?;
-    let mut found: Vec<&[u8]> = Vec::new();
-    let next = hash.scan(options.cursor, options.count, |field, value| {
-        if options.matches(field.as_bytes()) {
-            found.extend([field.as_bytes(), value.as_bytes()]);
-        }
+    let mut found = Found::default();
+    let next = hash.scan(options.cursor, options.count, |field, value, must| {
+        let pair = [field, value].map(|it| Cow::Borrowed(it.as_bytes()));
+        !options.matches(field.as_bytes()) || found.add(pair, must)
     });
-    options.reply(call, next, found.into_iter())
+    options.reply(call, next, &found)
 }

@@ -1,8 +1,10 @@
 //! Commands about keys, whatever stands under them.
 
-use crate::call::{Outcome, REPLY_BYTES_MAX, Read, Refusal, Write, until_zero};
-use crate::commands::ScanOptions;
+use std::borrow::Cow;
+
+use crate::call::{Outcome, Read, Refusal, Write, until_zero};
 use crate::commands::connection::database;
+use crate::commands::{Found, ScanOptions};
 use crate::glob;
 use crate::keyspace::{DatabaseId, Deadline, NEVER, Record};
 use crate::table::{Handler, Spec, entry, read, write};
@@ -27,10 +29,6 @@ pub(crate) const COMMANDS: &[Spec] = &[
     entry("randomkey", 1, "readonly", [0, 0, 0], "keyspace read slow", Handler::Read(randomkey)),
 ];
 
-/// Most keys that one step of SCAN visits, however many it is told to.
-const VISITED_MAX: usize = 1 << 16;
-/// No fewer than a reply has around each key.
-const REPLY_FRAME_BYTES: usize = 16;
 /// How often RANDOMKEY tries again when it comes upon a key that is gone.
 const RANDOM_TRIES_MAX: usize = 100;
 
@@ -64,22 +62,19 @@ fn keys(call: &mut Read<'_>) -> Outcome {
 
 fn scan(call: &mut Read<'_>) -> Outcome {
     let options = ScanOptions::parse(call, 1)?;
-    let mut found: Vec<&Record> = Vec::new();
-    let mut bytes = 0;
+    let mut found = Found::default();
     let keys = call.keys;
-    let count = options.count.min(VISITED_MAX);
-    let next = keys.scan(call.database, options.cursor, count, |record| {
-        if options.matches(record.key().as_bytes()) && options.is_of_type(record.value.kind()) {
-            found.push(record);
-            bytes += record.key().len() + REPLY_FRAME_BYTES;
-        }
-        bytes < REPLY_BYTES_MAX / 4
-    });
-    options.reply(
-        call,
-        next,
-        found.iter().map(|record| record.key().as_bytes()),
-    )
+    let next = keys.scan(
+        call.database,
+        options.cursor,
+        options.count,
+        |record, must| {
+            let key = record.key().as_bytes();
+            let is_wanted = options.matches(key) && options.is_of_type(record.value.kind());
+            !is_wanted || found.add([Cow::Borrowed(key)], must)
+        },
+    );
+    options.reply(call, next, &found)
 }
 
 fn exists(call: &mut Read<'_>) -> Outcome {
@@ -171,17 +166,24 @@ fn copy(call: &mut Write<'_>) -> Outcome {
 }
 
 fn object(call: &mut Read<'_>) -> Outcome {
-    if call.is_word(1, "encoding") {
-        if call.args.len() != 3 {
-            return Err(Refusal::arity("object|encoding"));
-        }
-        match call.keys.get(call.database, call.args.key(2)) {
-            Some(record) => call.reply.bulk(record.value.encoding()),
-            None => call.reply.null(),
-        }
-        return Ok(());
+    check_object(call.args.at(1), call.args.len())?;
+    match call.keys.get(call.database, call.args.key(2)) {
+        Some(record) => call.reply.bulk(record.value.encoding()),
+        None => call.reply.null(),
     }
-    Err(unknown_subcommand("OBJECT", call.args.at(1)))
+    Ok(())
+}
+
+/// Refuses what is no subcommand of OBJECT, and one with too few or too many arguments: a transaction does so
+/// before it queues it.
+pub(crate) fn check_object(subcommand: &[u8], arguments: usize) -> Outcome {
+    if !subcommand.eq_ignore_ascii_case(b"encoding") {
+        return Err(unknown_subcommand("OBJECT", subcommand));
+    }
+    match arguments {
+        3 => Ok(()),
+        _ => Err(Refusal::arity("object|encoding")),
+    }
 }
 
 /// The error for a subcommand that does not exist.

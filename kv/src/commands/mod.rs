@@ -21,4 +21,4 @@ pub(crate) mod sorted_many;
 pub(crate) mod sorted_range;
 pub(crate) mod strings;
 
-pub(crate) use scan::ScanOptions;
+pub(crate) use scan::{Found, ScanOptions};

@@ -1,21 +1,28 @@
 //! What SCAN and its like have in common: their options, and the shape of their reply.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
-use crate::call::{Call, Outcome, Refusal};
+use crate::call::{Call, Outcome, REPLY_BYTES_MAX, Refusal, until_zero};
 use crate::glob;
 use crate::keyspace::Keyspace;
 use crate::value::Kind;
 
 /// How many elements a step visits if it isn't told.
 const COUNT_DEFAULT: usize = 10;
+/// Most elements that a step visits, however many it is told to.
+const VISITED_MAX: usize = 1 << 16;
+/// Bytes of elements after which a step has room for no more: far from what a reply may have.
+const STEP_BYTES_MAX: usize = REPLY_BYTES_MAX / 4;
+/// No fewer than a reply has around each element.
+const FRAME_BYTES: usize = 16;
 
 /// The options of SCAN, HSCAN, SSCAN and ZSCAN.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScanOptions<'a> {
     /// Where to go on: see [`crate::members::Members::scan`].
     pub(crate) cursor: u64,
-    /// How many elements to visit. At least 1.
+    /// How many elements to visit. At least 1, and at most [`VISITED_MAX`].
     pub(crate) count: usize,
     pattern: Option<&'a [u8]>,
     kind: Option<&'a [u8]>,
@@ -53,7 +60,8 @@ impl<'a> ScanOptions<'a> {
                 if count < 1 {
                     return Err(Refusal::SYNTAX);
                 }
-                options.count = usize::try_from(count).unwrap_or(usize::MAX);
+                options.count =
+                    usize::try_from(count).map_or(VISITED_MAX, |it| it.min(VISITED_MAX));
             } else if call.is_word(at, "match") {
                 options.pattern = (value != b"*").then_some(value);
             } else if first == 2 && call.is_word(at, "type") {
@@ -98,16 +106,11 @@ impl<'a> ScanOptions<'a> {
     ///
     /// # Errors
     /// It is too long.
-    pub(crate) fn reply<'e, K>(
-        &self,
-        call: &mut Call<'_, K>,
-        next: u64,
-        found: impl ExactSizeIterator<Item = &'e [u8]>,
-    ) -> Outcome {
+    pub(crate) fn reply<K>(&self, call: &mut Call<'_, K>, next: u64, found: &Found<'_>) -> Outcome {
         call.reply.array(2);
         call.reply.bulk(next.to_string());
-        call.reply.array(found.len());
-        for element in found {
+        call.reply.array(found.elements.len());
+        for element in &found.elements {
             call.reply.bulk(element);
             call.check_reply()?;
         }
@@ -115,9 +118,31 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// Reads a cursor as Redis does, with C's `strtoul`: a sign may stand before the digits, and nothing at all is 0.
+/// What a step has found.
+#[derive(Debug, Default)]
+pub(crate) struct Found<'a> {
+    elements: Vec<Cow<'a, [u8]>>,
+    bytes: usize,
+}
+
+impl<'a> Found<'a> {
+    /// Adds what belongs together; whether there was room for it, or it must be added.
+    pub(crate) fn add<const N: usize>(&mut self, elements: [Cow<'a, [u8]>; N], must: bool) -> bool {
+        let lengths = elements.iter().map(|it| it.len() + FRAME_BYTES);
+        let bytes = self.bytes + lengths.sum::<usize>();
+        if bytes > STEP_BYTES_MAX && !must {
+            return false;
+        }
+        self.bytes = bytes;
+        self.elements.extend(elements);
+        true
+    }
+}
+
+/// Reads a cursor as Redis does, with C's `strtoul`: a sign may stand before the digits, a zero byte ends it, and
+/// nothing at all is 0.
 fn parse_cursor(text: &[u8]) -> Option<u64> {
-    let (is_negative, digits) = match text {
+    let (is_negative, digits) = match until_zero(text) {
         [] => return Some(0),
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),

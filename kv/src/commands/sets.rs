@@ -1,11 +1,13 @@
 //! Commands of sets, but for those that make one set of several: see `algebra.rs`.
 
+use std::borrow::Cow;
+
 use crate::call::{Outcome, REPLY_BYTES_MAX, Read, Refusal, Write};
-use crate::commands::ScanOptions;
 use crate::commands::algebra::{
     sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunionstore,
 };
 use crate::commands::picks::Wanted;
+use crate::commands::{Found, ScanOptions};
 use crate::members::Key;
 use crate::set::Set;
 use crate::table::{Handler, Spec, entry, read, write};
@@ -161,6 +163,10 @@ fn smove(call: &mut Write<'_>) -> Outcome {
     Ok(())
 }
 
+/// SPOP with a count moves what stays rather than what goes if that is so many times as much (Redis's
+/// `SPOP_MOVE_STRATEGY_MUL`).
+const KEEP_FACTOR: usize = 5;
+
 fn spop(call: &mut Write<'_>) -> Outcome {
     let wanted = match call.args.len() {
         2 => None,
@@ -202,6 +208,10 @@ fn spop(call: &mut Write<'_>) -> Outcome {
         let found = call.get_mut(key).expect("it was there a moment ago");
         let set = found.change().as_set_mut().expect("it is one");
         places.iter().rev().for_each(|place| set.remove_at(*place));
+        // Then Redis puts what stays into a set of its own, which may be of integers again.
+        if wanted.is_some() && (size - places.len()).saturating_mul(KEEP_FACTOR) <= places.len() {
+            set.renew();
+        }
     }
     Ok(())
 }
@@ -234,14 +244,19 @@ fn srandmember(call: &mut Read<'_>) -> Outcome {
 fn sscan(call: &mut Read<'_>) -> Outcome {
     let options = ScanOptions::at(call, 2)?;
     let Some(set) = set_of(call)? else {
-        return options.reply(call, 0, std::iter::empty());
+        return options.reply(call, 0, &Found::default());
     };
     let options = options.and_options(call, 3)?;
-    let mut found: Vec<StringBytes<'_>> = Vec::new();
-    let next = set.scan(options.cursor, options.count, |member| {
-        if options.matches(member.as_bytes()) {
-            found.push(member);
+    let mut found = Found::default();
+    let next = set.scan(options.cursor, options.count, |member, must| {
+        if !options.matches(member.as_bytes()) {
+            return true;
         }
+        let member = match member {
+            StringBytes::Text(text) => Cow::Borrowed(text),
+            StringBytes::Integer(number) => Cow::Owned(number.as_bytes().to_vec()),
+        };
+        found.add([member], must)
     });
-    options.reply(call, next, found.iter().map(StringBytes::as_bytes))
+    options.reply(call, next, &found)
 }

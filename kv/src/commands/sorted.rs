@@ -11,7 +11,7 @@ use standin_resp::writer::ReplyWriter;
 use crate::call::{Outcome, REPLY_BYTES_MAX, Read, Refusal, Write};
 use crate::commands::bounds::{NOT_POSITIVE, at_least, with_magnitude};
 use crate::commands::lists::ManyKeys;
-use crate::commands::{ScanOptions, sorted_many, sorted_range};
+use crate::commands::{Found, ScanOptions, sorted_many, sorted_range};
 use crate::double;
 use crate::keyspace::{Deadline, Record};
 use crate::members::Key;
@@ -67,7 +67,7 @@ pub(super) fn sorted_of(record: Option<&Record>) -> Outcome<Option<&Sorted>> {
 
 /// Writes a score.
 fn write_score(reply: &mut ReplyWriter<'_>, score: f64) {
-    reply.double_text(double::text(score));
+    reply.double(score);
 }
 
 fn write_score_or_null(reply: &mut ReplyWriter<'_>, score: Option<f64>) {
@@ -519,21 +519,21 @@ fn zscan(call: &mut Read<'_>) -> Outcome {
     let options = ScanOptions::at(call, 2)?;
     let keys = call.keys;
     let Some(sorted) = sorted_of(keys.get(call.database, call.args.key(1)))? else {
-        return options.reply(call, 0, std::iter::empty());
+        return options.reply(call, 0, &Found::default());
     };
     let options = options.and_options(call, 3)?;
-    let mut found: Vec<Cow<'_, [u8]>> = Vec::new();
-    let next = sorted.scan(options.cursor, options.count, |member, score| {
-        if options.matches(member.as_bytes()) {
-            let text = match sorted.is_small() {
-                true => double::text_or_integer(score),
-                false => double::text(score),
-            };
-            found.push(Cow::Borrowed(member.as_bytes()));
-            found.push(Cow::Owned(text.into_bytes()));
+    let mut found = Found::default();
+    let next = sorted.scan(options.cursor, options.count, |member, score, must| {
+        if !options.matches(member.as_bytes()) {
+            return true;
         }
+        let text = match sorted.is_small() {
+            true => double::text_or_integer(score),
+            false => double::text(score),
+        };
+        found.add([Cow::Borrowed(member.as_bytes()), Cow::Owned(text)], must)
     });
-    options.reply(call, next, found.iter().map(|it| &**it))
+    options.reply(call, next, &found)
 }
 
 /// The sorted set that a command changes, if there is one. What is gone is removed.

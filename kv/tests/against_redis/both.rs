@@ -1,35 +1,26 @@
-//! A machine and a Redis server that are asked the same.
+//! A machine and a Redis server that are asked the same, one request after the other.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use standin_kv::keyspace::DatabaseId;
+use standin_kv::table;
 use standin_resp::Version;
+use standin_resp::number::parse_integer;
 
-use crate::redis::{Connection, Server};
+use crate::redis::{Redis, Talk};
+use crate::rule::{
+    Rule, are_alike, are_near, are_unordered, bulk, groups, head, integer, leaves, parts, walked,
+};
 use crate::support::Shop;
+use crate::{hello, shown};
 
-/// By how much times in replies may differ, in milliseconds.
+/// By how much times in replies may differ, in milliseconds: how long a request may take.
 const CLOCK_TOLERANCE_MS: i64 = 5_000;
-/// Requests that are shown when replies differ.
-const SHOWN: usize = 40;
+/// Most members of a union of sets of integers that is one itself.
+const INTSET_MAX: usize = 512;
 
 /// A request, as its words.
 pub(crate) type Request = Vec<Vec<u8>>;
-
-/// One step, and how its replies are compared.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    /// Byte for byte.
-    Exact(Request),
-    /// As arrays whose order does not count.
-    Unordered(Request),
-    /// As integers that tell of times in milliseconds.
-    Near(Request),
-    /// The same in seconds.
-    NearSeconds(Request),
-    /// A whole walk by cursor: everything that it hands out, but for its order. The cursor's place is given.
-    Walk(Request, usize),
-}
 
 /// Words as a request.
 pub(crate) fn words(line: &str) -> Request {
@@ -41,14 +32,15 @@ pub(crate) fn words(line: &str) -> Request {
 /// A machine and a Redis server.
 pub(crate) struct Both {
     pub(crate) shop: Shop,
-    pub(crate) redis: Connection,
+    pub(crate) redis: Talk,
     title: String,
     history: Vec<Request>,
 }
 
 impl Both {
-    pub(crate) fn new(server: &Server, version: Version, title: String) -> Self {
-        let mut redis = server.connect(version);
+    pub(crate) fn new(server: &Redis, version: Version, title: String) -> Self {
+        let mut redis = server.talk();
+        redis.ask(&hello(version));
         redis.ask(&words("FLUSHALL"));
         let mut shop = Shop::default();
         shop.version = version;
@@ -62,68 +54,41 @@ impl Both {
     }
 
     /// Asks both, and holds their replies against each other.
-    pub(crate) fn take(&mut self, step: &Step) {
-        match step {
-            Step::Exact(request) => {
-                let (ours, theirs) = self.ask(request);
-                self.check(request, &ours, &theirs, ours == theirs);
+    pub(crate) fn take(&mut self, request: &Request) {
+        match Rule::of(request) {
+            Rule::Exact => {
+                if request[0].eq_ignore_ascii_case(b"dbsize") {
+                    self.let_go();
+                }
+                self.judge(request, |ours, theirs| ours == theirs);
             }
-            Step::Unordered(request) => {
-                let (ours, theirs) = self.ask(request);
-                let is_same = sorted(&ours) == sorted(&theirs);
-                self.check(request, &ours, &theirs, is_same);
+            Rule::Unordered(together) => self.unordered(request, together),
+            Rule::Millis => self.judge(request, |ours, theirs| {
+                are_near(ours, theirs, CLOCK_TOLERANCE_MS)
+            }),
+            Rule::Seconds => self.judge(request, |ours, theirs| {
+                are_near(ours, theirs, CLOCK_TOLERANCE_MS / 1000)
+            }),
+            Rule::Walk(place, together) => self.walk(request, place, together),
+            Rule::Picked if request.len() < 2 && !request[0].eq_ignore_ascii_case(b"randomkey") => {
+                self.judge(request, |ours, theirs| ours == theirs);
             }
-            Step::Near(request) => self.near(request, CLOCK_TOLERANCE_MS),
-            Step::NearSeconds(request) => self.near(request, CLOCK_TOLERANCE_MS / 1000),
-            Step::Walk(request, place) => self.walk(request, *place),
+            Rule::Picked if request[0].eq_ignore_ascii_case(b"spop") => self.pop(request),
+            Rule::Picked => self.pick(request),
+            Rule::Kind => self.judge(request, are_alike),
         }
     }
 
-    fn near(&mut self, request: &Request, tolerance: i64) {
+    fn judge(&mut self, request: &Request, is_same: impl Fn(&[u8], &[u8]) -> bool) {
         let (ours, theirs) = self.ask(request);
-        let is_near = match (integer(&ours), integer(&theirs)) {
-            (Some(ours), Some(theirs)) if ours > 0 && theirs > 0 => {
-                (ours - theirs).abs() <= tolerance
-            }
-            _ => ours == theirs,
-        };
-        self.check(request, &ours, &theirs, is_near);
+        self.check(request, &ours, &theirs, is_same(&ours, &theirs));
     }
 
-    fn walk(&mut self, request: &Request, place: usize) {
-        let mut ours = Vec::new();
-        let mut theirs = Vec::new();
-        let mut request = request.clone();
-        self.history.push(request.clone());
-        // Values of HSCAN and scores of ZSCAN may be equal: they are kept together with what they belong to.
-        let has_pairs = [b"hscan", b"zscan"]
-            .iter()
-            .any(|name| request[0].eq_ignore_ascii_case(*name));
-        let each = if has_pairs { 2 } else { 1 };
-        loop {
-            let reply = self.shop.ask_bytes(&request);
-            let (cursor, elements) = scanned(&reply);
-            ours.extend(elements.chunks(each).map(|it| it.concat()));
-            if cursor.is_empty() || cursor == b"0" {
-                break;
-            }
-            request[place] = cursor;
+    /// Comes upon all keys: what is gone is removed then, and counts no more.
+    fn let_go(&mut self) {
+        for number in 0..8 {
+            self.ask(&words(&format!("TTL key:{number}")));
         }
-        request[place] = b"0".to_vec();
-        loop {
-            let reply = self.redis.ask(&request);
-            let (cursor, elements) = scanned(&reply);
-            theirs.extend(elements.chunks(each).map(|it| it.concat()));
-            if cursor.is_empty() || cursor == b"0" {
-                break;
-            }
-            request[place] = cursor;
-        }
-        ours.sort();
-        theirs.sort();
-        theirs.dedup();
-        let is_same = ours == theirs;
-        self.check(&request, &ours.concat(), &theirs.concat(), is_same);
     }
 
     /// The replies of both.
@@ -132,6 +97,7 @@ impl Both {
         self.shop.now_ms = self.shop.now_ms.max(wall_ms());
         let theirs = self.redis.ask(request);
         let ours = self.shop.ask_bytes(request);
+        crate::count(1);
         if request[0].eq_ignore_ascii_case(b"select") && ours == b"+OK\r\n" {
             let number = std::str::from_utf8(&request[1]).unwrap();
             self.shop.database = DatabaseId::new(number.parse().unwrap()).unwrap();
@@ -141,94 +107,176 @@ impl Both {
 
     /// Fails unless replies are the same.
     pub(crate) fn check(&self, request: &Request, ours: &[u8], theirs: &[u8], is_same: bool) {
-        if is_same {
-            return;
+        if !is_same {
+            shown::fail(&self.title, &self.history, request, ours, theirs);
         }
-        let shown = |request: &Request| {
-            let words = request
-                .iter()
-                .map(|word| format!("\"{}\"", word.escape_ascii()));
-            words.collect::<Vec<String>>().join(" ")
-        };
-        let recent = self.history.iter().rev().take(SHOWN).rev();
-        let recent: Vec<String> = recent.map(shown).collect();
-        panic!(
-            "{}\n{}\nasked: {}\nours:  {}\nredis: {}",
-            self.title,
-            recent.join("\n"),
-            shown(request),
-            ours.escape_ascii(),
-            theirs.escape_ascii()
-        );
     }
 
     /// Notes what was asked otherwise.
     pub(crate) fn note(&mut self, request: Request) {
         self.history.push(request);
     }
+
+    /// Compares the encoding of a key; whether it is one of those that have an order.
+    fn has_order(&mut self, key: &[u8]) -> bool {
+        let request = vec![b"OBJECT".to_vec(), b"ENCODING".to_vec(), key.to_vec()];
+        let (ours, theirs) = self.ask(&request);
+        self.check(&request, &ours, &theirs, ours == theirs);
+        !theirs.ends_with(b"hashtable\r\n")
+    }
+
+    /// A large sorted set is walked in the order of a hash table.
+    fn is_skiplist(&mut self, key: &[u8]) -> bool {
+        let request = [b"OBJECT".to_vec(), b"ENCODING".to_vec(), key.to_vec()];
+        self.redis.ask(&request).ends_with(b"skiplist\r\n")
+    }
+
+    fn unordered(&mut self, request: &Request, together: usize) {
+        let mut has_order = !request[0].eq_ignore_ascii_case(b"keys");
+        let name = request[0].to_ascii_lowercase();
+        let spec = table::find(&name).expect("it is known");
+        for place in spec.key_places(request.len()) {
+            has_order &= self.has_order(&request[place]);
+        }
+        let (ours, theirs) = self.ask(request);
+        // Many integers may make a hash table together.
+        has_order &= name != b"sunion" || parts(&theirs).len() <= INTSET_MAX;
+        let is_same = match has_order {
+            true => ours == theirs,
+            false => are_unordered(&ours, &theirs, together),
+        };
+        self.check(request, &ours, &theirs, is_same);
+    }
+
+    /// Compares whole walks by cursor: all that they hand out.
+    fn walk(&mut self, request: &Request, place: usize, together: usize) {
+        let is_sorted_set = request[0].eq_ignore_ascii_case(b"zscan");
+        if place == 2
+            && self.has_order(&request[1])
+            && !(is_sorted_set && self.is_skiplist(&request[1]))
+        {
+            return self.judge(request, |ours, theirs| ours == theirs);
+        }
+        let mut both = [Vec::new(), Vec::new()];
+        let mut heads = [Vec::new(), Vec::new()];
+        self.note(request.clone());
+        for side in 0..2 {
+            let mut next = request.clone();
+            loop {
+                let reply = match side {
+                    0 => self.shop.ask_bytes(&next),
+                    _ => self.redis.ask(&next),
+                };
+                crate::count(1);
+                let Some((cursor, found)) = walked(&reply) else {
+                    heads[side] = reply;
+                    break;
+                };
+                both[side].extend(groups(found, together));
+                next[place] = bulk(cursor).to_vec();
+                if next[place] == b"0" {
+                    break;
+                }
+            }
+            both[side].sort();
+        }
+        // Redis may hand something out twice.
+        both[1].dedup();
+        let is_same = both[0] == both[1] && heads[0] == heads[1];
+        let [ours, theirs] = [0, 1].map(|side| [both[side].concat(), heads[side].clone()].concat());
+        self.check(request, &ours, &theirs, is_same);
+    }
+
+    /// Compares what is picked at random: as many, and each out of what there is.
+    fn pick(&mut self, request: &Request) {
+        let count = request.get(2).and_then(|count| {
+            let count = std::str::from_utf8(count).ok()?;
+            count.parse::<i64>().ok()
+        });
+        let want = if request.len() > 3 { 2 } else { 1 };
+        let (all, have) = match request[0].to_ascii_lowercase().as_slice() {
+            b"srandmember" => (vec![b"SMEMBERS".to_vec(), request[1].clone()], 1),
+            b"hrandfield" => (vec![b"HGETALL".to_vec(), request[1].clone()], 2),
+            b"zrandmember" => {
+                let range = [b"ZRANGE".to_vec(), request[1].clone(), b"0".to_vec()];
+                let rest = [b"-1".to_vec(), b"WITHSCORES".to_vec()];
+                ([range.to_vec(), rest.to_vec()].concat(), 2)
+            }
+            _ => (words("KEYS *"), 1),
+        };
+        let (ours, theirs) = self.ask(request);
+        if !are_alike(&ours, &theirs) {
+            return self.check(request, &ours, &theirs, false);
+        }
+        if matches!(ours[0], b'-' | b'_') || ours == b"$-1\r\n" {
+            return;
+        }
+        let everything = self.redis.ask(&all);
+        let everything = leaves(&everything);
+        let there: Vec<Vec<u8>> = everything
+            .chunks(have)
+            .map(|it| it[..want].concat())
+            .collect();
+        let picked = groups(&ours, want);
+        let mut once = picked.clone();
+        once.dedup();
+        let repeats = count.is_some_and(|count| count < 0);
+        let is_sound =
+            picked.iter().all(|it| there.contains(it)) && (repeats || once.len() == picked.len());
+        self.check(request, &ours, &theirs, is_sound);
+    }
+
+    /// Compares SPOP: what each takes is gone from its own set. Then both go on with the same set.
+    fn pop(&mut self, request: &Request) {
+        let count = request.get(2).map(|count| {
+            let count = std::str::from_utf8(count).unwrap_or("");
+            count.parse::<usize>().unwrap_or(0)
+        });
+        let key = request.get(1).cloned().unwrap_or_default();
+        let has_order = self.has_order(&key);
+        let all = vec![b"SMEMBERS".to_vec(), key.clone()];
+        let before = self.redis.ask(&all);
+        let (ours, theirs) = self.ask(request);
+        let members = groups(&before, 1);
+        if ours[0] == b'-' || before[0] == b'-' || count.is_some_and(|it| it >= members.len()) {
+            let is_same = ours == theirs || !has_order && are_unordered(&ours, &theirs, 1);
+            return self.check(request, &ours, &theirs, is_same);
+        }
+        let after = self.shop.ask_bytes(&all);
+        let mut whole = groups(&ours, 1);
+        if count.is_none() && members.is_empty() {
+            whole.clear();
+        }
+        whole.extend(groups(&after, 1));
+        whole.sort();
+        let is_like = match count {
+            Some(_) => head(&ours) == head(&theirs),
+            None => are_alike(&ours, &theirs),
+        };
+        self.check(request, &ours, &theirs, is_like && whole == members);
+        // An encoding stays when a set shrinks; where most of it goes, what stays decides, which is another here.
+        let rest = parts(&after);
+        let is_integer = |it: &&[u8]| parse_integer(bulk(it)).is_some();
+        if !rest.is_empty()
+            && (rest.len() * 5 > whole.len() - rest.len() || parts(&before).iter().all(is_integer))
+        {
+            self.has_order(&key);
+        }
+        let gone = vec![b"DEL".to_vec(), key.clone()];
+        self.judge(&gone, |ours, theirs| ours == theirs);
+        if !rest.is_empty() {
+            let mut again = vec![b"SADD".to_vec(), key];
+            again.extend(rest.iter().map(|member| bulk(member).to_vec()));
+            let (ours, theirs) = self.ask(&again);
+            let is_whole = integer(&ours) == i64::try_from(rest.len()).ok();
+            self.check(&again, &ours, &theirs, ours == theirs && is_whole);
+        }
+    }
 }
 
 /// The wall clock, in milliseconds since 1970.
-pub(crate) fn wall_ms() -> u64 {
+fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since: Duration = since.expect("it is later than 1970");
     u64::try_from(since.as_millis()).unwrap()
-}
-
-fn integer(reply: &[u8]) -> Option<i64> {
-    let text = reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// The elements of an aggregate as they are written, and what is before them.
-fn elements(reply: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let end = line_end(reply);
-    let mut found = Vec::new();
-    let mut rest = &reply[end..];
-    if !matches!(reply[0], b'*' | b'~' | b'%') {
-        return (reply.to_vec(), found);
-    }
-    while !rest.is_empty() {
-        let length = reply_length(rest);
-        found.push(rest[..length].to_vec());
-        rest = &rest[length..];
-    }
-    (reply[..end].to_vec(), found)
-}
-
-fn sorted(reply: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let (head, mut elements) = elements(reply);
-    elements.sort();
-    (head, elements)
-}
-
-/// The cursor and the elements of a reply of SCAN; all of an error as an element.
-fn scanned(reply: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let (head, parts) = elements(reply);
-    let [cursor, found] = parts.as_slice() else {
-        return (Vec::new(), vec![head]);
-    };
-    let text = &cursor[line_end(cursor)..cursor.len() - 2];
-    (text.to_vec(), elements(found).1)
-}
-
-fn line_end(reply: &[u8]) -> usize {
-    reply.windows(2).position(|it| it == b"\r\n").unwrap() + 2
-}
-
-/// Bytes of the first whole reply.
-fn reply_length(reply: &[u8]) -> usize {
-    let mut at = line_end(reply);
-    let number: i64 = std::str::from_utf8(&reply[1..at - 2])
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(-1);
-    let number = usize::try_from(number.max(0)).unwrap();
-    match reply[0] {
-        b'$' | b'=' if reply[1] != b'-' => at += number + 2,
-        b'*' | b'~' => (0..number).for_each(|_| at += reply_length(&reply[at..])),
-        b'%' => (0..2 * number).for_each(|_| at += reply_length(&reply[at..])),
-        _ => {}
-    }
-    at
 }

@@ -1,18 +1,43 @@
 //! Random choices, the same for the same seed.
 
+use std::ops::Range;
+
+use crate::times::Soon;
+
+/// Keys where nothing else is said.
+const KEYS: usize = 8;
+
 /// Makes choices.
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance {
+    state: u64,
+    /// How many keys there are.
+    keys: usize,
+    /// Those that are taken most of the time.
+    favoured: Range<usize>,
+    /// Deadlines that are waited for, if any are.
+    pub(crate) soon: Option<Soon>,
+    /// How many spans of time were drawn: no two are the same.
+    spans: u64,
+}
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
+        let mut chance = Self {
+            state: seed,
+            keys: KEYS,
+            favoured: 0..KEYS,
+            soon: None,
+            spans: 0,
+        };
         // Mixed once: states of neighbouring seeds would else be one step apart, and their sequences the same.
-        Self(Self(seed).next())
+        chance.state = chance.next();
+        chance
     }
 
     fn next(&mut self) -> u64 {
         // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
@@ -40,7 +65,22 @@ impl Chance {
 
     /// A key out of a few.
     pub(crate) fn key(&mut self) -> Vec<u8> {
-        format!("key:{}", self.below(8)).into_bytes()
+        let number = match self.once_in(7) {
+            true => self.below(self.keys),
+            false => self.favoured.start + self.below(self.favoured.len()),
+        };
+        format!("key:{number}").into_bytes()
+    }
+
+    /// From now on there are so many keys, and these are taken most of the time.
+    pub(crate) fn favour(&mut self, keys: usize, favoured: Range<usize>) {
+        (self.keys, self.favoured) = (keys, favoured);
+    }
+
+    /// A number below 100,003 that was not drawn before.
+    pub(crate) fn span(&mut self) -> u64 {
+        self.spans += 1;
+        self.spans * 7_919 % 100_003
     }
 
     /// A string: integers, floats, short and long, and bytes of all kinds.

@@ -1,21 +1,26 @@
 //! What is made up of hashes.
 
-use crate::both::{Both, Request, Step};
+use crate::both::Request;
 use crate::chance::Chance;
 use crate::{keys, strings};
 
-/// One command, compared as its order allows.
-pub(crate) fn step(chance: &mut Chance, both: &mut Both) {
+/// What the test of this family says: some of it about keys in general, and strings.
+pub(crate) fn mixed(chance: &mut Chance) -> Request {
     if chance.once_in(10) {
-        return both.take(&keys::step(chance));
+        return keys::request(chance);
     }
     if chance.once_in(30) {
-        return both.take(&Step::Exact(strings::request(chance)));
+        return strings::request(chance);
     }
-    if chance.once_in(3) {
-        return reading(chance, both);
+    request(chance)
+}
+
+/// Commands with all their options.
+pub(crate) fn request(chance: &mut Chance) -> Request {
+    match chance.once_in(3) {
+        true => reading(chance),
+        false => plain(chance),
     }
-    both.take(&Step::Exact(request(chance)));
 }
 
 /// A field out of many, seldom a long one.
@@ -48,7 +53,7 @@ fn value(chance: &mut Chance) -> Vec<u8> {
 }
 
 /// A command whose reply has no order.
-pub(crate) fn request(chance: &mut Chance) -> Request {
+fn plain(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "hset",
         "hset",
@@ -109,7 +114,7 @@ fn value_short(chance: &mut Chance) -> Vec<u8> {
 }
 
 /// A command whose reply has the order of the hash.
-fn reading(chance: &mut Chance, both: &mut Both) {
+fn reading(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "hkeys",
         "hvals",
@@ -118,34 +123,24 @@ fn reading(chance: &mut Chance, both: &mut Both) {
         "hrandfield",
         "hscan",
     ]);
-    let key = chance.key();
-    let mut request: Request = vec![chance.cased(name), key.clone()];
-    let has_order = both.has_order(&key);
-    if name == "hscan" {
-        request.push(chance.word(&["0", "0", "0", "0", "0", "0", "0", "x", ""]));
-        let is_whole = scan_options(chance, &mut request);
-        return match is_whole {
-            true => both.walk_groups(&request, has_order, 2),
-            false => both.take_groups(&request, true, 2),
-        };
+    let mut request: Request = vec![chance.cased(name), chance.key()];
+    match name {
+        "hscan" => scan_options(chance, &mut request),
+        "hrandfield" => random(chance, &mut request, "withvalues"),
+        _ if chance.once_in(40) => request.push(field(chance)),
+        _ => {}
     }
-    if name == "hrandfield" {
-        return random(chance, both, request, key);
-    }
-    if chance.once_in(40) {
-        request.push(field(chance));
-    }
-    let together = if name == "hgetall" { 2 } else { 1 };
-    both.take_groups(&request, has_order, together);
+    request
 }
 
-/// Options of HSCAN and SSCAN; whether the request is sound.
-pub(crate) fn scan_options(chance: &mut Chance, request: &mut Request) -> bool {
+/// A cursor and options of HSCAN and its like.
+pub(crate) fn scan_options(chance: &mut Chance, request: &mut Request) {
+    request.push(chance.word(&["0", "0", "0", "0", "0", "0", "0", "x", ""]));
     for _ in 0..[0, 0, 1, 1, 2][chance.below(5)] {
         let option = chance.of(&["match", "count"]);
         request.push(chance.cased(option));
         request.push(match option {
-            "match" => chance.word(&["*", "f*", "b1*", "[^f]*", "-*", "1?", ""]),
+            "match" => chance.word(&["*", "f*", "m1*", "b1*", "[^f]*", "-*", "1?", ""]),
             _ => chance.word(&["1", "7", "100", "10000", "3"]),
         });
     }
@@ -159,14 +154,15 @@ pub(crate) fn scan_options(chance: &mut Chance, request: &mut Request) -> bool {
         ];
         let words = wrong[chance.below(wrong.len())];
         request.extend(words.iter().map(|word| word.as_bytes().to_vec()));
-        return false;
     }
-    request[2] == b"0"
 }
 
-/// How many to pick, at times no number.
-pub(crate) fn count(chance: &mut Chance) -> (Vec<u8>, Option<i64>) {
-    let text = match chance.below(12) {
+/// How many to pick, at times no number, and at times with what belongs to each.
+pub(crate) fn random(chance: &mut Chance, request: &mut Request, with: &str) {
+    if chance.once_in(5) {
+        return;
+    }
+    request.push(match chance.below(12) {
         0 => chance.word(&[
             "x",
             "",
@@ -177,24 +173,11 @@ pub(crate) fn count(chance: &mut Chance) -> (Vec<u8>, Option<i64>) {
         ]),
         1 => chance.word(&["1000", "600", "0", "513"]),
         _ => (chance.below(40) as i64 - 15).to_string().into_bytes(),
-    };
-    let number = std::str::from_utf8(&text).unwrap().parse().ok();
-    (text, number)
-}
-
-fn random(chance: &mut Chance, both: &mut Both, mut request: Request, key: Vec<u8>) {
-    let all = vec![b"HGETALL".to_vec(), key];
-    if chance.once_in(5) {
-        return both.take_random(&request, &all, None, [2, 1]);
-    }
-    let (text, number) = count(chance);
-    request.push(text);
-    if chance.once_in(2) {
-        request.push(chance.cased("withvalues"));
+    });
+    if !with.is_empty() && chance.once_in(2) {
+        request.push(chance.cased(with));
     }
     if chance.once_in(20) {
-        request.push(chance.word(&["withvalues", "x"]));
+        request.push(chance.word(&["withvalues", "withscores", "x"]));
     }
-    let want = request.len() - 2;
-    both.take_random(&request, &all, Some(number.unwrap_or(0)), [2, want.min(2)]);
 }

@@ -1,10 +1,11 @@
 //! What is made up of keys and their deadlines.
 
-use crate::both::{Request, Step, words};
+use crate::both::{Request, words};
 use crate::chance::Chance;
+use crate::times;
 
 /// Commands on keys of all types.
-pub(crate) fn step(chance: &mut Chance) -> Step {
+pub(crate) fn request(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "set",
         "set",
@@ -39,6 +40,7 @@ pub(crate) fn step(chance: &mut Chance) -> Step {
         "ping",
         "nosuch",
         "randomkey",
+        "time",
     ]);
     let mut request: Request = vec![chance.cased(name)];
     match name {
@@ -58,23 +60,16 @@ pub(crate) fn step(chance: &mut Chance) -> Step {
         }
         "keys" => {
             request.push(pattern(chance));
-            return Step::Unordered(request);
         }
-        "scan" => return scan(chance, request),
+        "scan" => scan(chance, &mut request),
         "expire" | "pexpire" | "expireat" | "pexpireat" => expire(chance, name, &mut request),
-        "ttl" | "pttl" | "expiretime" | "pexpiretime" => {
-            request.push(chance.key());
-            return match name.starts_with('p') {
-                true => Step::Near(request),
-                false => Step::NearSeconds(request),
-            };
-        }
+        "ttl" | "pttl" | "expiretime" | "pexpiretime" => request.push(chance.key()),
         "select" => {
             request.push(chance.word(&["0", "0", "0", "1", "15", "16", "-1", "x", "99999999999"]))
         }
         "flushdb" | "flushall" => {
             if !chance.once_in(3) {
-                return Step::Exact(words("DBSIZE"));
+                return words("DBSIZE");
             }
             if chance.once_in(2) {
                 request.push(chance.word(&["async", "SYNC", "nosuch"]));
@@ -83,8 +78,6 @@ pub(crate) fn step(chance: &mut Chance) -> Step {
         "echo" => request.push(chance.string()),
         "ping" => request.extend((0..chance.below(3)).map(|_| chance.string())),
         "nosuch" => request.extend((0..chance.below(6)).map(|_| chance.string())),
-        // Which key it is differs, but not whether there is one.
-        "randomkey" => return Step::Exact(words("DBSIZE")),
         _ => {}
     }
     if chance.once_in(60) {
@@ -93,7 +86,7 @@ pub(crate) fn step(chance: &mut Chance) -> Step {
             request = words("DBSIZE");
         }
     }
-    Step::Exact(request)
+    request
 }
 
 fn copy(chance: &mut Chance, request: &mut Request) {
@@ -124,7 +117,7 @@ fn pattern(chance: &mut Chance) -> Vec<u8> {
     ])
 }
 
-fn scan(chance: &mut Chance, mut request: Request) -> Step {
+fn scan(chance: &mut Chance, request: &mut Request) {
     request.push(b"0".to_vec());
     for _ in 0..chance.below(3) {
         let option = chance.of(&["match", "count", "type"]);
@@ -140,40 +133,20 @@ fn scan(chance: &mut Chance, mut request: Request) -> Step {
     }
     if chance.once_in(10) {
         request[1] = chance.word(&["x", "", "-1", "1.5"]);
-        return match request[1].as_slice() {
-            // It stands for 0.
-            b"" => Step::Walk(request, 1),
-            // And this for the last cursor of all, behind which Redis finds some keys, and we none.
-            b"-1" => Step::Exact(words("DBSIZE")),
-            _ => Step::Exact(request),
-        };
     }
-    Step::Walk(request, 1)
 }
 
 fn expire(chance: &mut Chance, name: &str, request: &mut Request) {
     request.push(chance.key());
     let is_relative = !name.ends_with("at");
-    let step = if name.starts_with('p') { 1000 } else { 1 };
-    request.push(match chance.below(5) {
-        0 => chance.word(&[
-            "0",
-            "-1",
-            "x",
-            "",
-            "9223372036854775807",
-            "-9223372036854775808",
-            "1.5",
-        ]),
-        _ if is_relative => (step * 10_000 * (1 + chance.below(5)))
-            .to_string()
-            .into_bytes(),
-        _ => (step * (2_000_000_000 + 1_000_000 * chance.below(5)))
-            .to_string()
-            .into_bytes(),
+    request.push(match name {
+        "expire" => times::seconds(chance),
+        "pexpire" => times::millis(chance),
+        "expireat" => times::at_seconds(chance),
+        _ => times::at_millis(chance),
     });
-    // What is set twice within a millisecond is later or not by chance: GT and LT want moments that are given.
-    let known: &[&str] = match is_relative {
+    // Of two that are counted from now, by the same span, which is later is chance: GT and LT want others.
+    let known: &[&str] = match is_relative && chance.soon.is_some() {
         true => &["nx", "xx", "nosuch"],
         false => &["nx", "xx", "gt", "lt", "nosuch"],
     };

@@ -1,14 +1,14 @@
 //! What is made up of lists.
 
-use crate::both::{Request, Step};
+use crate::both::Request;
 use crate::chance::Chance;
 
-/// Commands with all their options.
-pub(crate) fn step(chance: &mut Chance) -> Step {
-    if chance.once_in(25) {
-        return crate::keys::step(chance);
+/// What the test of this family says: some of it about keys in general.
+pub(crate) fn mixed(chance: &mut Chance) -> Request {
+    match chance.once_in(25) {
+        true => crate::keys::request(chance),
+        false => request(chance),
     }
-    Step::Exact(request(chance))
 }
 
 /// An element: few, so that some are equal.
@@ -27,6 +27,7 @@ fn elements(chance: &mut Chance, words: &mut Request) {
     words.extend((0..count).map(|_| element(chance)));
 }
 
+/// Commands with all their options.
 pub(crate) fn request(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "lpush",

@@ -1,21 +1,26 @@
 //! What is made up of sets.
 
-use crate::both::{Both, Request, Step};
+use crate::both::Request;
 use crate::chance::Chance;
-use crate::hashes::{count, scan_options};
+use crate::hashes::{random, scan_options};
 use crate::{keys, strings};
 
-/// One command, compared as its order allows.
-pub(crate) fn step(chance: &mut Chance, both: &mut Both) {
+/// What the test of this family says: some of it about keys in general, and strings.
+pub(crate) fn mixed(chance: &mut Chance) -> Request {
     if chance.once_in(12) {
-        return both.take(&keys::step(chance));
+        return keys::request(chance);
     }
     if chance.once_in(40) {
-        return both.take(&Step::Exact(strings::request(chance)));
+        return strings::request(chance);
     }
+    request(chance)
+}
+
+/// Commands with all their options.
+pub(crate) fn request(chance: &mut Chance) -> Request {
     match chance.below(5) {
-        0 | 1 => reading(chance, both),
-        _ => both.take(&Step::Exact(request(chance))),
+        0 | 1 => reading(chance),
+        _ => plain(chance),
     }
 }
 
@@ -37,7 +42,7 @@ fn member(chance: &mut Chance, key: &[u8]) -> Vec<u8> {
 }
 
 /// A command whose reply has no order.
-pub(crate) fn request(chance: &mut Chance) -> Request {
+fn plain(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "sadd",
         "sadd",
@@ -107,7 +112,7 @@ fn intercard(chance: &mut Chance, request: &mut Request) {
 }
 
 /// A command whose reply has the order of a set, or is picked at random.
-fn reading(chance: &mut Chance, both: &mut Both) {
+fn reading(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "smembers",
         "sinter",
@@ -119,46 +124,15 @@ fn reading(chance: &mut Chance, both: &mut Both) {
         "spop",
         "sscan",
     ]);
-    let key = chance.key();
-    let mut request: Request = vec![chance.cased(name), key.clone()];
+    let mut request: Request = vec![chance.cased(name), chance.key()];
     match name {
-        "srandmember" | "spop" => return random(chance, both, name, request),
-        "sscan" => {
-            request.push(chance.word(&["0", "0", "0", "0", "0", "0", "0", "x", ""]));
-            let has_order = both.has_order(&key);
-            return match scan_options(chance, &mut request) {
-                true => both.walk_groups(&request, has_order, 1),
-                false => both.take_groups(&request, true, 1),
-            };
-        }
+        "srandmember" | "spop" => random(chance, &mut request, ""),
+        "sscan" => scan_options(chance, &mut request),
         "smembers" => {}
         _ => request.extend((0..chance.below(4)).map(|_| chance.key())),
-    }
-    let mut has_order = true;
-    for key in &request[1..] {
-        has_order &= both.has_order(key);
     }
     if chance.once_in(60) {
         request.pop();
     }
-    both.take_groups(&request, has_order, 1);
-}
-
-fn random(chance: &mut Chance, both: &mut Both, name: &str, mut request: Request) {
-    let key = request[1].clone();
-    let mut number = None;
-    if !chance.once_in(4) {
-        let (text, value) = count(chance);
-        request.push(text);
-        number = Some(value.unwrap_or(0));
-    }
-    if chance.once_in(30) {
-        number = number.or(Some(0));
-        request.extend([b"1".to_vec(), b"x".to_vec()]);
-    }
-    if name == "spop" {
-        return both.take_pop(&request, &key, number);
-    }
-    let all = vec![b"SMEMBERS".to_vec(), key];
-    both.take_random(&request, &all, number, [1, 1]);
+    request
 }

@@ -1,35 +1,14 @@
 //! What is made up of sorted sets.
 
-use crate::both::{Request, Step};
+use crate::both::Request;
 use crate::chance::Chance;
 
-/// Commands with all their options.
-pub(crate) fn step(chance: &mut Chance) -> Step {
-    if chance.once_in(25) {
-        return crate::keys::step(chance);
+/// What the test of this family says: some of it about keys in general.
+pub(crate) fn mixed(chance: &mut Chance) -> Request {
+    match chance.once_in(25) {
+        true => crate::keys::request(chance),
+        false => request(chance),
     }
-    if chance.once_in(25) {
-        return walk(chance);
-    }
-    if chance.once_in(40) {
-        let mut words = vec![chance.cased("zrandmember"), chance.key(), b"5000".to_vec()];
-        with_scores(chance, &mut words);
-        return Step::Unordered(words);
-    }
-    Step::Exact(request(chance))
-}
-
-fn walk(chance: &mut Chance) -> Step {
-    let mut words = vec![chance.cased("zscan"), chance.key(), b"0".to_vec()];
-    for _ in 0..chance.below(3) {
-        let option = chance.of(&["match", "count"]);
-        words.push(chance.cased(option));
-        words.push(match option {
-            "match" => chance.word(&["*", "m1*", "m?", "[^m]*"]),
-            _ => chance.word(&["1", "7", "1000", "0", "x"]),
-        });
-    }
-    Step::Walk(words, 2)
 }
 
 /// A member: few, so that many commands meet the same ones.
@@ -37,6 +16,8 @@ fn member(chance: &mut Chance) -> Vec<u8> {
     match chance.below(40) {
         0 => chance.string(),
         1 => vec![b'y'; [63, 64, 65][chance.below(3)]],
+        // Those of sets of integers, too.
+        2 | 3 => chance.below(9).to_string().into_bytes(),
         _ => format!("m{}", chance.below(20)).into_bytes(),
     }
 }
@@ -125,9 +106,18 @@ fn limit(chance: &mut Chance, words: &mut Request) {
 /// Keys of which all scores are the same, for commands that are about members: with scores of all kinds
 /// Redis promises nothing.
 fn even_key(chance: &mut Chance) -> Vec<u8> {
-    format!("even:{}", chance.below(3)).into_bytes()
+    match chance.once_in(6) {
+        true => plain_key(chance),
+        false => format!("even:{}", 2 * chance.below(3)).into_bytes(),
+    }
 }
 
+/// A plain set, which stands for a sorted one with scores of 1.
+fn plain_key(chance: &mut Chance) -> Vec<u8> {
+    format!("plain:{}", chance.below(2)).into_bytes()
+}
+
+/// Commands with all their options.
 pub(crate) fn request(chance: &mut Chance) -> Request {
     let name = chance.of(&[
         "zadd",
@@ -170,6 +160,8 @@ pub(crate) fn request(chance: &mut Chance) -> Request {
         "zunionstore",
         "zinterstore",
         "zdiffstore",
+        "zscan",
+        "sadd plain",
         "object",
         "set",
     ]);
@@ -219,7 +211,25 @@ pub(crate) fn request(chance: &mut Chance) -> Request {
             }
         }
         "zmpop" => crate::lists::many(chance, &mut words, &["min", "max", "min", "max", "left"]),
-        "zrandmember" => random(chance, &mut words),
+        "zrandmember" => {
+            words.push(chance.key());
+            crate::hashes::random(chance, &mut words, "withscores");
+        }
+        "zscan" => {
+            words.push(chance.key());
+            crate::hashes::scan_options(chance, &mut words);
+        }
+        "sadd plain" => {
+            words = vec![b"sadd".to_vec(), plain_key(chance)];
+            // Some alone are integers, which a set keeps in another way.
+            match chance.once_in(3) {
+                true => words.extend((0..9).map(|_| member(chance))),
+                false => words.push(chance.below(9).to_string().into_bytes()),
+            }
+            if chance.once_in(5) {
+                words = vec![b"del".to_vec(), plain_key(chance)];
+            }
+        }
         "object" => words.extend([chance.cased("encoding"), chance.key()]),
         "set" => match chance.once_in(3) {
             true => words.extend([chance.key(), chance.string()]),
@@ -294,20 +304,6 @@ fn range(chance: &mut Chance, stores: bool, words: &mut Request) {
     }
 }
 
-/// ZRANDMEMBER where chance shows in nothing: no members, or a set of which all are asked for has one.
-fn random(chance: &mut Chance, words: &mut Request) {
-    words.push(chance.word(&["none", "none", "key:1"]));
-    words.push(match words[1] == b"none" {
-        true => chance.integer(),
-        false => chance.word(&["0", "x", "-9223372036854775808"]),
-    });
-    // Without a count a key that is there would answer whatever it likes.
-    if words[1] == b"key:1" || chance.once_in(2) {
-        let word = chance.of(&["withscores", "withscores", "withscore"]);
-        words.push(chance.cased(word));
-    }
-}
-
 /// What makes one of many.
 fn algebra(chance: &mut Chance, name: &str, words: &mut Request) {
     if name.ends_with("store") {
@@ -319,10 +315,10 @@ fn algebra(chance: &mut Chance, name: &str, words: &mut Request) {
         _ => count.to_string().into_bytes(),
     });
     for _ in 0..count {
-        words.push(if chance.once_in(4) {
-            even_key(chance)
-        } else {
-            chance.key()
+        words.push(match chance.below(8) {
+            0 | 1 => even_key(chance),
+            2 | 3 => plain_key(chance),
+            _ => chance.key(),
         });
     }
     for _ in 0..chance.below(3) {

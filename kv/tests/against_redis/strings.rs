@@ -1,17 +1,18 @@
 //! What is made up of strings.
 
-use crate::both::{Request, Step};
+use crate::both::Request;
 use crate::chance::Chance;
+use crate::times;
 
-/// Commands with all their options.
-pub(crate) fn step(chance: &mut Chance) -> Step {
+/// What the test of this family says: some of it about keys in general.
+pub(crate) fn mixed(chance: &mut Chance) -> Request {
     if chance.once_in(8) {
-        return crate::keys::step(chance);
+        return crate::keys::request(chance);
     }
     if chance.once_in(5) {
-        return Step::NearSeconds(vec![chance.cased("ttl"), chance.key()]);
+        return vec![chance.cased("ttl"), chance.key()];
     }
-    Step::Exact(request(chance))
+    request(chance)
 }
 
 pub(crate) fn request(chance: &mut Chance) -> Request {
@@ -54,12 +55,10 @@ pub(crate) fn request(chance: &mut Chance) -> Request {
         }
         "getex" => {
             words.push(chance.key());
-            match chance.once_in(6) {
-                true => words.extend([chance.cased("exat"), b"1".to_vec()]),
-                false => options(chance, &mut words, &["persist", "ex", "px", "exat", "pxat"]),
-            }
+            options(chance, &mut words, &["persist", "ex", "px", "exat", "pxat"]);
         }
-        "setex" | "psetex" => words.extend([chance.key(), lasting(chance), chance.string()]),
+        "setex" => words.extend([chance.key(), times::seconds(chance), chance.string()]),
+        "psetex" => words.extend([chance.key(), times::millis(chance), chance.string()]),
         "mget" => words.extend((0..=chance.below(4)).map(|_| chance.key())),
         "mset" | "msetnx" => {
             for _ in 0..=chance.below(3) {
@@ -90,34 +89,12 @@ fn options(chance: &mut Chance, words: &mut Request, known: &[&str]) {
         let option = chance.of(known);
         words.push(chance.cased(option));
         match option {
-            "ex" => words.push(lasting(chance)),
-            "px" => words.push(millis(chance)),
-            "exat" => words.push(chance.word(&["2000000000", "2100000000", "0", "-5", "x"])),
-            "pxat" => words.push(chance.word(&["2000000000000", "2100000000000", "0", "-5", "x"])),
+            "ex" => words.push(times::seconds(chance)),
+            "px" => words.push(times::millis(chance)),
+            "exat" => words.push(times::at_seconds(chance)),
+            "pxat" => words.push(times::at_millis(chance)),
             _ => {}
         }
-    }
-}
-
-/// Seconds that do not run out meanwhile, or are wrong.
-fn lasting(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(6) {
-        0 => chance.word(&[
-            "0",
-            "-1",
-            "x",
-            "9223372036854775807",
-            "9223372036854775",
-            "",
-        ]),
-        _ => (1000 * (1 + chance.below(9))).to_string().into_bytes(),
-    }
-}
-
-fn millis(chance: &mut Chance) -> Vec<u8> {
-    match chance.below(6) {
-        0 => chance.word(&["0", "-1", "x", "9223372036854775807", "9223372036854775000"]),
-        _ => (1_000_000 * (1 + chance.below(9))).to_string().into_bytes(),
     }
 }
 

@@ -4,16 +4,17 @@ use standin_core::machine::StateMachine as _;
 use standin_kv::arguments::{self, Watch};
 use standin_resp::Version;
 
-use crate::both::{Both, Request, Step, words};
+use crate::both::{Both, Request, words};
 use crate::chance::Chance;
-use crate::{hashes, keys, redis, seeds, sets, strings};
+use crate::redis::{Redis, Talk};
+use crate::rule::Rule;
+use crate::{hashes, hello, keys, seeds, sets, strings};
 
 /// Transactions in each sequence.
 const TRANSACTIONS: usize = 60;
 
 pub(crate) fn compare_all() {
-    let Some(redis) = redis::Server::start() else {
-        eprintln!("transactions: not compared, since there is no redis-server on the path");
+    let Some(redis) = Redis::start("transactions", &[]) else {
         return;
     };
     let mut aborted = 0;
@@ -25,7 +26,8 @@ pub(crate) fn compare_all() {
         let mut chance = Chance::new(1000 + seed);
         let title = format!("transactions, seed {seed}");
         let mut both = Both::new(&redis, version, title);
-        let mut other = redis.connect(version);
+        let mut other = redis.talk();
+        other.ask(&hello(version));
         for _ in 0..TRANSACTIONS {
             aborted += usize::from(transaction(&mut chance, &mut both, &mut other));
         }
@@ -41,20 +43,22 @@ pub(crate) fn compare_all() {
 fn change(chance: &mut Chance) -> Request {
     loop {
         let made = match chance.below(6) {
-            0 | 1 => Step::Exact(strings::request(chance)),
-            2 => Step::Exact(hashes::request(chance)),
-            3 => Step::Exact(sets::request(chance)),
-            _ => keys::step(chance),
+            0 | 1 => strings::request(chance),
+            2 => hashes::request(chance),
+            3 => sets::request(chance),
+            _ => keys::request(chance),
         };
-        match made {
-            Step::Exact(request) if !request[0].eq_ignore_ascii_case(b"select") => return request,
-            _ => {}
+        let is_other = ["select", "dbsize"]
+            .iter()
+            .any(|it| made[0].eq_ignore_ascii_case(it.as_bytes()));
+        if Rule::of(&made) == Rule::Exact && !is_other {
+            return made;
         }
     }
 }
 
 /// One transaction; whether it came to nothing.
-fn transaction(chance: &mut Chance, both: &mut Both, other: &mut redis::Connection) -> bool {
+fn transaction(chance: &mut Chance, both: &mut Both, other: &mut Talk) -> bool {
     let watched: Vec<Vec<u8>> = (0..chance.below(5)).map(|_| chance.key()).collect();
     let mut watches = Vec::new();
     if !watched.is_empty() {
@@ -76,7 +80,7 @@ fn transaction(chance: &mut Chance, both: &mut Both, other: &mut redis::Connecti
         }
     }
     for _ in 0..chance.below(6) {
-        both.take(&Step::Exact(change(chance)));
+        both.take(&change(chance));
     }
     other.ask(&words("MULTI"));
     both.note(words("MULTI"));

@@ -10,7 +10,7 @@ use standin_kv::{KeyValue, Moment};
 use standin_resp::request::RequestParser;
 use standin_resp::writer::ReplyWriter;
 
-/// Any time will do.
+/// Any time will do, where nobody says which it is.
 const START: WallTime = WallTime(1_700_000_000_000_000_000);
 
 /// What the host says of itself.
@@ -85,11 +85,25 @@ impl Host for Facts {
 }
 
 /// The machine, and who talks to it.
-#[derive(Default)]
 pub(crate) struct Server {
     pub(crate) facts: Facts,
+    /// Logged time of the next entry.
+    pub(crate) now: WallTime,
     machine: KeyValue,
     index: u64,
+    alarm: Option<WallTime>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            facts: Facts::default(),
+            now: START,
+            machine: KeyValue::default(),
+            index: 0,
+            alarm: None,
+        }
+    }
 }
 
 /// A connection to it.
@@ -154,6 +168,22 @@ impl Client {
 }
 
 impl Server {
+    fn moment(&mut self) -> Moment {
+        self.index += 1;
+        Moment {
+            now: self.now,
+            index: self.index,
+        }
+    }
+
+    /// Lets the timer fire as often as it is due.
+    pub(crate) fn fire_timers(&mut self) {
+        while self.alarm.is_some_and(|at| at <= self.now) {
+            let moment = self.moment();
+            self.alarm = self.machine.fire(moment);
+        }
+    }
+
     fn carry_out(
         &mut self,
         conversation: &mut Conversation,
@@ -181,13 +211,11 @@ impl Server {
             self.machine.answer(bytes, &mut answer);
             return answer;
         }
-        self.index += 1;
-        let moment = Moment {
-            now: START,
-            index: self.index,
-        };
-        self.machine
+        let moment = self.moment();
+        let alarm = self
+            .machine
             .execute(moment, &mut || 1 << 40, bytes, &mut answer);
+        self.alarm = alarm.or(self.alarm);
         answer
     }
 }

@@ -1,4 +1,8 @@
-//! A real redis-server to compare with: on a socket in a directory of its own, and ended with the test.
+//! A real redis-server to compare with: in a directory of its own, on a socket there, and ended with the test.
+//!
+//! A socket in a directory rather than a port: nobody else can have taken it, whatever runs beside. Tests of other
+//! crates include this file by its path. A test that needs a Redis fails without one, unless the variable
+//! `STANDIN_WITHOUT_REDIS` says that it may be done without.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -8,13 +12,17 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use standin_resp::Version;
 use standin_resp::reply::ReplyScanner;
+use standin_resp::writer::ReplyWriter;
 use tempfile::TempDir;
 
 /// How long anything may take before the test fails: generous, since nothing is judged by it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait before looking again.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
+/// The variable that says that there need be no redis-server.
+const WITHOUT: &str = "STANDIN_WITHOUT_REDIS";
 
 /// A redis-server that ends when this is dropped.
 pub(crate) struct Redis {
@@ -23,10 +31,26 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts one with these further options, or says in one line that there is none to compare with.
+    /// Starts one with these further options; `None` where the environment says that there need be none.
     pub(crate) fn start(test: &str, options: &[&str]) -> Option<Redis> {
+        if std::env::var_os(WITHOUT).is_some() {
+            eprintln!("{test}: not compared with a redis-server, as {WITHOUT} demands");
+            return None;
+        }
+        let version = Command::new("redis-server").arg("--version").output();
+        let version = version.unwrap_or_else(|error| {
+            panic!(
+                "{test}: redis-server cannot be started ({error}): install Redis 7 (`apt-get install redis-server`), \
+                 or set {WITHOUT} to do without the comparison"
+            )
+        });
+        assert!(
+            version.stdout.starts_with(b"Redis server v=7."),
+            "{test}: the redis-server on the path is no Redis 7: {}",
+            version.stdout.escape_ascii()
+        );
         let dir = TempDir::new().expect("a directory");
-        let spawned = Command::new("redis-server")
+        let process = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "socket"])
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(dir.path())
@@ -34,18 +58,11 @@ impl Redis {
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .spawn();
-        match spawned {
-            Ok(process) => {
-                let mut redis = Redis { process, dir };
-                redis.wait();
-                Some(redis)
-            }
-            Err(error) => {
-                eprintln!("{test}: skipped, for redis-server cannot be started here: {error}");
-                None
-            }
-        }
+            .spawn()
+            .expect("it could be started a moment ago");
+        let mut redis = Redis { process, dir };
+        redis.wait();
+        Some(redis)
     }
 
     fn wait(&mut self) {
@@ -134,6 +151,36 @@ impl Talk {
         }
     }
 
+    /// Says what gets so many replies, all at once, and returns the bytes of each. The server takes all of it and
+    /// keeps what it answers, so that neither waits for the other.
+    pub(crate) fn say_many(&mut self, bytes: &[u8], count: usize) -> Vec<Vec<u8>> {
+        assert!(self.ahead.is_empty(), "a reply was not taken");
+        send(&mut self.stream, bytes);
+        let mut piece = vec![0; 1 << 16];
+        let (mut scanner, mut at) = (ReplyScanner::new(), 0);
+        let mut replies = Vec::with_capacity(count);
+        while replies.len() < count {
+            if let Some(len) = scanner.scan(&self.ahead[at..]).expect("well formed") {
+                replies.push(self.ahead[at..at + len].to_vec());
+                (scanner, at) = (ReplyScanner::new(), at + len);
+                continue;
+            }
+            let read = self.stream.read(&mut piece).expect("the server answers");
+            assert_ne!(read, 0, "the server has closed the connection");
+            self.ahead.extend_from_slice(&piece[..read]);
+        }
+        assert_eq!(at, self.ahead.len(), "more replies than requests");
+        self.ahead.clear();
+        replies
+    }
+
+    /// Asks one request, and returns the bytes of its reply.
+    pub(crate) fn ask(&mut self, request: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_request(&mut bytes, request);
+        self.say(&bytes).expect("the server answers")
+    }
+
     /// Whether the server closes the connection by itself, which has to be known by now or soon.
     pub(crate) fn is_closed(&mut self) -> bool {
         read_to_end(&mut self.stream).is_empty() && self.ahead.is_empty()
@@ -146,6 +193,13 @@ impl Drop for Redis {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Appends a request as clients send it.
+pub(crate) fn put_request(out: &mut Vec<u8>, request: &[Vec<u8>]) {
+    let mut writer = ReplyWriter::new(out, Version::Resp2);
+    writer.array(request.len());
+    request.iter().for_each(|argument| writer.bulk(argument));
 }
 
 /// Writes, unless the server closes the connection before it has read everything.
