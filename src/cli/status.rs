@@ -195,7 +195,7 @@ fn watch(args: &StatusArgs) -> u8 {
                 Ok(account) => render(account, false),
                 Err(error) => format!("{error}\n"),
             };
-            output::write(&format!("{CLEAR_SCREEN}{text}"))
+            output::write(format!("{CLEAR_SCREEN}{text}"))
         } else {
             show_news(news, &mut shown, args.json)
         };
