@@ -151,7 +151,7 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
             }
         };
     }
-    output::written(output::write(&render(&Account::of(&reply), args.json)))
+    output::written(output::write(render(&Account::of(&reply), args.json)))
 }
 
 /// Says in words what the replica is instead, if it isn't what is expected.
