@@ -1,5 +1,6 @@
 //! What a replica has come to: all that it stores, read out by commands; and its state, made once more from its log.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -45,7 +46,8 @@ pub(crate) fn dump(ask: Ask<'_>) -> String {
             .iter()
             .zip(told.chunks(3))
             .map(|(key, told)| match told[0].as_slice() {
-                b"+string\r\n" => line(&[b"GET", key]),
+                // A key may go while it is asked about: the dump is of no one moment then, and is made again.
+                b"+string\r\n" | b"+none\r\n" => line(&[b"GET", key]),
                 b"+list\r\n" => line(&[b"LRANGE", key, b"0", b"-1"]),
                 b"+hash\r\n" => line(&[b"HGETALL", key]),
                 b"+set\r\n" => line(&[b"SMEMBERS", key]),
@@ -102,9 +104,19 @@ pub(crate) fn ask_state(state: &Replicated<KeyValue>, questions: &[Vec<u8>]) -> 
 pub(crate) struct Reader {
     stream: TcpStream,
     input: Vec<u8>,
+    /// Up to which entry the replica had applied what it was asked about, each time anew.
+    seen: BTreeSet<Index>,
 }
 
 impl Reader {
+    /// The entry as of which all was answered; `None` if it was not the same for all.
+    pub(crate) fn moment(&self) -> Option<Index> {
+        match self.seen.len() {
+            1 => self.seen.first().copied(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn connect(address: &str) -> Self {
         let mut stream = sure(TcpStream::connect(address));
         sure(stream.set_nodelay(true));
@@ -115,6 +127,7 @@ impl Reader {
         Self {
             stream,
             input: Vec::new(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -147,10 +160,11 @@ impl Reader {
                 let answer = (frame.kind == FrameKind::Reply).then(|| {
                     let reply = sure(Answer::decode(&frame));
                     assert_eq!((reply.id, reply.status), (id, ReplyStatus::Done));
-                    reply.bytes.to_vec()
+                    (reply.seen.index, reply.bytes.to_vec())
                 });
                 self.input.drain(..length);
-                if let Some(answer) = answer {
+                if let Some((index, answer)) = answer {
+                    self.seen.insert(index);
                     return answer;
                 }
                 continue; // the hello
