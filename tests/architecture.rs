@@ -25,6 +25,8 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "backup",
             "replica",
             "client",
+            "resp",
+            "kv",
         ],
     ),
 ];

@@ -32,6 +32,10 @@ fn word() -> impl Strategy<Value = OsString> {
         "counter",
         "add",
         "get",
+        "kv",
+        "set",
+        "del",
+        "incr",
         "--listen",
         "--data",
         "--lease",
@@ -95,6 +99,7 @@ fn what_is_understood_or_asks_for_help_is_no_misuse() {
         "standin replica --help",
         "standin --version",
         "standin client --viewservice h:1 counter add -3",
+        "standin client --viewservice h:1 kv set k -3",
         "standin status --viewservice h:1 --name a --expect backup",
     ] {
         assert_eq!(misuse(line.split(' ')), None, "{line}");

@@ -62,12 +62,30 @@ fn interrupt(child: &mut Child, directory: &Path, signal: Signal) -> Option<i32>
 }
 
 #[test]
-fn the_audit_finds_nothing_lost_and_nothing_is_left_behind() {
+fn the_audit_of_a_counter_finds_nothing_lost_and_nothing_is_left_behind() {
+    let story = is_clean(&["--plugs", "2", "--clients", "4", "--json"]);
+    assert!(story.contains("(primary)"), "{story}");
+}
+
+#[test]
+fn the_audit_of_a_database_finds_nothing_lost_and_nothing_is_left_behind() {
+    let kv = [
+        "--machine",
+        "kv",
+        "--plugs",
+        "2",
+        "--clients",
+        "4",
+        "--json",
+    ];
+    let story = is_clean(&kv);
+    assert!(story.contains("each of 8 numbers"), "{story}");
+}
+
+/// Runs a demo with two plugs, which must end well; returns its story.
+fn is_clean(arguments: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let child = demo(
-        directory.path(),
-        &["--plugs", "2", "--clients", "4", "--json"],
-    );
+    let child = demo(directory.path(), arguments);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{:?}", output.status);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -94,6 +112,7 @@ fn the_audit_finds_nothing_lost_and_nothing_is_left_behind() {
         "files were left behind"
     );
     assert!(!is_in_use(directory.path()), "a process was left behind");
+    text
 }
 
 #[test]

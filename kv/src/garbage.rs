@@ -7,8 +7,9 @@ use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Values that wait to be dropped. When there are more, they are dropped at once.
-const WAITING_MAX: usize = 1 << 16;
+/// Values that wait to be dropped. When there are more, they are dropped at once. Room for all is made with the first,
+/// while nobody is served.
+const WAITING_MAX: usize = 1 << 12;
 /// With fewer parts than this a value is dropped faster than it is handed over.
 pub(crate) const WEIGHT_FEW: usize = 512;
 

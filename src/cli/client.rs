@@ -1,11 +1,15 @@
 //! `standin client`: one command or query to the replicated service.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
 use clap::{Args, Subcommand};
 use standin_client::{Client, ClientConfig, ClientError, ViewServices};
 use standin_core::time::Duration;
 
 use super::{EXIT_MISUSED, EXIT_NO, EXIT_UNREACHED, duration, output};
 use crate::machines::counter::{CounterClient, CounterError};
+use crate::machines::kv::{KvClient, KvError};
 
 /// How long the closing of the session may take, which nobody waits for the outcome of.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -36,6 +40,12 @@ enum Machine {
         after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 counter get"
     )]
     Counter(CounterVerb),
+    /// Speak to a key-value store
+    #[command(
+        subcommand,
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv get visits"
+    )]
+    Kv(KvVerb),
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +64,64 @@ enum CounterVerb {
     Get,
 }
 
+#[derive(Debug, Subcommand)]
+enum KvVerb {
+    /// Print the value of a key, as it is; if there is no such key, print nothing and exit with 1
+    #[command(
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv get visits\n\n\
+        Exit status: 0 the value is printed, and a line's end; 1 there is no such key, or it holds no string."
+    )]
+    Get {
+        /// The key, which may be any bytes
+        #[arg(value_name = "K")]
+        key: OsString,
+    },
+    /// Put a value at a key, once, and print OK
+    #[command(
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv set visits 41"
+    )]
+    Set {
+        /// The key, which may be any bytes
+        #[arg(value_name = "K")]
+        key: OsString,
+        /// The value, which may be any bytes; it may begin with a dash (behind -- also if it is -h or --help)
+        #[arg(value_name = "V", allow_hyphen_values = true)]
+        value: OsString,
+    },
+    /// Remove keys, once, and print how many of them there were
+    #[command(
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv del visits visitors"
+    )]
+    Del {
+        /// The keys; what begins with a dash is a key behind --
+        #[arg(value_name = "K", required = true)]
+        keys: Vec<OsString>,
+    },
+    /// Add N to the number at a key, once, and print the new one
+    #[command(
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv incr visits -3"
+    )]
+    Incr {
+        /// The key, which may be any bytes; one that is not there counts as 0
+        #[arg(value_name = "K")]
+        key: OsString,
+        /// What to add, from -9223372036854775808 to 9223372036854775807
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        n: i64,
+    },
+}
+
+/// Why there is nothing to print.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error("there is no key '{}'", .0.display())]
+    NoKey(OsString),
+}
+
 /// Sends it, and prints the answer alone on a line.
 pub(crate) fn run(args: ClientArgs) -> u8 {
     let config = ClientConfig {
@@ -61,51 +129,88 @@ pub(crate) fn run(args: ClientArgs) -> u8 {
     };
     let client = match Client::new(args.viewservice, config) {
         Ok(client) => client,
-        Err(error) => return failed(&error.into()),
+        Err(error) => return failed(&CounterError::from(error).into()),
     };
-    let mut counter = CounterClient::new(client);
-    let Machine::Counter(verb) = args.machine;
-    let result = match verb {
-        CounterVerb::Add { n } => counter.add(n),
-        CounterVerb::Get => counter.get(),
+    let (answer, mut client) = match args.machine {
+        Machine::Counter(verb) => {
+            let mut counter = CounterClient::new(client);
+            (ask_counter(&mut counter, verb), counter.into_client())
+        }
+        Machine::Kv(verb) => {
+            let mut kv = KvClient::new(client);
+            (ask_kv(&mut kv, verb), kv.into_client())
+        }
     };
-    match result {
-        Ok(value) => {
-            let status = output::line(format_args!("{value}"));
-            let mut client = counter.into_client();
+    match answer {
+        Ok(mut line) => {
+            line.push(b'\n');
+            let status = output::written(output::write(&line));
             client.set_timeout(CLOSE_TIMEOUT);
             // A session that stays open expires by itself.
             let _ = client.close();
             status
         }
-        Err(error) => failed(&error),
+        Err(failure) => failed(&failure),
     }
 }
 
-fn failed(error: &CounterError) -> u8 {
-    output::error(format_args!("{error}"));
-    exit_status(error)
+fn ask_counter(counter: &mut CounterClient, verb: CounterVerb) -> Result<Vec<u8>, Failure> {
+    let value = match verb {
+        CounterVerb::Add { n } => counter.add(n),
+        CounterVerb::Get => counter.get(),
+    }?;
+    Ok(value.to_string().into_bytes())
 }
 
-fn exit_status(error: &CounterError) -> u8 {
+fn ask_kv(kv: &mut KvClient, verb: KvVerb) -> Result<Vec<u8>, Failure> {
+    Ok(match verb {
+        KvVerb::Get { key } => match kv.get(key.as_bytes())? {
+            Some(value) => value,
+            None => return Err(Failure::NoKey(key)),
+        },
+        KvVerb::Set { key, value } => {
+            kv.set(key.as_bytes(), value.as_bytes())?;
+            b"OK".to_vec()
+        }
+        KvVerb::Del { keys } => {
+            let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+            kv.del(&keys)?.to_string().into_bytes()
+        }
+        KvVerb::Incr { key, n } => kv.incr(key.as_bytes(), n)?.to_string().into_bytes(),
+    })
+}
+
+fn failed(failure: &Failure) -> u8 {
+    output::error(format_args!("{failure}"));
+    exit_status(failure)
+}
+
+fn exit_status(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Counter(CounterError::Client(error)) | Failure::Kv(KvError::Client(error)) => {
+            status_of(error)
+        }
+        _ => EXIT_NO,
+    }
+}
+
+fn status_of(error: &ClientError) -> u8 {
     match error {
-        CounterError::Client(ClientError::Address(_)) => EXIT_MISUSED,
-        CounterError::Client(
-            ClientError::Refused { .. }
-            | ClientError::Skipped { .. }
-            | ClientError::AnswerLost { .. }
-            | ClientError::OtherCluster { .. }
-            | ClientError::OtherParty { .. }
-            | ClientError::Protocol { .. },
-        )
-        | CounterError::Refused(_)
-        | CounterError::OtherMachine => EXIT_NO,
-        CounterError::Client(_) => EXIT_UNREACHED,
+        ClientError::Address(_) => EXIT_MISUSED,
+        ClientError::Refused { .. }
+        | ClientError::Skipped { .. }
+        | ClientError::AnswerLost { .. }
+        | ClientError::OtherCluster { .. }
+        | ClientError::OtherParty { .. }
+        | ClientError::Protocol { .. } => EXIT_NO,
+        _ => EXIT_UNREACHED,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use clap::Parser;
     use standin_client::Trouble;
     use standin_core::entry::Index;
@@ -141,6 +246,35 @@ mod tests {
         assert!(matches!(args.machine, Machine::Counter(CounterVerb::Get)));
     }
 
+    fn kv_verb(line: &str) -> KvVerb {
+        match parse(&format!("client --viewservice h:1 kv {line}")) {
+            Ok(ClientArgs {
+                machine: Machine::Kv(verb),
+                ..
+            }) => verb,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_and_values_are_what_is_typed() {
+        assert!(matches!(kv_verb("get k"), KvVerb::Get { key } if key == "k"));
+        for value in ["v", "-3", "--value", ""] {
+            let KvVerb::Set { key, value: taken } = kv_verb(&format!("set k {value}")) else {
+                panic!("{value}");
+            };
+            assert_eq!((key, taken), ("k".into(), value.into()));
+        }
+        assert!(matches!(kv_verb("set -- -k -v"), KvVerb::Set { key, .. } if key == "-k"));
+        assert!(matches!(kv_verb("del a b c"), KvVerb::Del { keys } if keys.len() == 3));
+        assert!(matches!(kv_verb("incr k"), KvVerb::Incr { n: 1, .. }));
+        assert!(matches!(kv_verb("incr k -3"), KvVerb::Incr { n: -3, .. }));
+        let bytes = OsString::from_vec(vec![0xff, 0xfe]);
+        let words = ["client", "--viewservice", "h:1", "kv", "get"].map(OsString::from);
+        let line = Line::try_parse_from(words.iter().chain([&bytes])).unwrap();
+        assert!(matches!(line.args.machine, Machine::Kv(KvVerb::Get { key }) if key == bytes));
+    }
+
     #[test]
     fn misuse_is_noticed() {
         for bad in [
@@ -150,6 +284,13 @@ mod tests {
             "client --viewservice h:1 counter add 9223372036854775808",
             "client --viewservice h:1 counter",
             "client --viewservice h:1 counter get 1",
+            "client --viewservice h:1 kv",
+            "client --viewservice h:1 kv get",
+            "client --viewservice h:1 kv get a b",
+            "client --viewservice h:1 kv set a",
+            "client --viewservice h:1 kv del",
+            "client --viewservice h:1 kv incr a one",
+            "client --viewservice h:1 kv hset a b c",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -163,16 +304,22 @@ mod tests {
             waited,
             trouble: trouble.clone(),
         };
-        assert_eq!(exit_status(&unknown.into()), EXIT_UNREACHED);
-        let unavailable = ClientError::Unavailable { waited, trouble };
-        assert_eq!(exit_status(&unavailable.into()), EXIT_UNREACHED);
-        let reason = String::new();
+        assert_eq!(status_of(&unknown), EXIT_UNREACHED);
         assert_eq!(
-            exit_status(&ClientError::Refused { reason }.into()),
-            EXIT_NO
+            status_of(&ClientError::Unavailable { waited, trouble }),
+            EXIT_UNREACHED
         );
-        assert_eq!(exit_status(&CounterError::Refused(String::new())), EXIT_NO);
+        let reason = String::new();
+        assert_eq!(status_of(&ClientError::Refused { reason }), EXIT_NO);
         let entry = Index(1234);
-        assert_eq!(exit_status(&ClientError::Skipped { entry }.into()), EXIT_NO);
+        assert_eq!(status_of(&ClientError::Skipped { entry }), EXIT_NO);
+        for failure in [
+            CounterError::Refused(String::new()).into(),
+            KvError::Refused(String::new()).into(),
+            KvError::OtherMachine.into(),
+            Failure::NoKey("k".into()),
+        ] {
+            assert_eq!(exit_status(&failure), EXIT_NO);
+        }
     }
 }

@@ -60,7 +60,7 @@ struct ViewAccount {
 /// Asks the view service, and prints what it says.
 pub(crate) fn run(args: HistoryArgs) -> u8 {
     match standin_client::history(&args.viewservice, args.timeout) {
-        Ok(reply) => output::written(output::write(&render(&Account::of(&reply), args.json))),
+        Ok(reply) => output::written(output::write(render(&Account::of(&reply), args.json))),
         Err(error) => super::not_told(&error),
     }
 }

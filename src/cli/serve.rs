@@ -201,7 +201,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
 
 /// Says that it serves. That is so whether or not the line can be written.
 fn ready(line: &str) {
-    if let Err(error) = output::write(&format!("{line}\n"))
+    if let Err(error) = output::write(format!("{line}\n"))
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         output::error(format_args!(

@@ -151,7 +151,7 @@ pub(crate) fn run(args: StatusArgs) -> u8 {
             }
         };
     }
-    output::written(output::write(&render(&Account::of(&reply), args.json)))
+    output::written(output::write(render(&Account::of(&reply), args.json)))
 }
 
 /// Says in words what the replica is instead, if it isn't what is expected.
@@ -195,7 +195,7 @@ fn watch(args: &StatusArgs) -> u8 {
                 Ok(account) => render(account, false),
                 Err(error) => format!("{error}\n"),
             };
-            output::write(&format!("{CLEAR_SCREEN}{text}"))
+            output::write(format!("{CLEAR_SCREEN}{text}"))
         } else {
             show_news(news, &mut shown, args.json)
         };

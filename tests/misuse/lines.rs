@@ -16,7 +16,7 @@ const CLIENT_LINE: &str = "client --viewservice 127.0.0.1:1";
 const STATUS_LINE: &str = "status --viewservice 127.0.0.1:1";
 
 /// Command lines without a meaning: what is typed, and what the one line must name.
-const MEANINGLESS: [(&str, &[&str]); 29] = [
+const MEANINGLESS: [(&str, &[&str]); 31] = [
     ("", &["needs a command", "viewservice", "replica", "demo"]),
     ("frobnicate", &["'frobnicate'", "choose from", "replica"]),
     ("--frobnicate", &["'--frobnicate'", "--help"]),
@@ -71,7 +71,7 @@ const MEANINGLESS: [(&str, &[&str]); 29] = [
     ("demo --plugs 0", &["'0'", "--plugs", "1..=1000"]),
     ("demo --plugs many", &["'many'", "--plugs"]),
     ("demo --clients 257", &["'257'", "--clients", "1..=256"]),
-    ("demo --machine kv", &["'kv'", "counter"]),
+    ("demo --machine sql", &["'sql'", "counter, kv"]),
     (
         "demo --durability paper",
         &["'paper'", "memory, os and disk"],
@@ -81,7 +81,7 @@ const MEANINGLESS: [(&str, &[&str]); 29] = [
     ("help", &["'help'", "'standin --help'"]),
     (
         "client --viewservice 127.0.0.1:1",
-        &["'standin client' needs a command", "counter"],
+        &["'standin client' needs a command", "counter, kv"],
     ),
     (
         "client --viewservice 127.0.0.1:1 counter",
@@ -91,10 +91,18 @@ const MEANINGLESS: [(&str, &[&str]); 29] = [
         "client --viewservice 127.0.0.1:1 counter multiply 2",
         &["'multiply'", "add, get"],
     ),
+    (
+        "client --viewservice 127.0.0.1:1 kv",
+        &["needs a command", "get, set, del, incr"],
+    ),
+    (
+        "client --viewservice 127.0.0.1:1 kv hset k f v",
+        &["'hset'", "get, set, del, incr"],
+    ),
 ];
 
 /// Flags that make a meaningful line meaningless.
-const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 24] = [
+const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 27] = [
     (
         VIEW_SERVICE_LINE,
         "--lease 0ms",
@@ -160,8 +168,8 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 24] = [
     (CLIENT_LINE, "--timeout=-1s counter get", &["--timeout"]),
     (
         CLIENT_LINE,
-        "kv get x",
-        &["'kv'", "counter", "'standin client --help'"],
+        "queue get x",
+        &["'queue'", "counter, kv", "'standin client --help'"],
     ),
     (CLIENT_LINE, "counter add one", &["'one'"]),
     (
@@ -176,6 +184,9 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 24] = [
     ),
     (CLIENT_LINE, "counter add 1.5", &["'1.5'"]),
     (CLIENT_LINE, "counter get 1", &["'1'"]),
+    (CLIENT_LINE, "kv get a b", &["'b'"]),
+    (CLIENT_LINE, "kv set a", &["<V>"]),
+    (CLIENT_LINE, "kv incr a 1.5", &["'1.5'"]),
     (STATUS_LINE, "--expect backup", &["--name"]),
     (
         STATUS_LINE,
@@ -201,7 +212,7 @@ fn a_line_without_a_meaning_is_misuse_and_the_wrong_part_is_named() {
         let line = replica_line(name, NOBODY, "unused").replace("--name ", "--name=");
         goes_wrong(&line, MISUSED, &[words, "a-z"]);
     }
-    for machine in ["kv", "sql", "Counter"] {
+    for machine in ["KV", "sql", "Counter"] {
         let line = replica_line("a", NOBODY, "unused").replace("machine counter", "machine x");
         let line = line.replace("machine x", &format!("machine {machine}"));
         goes_wrong(&line, MISUSED, &[machine, "possible values: counter"]);
@@ -375,7 +386,16 @@ fn every_command_has_help_with_an_example() {
         "status",
         "bench",
     ];
-    let verbs = ["client counter", "client counter add", "client counter get"];
+    let verbs = [
+        "client counter",
+        "client counter add",
+        "client counter get",
+        "client kv",
+        "client kv get",
+        "client kv set",
+        "client kv del",
+        "client kv incr",
+    ];
     for command in [""].iter().chain(&commands).chain(&verbs) {
         let ended = start(&format!("{command} --help")).end();
         assert_eq!(

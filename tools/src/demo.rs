@@ -1,13 +1,13 @@
-//! `standin demo`: a replicated counter under load, whose primary's plug is pulled, and the audit.
+//! `standin demo`: a replicated counter, or a database, under load, whose primary's plug is pulled, and the audit.
 //!
 //! Everything runs as in earnest: a view service and three replicas as processes of their own, clients
 //! that go through the network, and SIGKILL. [`run`] is the whole of it.
 
 mod audit;
 mod copies;
-mod counter;
 mod crowd;
 mod error;
+mod machine;
 mod report;
 mod show;
 mod steps;
@@ -35,7 +35,7 @@ pub struct DemoArgs {
     #[arg(long, env = "STANDIN_PLUGS", default_value_t = 3, value_name = "N",
         value_parser = value_parser!(u32).range(1..=1000))]
     pub plugs: u32,
-    /// How many clients add to the counter without pause, 1 to 256
+    /// How many clients count without pause, 1 to 256
     #[arg(long, env = "STANDIN_CLIENTS", default_value_t = 4, value_name = "N",
         value_parser = value_parser!(u32).range(1..=256))]
     pub clients: u32,
@@ -56,6 +56,8 @@ pub struct DemoArgs {
 pub enum DemoMachine {
     /// A replicated counter
     Counter,
+    /// A replicated, Redis-compatible database, with several numbers to add to
+    Kv,
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {
@@ -83,6 +85,9 @@ mod tests {
         let args = parse("demo").unwrap();
         assert_eq!((args.plugs, args.clients, args.json), (3, 4, false));
         assert_eq!(args.durability, Durability::Os);
+        assert_eq!(args.machine, DemoMachine::Counter);
+        let args = parse("demo --machine kv").unwrap();
+        assert_eq!(args.machine, DemoMachine::Kv);
         let args = parse("demo --machine counter --plugs 20 --clients 16 --json --keep x").unwrap();
         assert_eq!((args.plugs, args.clients, args.json), (20, 16, true));
         assert_eq!(args.keep, Some(PathBuf::from("x")));

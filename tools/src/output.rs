@@ -9,16 +9,16 @@ const EXIT_NO: u8 = 1;
 /// Writes a result, as a line; returns the exit status that this leaves.
 #[must_use]
 pub fn line(text: fmt::Arguments<'_>) -> u8 {
-    written(write(&format!("{text}\n")))
+    written(write(format!("{text}\n")))
 }
 
-/// Writes a text to standard output, as it is.
+/// Writes a text, or any bytes, to standard output as they are.
 ///
 /// # Errors
 /// What the operating system said. [`written`] tells what that means.
-pub fn write(text: &str) -> io::Result<()> {
+pub fn write(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(text.as_ref())?;
     out.flush()
 }
 

@@ -106,7 +106,7 @@ fn ended(result: Result<(), RelayError>) -> u8 {
 }
 
 fn ready(what: &str, address: SocketAddr) -> io::Result<()> {
-    output::write(&format!("ready {what} {address}\n"))
+    output::write(format!("ready {what} {address}\n"))
 }
 
 fn new_net(party: Party) -> io::Result<Net> {

@@ -1,11 +1,11 @@
-//! The audit: what the clients were told, held against what the counter says in the end.
+//! The audit: what the clients were told, held against what the machine says in the end.
 
-/// Highest value of the counter that is told apart from others.
+/// Highest value of a number that is told apart from others.
 const VALUES_MAX: u64 = 1 << 31;
 
-/// What all clients together were told.
+/// What all clients together were told of one number.
 ///
-/// Every add is of 1, and its answer is the counter's value after it. So each answer must have a
+/// Every add is of 1, and its answer is the number's value after it. So each answer must have a
 /// value of its own, and all values up to the final one must have been somebody's answer, but for
 /// those of adds that nobody knows the outcome of.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Tally {
 pub(super) struct Audit {
     pub(super) acknowledged: u64,
     pub(super) unknown: u64,
-    /// The counter's value in the end.
+    /// The number's value in the end; the sum, if there are several.
     pub(super) value: u64,
     /// Answered adds without a place of their own among the values up to the final one.
     pub(super) lost: u64,
@@ -61,7 +61,7 @@ impl Tally {
         self.acknowledged
     }
 
-    /// Holds everything against the counter's final `value`.
+    /// Holds everything against the number's final `value`.
     pub(super) fn audit(&self, value: u64) -> Audit {
         let placed = self.distinct_through(value);
         Audit {
@@ -82,6 +82,23 @@ impl Tally {
         let rest = self.values.get(end).map_or(0, |word| word & (next - 1));
         whole + u64::from(rest.count_ones())
     }
+}
+
+/// Holds what was told of each number against its final value, and adds it all up.
+pub(super) fn audit_all(tallies: &[Tally], values: &[u64]) -> Audit {
+    assert_eq!(tallies.len(), values.len(), "each number has a tally");
+    let audits = tallies
+        .iter()
+        .zip(values)
+        .map(|(tally, value)| tally.audit(*value));
+    audits.fold(Audit::default(), |sum, one| Audit {
+        acknowledged: sum.acknowledged + one.acknowledged,
+        unknown: sum.unknown + one.unknown,
+        value: sum.value + one.value,
+        lost: sum.lost + one.lost,
+        executed_twice: sum.executed_twice + one.executed_twice,
+        out_of_order: sum.out_of_order + one.out_of_order,
+    })
 }
 
 impl Audit {
@@ -126,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn answered_adds_that_the_counter_does_not_have_are_lost() {
+    fn answered_adds_that_the_number_does_not_have_are_lost() {
         let all: Vec<u64> = (1..=100).collect();
         for value in [0, 1, 62, 63, 64, 65, 99] {
             assert_eq!(
@@ -156,6 +173,17 @@ mod tests {
         let tally = tally(&[1, 2, 2, 3, 5]);
         assert_eq!(tally.audit(5).acknowledged, 5);
         assert_eq!(lost_and_twice(&tally, 5), (1, 1));
+    }
+
+    #[test]
+    fn each_number_is_looked_at_by_itself() {
+        let tallies = [tally(&[1, 2, 3]), tally(&[1, 2])];
+        let audit = audit_all(&tallies, &[3, 2]);
+        assert!(audit.is_clean());
+        assert_eq!((audit.acknowledged, audit.value), (5, 5));
+        // An add to one of them became an add to the other: the sum is right, and both are wrong.
+        let audit = audit_all(&tallies, &[2, 3]);
+        assert_eq!((audit.value, audit.lost, audit.executed_twice), (5, 1, 1));
     }
 
     #[test]

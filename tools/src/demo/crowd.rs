@@ -1,4 +1,4 @@
-//! The clients: threads that add 1 to the counter without pause.
+//! The clients: threads that add 1 to a number without pause.
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use standin_core::time::Duration;
 use standin_core::view::ViewId;
 use standin_io::clock;
 
+use super::DemoMachine;
 use super::audit::Tally;
-use super::counter;
 use super::waits::Waits;
 
 /// How long a client tries one add: far longer than any takeover should last.
@@ -27,7 +27,7 @@ pub(super) enum CrowdError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The answer is no number.
-    #[error("a client was answered something that is no value of the counter")]
+    #[error("a client was answered something that is no number")]
     Answer,
     /// The system has no room for another thread.
     #[error("cannot start a client's thread: {0}")]
@@ -38,7 +38,9 @@ pub(super) enum CrowdError {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
-    tally: Mutex<Tally>,
+    machine: DemoMachine,
+    /// What was told of each number.
+    tallies: Mutex<Vec<Tally>>,
     waits: Vec<Mutex<Waits>>,
 }
 
@@ -70,10 +72,16 @@ pub(super) struct Crowd {
 
 impl Crowd {
     /// Sets `count` clients to work.
-    pub(super) fn start(view_services: &ViewServices, count: usize) -> Result<Self, CrowdError> {
+    pub(super) fn start(
+        machine: DemoMachine,
+        view_services: &ViewServices,
+        count: usize,
+    ) -> Result<Self, CrowdError> {
+        let tallies = (0..machine.numbers()).map(|_| Tally::default()).collect();
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
-            tally: Mutex::default(),
+            machine,
+            tallies: Mutex::new(tallies),
             waits: (0..count).map(|_| Mutex::default()).collect(),
         });
         let mut crowd = Self {
@@ -94,7 +102,8 @@ impl Crowd {
     }
 
     pub(super) fn acknowledged(&self) -> u64 {
-        lock(&self.shared.tally).acknowledged()
+        let tallies = lock(&self.shared.tallies);
+        tallies.iter().map(Tally::acknowledged).sum()
     }
 
     /// Prepares for measuring the waits for the next primary.
@@ -137,7 +146,7 @@ impl Crowd {
     }
 
     /// What all clients saw, once they have stopped; waits for those that have not.
-    pub(super) fn join(mut self) -> Result<(Tally, Figures), CrowdError> {
+    pub(super) fn join(mut self) -> Result<(Vec<Tally>, Figures), CrowdError> {
         self.stop();
         let mut figures = Figures::new();
         for thread in self.threads.drain(..) {
@@ -146,8 +155,8 @@ impl Crowd {
             added.expect("all histograms have the same bounds");
             figures.sent_again += more.sent_again;
         }
-        let tally = std::mem::take(&mut *lock(&self.shared.tally));
-        Ok((tally, figures))
+        let tallies = std::mem::take(&mut *lock(&self.shared.tallies));
+        Ok((tallies, figures))
     }
 }
 
@@ -168,25 +177,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One client: adds 1, waits for the answer, notes it, and again.
+/// One client: adds 1, waits for the answer, notes it, and again, at the next number if there are several.
 fn work(mut client: Client, shared: &Shared, number: usize) -> Result<Figures, CrowdError> {
     let mut figures = Figures::new();
-    let mut value = 0;
-    while !shared.stop.load(Ordering::Relaxed) {
+    let machine = shared.machine;
+    let commands: Vec<Vec<u8>> = (0..machine.numbers())
+        .map(|at| machine.add_one(at))
+        .collect();
+    let mut values = vec![0; commands.len()];
+    let places = (0..commands.len()).cycle().skip(number % commands.len());
+    for at in places {
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
         let asked = clock::boot();
-        let answer = match client.command(&counter::add_one()) {
+        let answer = match client.command(&commands[at]) {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_outcome_unknown() {
-                    lock(&shared.tally).unknown();
+                    lock(&shared.tallies)[at].unknown();
                 }
                 return Err(error.into());
             }
         };
         let now = clock::boot();
-        let before = value;
-        value = counter::value(&answer.bytes).ok_or(CrowdError::Answer)?;
-        lock(&shared.tally).answered(value, before);
+        let value = machine.value(&answer.bytes).ok_or(CrowdError::Answer)?;
+        let before = std::mem::replace(&mut values[at], value);
+        lock(&shared.tallies)[at].answered(value, before);
         lock(&shared.waits[number]).answered(now, answer.seen.view);
         let micros = u64::try_from(now.since(asked).as_micros()).unwrap_or(LATENCY_MICROS_MAX);
         figures.latencies.saturating_record(micros);

@@ -20,7 +20,7 @@ pub(super) enum ShowError {
     Crowd(#[from] CrowdError),
     #[error("cannot read the final value: {0}")]
     Read(#[from] ClientError),
-    #[error("the counter answered something that is no value")]
+    #[error("a replica answered something that is no number")]
     Answer,
     #[error("cannot {doing}: {source}")]
     Io {

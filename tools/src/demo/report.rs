@@ -3,6 +3,7 @@
 use serde::Serialize;
 use standin_core::time::Duration;
 
+use super::DemoMachine;
 use super::audit::Audit;
 use super::copies::{self, Copy};
 use super::crowd::Figures;
@@ -11,7 +12,10 @@ use super::story::{Seconds, Story, count, thousands};
 /// Everything that the demo found out.
 #[derive(Debug)]
 pub(super) struct Outcome {
+    pub(super) machine: DemoMachine,
     pub(super) audit: Audit,
+    /// Each number's final value.
+    pub(super) values: Vec<u64>,
     /// For each pull, the longest wait that a client saw.
     pub(super) gaps: Vec<Duration>,
     pub(super) copies: Vec<Copy>,
@@ -44,7 +48,7 @@ struct Line {
 
 impl Outcome {
     pub(super) fn replicas_agree(&self) -> bool {
-        copies::agree(&self.copies, self.audit.value)
+        copies::agree(&self.copies, &self.values)
     }
 
     /// Whether the demo shows what it is there to show.
@@ -85,15 +89,19 @@ impl Outcome {
         story.print("");
         story.heading("THE AUDIT");
         let audit = &self.audit;
+        let value_is = match self.machine {
+            DemoMachine::Counter => "is the counter's value now",
+            DemoMachine::Kv => "is the sum of all numbers now",
+        };
         let lines = [
             (
                 audit.acknowledged,
                 "adds of 1 were answered, each with the value that it led to",
             ),
-            (audit.value, "is the counter's value now"),
+            (audit.value, value_is),
             (
                 audit.lost,
-                "answered adds are lost: missing from the counter",
+                "answered adds are lost: nothing is there of them",
             ),
             (audit.executed_twice, "adds were executed twice"),
         ];
@@ -103,7 +111,7 @@ impl Outcome {
         for (number, words) in [
             (
                 audit.unknown,
-                "adds ended without an answer: the counter may or may not have them",
+                "adds ended without an answer: they may or may not have been executed",
             ),
             (
                 audit.out_of_order,
@@ -125,8 +133,12 @@ impl Outcome {
         for copy in &self.copies {
             let label = format!("{} ({})", copy.name, copy.role.word());
             story.print(&format!(
-                "    {label:<11}  counter {}, after log entry {}, digest of the state {:032x}",
-                thousands(copy.value),
+                "    {label:<11}  {} {}, after log entry {}, digest of the state {:032x}",
+                match self.machine {
+                    DemoMachine::Counter => "counter",
+                    DemoMachine::Kv => "sum",
+                },
+                thousands(copy.values.iter().sum()),
                 thousands(copy.applied.0),
                 copy.state_digest,
             ));
@@ -216,11 +228,13 @@ mod tests {
             name: "a".to_owned(),
             role: RoleName::Primary,
             applied: Index(9),
-            value: 5,
+            values: vec![5],
             state_digest: 10,
             reply_digest: 2,
         };
         Outcome {
+            machine: DemoMachine::Counter,
+            values: vec![5],
             audit: Audit {
                 acknowledged: 5,
                 value: 5,

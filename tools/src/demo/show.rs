@@ -7,14 +7,13 @@ use standin_core::time::Duration;
 use standin_core::view::ViewId;
 use standin_io::signals::Signals;
 
-use super::DemoArgs;
-use super::audit::Tally;
-use super::counter;
+use super::audit::{Tally, audit_all};
 use super::crowd::{Crowd, Figures};
 use super::error::ShowError;
 use super::report::Outcome;
 use super::steps::{Pair, STEP_PATIENCE};
 use super::story::{Seconds, Story, count};
+use super::{DemoArgs, DemoMachine};
 use crate::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 use crate::output;
 
@@ -29,12 +28,21 @@ const LEASE: Duration = Duration::from_secs(1);
 /// are told in a line, and follow quickly.
 const PULLS_IN_FULL: u32 = 3;
 
-const INTRODUCTION: &str = "\
-Three replicas of a counter run as processes of their own: a, b and c. One of them, the primary,
+/// What is going to happen.
+fn introduction(machine: DemoMachine) -> String {
+    let (noun, load) = match machine {
+        DemoMachine::Counter => ("counter", "add to the counter"),
+        DemoMachine::Kv => ("database", "add to numbers in it"),
+    };
+    format!(
+        "\
+Three replicas of a {noun} run as processes of their own: a, b and c. One of them, the primary,
 answers the clients, but not before a second one, the backup, has the same input; the third is a
-spare. Then the primary is killed, without warning, while clients add to the counter. In the end we
+spare. Then the primary is killed, without warning, while clients {load}. In the end we
 look whether any add that was answered is missing, and whether any was executed twice.
-";
+"
+    )
+}
 
 /// Runs the demo, tells its story on standard output, and returns the exit status.
 ///
@@ -100,6 +108,7 @@ fn play(args: &DemoArgs, story: &Story, signals: Signals) -> Result<Outcome, Sho
     let config = ClusterConfig {
         lease: LEASE,
         durability: args.durability,
+        machine: args.machine.name().to_owned(),
         keep: args.keep.clone(),
         ..ClusterConfig::new(program)
     };
@@ -144,10 +153,17 @@ pub(super) struct Show<'a> {
 }
 
 impl Show<'_> {
+    pub(super) fn machine(&self) -> DemoMachine {
+        self.args.machine
+    }
+
     fn set_up(&mut self) -> Result<(), ShowError> {
         let story = self.story;
-        story.heading("STANDIN DEMO: a counter that goes on counting when its machine dies\n");
-        story.print(INTRODUCTION);
+        story.heading(&format!(
+            "STANDIN DEMO: a {} that goes on counting when its machine dies\n",
+            self.machine().noun()
+        ));
+        story.print(&introduction(self.machine()));
         self.start(VIEW_SERVICE)?;
         let pid = self.pid_of(VIEW_SERVICE);
         story.tell(&format!(
@@ -173,14 +189,19 @@ impl Show<'_> {
             self.pid_of(REPLICAS[2])
         ));
         let clients = usize::try_from(self.args.clients).expect("at most 256");
-        self.crowd = Some(Crowd::start(&self.cluster.view_services()?, clients)?);
+        let view_services = self.cluster.view_services()?;
+        self.crowd = Some(Crowd::start(self.machine(), &view_services, clients)?);
         self.until_answered(pair.view)?;
         story.tell(&format!(
-            "{} to add 1 to the counter, each again as soon as it has its answer.\n",
+            "{} to add 1 to {}, each again as soon as it has its answer.\n",
             if clients == 1 {
                 "1 client begins"
             } else {
                 "The clients begin"
+            },
+            match self.machine() {
+                DemoMachine::Counter => "the counter".to_owned(),
+                DemoMachine::Kv => format!("each of {} numbers in turn", self.machine().numbers()),
             }
         ));
         Ok(())
@@ -277,12 +298,14 @@ impl Show<'_> {
     /// Stops the clients and holds their answers against every replica's copy.
     fn close(mut self) -> Result<Outcome, ShowError> {
         self.peace(1)?;
-        let (tally, figures) = self.stop_clients()?;
+        let (tallies, figures) = self.stop_clients()?;
         self.story.tell("The clients have stopped.");
-        let value = self.final_value()?;
+        let values = self.final_values()?;
         let copies = self.level_copies()?;
         Ok(Outcome {
-            audit: tally.audit(value),
+            machine: self.machine(),
+            audit: audit_all(&tallies, &values),
+            values,
             gaps: self.gaps,
             copies,
             figures,
@@ -292,7 +315,7 @@ impl Show<'_> {
         })
     }
 
-    fn stop_clients(&mut self) -> Result<(Tally, Figures), ShowError> {
+    fn stop_clients(&mut self) -> Result<(Vec<Tally>, Figures), ShowError> {
         let crowd = self.crowd.take().expect("the clients were started");
         crowd.stop();
         self.until("the clients to stop", |_| {
@@ -301,14 +324,15 @@ impl Show<'_> {
         Ok(crowd.join()?)
     }
 
-    /// The value that the primary answers, confirmed by its backup.
-    fn final_value(&mut self) -> Result<u64, ShowError> {
+    /// The values that the primary answers, confirmed by its backup.
+    fn final_values(&mut self) -> Result<Vec<u64>, ShowError> {
         let config = ClientConfig {
             timeout: STEP_PATIENCE,
         };
         let mut client = Client::new(self.cluster.view_services()?, config)?;
-        let answer = client.query(&counter::get(), Consistency::Confirmed)?;
-        counter::value(&answer.bytes).ok_or(ShowError::Answer)
+        let answer = client.query(&self.machine().get(), Consistency::Confirmed)?;
+        let values = self.machine().values(&answer.bytes);
+        values.ok_or(ShowError::Answer)
     }
 }
 

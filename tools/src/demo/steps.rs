@@ -67,12 +67,11 @@ impl Show<'_> {
         let Ok(inspected) = self.cluster.inspect(name) else {
             return Ok(None);
         };
-        let read = copies::read(self.cluster.address(name)?, ASK_PATIENCE).map_err(|source| {
-            ShowError::Io {
+        let read = copies::read(self.machine(), self.cluster.address(name)?, ASK_PATIENCE)
+            .map_err(|source| ShowError::Io {
                 doing: "ask a replica",
                 source,
-            }
-        })?;
+            })?;
         Ok(read.and_then(|read| Copy::new(&inspected, read)))
     }
 

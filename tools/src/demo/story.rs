@@ -60,7 +60,7 @@ impl Story {
 
     /// Prints a line, or several, as they are.
     pub(super) fn print(&self, text: &str) {
-        if let Err(error) = output::write(&format!("{text}\n")) {
+        if let Err(error) = output::write(format!("{text}\n")) {
             self.failure.borrow_mut().get_or_insert(error);
         }
     }
