@@ -102,6 +102,17 @@ impl Front {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn listens_on(&self) -> SocketAddr {
+        self.listens_on
+    }
+
+    /// Whether something is on its way to a client that has not left yet.
+    pub(crate) fn has_unsent(&self, net: &Net) -> bool {
+        let mut conns = self.clients.keys();
+        conns.any(|conn| net.output_bytes(*conn) > 0)
+    }
+
     /// What has been counted.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
@@ -116,6 +127,11 @@ impl Front {
             true => self.waits.deadline(),
             false => Some(now),
         }
+    }
+
+    /// Whether somebody waits for others to have what was written: see [`Front::settle`].
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
     }
 
     /// Takes what these connections, which are plain and have input, have said; and what others have still to say.

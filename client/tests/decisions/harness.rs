@@ -2,7 +2,7 @@
 
 use standin_client::{
     Action, ClientCore, ClientError, ConnectionId, CoreConfig, Event, Request, Trouble,
-    ViewServices, Work,
+    ViewServices, WithoutRoom, Work,
 };
 use standin_core::entry::Index;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
@@ -95,6 +95,7 @@ impl Harness {
             core: ClientCore::new(CoreConfig {
                 view_services,
                 jitter_seed: 1,
+                without_room: WithoutRoom::Wait,
             }),
             now: Instant::from_nanos(1_000_000_000),
             errors: Vec::new(),
