@@ -56,7 +56,7 @@ enum Stage {
 pub fn run(config: &GatewayConfig, on_ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
     // Before there is any other thread.
     let signals = Signals::block().map_err(GatewayError::local("taking over signals"))?;
-    let mut gateway = Gateway::new(config, signals)?;
+    let gateway = Gateway::new(config, signals)?;
     let listens_on = gateway.front.listens_on();
     log::info!("serves Redis clients on {listens_on}");
     on_ready(listens_on);

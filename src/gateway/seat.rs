@@ -6,8 +6,7 @@ use standin_client::Seen;
 use standin_core::time::{Instant, Now};
 use standin_kv::conversation::{Host, Info, Node, Place, Role};
 
-use crate::front::Counts;
-use crate::replica::memory_bytes;
+use crate::front::{Counts, memory_bytes};
 
 /// What stays the same as long as the process runs.
 #[derive(Debug)]

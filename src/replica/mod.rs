@@ -26,7 +26,6 @@ use standin_io::snapshots::SnapshotsError;
 use standin_io::storage::is_want_of_room;
 
 pub use standin_replica::SnapshotConfig;
-pub(crate) use resp::{memory_bytes, write_error};
 pub use resp::RespConfig;
 pub use start::{Listening, run, run_with_resp};
 pub use will::ParentLink;

@@ -108,6 +108,7 @@ fn run_with<M: StateMachine>(
     let limits = NetLimits::default()
         .within_descriptors()
         .map_err(ReplicaError::io("raising the limit of open files"))?;
+    let clients_max = limits.clients.connections_max;
     let mut net = Net::new(NetConfig {
         party: Party::Replica,
         cluster: dir.meta().cluster,
@@ -128,7 +129,6 @@ fn run_with<M: StateMachine>(
             let listens_on = listened.map_err(cannot_listen(&resp.listen))?;
             let address = resp.advertise.clone();
             let address = address.unwrap_or_else(|| listens_on.to_string());
-            let clients_max = limits.clients.connections_max;
             let password = resp.password.clone();
             let name = config.name.clone();
             let resp = Resp::new(name, listens_on, &address, password, clients_max, keyspace);
