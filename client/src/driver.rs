@@ -81,6 +81,12 @@ impl Driver {
         &self.core
     }
 
+    /// Connections that are open or being opened.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
     /// Where the view service is.
     #[must_use]
     pub fn view_services(&self) -> &ViewServices {

@@ -3,8 +3,8 @@
 use clap::Args;
 use standin_client::ViewServices;
 
-use super::serve::{ended, listen_address, ready};
 use super::EXIT_NO;
+use super::serve::{ended, listen_address, ready};
 use crate::gateway::{self, GatewayConfig};
 
 /// The arguments of `standin gateway`.
@@ -20,7 +20,12 @@ pub(crate) struct GatewayArgs {
     #[arg(long, env = "STANDIN_VIEWSERVICE", value_name = "ADDR")]
     viewservice: ViewServices,
     /// Password that Redis clients have to give (AUTH); better in the environment than here
-    #[arg(long, env = "STANDIN_RESP_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "STANDIN_RESP_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
     resp_password: Option<String>,
 }
 

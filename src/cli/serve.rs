@@ -75,7 +75,13 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, env = "STANDIN_RESP_ADVERTISE", value_name = "ADDR", value_parser = reached_address, requires = "resp")]
     resp_advertise: Option<String>,
     /// Password that Redis clients have to give (AUTH); better in the environment than here
-    #[arg(long, env = "STANDIN_RESP_PASSWORD", value_name = "PASSWORD", hide_env_values = true, requires = "resp")]
+    #[arg(
+        long,
+        env = "STANDIN_RESP_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true,
+        requires = "resp"
+    )]
     resp_password: Option<String>,
     /// When a write counts as safe: in memory, in the page cache, or on the disk, of both replicas
     #[arg(long, env = "STANDIN_DURABILITY", default_value = "os", value_parser = durability)]

@@ -108,10 +108,15 @@ impl Front {
         self.listens_on
     }
 
-    /// Whether something is on its way to a client that has not left yet.
-    pub(crate) fn has_unsent(&self, net: &Net) -> bool {
-        let mut conns = self.clients.keys();
-        conns.any(|conn| net.output_bytes(*conn) > 0)
+    /// Takes nothing more of anybody: each is closed once it has the answers to what is under way.
+    pub(crate) fn end(&mut self, net: &mut Net) {
+        self.ready.clear();
+        for (conn, client) in &mut self.clients {
+            client.line.end();
+            if client.line.is_over() {
+                net.close_when_sent(*conn);
+            }
+        }
     }
 
     /// What has been counted.

@@ -35,13 +35,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn add(
-        &mut self,
-        conn: ConnId,
-        id: u64,
-        replicas: i64,
-        timeout: Duration,
-    ) {
+    pub(super) fn add(&mut self, conn: ConnId, id: u64, replicas: i64, timeout: Duration) {
         self.all.push(Wait {
             conn,
             id,

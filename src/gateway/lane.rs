@@ -118,6 +118,10 @@ impl Lane {
         self.driver.core().seen()
     }
 
+    pub(super) fn connections(&self) -> usize {
+        self.driver.connections()
+    }
+
     /// When the session is closed, if nothing is asked before.
     fn idle_until(&self) -> Option<Instant> {
         let is_idle = self.has_session() && self.owners.is_empty() && self.waiting.is_empty();

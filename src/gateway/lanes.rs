@@ -165,6 +165,11 @@ impl Lanes {
         self.lanes.iter().any(Lane::has_session)
     }
 
+    /// Connections to view services and replicas.
+    pub(super) fn connections(&self) -> usize {
+        self.lanes.iter().map(Lane::connections).sum()
+    }
+
     /// The highest view and entry that were answered from.
     pub(super) fn seen(&self) -> Seen {
         let seen = self.lanes.iter().map(Lane::seen);

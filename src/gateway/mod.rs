@@ -52,4 +52,3 @@ impl GatewayError {
         move |source| Self::Local { doing, source }
     }
 }
-

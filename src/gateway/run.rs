@@ -134,9 +134,11 @@ impl Gateway {
             NetEvent::Signal(_) => {
                 self.stage = match self.stage {
                     Stage::Serving => {
-                        log::info!("stops: no more clients are taken, and what is under way is answered");
+                        log::info!(
+                            "stops: no more clients are taken, and what is under way is answered"
+                        );
                         self.net.stop_listening();
-                        self.net.pause_client_input(true);
+                        self.front.end(&mut self.net);
                         Stage::Stopping(now.boot.plus(STOP_PATIENCE))
                     }
                     _ => Stage::Over,
@@ -223,10 +225,17 @@ impl Gateway {
             self.stage = Stage::Closing(now.plus(CLOSE_PATIENCE));
         }
         if let Stage::Closing(until) = self.stage
-            && (!self.lanes.has_sessions() && !self.front.has_unsent(&self.net) || now >= until)
+            && (self.is_parted() || now >= until)
         {
             self.stage = Stage::Over;
         }
+    }
+}
+
+impl Gateway {
+    /// Whether all sessions are closed, and all clients have been sent what they get and have taken it.
+    fn is_parted(&self) -> bool {
+        !self.lanes.has_sessions() && self.net.connection_count() <= self.lanes.connections()
     }
 }
 

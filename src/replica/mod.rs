@@ -25,8 +25,8 @@ use standin_io::log::{LogError, SEGMENT_BYTES};
 use standin_io::snapshots::SnapshotsError;
 use standin_io::storage::is_want_of_room;
 
-pub use standin_replica::SnapshotConfig;
 pub use resp::RespConfig;
+pub use standin_replica::SnapshotConfig;
 pub use start::{Listening, run, run_with_resp};
 pub use will::ParentLink;
 

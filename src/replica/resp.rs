@@ -8,12 +8,10 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::ReplicaName;
 use standin_core::machine::StateMachine;
-use standin_core::message::{
-    Consistency, DirectRequest, QueryRequest, Reply, ReplyStatus, Seen,
-};
+use standin_core::message::{Consistency, DirectRequest, QueryRequest, Reply, ReplyStatus, Seen};
 use standin_core::time::{Instant, Now};
-use standin_io::{clock, entropy};
 use standin_io::net::Net;
+use standin_io::{clock, entropy};
 use standin_kv::conversation::{
     Follower, Host as Surroundings, Info, KeyspaceInfo, Node, Place, Role, node_id,
 };
@@ -185,9 +183,10 @@ fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
              executed by the next one; look at the data before you repeat it"
         ),
         ReplyStatus::Skipped => {
-            let index = reply.bytes.try_into().map_or(Index::ZERO, |bytes| {
-                Index(u64::from_le_bytes(bytes))
-            });
+            let index = reply
+                .bytes
+                .try_into()
+                .map_or(Index::ZERO, |bytes| Index(u64::from_le_bytes(bytes)));
             write!(
                 text,
                 "ERR nothing was done: the database fails at this command, which is entry {index} of the log and is skipped"

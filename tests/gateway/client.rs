@@ -77,7 +77,10 @@ impl Gateway {
     /// The most memory that it has had at once, in bytes.
     #[track_caller]
     pub(crate) fn memory_peak(&self) -> u64 {
-        let status = sure(std::fs::read_to_string(format!("/proc/{}/status", self.pid())));
+        let status = sure(std::fs::read_to_string(format!(
+            "/proc/{}/status",
+            self.pid()
+        )));
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let words = line.map(str::split_whitespace);
         let kib = words.and_then(|mut words| words.next()?.parse::<u64>().ok());
@@ -167,7 +170,11 @@ impl RespClient {
             let mut piece = [0; 65_536];
             let length = sure(self.stream.read(&mut piece));
             if length == 0 {
-                assert!(self.input.is_empty(), "it ends within a reply: {:?}", self.input);
+                assert!(
+                    self.input.is_empty(),
+                    "it ends within a reply: {:?}",
+                    self.input
+                );
                 return None;
             }
             self.input.extend_from_slice(&piece[..length]);

@@ -31,7 +31,9 @@ fn python() -> PathBuf {
         command.status().is_ok_and(|status| status.success())
     };
     if !has_it(&python) {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory));
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&directory));
         run(Command::new(&python).args(["-m", "pip", "install", "--quiet", REDIS_PY]));
     }
     python
@@ -80,7 +82,9 @@ fn redis_py_sees_no_error_and_no_reconnect_while_the_plug_is_pulled() {
         while lines.try_recv().is_ok() {}
         // One may have been on its way; the next tells of answers that came after it.
         for _ in 0..2 {
-            scene.until("answers for every redis-py client", |_| lines.try_recv().ok());
+            scene.until("answers for every redis-py client", |_| {
+                lines.try_recv().ok()
+            });
         }
     };
     progress(&mut scene);

@@ -82,7 +82,10 @@ impl Process {
         let listen = listen.unwrap_or_else(|| self.config.placement.listen_first());
         let resp = self.config.serves_resp.then(|| {
             let resp = self.resp_address.as_deref();
-            ["--resp", resp.unwrap_or_else(|| self.config.placement.listen_first())]
+            [
+                "--resp",
+                resp.unwrap_or_else(|| self.config.placement.listen_first()),
+            ]
         });
         // The flags given here are to hold, whatever the environment says.
         for (variable, _) in std::env::vars_os() {
