@@ -19,7 +19,7 @@ const PULLS: u64 = 3;
 /// Time from one pull to the next, at least.
 const PULL_EVERY: Duration = Duration::from_secs(3);
 /// How long the plug is pulled again and again, in seconds.
-const SECONDS_VARIABLE: &str = "GATEWAY_SECONDS";
+const SECONDS_VARIABLE: &str = "STANDIN_GATEWAY_SECONDS";
 
 /// A Python that has redis-py: an environment of its own, made once for each target directory.
 fn python() -> PathBuf {
