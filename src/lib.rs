@@ -10,6 +10,7 @@ pub use standin_tools::simulate;
 
 pub mod cli;
 mod front;
+pub mod gateway;
 pub mod machines;
 pub mod replica;
 

@@ -12,7 +12,8 @@ use standin_io::clock;
 use standin_io::net::{Net, NetEvent};
 
 use crate::address::{AddressError, ViewServices, check_address};
-use crate::blocking::{new_net, refusal_of};
+use crate::blocking::new_net;
+use crate::driver::refusal_of;
 
 /// How long one address may take to answer, if there are others.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);

@@ -40,6 +40,18 @@ pub struct CoreConfig {
     pub view_services: ViewServices,
     /// Random, so that no two clients wait in step. Decides nothing else.
     pub jitter_seed: u64,
+    /// What becomes of a command for which the replicas have no room.
+    pub without_room: WithoutRoom,
+}
+
+/// What becomes of a command for which the replicas have no room, and which was certainly not executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutRoom {
+    /// It is sent again until its deadline has come.
+    #[default]
+    Wait,
+    /// It ends with [`ClientError::NoRoom`] at once.
+    Fail,
 }
 
 /// The connection to the replica that is taken for the primary.
@@ -72,6 +84,7 @@ pub struct ClientCore {
     last_primary: Option<(String, ViewId)>,
     /// What stood in the way last, for the error that may come of it.
     trouble: Trouble,
+    without_room: WithoutRoom,
     random: RandomStream,
     connection_last: ConnectionId,
     actions: VecDeque<Action>,
@@ -90,6 +103,7 @@ impl ClientCore {
             hints: 0,
             last_primary: None,
             trouble: Trouble::default(),
+            without_room: config.without_room,
             random: RandomStream::new(config.jitter_seed, 0),
             connection_last: ConnectionId(0),
             actions: VecDeque::new(),

@@ -116,6 +116,12 @@ pub enum ClientError {
         /// Which limit, in words.
         reason: String,
     },
+    /// Definitely not executed: there is no room for more log at the primary, or at it and its backup.
+    #[error("nothing was executed, since there is no room: {words}")]
+    NoRoom {
+        /// What the replica said: whose disks, and what to do.
+        words: String,
+    },
     /// The command made the machine fail. Its entry was skipped on all replicas: nothing of it took effect, nor
     /// ever will. To send it again as it is has no use.
     #[error(

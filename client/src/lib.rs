@@ -25,6 +25,7 @@ mod ask;
 mod backoff;
 mod blocking;
 mod core;
+mod driver;
 mod error;
 mod finder;
 mod requests;
@@ -35,9 +36,10 @@ pub use crate::backoff::{BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MIN};
 pub use crate::blocking::{Client, ClientConfig};
 pub use crate::core::{
     ATTEMPT_PATIENCE, Action, Answer, CONNECT_PATIENCE, ClientCore, ConnectionId, CoreConfig,
-    Event, HINTS_MAX, PROBE_INTERVAL, SILENCE_PATIENCE,
+    Event, HINTS_MAX, PROBE_INTERVAL, SILENCE_PATIENCE, WithoutRoom,
 };
+pub use crate::driver::Driver;
 pub use crate::error::{ClientError, Trouble};
 pub use crate::finder::LOOKUP_PATIENCE;
-pub use crate::requests::{REQUESTS_MAX, Request, Work};
+pub use crate::requests::{NO_DEADLINE, REQUESTS_MAX, Request, Work};
 pub use standin_core::message::{Consistency, Seen};

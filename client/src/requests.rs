@@ -18,6 +18,9 @@ use crate::backoff::Backoff;
 /// Most requests of one client that may be without an answer; more are refused.
 pub const REQUESTS_MAX: usize = 64;
 
+/// The deadline of a request that waits for its answer as long as it takes.
+pub const NO_DEADLINE: Instant = Instant::from_nanos(u64::MAX);
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -39,7 +42,7 @@ pub enum Work {
 pub struct Request {
     /// The user's number for it; comes back with its outcome.
     pub id: u64,
-    /// When it ends without an answer at the latest.
+    /// When it ends without an answer at the latest; [`NO_DEADLINE`]: never.
     pub deadline: Instant,
     /// What it asks for.
     pub work: Work,
@@ -341,10 +344,11 @@ impl Requests {
     }
 
     /// The command at this place was certainly not executed in its session, which is unknown, or
-    /// can't execute it any more: it is numbered anew in another one.
+    /// can't execute it any more: it is numbered anew in another one, and so are those behind it in that session,
+    /// which executes in order. They keep their order thus.
     pub(crate) fn renumber(&mut self, at: usize) {
         if let Some(number) = self.queue[at].number {
-            self.retire(number.session);
+            self.end_session_at(number);
         }
         self.queue[at].forget_number();
     }
@@ -401,6 +405,11 @@ impl Requests {
         }
         // Later numbers were sent, and copies of them may still be on their way: were this number
         // used again, such a copy could be executed beside the repeat. So the session ends here.
+        self.end_session_at(number);
+    }
+
+    /// No command with this number or a later one of its session was executed or ever will be.
+    fn end_session_at(&mut self, number: Number) {
         self.retire(number.session);
         for later in &mut self.queue {
             let is_behind = later.number.is_some_and(|later| {
@@ -465,7 +474,7 @@ impl Requests {
     /// When the first deadline comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.queue.iter().map(|pending| pending.request.deadline);
-        deadlines.min()
+        deadlines.min().filter(|deadline| *deadline < NO_DEADLINE)
     }
 
     /// When something that was put off beyond `now` may be sent.

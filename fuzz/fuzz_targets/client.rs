@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_client::{
-    Action, ClientCore, ConnectionId, Consistency, CoreConfig, Event, Request, ViewServices, Work,
+    Action, ClientCore, ConnectionId, Consistency, CoreConfig, Event, Request, ViewServices, WithoutRoom, Work,
 };
 use standin_core::entry::Index;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
@@ -87,6 +87,7 @@ impl World {
         let config = CoreConfig {
             view_services,
             jitter_seed: 1,
+            without_room: WithoutRoom::Wait,
         };
         Self {
             core: ClientCore::new(config),

@@ -187,6 +187,11 @@ impl Net {
         self.bind(addr, true)
     }
 
+    /// Accepts no more connections from now on. Those that are there stay.
+    pub fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
     fn bind(&mut self, addr: SocketAddr, is_plain: bool) -> io::Result<SocketAddr> {
         // Binds with SO_REUSEADDR, so that a restarted process need not wait for old connections.
         let mut socket = mio::net::TcpListener::bind(addr)?;

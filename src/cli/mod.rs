@@ -2,6 +2,7 @@
 
 mod client;
 pub mod duration;
+mod gateway;
 mod history;
 mod recover;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Viewservice(serve::ViewserviceArgs),
     /// Run one replica
     Replica(serve::ReplicaArgs),
+    /// Serve Redis clients, wherever the primary is
+    Gateway(gateway::GatewayArgs),
     /// Send a command or a query to the replicated service
     Client(client::ClientArgs),
     /// Show the view, the lease and every replica
@@ -95,7 +98,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
     };
     // Info for what runs, so that a person sees what happens; only problems for what asks.
     let level = match &cli.command {
-        Command::Viewservice(_) | Command::Replica(_) => "info",
+        Command::Viewservice(_) | Command::Replica(_) | Command::Gateway(_) => "info",
         Command::Demo(_)
         | Command::Client(_)
         | Command::Status(_)
@@ -114,6 +117,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Viewservice(args) => serve::viewservice(args),
         Command::Replica(args) => serve::replica::<M>(args),
+        Command::Gateway(args) => gateway::run(args),
         Command::Client(args) => client::run(args),
         Command::Status(args) => status::run(args),
         Command::Switchover(args) => switchover::run(&args),

@@ -108,7 +108,7 @@ fn durability(text: &str) -> Result<Durability, &'static str> {
 }
 
 /// HOST:PORT to listen on, where port 0 means any. Whether it is one of this machine's shows later.
-fn listen_address(text: &str) -> Result<String, &'static str> {
+pub(super) fn listen_address(text: &str) -> Result<String, &'static str> {
     let named = text
         .strip_suffix(":0")
         .map_or_else(|| text.to_owned(), |host| format!("{host}:1"));
@@ -206,7 +206,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
 }
 
 /// Says that it serves. That is so whether or not the line can be written.
-fn ready(line: &str) {
+pub(super) fn ready(line: &str) {
     if let Err(error) = output::write(format!("{line}\n"))
         && error.kind() != io::ErrorKind::BrokenPipe
     {
@@ -224,7 +224,7 @@ fn exit_status(error: &ReplicaError) -> u8 {
     }
 }
 
-fn ended(result: Result<(), (u8, String)>) -> u8 {
+pub(super) fn ended(result: Result<(), (u8, String)>) -> u8 {
     match result {
         Ok(()) => 0,
         Err((status, error)) => {

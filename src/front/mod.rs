@@ -6,6 +6,7 @@
 mod waits;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 
 use standin_core::conn::ConnId;
@@ -102,6 +103,22 @@ impl Front {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn listens_on(&self) -> SocketAddr {
+        self.listens_on
+    }
+
+    /// Takes nothing more of anybody: each is closed once it has the answers to what is under way.
+    pub(crate) fn end(&mut self, net: &mut Net) {
+        self.ready.clear();
+        for (conn, client) in &mut self.clients {
+            client.line.end();
+            if client.line.is_over() {
+                net.close_when_sent(*conn);
+            }
+        }
+    }
+
     /// What has been counted.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
@@ -116,6 +133,11 @@ impl Front {
             true => self.waits.deadline(),
             false => Some(now),
         }
+    }
+
+    /// Whether somebody waits for others to have what was written: see [`Front::settle`].
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
     }
 
     /// Takes what these connections, which are plain and have input, have said; and what others have still to say.
@@ -370,4 +392,12 @@ impl Front {
             net.close(conn);
         }
     }
+}
+
+/// Memory that this process takes; 0 if the system does not say.
+pub(crate) fn memory_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }

@@ -45,6 +45,10 @@ impl Waits {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// When the first has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.all.iter().filter_map(|wait| wait.until).min()

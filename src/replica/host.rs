@@ -97,7 +97,6 @@ impl<M: StateMachine> Host<M> {
         log: SegmentLog,
         snapshots: Snapshots,
         mark: Option<Arc<MarkFile>>,
-        resp: Option<Resp<M>>,
     ) -> Result<Self, ReplicaError> {
         let waker = net.waker();
         let images = Images::start(snapshots, move || {
@@ -118,7 +117,7 @@ impl<M: StateMachine> Host<M> {
             log,
             log_thread,
             images,
-            resp,
+            resp: None,
             follow_ups: VecDeque::from([FollowUp::Room]),
             answers: Answers::default(),
             no_room: None,
@@ -129,6 +128,11 @@ impl<M: StateMachine> Host<M> {
             is_leaving: false,
             is_stopping: false,
         })
+    }
+
+    /// Serves clients that speak RESP as well.
+    pub(super) fn serve_resp(&mut self, resp: Resp<M>) {
+        self.resp = Some(resp);
     }
 
     /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has

@@ -1,7 +1,6 @@
 //! Clients that speak RESP to a replica: its log executes their commands, and its state answers their queries.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::net::SocketAddr;
 use std::process;
 
@@ -21,7 +20,7 @@ use standin_replica::{Replica, Request, RequestBody};
 use standin_resp::Version;
 use standin_resp::writer::ReplyWriter;
 
-use crate::front::{Counts, Front};
+use crate::front::{Counts, Front, memory_bytes};
 
 /// How a replica serves clients that speak RESP.
 #[derive(Clone, Debug)]
@@ -339,12 +338,4 @@ impl<M: StateMachine> Seat<'_, M> {
         let record = self.replica.record();
         record.is_some_and(|record| record.primary.name == self.facts.name)
     }
-}
-
-/// Memory that this process takes; 0 if the system does not say.
-fn memory_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }

@@ -300,7 +300,10 @@ fn run_with<M: StateMachine>(
         replica.set_resp_address(Address::new(address).ok());
         resp
     });
-    let host = Host::new(replica, net, link, dir, log, stored.snapshots, mark, resp)?;
+    let mut host = Host::new(replica, net, link, dir, log, stored.snapshots, mark)?;
+    if let Some(resp) = resp {
+        host.serve_resp(resp);
+    }
     host.run(|| on_ready(listening))
 }
 

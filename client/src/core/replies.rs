@@ -4,7 +4,7 @@ use standin_core::entry::Index;
 use standin_core::message::{ADDRESS_BYTES_MAX, Refusal, Reply, ReplyStatus, Seen};
 use standin_core::time::Instant;
 
-use super::{Answer, ClientCore, ConnectionId, HINTS_MAX};
+use super::{Answer, ClientCore, ConnectionId, HINTS_MAX, WithoutRoom};
 use crate::address::check_address;
 use crate::error::{ClientError, Trouble};
 use crate::requests::{Answered, Attempt, End, Work};
@@ -108,6 +108,12 @@ impl ClientCore {
                     self.fail(now, at, Some(ClientError::Refused { reason }));
                 }
             }
+            ReplyStatus::NoRoom if self.without_room == WithoutRoom::Fail => {
+                while let Some(at) = self.requests.first_without_number() {
+                    let words = words(reply.bytes);
+                    self.fail(now, at, Some(ClientError::NoRoom { words }));
+                }
+            }
             ReplyStatus::NoRoom => {
                 self.trouble = self.no_room(&reply);
                 self.requests.put_off_opening(now, &mut self.random);
@@ -149,6 +155,14 @@ impl ClientCore {
             ReplyStatus::Refused => {
                 let reason = words(reply.bytes);
                 self.fail(now, at, Some(ClientError::Refused { reason }));
+            }
+            // One that may have been executed before is asked for again: its reply may be kept.
+            ReplyStatus::NoRoom
+                if self.without_room == WithoutRoom::Fail
+                    && !self.requests.at(at).is_possibly_executed() =>
+            {
+                let words = words(reply.bytes);
+                self.fail(now, at, Some(ClientError::NoRoom { words }));
             }
             ReplyStatus::NoRoom => {
                 self.trouble = self.no_room(&reply);

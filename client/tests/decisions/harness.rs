@@ -2,7 +2,7 @@
 
 use standin_client::{
     Action, ClientCore, ClientError, ConnectionId, CoreConfig, Event, Request, Trouble,
-    ViewServices, Work,
+    ViewServices, WithoutRoom, Work,
 };
 use standin_core::entry::Index;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
@@ -59,6 +59,7 @@ pub(crate) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Refused,
+    NoRoom,
     Skipped,
     NotPrimary,
     Unavailable,
@@ -90,11 +91,16 @@ pub(crate) struct Harness {
 
 impl Harness {
     pub(crate) fn new(view_services: &str) -> Self {
+        Self::with(view_services, WithoutRoom::Wait)
+    }
+
+    fn with(view_services: &str, without_room: WithoutRoom) -> Self {
         let view_services = ViewServices::parse(view_services).expect("good addresses");
         Self {
             core: ClientCore::new(CoreConfig {
                 view_services,
                 jitter_seed: 1,
+                without_room,
             }),
             now: Instant::from_nanos(1_000_000_000),
             errors: Vec::new(),
@@ -104,7 +110,11 @@ impl Harness {
     /// A client that is connected to `a:1`, primary of view 1, by connection 2 (and to the view
     /// service by connection 1), with session 10 and one answered command behind it.
     pub(crate) fn settled() -> Self {
-        let mut client = Self::new("vs:1");
+        Self::settled_with(WithoutRoom::Wait)
+    }
+
+    pub(crate) fn settled_with(without_room: WithoutRoom) -> Self {
+        let mut client = Self::with("vs:1", without_room);
         client.command(0, b"first");
         client.view_service_connected(1);
         client.found(1, 1, Some("a:1"));
@@ -356,6 +366,7 @@ fn read_frame(frame: &Frame<'_>) -> Sent {
 pub(crate) fn ended(error: &ClientError) -> Ended {
     match error {
         ClientError::Refused { .. } => Ended::Refused,
+        ClientError::NoRoom { .. } => Ended::NoRoom,
         ClientError::Skipped { .. } => Ended::Skipped,
         ClientError::NotPrimary { .. } => Ended::NotPrimary,
         ClientError::Unavailable { .. } => Ended::Unavailable,

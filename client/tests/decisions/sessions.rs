@@ -1,6 +1,6 @@
 //! Sessions and sequence numbers: opened, repeated, lost, closed.
 
-use standin_client::{REQUESTS_MAX, Work};
+use standin_client::{NO_DEADLINE, REQUESTS_MAX, WithoutRoom, Work};
 use standin_core::message::ReplyStatus;
 use standin_core::session::SESSION_WINDOW;
 
@@ -234,4 +234,75 @@ fn the_window_and_the_queue_are_bounded() {
         client.command(999, b"c"),
         [Said::Failed(999, Ended::Refused)]
     );
+}
+
+#[test]
+fn commands_of_a_lost_session_keep_their_order_before_one_that_comes_later() {
+    let mut client = Harness::settled();
+    let first = sent(&client.command(1, b"a"));
+    let second = sent(&client.command(2, b"b"));
+    assert_eq!([numbers(&first), numbers(&second)], [[(10, 2)], [(10, 3)]]);
+    client.reply(
+        2,
+        first[0].id,
+        ReplyStatus::SessionUnknown,
+        seen(1, 12),
+        b"",
+    );
+    // The reply to the second has not come when the third is asked for.
+    client.command(3, b"c");
+    let open = sent(&client.wait());
+    let id = 50u64.to_le_bytes();
+    let frames = client.reply_and_sent(2, open[0].id, ReplyStatus::Done, seen(1, 50), &id);
+    let bytes = |sent: &crate::harness::Sent| match &sent.what {
+        What::Command { bytes, .. } => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    let order: Vec<_> = frames.iter().map(bytes).collect();
+    assert_eq!(order, [b"a", b"b", b"c"]);
+    assert_eq!(numbers(&frames), [(50, 1), (50, 2), (50, 3)]);
+    // What the second was answered in the old session tells nothing any more.
+    let said = client.reply(
+        2,
+        second[0].id,
+        ReplyStatus::SessionUnknown,
+        seen(1, 50),
+        b"",
+    );
+    assert_eq!(said, []);
+}
+
+#[test]
+fn without_room_a_command_ends_at_once_if_that_is_wanted_and_it_was_not_sent_before() {
+    let mut client = Harness::settled_with(WithoutRoom::Fail);
+    let frames = sent(&client.command(1, b"c"));
+    let no_room = ReplyStatus::NoRoom;
+    let said = client.reply(2, frames[0].id, no_room, seen(1, 12), b"disk full");
+    assert_eq!(said, [Said::Failed(1, Ended::NoRoom)]);
+    assert!(
+        client.errors[0].contains("disk full"),
+        "{}",
+        client.errors[0]
+    );
+    let frames = sent(&client.command(2, b"d"));
+    assert_eq!(numbers(&frames), [(10, 2)], "nothing has this number");
+    // This one may have been executed by the replica that is gone.
+    client.closed(2);
+    client.found(1, 2, Some("b:1"));
+    let again = client.connected_and_sent(3);
+    assert_eq!(client.reply(3, again[0].id, no_room, seen(2, 12), b""), []);
+    let again = sent(&client.wait());
+    assert_eq!(numbers(&again), [(10, 2)]);
+}
+
+#[test]
+fn a_request_without_a_deadline_waits_as_long_as_it_takes() {
+    let mut client = Harness::new("vs:1");
+    client.submit_until(1, Work::Command(b"c".to_vec()), NO_DEADLINE);
+    let said = client.wait_for(1_000 * TIMEOUT);
+    assert!(
+        !said.iter().any(|said| matches!(said, Said::Failed(..))),
+        "{said:?}"
+    );
+    assert_eq!(client.core.pending(), 1);
 }

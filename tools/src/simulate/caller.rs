@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use standin_client::{
     Action, Answer, ClientCore, ClientError, ConnectionId, Consistency, CoreConfig, Event, Request,
-    Trouble, ViewServices, Work,
+    Trouble, ViewServices, WithoutRoom, Work,
 };
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
@@ -88,6 +88,7 @@ impl Caller {
         let config = CoreConfig {
             view_services: ViewServices::parse(&addresses).expect("an address"),
             jitter_seed: random.next_u64(),
+            without_room: WithoutRoom::Wait,
         };
         Self {
             core: ClientCore::new(config),
