@@ -356,6 +356,15 @@ impl Net {
         self.conns.get(conn).is_some_and(|found| found.is_plain)
     }
 
+    /// Whether a plain connection is still there to say something: it may have been closed, which is reported by the next
+    /// poll only.
+    #[must_use]
+    pub fn may_speak(&self, conn: ConnId) -> bool {
+        let is_lingering = |found: &Conn| matches!(found.stage, Stage::Lingering);
+        let found = self.conns.get(conn);
+        found.is_some_and(|found| found.is_plain && !is_lingering(found))
+    }
+
     /// All that has arrived of a plain connection and was not consumed; nothing if it is gone.
     #[must_use]
     pub fn input(&self, conn: ConnId) -> &[u8] {
@@ -367,6 +376,10 @@ impl Net {
     /// come, and may grow up to [`PLAIN_INPUT_BYTES_MAX`].
     pub fn await_more(&mut self, conn: ConnId) {
         if let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_plain) {
+            if found.end.is_some() {
+                found.whole = 0; // of what has begun nothing comes any more
+                return;
+            }
             found.awaits_more = found.whole > 0;
             self.queue_read(conn);
         }

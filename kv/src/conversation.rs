@@ -538,11 +538,7 @@ impl Conversation {
         if transaction.database == self.database {
             return Ok(Step::Order(Then::Pass));
         }
-        if watches.is_empty() {
-            // Nothing can keep it from being executed.
-            self.database = transaction.database;
-            return Ok(Step::Order(Then::Pass));
-        }
+        // Something watched may have changed, and the host may not be able to have it executed.
         self.pending = Some(Pending::Exec(transaction.database));
         Ok(Step::Order(Then::Hear))
     }

@@ -19,6 +19,8 @@ use crate::conversation::{Ask, Conversation, Host, Step, Then};
 pub const IN_FLIGHT_MAX: usize = 1024;
 /// Bytes of replies that wait for others before them, from which on no more requests are taken.
 pub const WAITING_REPLY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of replies after which nothing more is taken at once: some are long and cheap to ask for.
+pub const REPLY_BYTES_PER_TAKE: usize = 256 << 10;
 
 /// How something is to be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl Work {
 pub enum Stop {
     /// What is left, if anything is, is the beginning of a request.
     Hungry,
-    /// So many were taken as it was allowed.
+    /// So many were taken as it was allowed, or they were answered at such length.
     Sated,
     /// Nothing more is taken before something is answered.
     Blocked,
@@ -155,7 +157,7 @@ impl Line {
                 self.give_held_back(held_back, work);
                 continue;
             }
-            if *most == 0 {
+            if *most == 0 || replies.len() >= REPLY_BYTES_PER_TAKE {
                 return (consumed, Stop::Sated);
             }
             let limits = self.conversation.limits();
@@ -228,9 +230,16 @@ impl Line {
         }
     }
 
-    /// Takes nothing more from now on: what is under way is answered yet, and that is all.
+    /// Takes nothing more from now on: what was given out is answered yet, and that is all.
     pub fn end(&mut self) {
         self.is_ended = true;
+        if self.held_back.take().is_some() {
+            // It was not given out, and is not.
+            self.hears = false;
+            self.unanswered -= 1;
+            let slot = self.slots.pop_back().expect("it has one");
+            self.waiting_bytes -= slot.after.len();
+        }
     }
 
     /// Whether another request would be taken, or something that was held back be given out.

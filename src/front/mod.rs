@@ -3,6 +3,8 @@
 //! A [`Front`] takes requests from plain connections, gives out what is to be executed, and puts the answers back
 //! in their order. Who executes them is its host's: a replica's own log, or sessions with whoever is primary.
 
+#[cfg(test)]
+mod tests;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -12,8 +14,9 @@ use std::net::SocketAddr;
 use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant};
 use standin_io::net::{Net, READ_BYTES_PER_POLL};
+use standin_kv::call::REPLY_BYTES_MAX;
 use standin_kv::conversation::{Ask, ClientChoice, Conversation, Host};
-use standin_kv::line::{Kind, Line, Stop, Work};
+use standin_kv::line::{Kind, Line, REPLY_BYTES_PER_TAKE, Stop, Work};
 use standin_resp::writer::ReplyWriter;
 
 use waits::{Verdict, Waits};
@@ -146,12 +149,14 @@ impl Front {
         self.work.clear();
         self.owners.clear();
         let mut all = std::mem::take(&mut self.ready);
+        let ready = all.len();
         all.extend_from_slice(conns);
         let share = REQUESTS_PER_WAKE_UP / all.len().max(1);
         let share = share.max(REQUESTS_PER_CONN_MIN);
         let mut left = REQUESTS_PER_WAKE_UP;
-        let mut rest = all.drain(..);
-        for conn in rest.by_ref() {
+        let mut served = 0;
+        for &conn in &all {
+            served += 1;
             let most = share.min(left);
             left -= self.take_of(net, conn, most, host, now);
             if left == 0 || self.work.bytes.len() >= BYTES_PER_WAKE_UP {
@@ -159,8 +164,14 @@ impl Front {
             }
         }
         // Those with input are told of again in any case.
-        self.ready.extend(rest);
+        self.ready.extend(all.drain(served.min(ready)..ready));
         self.relieve(net);
+    }
+
+    /// Takes nothing in this wake-up.
+    pub(crate) fn take_nothing(&mut self) {
+        self.work.clear();
+        self.owners.clear();
     }
 
     /// What was given out by the last [`Front::take`], in the order in which it was asked for.
@@ -179,6 +190,11 @@ impl Front {
         self.clients.contains_key(&conn)
     }
 
+    /// All connections of clients.
+    pub(crate) fn conns(&self) -> impl Iterator<Item = &ConnId> {
+        self.clients.keys()
+    }
+
     /// Hands in what the client gets for what was given out under this number. It may be gone.
     pub(crate) fn answer(&mut self, net: &mut Net, conn: ConnId, id: u64, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(&conn) else {
@@ -191,6 +207,9 @@ impl Front {
             sent = out.len() - before;
         });
         self.counts.bytes_out += sent as u64;
+        let held = client.line.held_bytes();
+        self.held_bytes = self.held_bytes - client.held_bytes + held;
+        client.held_bytes = held;
         if client.line.is_over() {
             net.close_when_sent(conn);
         } else if client.is_blocked && client.line.may_take() {
@@ -246,8 +265,11 @@ impl Front {
         host: &dyn Host,
         now: Instant,
     ) -> usize {
+        // It may have gone since it was ready or heard, by what another one asked for.
+        if !net.may_speak(conn) {
+            return 0;
+        }
         if !self.clients.contains_key(&conn) {
-            // It may have gone since it was ready.
             let Some(peer) = net.peer_addr(conn) else {
                 return 0;
             };
@@ -291,6 +313,7 @@ impl Front {
             self.counts.bytes_out += replies.len() as u64;
             net.send(conn, |out| out.extend_from_slice(&replies));
         }
+        replies.shrink_to(REPLY_BYTES_PER_TAKE);
         self.replies = replies;
         let client = self.clients.get_mut(&conn).expect("it is there");
         let held = client.line.held_bytes();
@@ -345,7 +368,11 @@ impl Front {
                     let idle = now.since(client.heard_at).as_secs();
                     client.line.conversation().line(age, idle)
                 });
-                writer.verbatim(*b"txt", lines.collect::<String>());
+                let text = lines.collect::<String>();
+                match text.len() <= REPLY_BYTES_MAX {
+                    true => writer.verbatim(*b"txt", text),
+                    false => writer.error("ERR the list of clients is longer than a reply may be"),
+                }
             }
             Ask::Kill { choice, is_one } => {
                 let killed: Vec<ConnId> = self.chosen(&choice).map(|(conn, _)| conn).collect();

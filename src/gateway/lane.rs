@@ -11,7 +11,7 @@ use standin_core::time::{Duration, Instant, earliest};
 use standin_io::entropy;
 use standin_io::net::{Net, NetEvent};
 
-/// A session in which nothing was asked for this long is closed; the next command opens another. Shorter than any
+/// A session in which no command was sent for this long is closed; the next command opens another. Shorter than any
 /// time after which replicas may let go of a session ([`standin_core::session::SESSION_IDLE_MIN`]): a command is never sent in one that has expired
 /// unnoticed, for if its answer were lost then, nobody could tell what became of it.
 pub(super) const SESSION_IDLE: Duration = Duration::from_secs(5);
@@ -38,16 +38,27 @@ pub(super) struct Waiting {
     pub(super) work: Work,
 }
 
+/// A request that the driver has.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    owner: Owner,
+    bytes: usize,
+    is_command: bool,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Lane {
     driver: Driver,
     waiting: VecDeque<Waiting>,
     /// Whose the requests are that the driver has.
-    owners: BTreeMap<u64, (Owner, usize)>,
+    owners: BTreeMap<u64, UnderWay>,
     id_last: u64,
-    /// When something was last asked.
+    /// Commands that have no outcome. Queries leave no trace in the session, so it may expire among any number of them.
+    commands: usize,
+    /// When the last of these was sent, or the session was last asked to be closed.
     used_at: Instant,
+    is_closing: bool,
 }
 
 impl Lane {
@@ -61,12 +72,15 @@ impl Lane {
             waiting: VecDeque::new(),
             owners: BTreeMap::new(),
             id_last: 0,
+            commands: 0,
+            is_closing: false,
             used_at: Instant::ZERO,
         }
     }
 
     /// Takes a request, which comes after all that were taken before.
     pub(super) fn push(&mut self, waiting: Waiting) {
+        self.commands += usize::from(matches!(waiting.work, Work::Command(_)));
         self.waiting.push_back(waiting);
     }
 
@@ -83,8 +97,10 @@ impl Lane {
     /// Says how another request ended: whose it was, how many bytes it had, and the answer or why there is none.
     pub(super) fn next_outcome(&mut self) -> Option<(Owner, usize, Result<Answer, ClientError>)> {
         let (id, result) = self.driver.next_outcome()?;
-        let (owner, bytes) = self.owners.remove(&id).expect("each ends once");
-        Some((owner, bytes, result))
+        let under_way = self.owners.remove(&id).expect("each ends once");
+        self.commands -= usize::from(under_way.is_command);
+        self.is_closing &= under_way.owner != Owner::Close;
+        Some((under_way.owner, under_way.bytes, result))
     }
 
     pub(super) fn on_net_event(&mut self, net: &mut Net, now: Instant, event: &NetEvent) -> bool {
@@ -105,7 +121,7 @@ impl Lane {
 
     /// Closes the session, if one is open, after all that the driver has.
     pub(super) fn close_session(&mut self, net: &mut Net, now: Instant) {
-        if self.has_session() {
+        if self.has_session() && !std::mem::replace(&mut self.is_closing, true) {
             self.submit(net, now, Owner::Close, Work::CloseSession);
         }
     }
@@ -122,9 +138,9 @@ impl Lane {
         self.driver.connections()
     }
 
-    /// When the session is closed, if nothing is asked before.
+    /// When the session is closed, if no command comes before.
     fn idle_until(&self) -> Option<Instant> {
-        let is_idle = self.has_session() && self.owners.is_empty() && self.waiting.is_empty();
+        let is_idle = self.has_session() && self.commands == 0 && !self.is_closing;
         is_idle.then(|| self.used_at.plus(SESSION_IDLE))
     }
 
@@ -134,8 +150,16 @@ impl Lane {
             Work::CloseSession => 0,
         };
         self.id_last += 1;
-        self.used_at = now;
-        self.owners.insert(self.id_last, (owner, bytes));
+        let is_command = matches!(work, Work::Command(_));
+        if is_command || owner == Owner::Close {
+            self.used_at = now;
+        }
+        let under_way = UnderWay {
+            owner,
+            bytes,
+            is_command,
+        };
+        self.owners.insert(self.id_last, under_way);
         let request = Request {
             id: self.id_last,
             deadline: NO_DEADLINE,

@@ -2,7 +2,9 @@
 
 use standin_client::{Answer, ClientError, Consistency, Seen, ViewServices, Work};
 use standin_core::conn::ConnId;
+use standin_core::entry::Index;
 use standin_core::time::{Duration, Instant, earliest};
+use standin_core::view::ViewId;
 use standin_io::net::{Net, NetEvent};
 use standin_kv::arguments::command;
 use standin_kv::keyspace::DatabaseId;
@@ -30,6 +32,8 @@ pub(super) struct Lanes {
     under_way_bytes: usize,
     /// Whether the last that answered has a second copy of all it has.
     is_paired: bool,
+    /// View and index of the answer that said so: answers of several lanes come in any order.
+    paired_as_of: (ViewId, Index),
     /// A question whether that is so is under way.
     is_probing: bool,
     probe_at: Instant,
@@ -52,6 +56,7 @@ impl Lanes {
             under_way: 0,
             under_way_bytes: 0,
             is_paired: false,
+            paired_as_of: (ViewId::default(), Index::ZERO),
             is_probing: false,
             probe_at: Instant::ZERO,
             is_full: false,
@@ -86,8 +91,12 @@ impl Lanes {
     pub(super) fn next_ended(&mut self) -> Option<Ended> {
         for lane in &mut self.lanes {
             while let Some((owner, bytes, result)) = lane.next_outcome() {
-                if let Ok(answer) = &result {
+                if let Ok(answer) = &result
+                    && owner != Owner::Close
+                    && (answer.seen.view, answer.seen.index) >= self.paired_as_of
+                {
                     self.is_paired = !answer.is_solo;
+                    self.paired_as_of = (answer.seen.view, answer.seen.index);
                 }
                 match owner {
                     Owner::Client(conn, id) => {

@@ -138,6 +138,7 @@ impl Gateway {
                             "stops: no more clients are taken, and what is under way is answered"
                         );
                         self.net.stop_listening();
+                        self.net.pause_client_input(true);
                         self.front.end(&mut self.net);
                         Stage::Stopping(now.boot.plus(STOP_PATIENCE))
                     }
@@ -155,6 +156,7 @@ impl Gateway {
         if self.stage == Stage::Serving {
             self.take(now);
         }
+        self.heard.clear();
         let copies = self.lanes.copies();
         self.front.settle(&mut self.net, now.boot, copies, true);
         let mut deadline = None;

@@ -190,7 +190,8 @@ impl<M: StateMachine> Host<M> {
             self.net.pause_client_input(!self.replica.has_room());
             let deadline = earliest(self.replica.deadline(), self.viewservice.deadline());
             let deadline = earliest(deadline, self.room_retry_at);
-            let resp_deadline = self.resp.as_ref().and_then(Resp::deadline);
+            let has_room = self.replica.has_room();
+            let resp_deadline = self.resp.as_ref().and_then(|resp| resp.deadline(has_room));
             let deadline = earliest(deadline, resp_deadline);
             let polled = self.net.poll(deadline, &mut events);
             let now = polled.map_err(ReplicaError::io("waiting for events"))?;
@@ -206,6 +207,9 @@ impl<M: StateMachine> Host<M> {
                 self.retry_room(now)?;
             }
             self.handle(now, Event::Flush)?;
+            if let Some(resp) = &mut self.resp {
+                resp.settle(&self.replica, &mut self.net, now);
+            }
             if self.replica.has_left() {
                 self.begin_stop(now)?;
             }
@@ -252,7 +256,9 @@ impl<M: StateMachine> Host<M> {
 
     fn has_unsent(&self) -> bool {
         let conns = self.accepted.keys().chain(&self.viewservice.conn);
+        let clients = self.resp.iter().flat_map(Resp::conns);
         conns
+            .chain(clients)
             .into_iter()
             .any(|conn| self.net.output_bytes(*conn) > 0)
     }

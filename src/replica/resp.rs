@@ -112,8 +112,11 @@ impl<M: StateMachine> Resp<M> {
         self.front.has(conn)
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.front.deadline(clock::boot())
+    /// When it has something to do; `may_take` says whether requests are taken now.
+    pub(super) fn deadline(&self, may_take: bool) -> Option<Instant> {
+        let now = clock::boot();
+        let deadline = self.front.deadline(now);
+        deadline.filter(|&at| may_take || at > now)
     }
 
     /// Takes what clients have said, within bounds: see [`Resp::requests`].
@@ -124,11 +127,25 @@ impl<M: StateMachine> Resp<M> {
             counts: self.front.counts(),
             now,
         };
-        self.front.take(net, &self.heard, &seat, now.boot);
+        if replica.has_room() {
+            self.front.take(net, &self.heard, &seat, now.boot);
+        } else {
+            // Those who are ready have time; those with input are told of again.
+            self.front.take_nothing();
+        }
         self.heard.clear();
+    }
+
+    /// Answers those who wait for what they wrote to be on another replica, if it is.
+    pub(super) fn settle(&mut self, replica: &Replica<M>, net: &mut Net, now: Now) {
         let backups = i64::from(replica.is_paired());
         let may_wait = replica.takes_requests();
         self.front.settle(net, now.boot, backups, may_wait);
+    }
+
+    /// Everybody who is served.
+    pub(super) fn conns(&self) -> impl Iterator<Item = &ConnId> {
+        self.front.conns()
     }
 
     /// What was given out by the last [`Resp::take`].
@@ -321,7 +338,11 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
             requests,
             bytes_in,
             bytes_out,
-            keyspace: (self.facts.keyspace)(self.replica.state().machine()),
+            keyspace: match self.replica.state().is_poisoned() {
+                // The machine has failed, and has no state any more.
+                true => Vec::new(),
+                false => (self.facts.keyspace)(self.replica.state().machine()),
+            },
         }
     }
 
