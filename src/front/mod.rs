@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant};
-use standin_io::net::{Net, READ_BYTES_PER_POLL};
+use standin_io::net::{Net, OUTPUT_BYTES_HIGH, READ_BYTES_PER_POLL};
 use standin_kv::call::REPLY_BYTES_MAX;
 use standin_kv::conversation::{Ask, ClientChoice, Conversation, Host};
 use standin_kv::line::{Kind, Line, REPLY_BYTES_PER_TAKE, Stop, Work};
@@ -275,6 +275,12 @@ impl Front {
             };
             self.welcome(conn, peer, host, now);
         }
+        // Whoever does not read is not listened to either. Its input is told of again once it has read; what was held back
+        // is not, and is given out.
+        let most = match net.output_bytes(conn) < OUTPUT_BYTES_HIGH {
+            true => most,
+            false => 0,
+        };
         let mut left = most;
         let mut replies = std::mem::take(&mut self.replies);
         replies.clear();
