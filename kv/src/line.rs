@@ -146,6 +146,7 @@ impl Line {
         work: &mut Work,
     ) -> (usize, Stop) {
         let mut consumed = 0;
+        let replies_before = replies.len();
         loop {
             if self.is_ended {
                 return (input.len(), Stop::Ended);
@@ -157,7 +158,7 @@ impl Line {
                 self.give_held_back(held_back, work);
                 continue;
             }
-            if *most == 0 || replies.len() >= REPLY_BYTES_PER_TAKE {
+            if *most == 0 || replies.len() - replies_before >= REPLY_BYTES_PER_TAKE {
                 return (consumed, Stop::Sated);
             }
             let limits = self.conversation.limits();
