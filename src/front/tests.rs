@@ -175,7 +175,8 @@ fn somebody_who_waits_is_answered_when_what_came_before_is() {
     let (mut stream, at) = room.client("SET a 1\r\nWAIT 1 0\r\n");
     assert_eq!(room.take(&[at]), 1);
     let now = clock::boot();
-    room.front.settle(&mut room.net, now, 1, true);
+    // So many do not have it yet: it is under way.
+    room.front.settle(&mut room.net, now, 5, true);
     assert_eq!(room.net.output_bytes(at), 0);
     let id = room.front.tasks().next().unwrap().id;
     room.front.answer(&mut room.net, at, id, b"+OK\r\n");
