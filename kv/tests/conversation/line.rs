@@ -1,10 +1,14 @@
 //! A line whose work is done out of step answers like one whose requests are done one by one.
 
 use proptest::prelude::*;
+use standin_kv::arguments::command;
 use standin_kv::conversation::{Ask, Conversation};
+use standin_kv::keyspace::DatabaseId;
 use standin_kv::line::{
     Given, IN_FLIGHT_MAX, Kind, Line, REPLY_BYTES_PER_TAKE, Stop, WAITING_REPLY_BYTES_MAX, Work,
 };
+
+use standin_resp::Version;
 
 use crate::support::{Client, Server, answer_ask};
 
@@ -246,4 +250,21 @@ fn what_is_asked_of_the_host_is_answered_in_its_place() {
     late.hand_in(0);
     assert_eq!(late.take(usize::MAX), Stop::Hungry);
     assert_eq!(late.said, b":1\r\n:0\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_transaction_that_was_not_executed_selects_no_database() {
+    let mut late = Late::new();
+    late.input = b"MULTI\r\nSELECT 5\r\nSET a 1\r\nEXEC\r\nSET b 1\r\n".to_vec();
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    let (given, _) = late.waiting.remove(0);
+    late.line
+        .answer(given.id, b"-TRYAGAIN nothing was done\r\n", &mut late.said);
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    let set = command(
+        Version::default(),
+        DatabaseId::default(),
+        &["SET", "b", "1"],
+    );
+    assert_eq!(late.waiting[0].1, set);
 }
