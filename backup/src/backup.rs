@@ -333,6 +333,12 @@ impl Backup {
         matches!(self.link, Link::Streaming(_))
     }
 
+    /// Whether the primary has answered on the connection that is there now.
+    #[must_use]
+    pub fn is_in_touch(&self) -> bool {
+        !matches!(self.link, Link::Idle(_) | Link::Dialling | Link::Asked(..))
+    }
+
     fn on_primary(&mut self, address: Option<String>, now: Instant) {
         if self.primary == address {
             return;

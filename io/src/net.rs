@@ -394,6 +394,14 @@ impl Net {
         }
     }
 
+    /// Whether the other side has closed its direction of a connection. What it said before may not be read yet.
+    #[must_use]
+    pub fn has_hung_up(&self, conn: ConnId) -> bool {
+        self.conns
+            .get(conn)
+            .is_some_and(|found| found.is_end_hinted)
+    }
+
     /// Unsent bytes of a connection; zero if it is gone.
     #[must_use]
     pub fn output_bytes(&self, conn: ConnId) -> usize {

@@ -270,6 +270,25 @@ impl Conversation {
         })
     }
 
+    /// Whether what becomes of a request depends on who is primary.
+    #[must_use]
+    pub fn needs_primary(&self, request: &Request<'_>) -> bool {
+        let spec = request.argument(0).and_then(find);
+        let Some(spec) = spec.filter(|spec| spec.takes(request.len())) else {
+            return false;
+        };
+        let is_refused = !self.is_authenticated || matches!(spec.handler, Handler::Missing);
+        !is_refused
+            && match spec.way {
+                Way::Write | Way::Entry | Way::Query => true,
+                Way::Connection => match spec.name {
+                    "exec" | "watch" | "wait" => true,
+                    "cluster" => cluster::names_primary(request),
+                    _ => false,
+                },
+            }
+    }
+
     /// Takes what the machine has answered to a step with [`Then::Hear`], and writes the reply. In place of an
     /// answer an error's reply may come: then it is the reply.
     ///

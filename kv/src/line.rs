@@ -68,6 +68,9 @@ pub enum Stop {
     Sated,
     /// Nothing more is taken before something is answered.
     Blocked,
+    /// What becomes of the request that is next depends on who is primary, which is not known for certain. It stays in
+    /// the input, and is to be taken once that is known, or after [`Line::stop_seeking`].
+    NoPrimary,
     /// The host is to answer this, under this number. Nothing more is taken until then.
     Ask(u64, Ask),
     /// The client is gone or has to go: nothing more is ever taken. See [`Line::is_over`].
@@ -95,6 +98,8 @@ pub struct Line {
     asks: bool,
     /// Bytes of replies in the slots.
     waiting_bytes: usize,
+    /// The next request has waited long enough for a primary.
+    has_sought: bool,
     is_ended: bool,
 }
 
@@ -121,6 +126,7 @@ impl Line {
             hears: false,
             asks: false,
             waiting_bytes: 0,
+            has_sought: false,
             is_ended: false,
         }
     }
@@ -170,6 +176,11 @@ impl Line {
                     continue;
                 }
             };
+            let is_lost = !self.has_sought && !host.is_in_touch();
+            if is_lost && self.conversation.needs_primary(&request) {
+                return (consumed, Stop::NoPrimary);
+            }
+            self.has_sought = false;
             consumed += request.consumed();
             *most -= 1;
             let (now, waiting) = match self.slots.back_mut() {
@@ -229,6 +240,11 @@ impl Line {
             replies.extend_from_slice(&reply);
             self.pop(replies);
         }
+    }
+
+    /// Has the next request taken even if it is not known who is primary.
+    pub fn stop_seeking(&mut self) {
+        self.has_sought = true;
     }
 
     /// Takes nothing more from now on: what was given out is answered yet, and that is all.

@@ -53,6 +53,13 @@ impl<M: StateMachine> Replica<M> {
         address.map(Address::as_str)
     }
 
+    /// Whether this replica follows somebody, who has answered on the connection that is there now. If not, the primary
+    /// that the record names may be dead.
+    #[must_use]
+    pub fn is_in_touch(&self) -> bool {
+        matches!(&self.role, Role::Backup(backup) if backup.is_in_touch())
+    }
+
     /// Who follows this replica, if it is primary or candidate; otherwise nobody. At most
     /// [`standin_core::message::REPLICAS_MAX`].
     pub fn followers(&self) -> impl Iterator<Item = Following<'_>> {

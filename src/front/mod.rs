@@ -12,7 +12,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use standin_core::conn::ConnId;
-use standin_core::time::{Duration, Instant};
+use standin_core::time::{Duration, Instant, earliest};
 use standin_io::net::{Net, OUTPUT_BYTES_HIGH, READ_BYTES_PER_POLL};
 use standin_kv::call::REPLY_BYTES_MAX;
 use standin_kv::conversation::{Ask, ClientChoice, Conversation, Host};
@@ -31,6 +31,10 @@ const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
 /// Bytes that all clients together have held on their behalf: commands of transactions, keys that are watched,
 /// replies that wait for others. Beyond that, whoever holds the most is closed.
 const HELD_BYTES_MAX: usize = 256 << 20;
+/// For how long a request that needs to know who is primary waits while nobody is known to be: a takeover seldom takes
+/// longer. Clients that were told at once that there is none, or of one that is dead, would have used up their attempts
+/// before the next is there.
+const SEEKS_MAX: Duration = Duration::from_secs(1);
 
 /// All clients that speak RESP.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct Front {
     /// Clients that have something to be taken without more input.
     ready: Vec<ConnId>,
     waits: Waits,
+    /// Clients whose next request waits for a primary. Some may be gone.
+    seekers: Vec<ConnId>,
     /// What all clients have held on their behalf.
     held_bytes: usize,
     /// Used again for each client.
@@ -60,6 +66,8 @@ struct Client {
     heard_at: Instant,
     /// Its input is paused until something is answered.
     is_blocked: bool,
+    /// Until when its next request waits for a primary, if it does.
+    seeks_until: Option<Instant>,
     held_bytes: usize,
 }
 
@@ -101,6 +109,7 @@ impl Front {
             owners: Vec::new(),
             ready: Vec::new(),
             waits: Waits::default(),
+            seekers: Vec::new(),
             held_bytes: 0,
             replies: Vec::new(),
         }
@@ -132,10 +141,12 @@ impl Front {
 
     /// When it has something to do, if nothing comes before.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        match self.ready.is_empty() {
-            true => self.waits.deadline(),
-            false => Some(now),
+        if !self.ready.is_empty() {
+            return Some(now);
         }
+        let seekers = self.seekers.iter();
+        let seeks_until = seekers.filter_map(|conn| self.clients.get(conn)?.seeks_until);
+        earliest(self.waits.deadline(), seeks_until.min())
     }
 
     /// Whether somebody waits for others to have what was written: see [`Front::settle`].
@@ -236,6 +247,10 @@ impl Front {
             let Some(client) = self.clients.get(&wait.conn) else {
                 return Verdict::Done;
             };
+            if net.has_hung_up(wait.conn) {
+                net.close(wait.conn);
+                return Verdict::Done;
+            }
             if !client.line.is_next(wait.id) {
                 return Verdict::Early;
             }
@@ -254,6 +269,28 @@ impl Front {
             Verdict::Done
         });
         self.waits = waits;
+    }
+
+    /// Has those taken that wait for a primary if it `is_known` now, or their time is over.
+    pub(crate) fn settle_seekers(&mut self, net: &mut Net, now: Instant, is_known: bool) {
+        let clients = &mut self.clients;
+        let ready = &mut self.ready;
+        self.seekers.retain(|conn| {
+            let Some(client) = clients.get_mut(conn) else {
+                return false;
+            };
+            if !is_known {
+                if client.seeks_until.is_some_and(|until| now < until) {
+                    return true;
+                }
+                client.line.stop_seeking();
+            }
+            client.seeks_until = None;
+            client.is_blocked = false;
+            net.pause_input(*conn, false);
+            ready.push(*conn);
+            false
+        });
     }
 
     /// Takes at most so many requests of one client, and says how many they were.
@@ -304,6 +341,14 @@ impl Front {
                     client.is_blocked = true;
                     net.pause_input(conn, true);
                 }
+                Stop::NoPrimary => {
+                    if client.seeks_until.is_none() {
+                        client.seeks_until = Some(now.plus(SEEKS_MAX));
+                        self.seekers.push(conn);
+                    }
+                    client.is_blocked = true;
+                    net.pause_input(conn, true);
+                }
                 Stop::Ask(id, ask) => {
                     if self.answer_ask(net, conn, id, ask, now, &mut replies) {
                         continue;
@@ -341,6 +386,7 @@ impl Front {
             since: now,
             heard_at: now,
             is_blocked: false,
+            seeks_until: None,
             held_bytes: 0,
         };
         self.clients.insert(conn, client);

@@ -14,7 +14,10 @@ use super::*;
 /// How long a test waits for something before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Anywhere;
+/// A host that executes everything, or does not know who does.
+struct Anywhere {
+    is_lost: bool,
+}
 
 impl Host for Anywhere {
     fn password(&self) -> Option<&[u8]> {
@@ -22,7 +25,14 @@ impl Host for Anywhere {
     }
 
     fn place(&self) -> Place<'_> {
-        Place::Here
+        match self.is_lost {
+            true => Place::Nowhere,
+            false => Place::Here,
+        }
+    }
+
+    fn is_in_touch(&self) -> bool {
+        !self.is_lost
     }
 
     fn nodes(&self) -> Option<Vec<Node>> {
@@ -53,6 +63,7 @@ struct Room {
     net: Net,
     front: Front,
     address: SocketAddr,
+    host: Anywhere,
 }
 
 impl Room {
@@ -69,6 +80,7 @@ impl Room {
             net,
             front: Front::new(address),
             address,
+            host: Anywhere { is_lost: false },
         }
     }
 
@@ -106,7 +118,7 @@ impl Room {
 
     fn take(&mut self, conns: &[ConnId]) -> usize {
         self.front
-            .take(&mut self.net, conns, &Anywhere, clock::boot());
+            .take(&mut self.net, conns, &self.host, clock::boot());
         self.front.tasks().len()
     }
 }
@@ -186,4 +198,61 @@ fn somebody_who_waits_is_answered_when_what_came_before_is() {
     let mut replies = [0; 9];
     stream.read_exact(&mut replies).unwrap();
     assert_eq!(&replies, b"+OK\r\n:1\r\n");
+}
+
+#[test]
+fn who_waits_and_has_hung_up_is_let_go() {
+    let mut room = Room::new();
+    let (stream, at) = room.client("WAIT 1 0\r\n");
+    assert_eq!(room.take(&[at]), 0);
+    drop(stream);
+    let begun = time::Instant::now();
+    let mut events = Vec::new();
+    while room.front.has(at) {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain");
+        let now = clock::boot();
+        room.front.settle(&mut room.net, now, 0, true);
+        let soon = now.plus(Duration::from_millis(10));
+        room.net.poll(Some(soon), &mut events).unwrap();
+        for event in events.drain(..) {
+            if let NetEvent::Closed { conn, .. } = event {
+                room.front.closed(conn);
+            }
+        }
+    }
+    assert!(!room.front.has_waits());
+}
+
+#[test]
+fn a_request_waits_for_a_primary_but_not_for_ever() {
+    let mut room = Room::new();
+    room.host.is_lost = true;
+    let (mut stream, at) = room.client("PING\r\nSET a 1\r\n");
+    let (mut late, late_at) = room.client("GET a\r\n");
+    let begun = clock::boot();
+    assert_eq!(room.take(&[at, late_at]), 0);
+    let until = room.front.deadline(begun).unwrap();
+    assert!(until >= begun.plus(SEEKS_MAX), "{until:?}");
+    // Nothing has changed.
+    room.front.settle_seekers(&mut room.net, begun, false);
+    assert!(room.front.ready.is_empty());
+    assert_eq!(room.front.deadline(begun), Some(until));
+
+    let (net, front) = (&mut room.net, &mut room.front);
+    front.clients.get_mut(&at).unwrap().seeks_until = Some(until.plus(SEEKS_MAX));
+    front.settle_seekers(net, until, false);
+    assert_eq!(front.ready, [late_at], "its time is over");
+    assert_eq!(room.take(&[]), 0);
+    room.net.flush();
+    let mut reply = [0; 34];
+    late.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"-CLUSTERDOWN The cluster is down\r\n");
+
+    room.host.is_lost = false;
+    room.front.settle_seekers(&mut room.net, until, true);
+    assert_eq!(room.take(&[]), 1, "SET");
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+    assert_eq!(room.front.deadline(until), None);
 }

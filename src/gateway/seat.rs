@@ -33,6 +33,10 @@ impl Host for Seat<'_> {
     }
 
     /// Wherever the primary is: what is given out finds it.
+    fn is_in_touch(&self) -> bool {
+        true
+    }
+
     fn place(&self) -> Place<'_> {
         Place::Here
     }

@@ -1,5 +1,6 @@
 //! Clients that speak RESP to a replica: its log executes their commands, and its state answers their queries.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process;
@@ -8,8 +9,10 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::ReplicaName;
 use standin_core::machine::StateMachine;
-use standin_core::message::{Consistency, DirectRequest, QueryRequest, Reply, ReplyStatus, Seen};
-use standin_core::time::{Instant, Now};
+use standin_core::message::{
+    Consistency, DirectRequest, QueryRequest, REPLICAS_MAX, Reply, ReplyStatus, Seen,
+};
+use standin_core::time::{Duration, Instant, Now};
 use standin_io::net::Net;
 use standin_io::{clock, entropy};
 use standin_kv::conversation::{
@@ -21,6 +24,9 @@ use standin_resp::Version;
 use standin_resp::writer::ReplyWriter;
 
 use crate::front::{Counts, Front, memory_bytes};
+
+/// For how long another replica counts as heard of lately, and is named to clients of a cluster.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// How a replica serves clients that speak RESP.
 #[derive(Clone, Debug)]
@@ -38,6 +44,7 @@ pub struct RespConfig {
 pub(super) struct Resp<M> {
     front: Front,
     facts: Facts<M>,
+    others: Others,
     /// Clients that have input in this wake-up.
     heard: Vec<ConnId>,
     /// Used again for each answer that is an error.
@@ -58,10 +65,68 @@ struct Facts<M> {
     keyspace: fn(&M) -> Vec<KeyspaceInfo>,
 }
 
+/// The other replicas that this one has followed, or that have followed it. Right after a takeover nobody follows, and
+/// the new primary is not known by those that will: clients of a cluster that ask then, and were told of nobody else,
+/// would give up, or not find the next primary.
+#[derive(Debug, Default)]
+struct Others {
+    /// At most [`REPLICAS_MAX`].
+    all: BTreeMap<ReplicaName, Other>,
+    /// Whom of them this replica followed last, unless it was primary itself since then.
+    primary: Option<ReplicaName>,
+}
+
+/// Where another replica answers clients, and when that was last so.
+#[derive(Debug)]
+struct Other {
+    address: String,
+    seen: Instant,
+}
+
+impl Others {
+    fn see(&mut self, name: &ReplicaName, address: &str, now: Instant) {
+        if let Some(other) = self.all.get_mut(name) {
+            other.seen = now;
+            if other.address != address {
+                address.clone_into(&mut other.address);
+            }
+            return;
+        }
+        if self.all.len() >= REPLICAS_MAX {
+            let oldest = self.all.iter().min_by_key(|(_, other)| other.seen);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.all.remove(&name));
+        }
+        let address = address.to_owned();
+        self.all.insert(name.clone(), Other { address, seen: now });
+    }
+
+    /// Looks at who is there now.
+    fn look<M: StateMachine>(&mut self, replica: &Replica<M>, own: &ReplicaName, now: Instant) {
+        let Some(primary) = replica.record().map(|record| &record.primary.name) else {
+            return;
+        };
+        if primary == own {
+            self.primary = None;
+            for follower in replica.followers() {
+                if let Some(address) = follower.resp {
+                    self.see(follower.name, address, now);
+                }
+            }
+        } else if let Some(address) = replica.primary_resp() {
+            self.see(primary, address, now);
+            if self.primary.as_ref() != Some(primary) {
+                self.primary = Some(primary.clone());
+            }
+        }
+    }
+}
+
 /// What a conversation may know of a replica.
 struct Seat<'a, M> {
     replica: &'a Replica<M>,
     facts: &'a Facts<M>,
+    others: &'a Others,
     counts: Counts,
     now: Now,
 }
@@ -92,6 +157,7 @@ impl<M: StateMachine> Resp<M> {
         Self {
             front: Front::new(listens_on),
             facts,
+            others: Others::default(),
             heard: Vec::new(),
             error: Vec::new(),
         }
@@ -121,9 +187,11 @@ impl<M: StateMachine> Resp<M> {
 
     /// Takes what clients have said, within bounds: see [`Resp::requests`].
     pub(super) fn take(&mut self, replica: &Replica<M>, net: &mut Net, now: Now) {
+        self.others.look(replica, &self.facts.name, now.boot);
         let seat = Seat {
             replica,
             facts: &self.facts,
+            others: &self.others,
             counts: self.front.counts(),
             now,
         };
@@ -136,11 +204,14 @@ impl<M: StateMachine> Resp<M> {
         self.heard.clear();
     }
 
-    /// Answers those who wait for what they wrote to be on another replica, if it is.
+    /// Answers those who wait for what they wrote to be on another replica, if it is; and has those taken who wait for a
+    /// primary, if it is known.
     pub(super) fn settle(&mut self, replica: &Replica<M>, net: &mut Net, now: Now) {
         let backups = i64::from(replica.is_paired());
         let may_wait = replica.takes_requests();
         self.front.settle(net, now.boot, backups, may_wait);
+        let is_known = is_in_touch(replica);
+        self.front.settle_seekers(net, now.boot, is_known);
     }
 
     /// Everybody who is served.
@@ -189,7 +260,7 @@ fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
     let _ = match reply.status {
         ReplyStatus::NotPrimary => write!(
             text,
-            "TRYAGAIN nothing was done: this replica is not the primary, or not yet"
+            "CLUSTERDOWN nothing was done: this replica is not the primary, or not yet"
         ),
         ReplyStatus::Overloaded => {
             write!(text, "TRYAGAIN nothing was done: too much is waiting here")
@@ -225,6 +296,18 @@ fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
     ReplyWriter::new(out, Version::default()).error(text);
 }
 
+/// Whether it is known for certain who executes commands.
+fn is_in_touch<M: StateMachine>(replica: &Replica<M>) -> bool {
+    replica.takes_requests() || replica.primary_resp().is_some() && replica.is_in_touch()
+}
+
+/// Whether the replica of this name is the primary of the view that it knows.
+fn is_named_primary<M: StateMachine>(replica: &Replica<M>, own: &ReplicaName) -> bool {
+    replica
+        .record()
+        .is_some_and(|record| record.primary.name == *own)
+}
+
 /// The parts of `HOST:PORT`. An IPv6 address loses its brackets, as Redis shows it.
 fn host_and_port(address: &str) -> (String, u16) {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
@@ -243,15 +326,19 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
         }
         match self.replica.primary_resp() {
             // It is primary, and cannot serve yet.
-            Some(_) if self.is_named_primary() => Place::Nowhere,
+            Some(_) if is_named_primary(self.replica, &self.facts.name) => Place::Nowhere,
             Some(address) => Place::At(address),
             None => Place::Nowhere,
         }
     }
 
+    fn is_in_touch(&self) -> bool {
+        is_in_touch(self.replica)
+    }
+
     fn nodes(&self) -> Option<Vec<Node>> {
         let standing = self.replica.standing();
-        let is_primary = self.is_named_primary();
+        let is_primary = is_named_primary(self.replica, &self.facts.name);
         let mut nodes = vec![Node {
             id: node_id(&self.facts.name.to_string()),
             host: self.facts.host.clone(),
@@ -286,6 +373,18 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
             let index = standing.commit.0;
             nodes.push(node(&record.primary.name, address, true, index));
         }
+        let has_primary = nodes.iter().any(|node| node.is_primary);
+        for (name, other) in &self.others.all {
+            let id = node_id(&name.to_string());
+            if nodes.iter().all(|node| node.id != id) {
+                // As in Redis, the last primary is named until there is another.
+                let is_primary = !has_primary && self.others.primary.as_ref() == Some(name);
+                nodes.push(Node {
+                    is_alive: self.now.boot.since(other.seen) < LATELY,
+                    ..node(name, &other.address, is_primary, 0)
+                });
+            }
+        }
         Some(nodes)
     }
 
@@ -295,7 +394,7 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
 
     fn role(&self) -> Role {
         let index = self.replica.standing().last.index.0;
-        if self.is_named_primary() {
+        if is_named_primary(self.replica, &self.facts.name) {
             let followers = self.replica.followers().filter_map(|follower| {
                 let (host, port) = host_and_port(follower.resp?);
                 let index = follower.acknowledged.0;
@@ -311,7 +410,7 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
         Role::Follower {
             host,
             port,
-            is_connected: address.is_some(),
+            is_connected: self.replica.is_in_touch(),
             index,
         }
     }
@@ -351,12 +450,5 @@ impl<M: StateMachine> Surroundings for Seat<'_, M> {
             ("port", self.facts.port.to_string()),
             ("maxclients", self.facts.clients_max.to_string()),
         ]
-    }
-}
-
-impl<M: StateMachine> Seat<'_, M> {
-    fn is_named_primary(&self) -> bool {
-        let record = self.replica.record();
-        record.is_some_and(|record| record.primary.name == self.facts.name)
     }
 }

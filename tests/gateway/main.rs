@@ -1,7 +1,7 @@
 //! Redis clients at gateways, while the plug is pulled.
 
 mod client;
-mod python;
+mod redis_py;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,8 +15,9 @@ use std::time::Duration;
 use standin_resp::reply::Reply;
 use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
 
-use client::{Gateway, RespClient, put, write_until_stuck};
+use client::Gateway;
 use support::cli::STANDIN;
+use support::resp::{RespClient, put, write_until_stuck};
 use support::scene::Scene;
 use support::{sure, tell};
 

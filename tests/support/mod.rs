@@ -9,7 +9,9 @@
 pub(crate) mod cli;
 pub(crate) mod counter_history;
 pub(crate) mod load;
+pub(crate) mod python;
 pub(crate) mod raw;
+pub(crate) mod resp;
 pub(crate) mod scene;
 pub(crate) mod tables;
 pub(crate) mod tmpfs;

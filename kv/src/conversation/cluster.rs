@@ -114,6 +114,14 @@ pub(super) fn slot_of(spec: &Spec, request: &Request<'_>) -> Option<u16> {
     keys(spec, request).first().map(|key| key_slot(key))
 }
 
+/// Whether a request with CLUSTER asks which replica is primary.
+pub(super) fn names_primary(request: &Request<'_>) -> bool {
+    let name = request.argument(1).unwrap_or_default();
+    ["nodes", "shards", "slots"]
+        .iter()
+        .any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+}
+
 /// Sends a client elsewhere whose command is not executed here.
 pub(super) fn check_place(spec: &Spec, request: &Request<'_>, host: &dyn Host) -> Outcome {
     match host.place() {

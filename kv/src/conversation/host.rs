@@ -12,6 +12,10 @@ pub trait Host {
     /// Who executes commands now.
     fn place(&self) -> Place<'_>;
 
+    /// Whether that is known for certain. False while the primary is not heard of: requests that depend on it are worth
+    /// holding up until it is, or until there is another.
+    fn is_in_touch(&self) -> bool;
+
     /// All replicas, if clients are to find the primary themselves, as in a cluster of Redis with one shard;
     /// `None` if they talk to this process whatever happens.
     fn nodes(&self) -> Option<Vec<Node>>;

@@ -268,3 +268,69 @@ fn a_transaction_that_was_not_executed_selects_no_database() {
     );
     assert_eq!(late.waiting[0].1, set);
 }
+
+#[test]
+fn what_depends_on_the_primary_waits_until_it_is_known() {
+    let mut late = Late::new();
+    late.server.facts.is_lost = true;
+    late.input = b"PING\r\nGET a\r\nSET a 1\r\n".to_vec();
+    for _ in 0..2 {
+        assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
+        assert_eq!(late.input, b"GET a\r\nSET a 1\r\n");
+    }
+    late.server.facts.is_lost = false;
+    assert_eq!(late.take(1), Stop::Sated);
+    assert_eq!(late.waiting.len(), 1);
+    late.execute(0);
+    late.hand_in(1);
+    // One that has waited long enough is told; the next one waits again.
+    late.server.facts.is_lost = true;
+    late.server.facts.elsewhere = Some(String::new());
+    late.input.extend_from_slice(b"SET a 1\r\n");
+    assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
+    late.line.stop_seeking();
+    assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
+    assert_eq!(late.input, b"SET a 1\r\n");
+    let down = "-CLUSTERDOWN The cluster is down\r\n";
+    assert_eq!(late.said, format!("+PONG\r\n$-1\r\n{down}").as_bytes());
+}
+
+#[test]
+fn only_what_depends_on_the_primary_waits() {
+    for (input, waits) in [
+        ("SET a 1", true),
+        ("get a", true),
+        ("TIME", true),
+        ("SPOP a", true),
+        ("WATCH a", true),
+        ("WAIT 0 0", true),
+        ("CLUSTER SLOTS", true),
+        ("cluster shards", true),
+        ("CLUSTER NODES", true),
+        ("CLUSTER MYID", false),
+        ("CLUSTER KEYSLOT a", false),
+        ("PING", false),
+        ("SELECT 1", false),
+        ("MULTI", false),
+        ("CLIENT ID", false),
+        ("GET", false),
+        ("NOSUCH a", false),
+    ] {
+        let mut late = Late::new();
+        late.server.facts.is_lost = true;
+        late.input = format!("{input}\r\n").into_bytes();
+        let stop = late.take(usize::MAX);
+        assert_eq!(stop == Stop::NoPrimary, waits, "{input}: {stop:?}");
+    }
+    // A transaction that was begun goes on once the primary is known.
+    let mut late = Late::new();
+    late.input = b"MULTI\r\nINCR a\r\nEXEC\r\n".to_vec();
+    assert_eq!(late.take(2), Stop::Sated);
+    late.server.facts.is_lost = true;
+    assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
+    late.server.facts.is_lost = false;
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    late.execute(0);
+    late.hand_in(1);
+    assert_eq!(late.said, b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+}

@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) password: Option<Vec<u8>>,
     /// Where commands are executed, if not here; empty if nowhere.
     pub(crate) elsewhere: Option<String>,
+    /// Whether that may no longer be so.
+    pub(crate) is_lost: bool,
     pub(crate) nodes: Option<Vec<Node>>,
     pub(crate) role: Role,
 }
@@ -28,6 +30,7 @@ impl Default for Facts {
         Facts {
             password: None,
             elsewhere: None,
+            is_lost: false,
             nodes: None,
             role: Role::Primary {
                 index: 0,
@@ -48,6 +51,10 @@ impl Host for Facts {
             Some("") => Place::Nowhere,
             Some(addr) => Place::At(addr),
         }
+    }
+
+    fn is_in_touch(&self) -> bool {
+        !self.is_lost
     }
 
     fn nodes(&self) -> Option<Vec<Node>> {

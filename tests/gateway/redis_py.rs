@@ -1,7 +1,7 @@
 //! The same with the Redis client that most programs in Python use.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -10,50 +10,15 @@ use standin_core::time::Instant;
 use standin_io::clock;
 
 use crate::client::Gateway;
+use crate::support::python::python;
 use crate::support::{sure, tell};
 
-/// The version that is asked of the package index.
-const REDIS_PY: &str = "redis==5.2.1";
 /// How often the plug is pulled, if [`SECONDS_VARIABLE`] does not say how long.
 const PULLS: u64 = 3;
 /// Time from one pull to the next, at least.
 const PULL_EVERY: Duration = Duration::from_secs(3);
 /// How long the plug is pulled again and again, in seconds.
 const SECONDS_VARIABLE: &str = "STANDIN_GATEWAY_SECONDS";
-
-/// A Python that has redis-py: an environment of its own, made once for each target directory.
-fn python() -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redis-py");
-    let python = directory.join("bin/python");
-    let has_it = |python: &Path| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import redis"]).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if !has_it(&python) {
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&directory));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", REDIS_PY]));
-    }
-    python
-}
-
-#[track_caller]
-fn run(command: &mut Command) {
-    let what = format!("{command:?}");
-    let advice = "this test needs Python 3 with venv and pip, and a package index: \
-                  apt-get install python3-venv";
-    match command.output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            let words = [output.stdout, output.stderr].concat();
-            let words = String::from_utf8_lossy(&words).replace('\n', " ");
-            panic!("{what} failed: {words}; {advice}");
-        }
-        Err(error) => panic!("{what} cannot be run: {error}; {advice}"),
-    }
-}
 
 #[test]
 fn redis_py_sees_no_error_and_no_reconnect_while_the_plug_is_pulled() {

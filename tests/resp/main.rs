@@ -1,0 +1,46 @@
+//! Redis clients that talk to the replicas themselves.
+
+mod failover;
+mod programs;
+mod raw;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use standin_tools::cluster::ClusterConfig;
+
+use support::cli::STANDIN;
+use support::resp::RespClient;
+use support::scene::Scene;
+use support::sure;
+
+/// Long enough that a busy machine seldom parts a pair.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// Starts replicas that serve Redis clients, and waits for a pair.
+fn start(title: &str, replicas: &[&str]) -> Scene {
+    start_with(title, replicas, LEASE, &[])
+}
+
+fn start_with(title: &str, replicas: &[&str], lease: Duration, more: &[&str]) -> Scene {
+    let config = ClusterConfig {
+        lease,
+        machine: "kv".to_owned(),
+        serves_resp: true,
+        replica_arguments: more.iter().map(|word| (*word).to_owned()).collect(),
+        ..ClusterConfig::new(STANDIN)
+    };
+    let mut scene = Scene::with(title, config);
+    sure(scene.start_all(replicas));
+    scene.until_pair();
+    scene
+}
+
+fn address(scene: &Scene, name: &str) -> String {
+    sure(scene.resp_address(name)).to_owned()
+}
+
+fn connect(scene: &Scene, name: &str) -> RespClient {
+    RespClient::connect(sure(scene.resp_address(name)))
+}
