@@ -387,10 +387,25 @@ impl Net {
 
     /// Closes a connection once what was sent on it has left. What it says meanwhile is dropped.
     pub fn close_when_sent(&mut self, conn: ConnId) {
-        let has_unsent = |found: &&mut Conn| found.is_open() && !found.output.is_empty();
-        match self.conns.get_mut(conn).filter(has_unsent) {
-            Some(_) => self.linger(conn, CloseReason::Here),
-            None => self.close(conn),
+        if self.output_bytes(conn) == 0 {
+            return self.close(conn);
+        }
+        // Before it lingers: of those there are only so many, and others may have to go.
+        self.write_socket(conn);
+        if !self.conns.get(conn).is_some_and(Conn::is_open) {
+            return self.close(conn);
+        }
+        self.linger(conn, CloseReason::Here);
+        if self.output_bytes(conn) == 0 {
+            self.end_lingering_output(conn);
+        }
+    }
+
+    /// Whether more is to come for a plain connection than what was sent: if so, it keeps its place though others want
+    /// one.
+    pub fn owe(&mut self, conn: ConnId, is_owed: bool) {
+        if let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_plain) {
+            found.answers_owed = u64::from(is_owed);
         }
     }
 

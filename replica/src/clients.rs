@@ -44,6 +44,8 @@ impl<M: StateMachine> Replica<M> {
         }
         let mut inputs: Vec<Input<'_>> = Vec::with_capacity(requests.len());
         let mut admission = self.admission();
+        // Looked at once: what one event brings may come on top, rather than be turned away in part.
+        let has_queue_room = self.has_queue_room();
         for request in requests {
             let (id, seen) = request.body.id_and_seen();
             let waiter = Waiter {
@@ -68,7 +70,7 @@ impl<M: StateMachine> Replica<M> {
                 }
             }
             match request.body {
-                RequestBody::Query(query) => self.on_query(now, waiter, &query),
+                RequestBody::Query(query) => self.on_query(now, waiter, &query, has_queue_room),
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => {
                     let input = Input::Open(waiter);
@@ -195,7 +197,17 @@ impl<M: StateMachine> Replica<M> {
         matches!(&self.role, Role::Primary(primary) if primary.is_serving())
     }
 
-    pub(crate) fn on_query(&mut self, now: Now, waiter: Waiter, request: &QueryRequest<'_>) {
+    fn has_queue_room(&self) -> bool {
+        matches!(&self.role, Role::Primary(primary) if primary.has_queue_room())
+    }
+
+    fn on_query(
+        &mut self,
+        now: Now,
+        waiter: Waiter,
+        request: &QueryRequest<'_>,
+        has_queue_room: bool,
+    ) {
         if request.bytes.len() > COMMAND_BYTES_MAX {
             return self.refuse_size(waiter, "query");
         }
@@ -214,7 +226,7 @@ impl<M: StateMachine> Replica<M> {
         }
         match &self.role {
             Role::Primary(primary) if primary.is_serving() => {
-                if !primary.has_queue_room() {
+                if !has_queue_room {
                     return self.answer(waiter, ReplyStatus::Overloaded, b"");
                 }
                 let query = Query {
@@ -246,6 +258,17 @@ impl<M: StateMachine> Replica<M> {
             Err(words) => {
                 let words = format!("the query made the machine fail: {words}");
                 self.answer(waiter, ReplyStatus::Refused, words.as_bytes());
+            }
+        }
+    }
+
+    /// Reads once more what was confirmed when the answers of an event were as many as may be. It is confirmed anew:
+    /// it may be a while since.
+    pub(crate) fn read_again(&mut self, now: Now) {
+        for query in std::mem::take(&mut self.unanswered) {
+            match self.is_serving() {
+                true => self.tell_primary(now, primary::Event::Read(query)),
+                false => self.answer_hint(query.waiter, ReplyStatus::NotPrimary),
             }
         }
     }

@@ -23,7 +23,7 @@ use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, ViewId, ViewRecord};
 use standin_primary as primary;
-use standin_primary::{Payload, Primary};
+use standin_primary::{Payload, Primary, Query};
 
 use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
@@ -418,6 +418,9 @@ pub struct Replica<M> {
     pub(crate) refused: Option<String>,
     pub(crate) planted: Planted,
     pub(crate) answers: Answers,
+    /// Reads that are confirmed, and found the answers of an event as many as may be. No more than the primary's
+    /// queue held, which takes them up again with the next event.
+    pub(crate) unanswered: Vec<Query>,
     pub(crate) actions: VecDeque<Action>,
 }
 
@@ -509,6 +512,7 @@ impl<M: StateMachine> Replica<M> {
             refused: None,
             planted: Planted::default(),
             answers: Answers::default(),
+            unanswered: Vec::new(),
             actions: VecDeque::new(),
         };
         // Before anything is applied.
@@ -539,6 +543,7 @@ impl<M: StateMachine> Replica<M> {
             "take all actions before the next event"
         );
         self.keep_pace(now.boot, &event);
+        self.read_again(now);
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
@@ -634,7 +639,7 @@ impl<M: StateMachine> Replica<M> {
     /// When [`Event::Deadline`] is wanted at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.wants_to_apply() || self.pace.is_measuring() {
+        if self.wants_to_apply() || self.pace.is_measuring() || !self.unanswered.is_empty() {
             return Some(Instant::ZERO);
         }
         let role = match &self.role {

@@ -155,6 +155,8 @@ impl<M: StateMachine> Replica<M> {
                     .push_back(Action::ReadLog(read, from, bytes_max));
             }
             primary::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
+            // It is read again with the next event.
+            primary::Action::Answer(query) if self.is_answer_full() => self.unanswered.push(query),
             primary::Action::Answer(query) => {
                 let view = self.adopted;
                 let valid_until = match query.consistency {

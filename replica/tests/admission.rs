@@ -39,6 +39,8 @@ trait Ask {
     fn ask(&mut self, bodies: &[RequestBody<'_>]);
     fn ask_command(&mut self, session: u64, sequence: u64);
     fn take_answers(&mut self) -> Vec<(u64, ReplyStatus)>;
+    /// Lets it do what it wants to do now.
+    fn until_quiet(&mut self);
     /// How many batches were appended since this was last asked.
     fn appended(&mut self) -> usize;
 }
@@ -52,6 +54,16 @@ impl Ask for Bench {
 
     fn ask_command(&mut self, session: u64, sequence: u64) {
         self.ask(&[RequestBody::Command(command(session, sequence, b"x"))]);
+    }
+
+    fn until_quiet(&mut self) {
+        while self
+            .replica
+            .deadline()
+            .is_some_and(|at| at <= self.now.boot)
+        {
+            self.event(Event::Deadline);
+        }
     }
 
     fn take_answers(&mut self) -> Vec<(u64, ReplyStatus)> {
@@ -234,6 +246,14 @@ fn the_answers_of_one_event_are_bounded_in_bytes() {
     let done = |(_, status): &&(u64, ReplyStatus)| *status == ReplyStatus::Done;
     assert_eq!(answers.iter().filter(done).count(), ANSWERS_BYTES_MAX / BIG);
     assert!(answers.contains(&(5, ReplyStatus::Overloaded)));
+    // What the primary reads is read later, and nobody is turned away.
+    let query = QueryRequest {
+        consistency: Consistency::Confirmed,
+        ..query
+    };
+    bench.ask(&[RequestBody::Query(query); 40]);
+    bench.until_quiet();
+    assert_eq!(bench.take_answers(), [(5, ReplyStatus::Done); 40]);
     // Commands all have their answer, but not at once.
     for round in 0..3 {
         let commands: Vec<_> = (1..=16)
@@ -248,13 +268,7 @@ fn the_answers_of_one_event_are_bounded_in_bytes() {
         bench.ask(&commands);
     }
     bench.sync();
-    while bench
-        .replica
-        .deadline()
-        .is_some_and(|at| at <= bench.now.boot)
-    {
-        bench.event(Event::Deadline);
-    }
+    bench.until_quiet();
     let answers = bench.take_answers();
     assert_eq!(answers.iter().filter(done).count(), 48);
     assert!(bench.answers_bytes_most <= ANSWERS_BYTES_MAX + BIG);

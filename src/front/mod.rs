@@ -218,6 +218,7 @@ impl Front {
             sent = out.len() - before;
         });
         self.counts.bytes_out += sent as u64;
+        net.owe(conn, client.line.is_waiting());
         let held = client.line.held_bytes();
         self.held_bytes = self.held_bytes - client.held_bytes + held;
         client.held_bytes = held;
@@ -367,6 +368,10 @@ impl Front {
         replies.shrink_to(REPLY_BYTES_PER_TAKE);
         self.replies = replies;
         let client = self.clients.get_mut(&conn).expect("it is there");
+        net.owe(
+            conn,
+            client.line.is_waiting() || client.seeks_until.is_some(),
+        );
         let held = client.line.held_bytes();
         self.held_bytes = self.held_bytes - client.held_bytes + held;
         client.held_bytes = held;

@@ -68,11 +68,15 @@ struct Room {
 
 impl Room {
     fn new() -> Self {
+        Self::with(NetLimits::default())
+    }
+
+    fn with(limits: NetLimits) -> Self {
         let mut net = Net::new(NetConfig {
             party: Party::Replica,
             cluster: None,
             machine: None,
-            limits: NetLimits::default(),
+            limits,
         })
         .unwrap();
         let address = net.listen_plain("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -255,4 +259,29 @@ fn a_request_waits_for_a_primary_but_not_for_ever() {
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"+PONG\r\n");
     assert_eq!(room.front.deadline(until), None);
+}
+
+#[test]
+fn who_has_more_to_come_keeps_its_place() {
+    let mut limits = NetLimits::default();
+    limits.clients.connections_max = 1;
+    let mut room = Room::with(limits);
+    let (_stream, at) = room.client("INCR a\r\nINCR a\r\n");
+    assert_eq!(room.take(&[at]), 2);
+    let mut events = Vec::new();
+    for (answered, is_there) in [(0, true), (1, false)] {
+        let id = room.front.tasks().nth(answered).unwrap().id;
+        room.front.answer(&mut room.net, at, id, b":1\r\n");
+        room.net.poll(Some(clock::boot()), &mut events).unwrap();
+        assert_eq!(room.net.output_bytes(at), 0, "it has left");
+        let mut other = TcpStream::connect(room.address).unwrap();
+        other.set_nonblocking(true).unwrap();
+        let begun = time::Instant::now();
+        while room.net.may_speak(at) && other.read(&mut [0]).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain");
+            let soon = clock::boot().plus(Duration::from_millis(10));
+            room.net.poll(Some(soon), &mut events).unwrap();
+        }
+        assert_eq!(room.net.may_speak(at), is_there);
+    }
 }

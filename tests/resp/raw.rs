@@ -232,6 +232,27 @@ fn thousands_in_one_write_are_answered_in_order_and_queries_see_what_came_before
 }
 
 #[test]
+fn a_pipeline_of_long_values_is_answered_though_not_at_once() {
+    // Three times what the answers to one event may be together.
+    const VALUE: usize = 1_000_000;
+    const READS: usize = 50;
+    let mut scene = start("long values", &["a", "b"]);
+    let pair = scene.until_pair();
+    let mut client = connect(&scene, &pair.primary);
+    client.call(&["SET", "long", &"x".repeat(VALUE)]);
+    let mut bytes = Vec::new();
+    for _ in 0..READS {
+        put(&mut bytes, &["GET", "long"]);
+    }
+    client.send(&bytes);
+    for at in 0..READS {
+        let reply = client.reply();
+        let length = reply.text().map_or(0, <[u8]>::len);
+        assert_eq!(length, VALUE, "of reply {at}");
+    }
+}
+
+#[test]
 fn who_leaves_or_is_out_of_step_is_answered_first() {
     let mut scene = start("ends", &["a", "b"]);
     let pair = scene.until_pair();

@@ -32,7 +32,7 @@ impl Net {
         }
     }
 
-    fn write_socket(&mut self, id: ConnId) {
+    pub(super) fn write_socket(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -85,7 +85,7 @@ impl Net {
 
     /// All is said to a side that was refused. What it sends is read until it has closed: closing
     /// first would make the kernel answer its bytes with a reset, which can overtake the refusal.
-    fn end_lingering_output(&mut self, id: ConnId) {
+    pub(super) fn end_lingering_output(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };

@@ -1,5 +1,6 @@
 //! Connections of those who speak another protocol.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 
@@ -81,6 +82,61 @@ fn what_was_sent_leaves_before_the_connection_is_closed() {
     stream.shutdown(Shutdown::Write).unwrap();
     stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"+OK\r\n");
+}
+
+#[test]
+fn many_that_are_closed_at_once_all_get_what_was_sent() {
+    const CLIENTS: usize = 20;
+    let mut limits = NetLimits::default();
+    limits.lingering_max = 4;
+    let (mut node, first, _) = plain(limits, b"QUIT\r\n");
+    let address = first.peer_addr().unwrap();
+    let mut streams = vec![first];
+    for _ in 1..CLIENTS {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"QUIT\r\n").unwrap();
+        streams.push(stream);
+    }
+    let mut conns = BTreeSet::new();
+    turn_until([&mut node], |[node]| {
+        conns.extend(node.inputs.drain(..));
+        conns.len() == CLIENTS
+    });
+    for &conn in &conns {
+        node.net.send(conn, |out| out.extend_from_slice(b"+OK\r\n"));
+    }
+    for &conn in &conns {
+        node.net.close_when_sent(conn);
+    }
+    node.turn();
+    for mut stream in streams {
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"+OK\r\n");
+    }
+}
+
+#[test]
+fn who_is_owed_an_answer_keeps_its_place() {
+    let mut limits = NetLimits::default();
+    limits.clients.connections_max = 1;
+    let (mut node, stream, conn) = plain(limits, b"INCR a\r\nINCR a\r\n");
+    node.net.consume(conn, node.net.input(conn).len());
+    node.net.send(conn, |out| out.extend_from_slice(b":1\r\n"));
+    node.net.owe(conn, true);
+    node.turn();
+    let address = stream.peer_addr().unwrap();
+    for is_owed in [true, false] {
+        node.net.owe(conn, is_owed);
+        let mut other = TcpStream::connect(address).unwrap();
+        other.set_nonblocking(true).unwrap();
+        turn_until([&mut node], |[node]| {
+            let is_sent_away = other.read(&mut [0]).is_ok_and(|count| count == 0);
+            is_sent_away || node.is_closed(conn)
+        });
+        assert_eq!(node.is_closed(conn), !is_owed);
+    }
 }
 
 #[test]
