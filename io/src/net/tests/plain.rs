@@ -87,8 +87,10 @@ fn what_was_sent_leaves_before_the_connection_is_closed() {
 #[test]
 fn many_that_are_closed_at_once_all_get_what_was_sent() {
     const CLIENTS: usize = 20;
-    let mut limits = NetLimits::default();
-    limits.lingering_max = 4;
+    let limits = NetLimits {
+        lingering_max: 4,
+        ..NetLimits::default()
+    };
     let (mut node, first, _) = plain(limits, b"QUIT\r\n");
     let address = first.peer_addr().unwrap();
     let mut streams = vec![first];
