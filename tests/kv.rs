@@ -9,27 +9,13 @@ use std::process::{Command, Stdio};
 use standin::client::ClientConfig;
 use standin::machines::kv::{KvClient, KvError};
 use standin_core::time::Duration;
-use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
+use standin_tools::cluster::VIEW_SERVICE;
 
 use support::cli::{Ran, STANDIN};
 use support::scene::Scene;
 use support::{PATIENCE, sure};
 
 const LEASE: Duration = Duration::from_millis(500);
-
-fn databases(title: &str, replicas: &[&str]) -> Scene {
-    let config = ClusterConfig {
-        lease: LEASE,
-        machine: "kv".to_owned(),
-        ..ClusterConfig::new(STANDIN)
-    };
-    let mut scene = Scene::with(title, config);
-    sure(scene.start_all(replicas));
-    if replicas.len() > 1 {
-        scene.until_pair();
-    }
-    scene
-}
 
 fn kv(scene: &Scene, words: &[&str]) -> Ran {
     let mut line = vec!["client", "--timeout", "60s", "kv"];
@@ -66,7 +52,7 @@ fn client(scene: &Scene) -> KvClient {
 
 #[test]
 fn what_is_asked_on_the_command_line_is_answered_as_promised() {
-    let scene = databases("kv on the command line", &["a", "b"]);
+    let scene = Scene::databases("kv on the command line", LEASE, &["a", "b"]);
     denied(&scene, &["get", "k"], "there is no key 'k'");
     prints(&scene, &["set", "k", "-v w"], "OK\n");
     prints(&scene, &["get", "k"], "-v w\n");
@@ -120,7 +106,7 @@ fn what_is_asked_on_the_command_line_is_answered_as_promised() {
 
 #[test]
 fn a_database_goes_on_through_deaths_and_switchovers_and_each_increment_counts_once() {
-    let mut scene = databases("a database that goes on", &["a", "b", "c"]);
+    let mut scene = Scene::databases("a database that goes on", LEASE, &["a", "b", "c"]);
     let mut kv_client = client(&scene);
     sure(kv_client.set(b"text", b"kept"));
     for round in 0..3_i64 {

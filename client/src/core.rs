@@ -162,6 +162,17 @@ impl ClientCore {
         self.requests.session()
     }
 
+    /// Why what is pending is not answered yet, as far as it is known.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match &self.link {
+            Some(link) if link.owed_since.is_some() => Trouble::Silent {
+                address: link.address.clone(),
+            },
+            _ => self.trouble.clone(),
+        }
+    }
+
     /// Number of requests without an outcome, at most [`REQUESTS_MAX`].
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -376,12 +387,7 @@ impl ClientCore {
         let pending = self.requests.at(at);
         let waited = now.min(pending.request.deadline).since(pending.begun);
         let is_unknown = pending.is_possibly_executed();
-        let trouble = match &self.link {
-            Some(link) if link.owed_since.is_some() => Trouble::Silent {
-                address: link.address.clone(),
-            },
-            _ => self.trouble.clone(),
-        };
+        let trouble = self.trouble();
         let (end, error) = match (is_unknown, error) {
             (true, _) => (
                 End::Unknown,

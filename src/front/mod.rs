@@ -3,12 +3,12 @@
 //! A [`Front`] takes requests from plain connections, gives out what is to be executed, and puts the answers back
 //! in their order. Who executes them is its host's: a replica's own log, or sessions with whoever is primary.
 
+mod facts;
 #[cfg(test)]
 mod tests;
 mod waits;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 
 use standin_core::conn::ConnId;
@@ -20,6 +20,8 @@ use standin_kv::line::{Kind, Line, REPLY_BYTES_PER_TAKE, Stop, Work};
 use standin_resp::writer::ReplyWriter;
 
 use waits::{Verdict, Waits};
+
+pub(crate) use facts::Facts;
 
 /// Most requests taken in one wake-up. Those with input share them evenly, and whoever had none comes first in the
 /// next.
@@ -476,12 +478,4 @@ impl Front {
             net.close(conn);
         }
     }
-}
-
-/// Memory that this process takes; 0 if the system does not say.
-pub(crate) fn memory_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }

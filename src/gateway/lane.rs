@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use standin_client::{
-    Answer, ClientError, CoreConfig, Driver, NO_DEADLINE, REQUESTS_MAX, Request, ViewServices,
-    WithoutRoom, Work,
+    Answer, ClientError, CoreConfig, Driver, NO_DEADLINE, REQUESTS_MAX, Request, Trouble,
+    ViewServices, WithoutRoom, Work,
 };
 use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant, earliest};
@@ -86,7 +86,7 @@ impl Lane {
 
     /// Hands the driver as much as it takes.
     pub(super) fn feed(&mut self, net: &mut Net, now: Instant) {
-        while self.driver.core().pending() < REQUESTS_MAX {
+        while self.pending() < REQUESTS_MAX {
             let Some(Waiting { owner, work }) = self.waiting.pop_front() else {
                 return;
             };
@@ -128,6 +128,15 @@ impl Lane {
 
     pub(super) fn has_session(&self) -> bool {
         self.driver.core().session().is_some()
+    }
+
+    /// Requests that the driver has.
+    pub(super) fn pending(&self) -> usize {
+        self.driver.core().pending()
+    }
+
+    pub(super) fn trouble(&self) -> Trouble {
+        self.driver.core().trouble()
     }
 
     pub(super) fn seen(&self) -> standin_client::Seen {

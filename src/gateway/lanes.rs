@@ -1,6 +1,6 @@
 //! All sessions of a gateway, and what is under way in them.
 
-use standin_client::{Answer, ClientError, Consistency, Seen, ViewServices, Work};
+use standin_client::{Answer, ClientError, Consistency, Seen, Trouble, ViewServices, Work};
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::time::{Duration, Instant, earliest};
@@ -30,14 +30,31 @@ pub(super) struct Lanes {
     lanes: Vec<Lane>,
     under_way: usize,
     under_way_bytes: usize,
-    /// Whether the last that answered has a second copy of all it has.
-    is_paired: bool,
-    /// View and index of the answer that said so: answers of several lanes come in any order.
-    paired_as_of: (ViewId, Index),
+    copies: Copies,
     /// A question whether that is so is under way.
     is_probing: bool,
     probe_at: Instant,
     is_full: bool,
+}
+
+/// Whether there is a second copy of what was answered.
+#[derive(Debug, Default)]
+struct Copies {
+    /// Whether the last that answered has a second copy of all it has.
+    is_paired: bool,
+    /// View and index of the answer that said so.
+    as_of: (ViewId, Index),
+}
+
+impl Copies {
+    /// Takes in an answer. Those of several lanes come in any order.
+    fn learn(&mut self, seen: Seen, is_solo: bool) {
+        let as_of = (seen.view, seen.index);
+        if as_of >= self.as_of {
+            self.is_paired = !is_solo;
+            self.as_of = as_of;
+        }
+    }
 }
 
 /// How a client's request ended.
@@ -55,8 +72,7 @@ impl Lanes {
             lanes: lanes.collect(),
             under_way: 0,
             under_way_bytes: 0,
-            is_paired: false,
-            paired_as_of: (ViewId::default(), Index::ZERO),
+            copies: Copies::default(),
             is_probing: false,
             probe_at: Instant::ZERO,
             is_full: false,
@@ -93,10 +109,8 @@ impl Lanes {
             while let Some((owner, bytes, result)) = lane.next_outcome() {
                 if let Ok(answer) = &result
                     && owner != Owner::Close
-                    && (answer.seen.view, answer.seen.index) >= self.paired_as_of
                 {
-                    self.is_paired = !answer.is_solo;
-                    self.paired_as_of = (answer.seen.view, answer.seen.index);
+                    self.copies.learn(answer.seen, answer.is_solo);
                 }
                 match owner {
                     Owner::Client(conn, id) => {
@@ -126,7 +140,7 @@ impl Lanes {
 
     /// Asks from time to time whether there is a second copy. Returns when it asks next.
     pub(super) fn probe(&mut self, now: Instant) -> Option<Instant> {
-        if self.is_paired || self.is_probing {
+        if self.copies.is_paired || self.is_probing {
             return None;
         }
         if now >= self.probe_at {
@@ -144,7 +158,7 @@ impl Lanes {
 
     /// How many replicas beside the one that answers have what was answered.
     pub(super) fn copies(&self) -> i64 {
-        i64::from(self.is_paired)
+        i64::from(self.copies.is_paired)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -162,6 +176,12 @@ impl Lanes {
 
     pub(super) fn is_empty(&self) -> bool {
         self.under_way == 0
+    }
+
+    /// Why nothing is answered, as far as it is known.
+    pub(super) fn trouble(&self) -> Trouble {
+        let busiest = self.lanes.iter().max_by_key(|lane| lane.pending());
+        busiest.map(Lane::trouble).unwrap_or_default()
     }
 
     pub(super) fn close_sessions(&mut self, net: &mut Net, now: Instant) {
@@ -184,5 +204,31 @@ impl Lanes {
         let seen = self.lanes.iter().map(Lane::seen);
         seen.max_by_key(|seen| (seen.view, seen.index))
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standin_core::view::{DataEpoch, ViewNumber};
+
+    use super::*;
+
+    #[test]
+    fn an_older_answer_does_not_say_whether_there_is_a_second_copy() {
+        let seen = |view, index| Seen {
+            view: ViewId {
+                data_epoch: DataEpoch(0),
+                view: ViewNumber(view),
+            },
+            index: Index(index),
+        };
+        let mut copies = Copies::default();
+        copies.learn(seen(2, 10), false);
+        assert!(copies.is_paired);
+        copies.learn(seen(3, 12), true);
+        copies.learn(seen(2, 11), false);
+        assert!(!copies.is_paired, "the pair was of an earlier view");
+        copies.learn(seen(4, 13), false);
+        assert!(copies.is_paired);
     }
 }

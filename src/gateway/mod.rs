@@ -8,6 +8,7 @@ mod lane;
 mod lanes;
 mod run;
 mod seat;
+mod stall;
 mod words;
 
 use standin_client::ViewServices;

@@ -9,15 +9,14 @@ use standin_core::message::Party;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
-use standin_io::{clock, entropy};
 use standin_kv::KeyValue;
-use standin_kv::conversation::node_id;
 
 use super::lanes::{Ended, Lanes};
-use super::seat::{Facts, Seat};
+use super::seat::Seat;
+use super::stall::{Stall, Word};
 use super::words::write_error;
 use super::{GatewayConfig, GatewayError};
-use crate::front::Front;
+use crate::front::{Facts, Front};
 
 /// How long a stop waits for what is under way to be answered.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -35,6 +34,7 @@ struct Gateway {
     /// Clients that have input in this wake-up.
     heard: Vec<ConnId>,
     stage: Stage,
+    stall: Stall,
     /// Used again for each answer that is an error.
     error: Vec<u8>,
 }
@@ -84,13 +84,8 @@ impl Gateway {
             address: config.listen.clone(),
             source,
         })?;
-        let facts = Facts {
-            port: listens_on.port(),
-            password: config.password.clone(),
-            run_id: node_id(&format!("gateway {}", entropy::u64())),
-            started: clock::boot(),
-            clients_max,
-        };
+        let password = config.password.clone();
+        let facts = Facts::new("gateway", listens_on.port(), password, clients_max);
         Ok(Self {
             net,
             front: Front::new(listens_on),
@@ -98,6 +93,7 @@ impl Gateway {
             facts,
             heard: Vec::new(),
             stage: Stage::Serving,
+            stall: Stall::default(),
             error: Vec::new(),
         })
     }
@@ -152,7 +148,7 @@ impl Gateway {
     /// Does all that can be done now, and says when there will be more.
     fn turn(&mut self, now: Now) -> Option<Instant> {
         self.lanes.on_time(&mut self.net, now.boot);
-        self.answer();
+        let mut is_moving = self.answer();
         if self.stage == Stage::Serving {
             self.take(now);
         }
@@ -165,7 +161,8 @@ impl Gateway {
         }
         self.lanes.feed(&mut self.net, now.boot);
         // Some end at once.
-        self.answer();
+        is_moving |= self.answer();
+        self.tell(now.boot, is_moving);
         self.stop(now.boot);
         let stop = match self.stage {
             Stage::Serving | Stage::Over => None,
@@ -175,9 +172,15 @@ impl Gateway {
         let may_take = self.stage == Stage::Serving && !self.lanes.is_full();
         let front = self.front.deadline(now.boot);
         let front = front.filter(|&at| may_take || at > now.boot);
-        [deadline, stop, front, self.lanes.deadline()]
-            .into_iter()
-            .fold(None, earliest)
+        [
+            deadline,
+            stop,
+            front,
+            self.lanes.deadline(),
+            self.stall.deadline(),
+        ]
+        .into_iter()
+        .fold(None, earliest)
     }
 
     /// Takes what clients have said, unless too much is under way: then it stays where it is.
@@ -202,9 +205,11 @@ impl Gateway {
         }
     }
 
-    /// Hands on what was answered.
-    fn answer(&mut self) {
+    /// Hands on what was answered; whether anything was.
+    fn answer(&mut self) -> bool {
+        let mut is_any = false;
         while let Some(Ended { conn, id, result }) = self.lanes.next_ended() {
+            is_any = true;
             let reply = match &result {
                 Ok(answer) => &answer.bytes,
                 Err(error) => {
@@ -215,6 +220,22 @@ impl Gateway {
                 }
             };
             self.front.answer(&mut self.net, conn, id, reply);
+        }
+        is_any
+    }
+
+    /// Tells people if clients have been waiting for long, and when that is over.
+    fn tell(&mut self, now: Instant, is_moving: bool) {
+        let is_waiting = !self.lanes.is_empty();
+        match self.stall.look(now, is_waiting, is_moving) {
+            Some(Word::Begun(waited)) => log::warn!(
+                "no client was answered for {waited:.1?}: {}; they wait on",
+                self.lanes.trouble()
+            ),
+            Some(Word::Over(waited)) => {
+                log::info!("clients are answered again, after {waited:.1?}");
+            }
+            None => {}
         }
     }
 

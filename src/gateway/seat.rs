@@ -1,22 +1,10 @@
 //! What a conversation may know of a gateway.
 
-use std::process;
-
 use standin_client::Seen;
-use standin_core::time::{Instant, Now};
+use standin_core::time::Now;
 use standin_kv::conversation::{Host, Info, Node, Place, Role};
 
-use crate::front::{Counts, memory_bytes};
-
-/// What stays the same as long as the process runs.
-#[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) port: u16,
-    pub(super) password: Option<Vec<u8>>,
-    pub(super) run_id: String,
-    pub(super) started: Instant,
-    pub(super) clients_max: usize,
-}
+use crate::front::{Counts, Facts};
 
 /// The gateway at one moment.
 pub(super) struct Seat<'a> {
@@ -33,12 +21,12 @@ impl Host for Seat<'_> {
     }
 
     /// Wherever the primary is: what is given out finds it.
-    fn is_in_touch(&self) -> bool {
-        true
-    }
-
     fn place(&self) -> Place<'_> {
         Place::Here
+    }
+
+    fn is_in_touch(&self) -> bool {
+        true
     }
 
     fn nodes(&self) -> Option<Vec<Node>> {
@@ -57,36 +45,11 @@ impl Host for Seat<'_> {
     }
 
     fn info(&self) -> Info {
-        let Counts {
-            clients,
-            accepted,
-            bytes_in,
-            bytes_out,
-            requests,
-        } = self.counts;
-        Info {
-            program_version: env!("CARGO_PKG_VERSION").into(),
-            process_id: process::id(),
-            run_id: self.facts.run_id.clone(),
-            port: self.facts.port,
-            time_us: self.now.wall.0 / 1_000,
-            uptime_s: self.now.boot.since(self.facts.started).as_secs(),
-            clients,
-            clients_max: self.facts.clients_max as u64,
-            memory_bytes: memory_bytes(),
-            connections_accepted: accepted,
-            requests,
-            bytes_in,
-            bytes_out,
-            // It holds none itself.
-            keyspace: Vec::new(),
-        }
+        // It holds no keys itself.
+        self.facts.info(self.counts, self.now, Vec::new())
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("port", self.facts.port.to_string()),
-            ("maxclients", self.facts.clients_max.to_string()),
-        ]
+        self.facts.settings()
     }
 }

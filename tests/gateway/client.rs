@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use standin_tools::cluster::{PARENT_VARIABLE, VIEW_SERVICE};
+use tempfile::NamedTempFile;
 
 use crate::support::cli::STANDIN;
 use crate::support::resp::RespClient;
@@ -17,6 +18,8 @@ use crate::support::sure;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     child: Child,
+    /// What it says to people.
+    log: NamedTempFile,
     pub(crate) address: String,
 }
 
@@ -40,7 +43,9 @@ impl Gateway {
         command.arg(view_service);
         command.env(PARENT_VARIABLE, std::process::id().to_string());
         command.envs(environment.iter().copied());
+        let log = sure(NamedTempFile::new());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(sure(log.reopen()));
         let mut child = sure(command.spawn());
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
@@ -48,7 +53,11 @@ impl Gateway {
         let address = line.trim().strip_prefix("ready gateway ");
         let address = address.unwrap_or_else(|| panic!("the gateway says: {line:?}"));
         let address = address.to_owned();
-        Self { child, address }
+        Self {
+            child,
+            log,
+            address,
+        }
     }
 
     #[track_caller]
@@ -69,6 +78,11 @@ impl Gateway {
         status
             .code()
             .unwrap_or_else(|| panic!("it ended by signal {:?}", status.signal()))
+    }
+
+    /// All that it has said to people.
+    pub(crate) fn log(&self) -> String {
+        sure(std::fs::read_to_string(self.log.path()))
     }
 
     /// The most memory that it has had at once, in bytes.
@@ -94,5 +108,8 @@ impl Drop for Gateway {
         // It may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprint!("{}", self.log());
+        }
     }
 }

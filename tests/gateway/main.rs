@@ -4,6 +4,7 @@ mod client;
 mod redis_py;
 #[path = "../support/mod.rs"]
 mod support;
+mod troubles;
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -13,10 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use standin_resp::reply::Reply;
-use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
+use standin_tools::cluster::VIEW_SERVICE;
 
 use client::Gateway;
-use support::cli::STANDIN;
 use support::resp::{RespClient, put, write_until_stuck};
 use support::scene::Scene;
 use support::{sure, tell};
@@ -39,15 +39,7 @@ fn start(title: &str) -> Scene {
 }
 
 fn start_with(title: &str, replicas: &[&str]) -> Scene {
-    let config = ClusterConfig {
-        lease: LEASE,
-        machine: "kv".to_owned(),
-        ..ClusterConfig::new(STANDIN)
-    };
-    let mut scene = Scene::with(title, config);
-    sure(scene.start_all(replicas));
-    scene.until_pair();
-    scene
+    Scene::databases(title, LEASE, replicas)
 }
 
 /// What a client was answered.

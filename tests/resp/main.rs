@@ -8,9 +8,6 @@ mod support;
 
 use std::time::Duration;
 
-use standin_tools::cluster::ClusterConfig;
-
-use support::cli::STANDIN;
 use support::resp::RespClient;
 use support::scene::Scene;
 use support::sure;
@@ -24,17 +21,10 @@ fn start(title: &str, replicas: &[&str]) -> Scene {
 }
 
 fn start_with(title: &str, replicas: &[&str], lease: Duration, more: &[&str]) -> Scene {
-    let config = ClusterConfig {
-        lease,
-        machine: "kv".to_owned(),
-        serves_resp: true,
-        replica_arguments: more.iter().map(|word| (*word).to_owned()).collect(),
-        ..ClusterConfig::new(STANDIN)
-    };
-    let mut scene = Scene::with(title, config);
-    sure(scene.start_all(replicas));
-    scene.until_pair();
-    scene
+    Scene::databases_with(title, lease, replicas, |config| {
+        config.serves_resp = true;
+        config.replica_arguments = more.iter().map(|word| (*word).to_owned()).collect();
+    })
 }
 
 fn address(scene: &Scene, name: &str) -> String {

@@ -92,6 +92,32 @@ impl Scene {
         scene
     }
 
+    /// Starts a view service and then these replicas of the database, and waits for a pair if there can be one.
+    pub(crate) fn databases(title: &str, lease: Duration, replicas: &[&str]) -> Self {
+        Self::databases_with(title, lease, replicas, |_| {})
+    }
+
+    /// The same, with more that `adjust` sets.
+    pub(crate) fn databases_with(
+        title: &str,
+        lease: Duration,
+        replicas: &[&str],
+        adjust: impl FnOnce(&mut ClusterConfig),
+    ) -> Self {
+        let mut config = ClusterConfig {
+            lease,
+            machine: "kv".to_owned(),
+            ..ClusterConfig::new(STANDIN)
+        };
+        adjust(&mut config);
+        let mut scene = Self::with(title, config);
+        sure(scene.start_all(replicas));
+        if replicas.len() > 1 {
+            scene.until_pair();
+        }
+        scene
+    }
+
     /// A scene in which nothing runs yet.
     pub(crate) fn with(title: &str, config: ClusterConfig) -> Self {
         Self {

@@ -1,0 +1,71 @@
+//! The other replicas, as long as they are remembered.
+
+use std::collections::BTreeMap;
+
+use standin_core::identity::ReplicaName;
+use standin_core::machine::StateMachine;
+use standin_core::message::REPLICAS_MAX;
+use standin_core::time::Instant;
+use standin_replica::Replica;
+
+/// The other replicas that this one has followed, or that have followed it. Right after a takeover nobody follows, and
+/// the new primary is not known by those that will: clients of a cluster that ask then, and were told of nobody else,
+/// would give up, or not find the next primary.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// At most [`REPLICAS_MAX`].
+    pub(super) all: BTreeMap<ReplicaName, Other>,
+    /// Whom of them this replica followed last, unless it was primary itself since then.
+    pub(super) primary: Option<ReplicaName>,
+}
+
+/// Where another replica answers clients, and when that was last so.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) address: String,
+    pub(super) seen: Instant,
+}
+
+impl Others {
+    fn see(&mut self, name: &ReplicaName, address: &str, now: Instant) {
+        if let Some(other) = self.all.get_mut(name) {
+            other.seen = now;
+            if other.address != address {
+                address.clone_into(&mut other.address);
+            }
+            return;
+        }
+        if self.all.len() >= REPLICAS_MAX {
+            let oldest = self.all.iter().min_by_key(|(_, other)| other.seen);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.all.remove(&name));
+        }
+        let address = address.to_owned();
+        self.all.insert(name.clone(), Other { address, seen: now });
+    }
+
+    /// Looks at who is there now.
+    pub(super) fn look<M: StateMachine>(
+        &mut self,
+        replica: &Replica<M>,
+        own: &ReplicaName,
+        now: Instant,
+    ) {
+        let Some(primary) = replica.record().map(|record| &record.primary.name) else {
+            return;
+        };
+        if primary == own {
+            self.primary = None;
+            for follower in replica.followers() {
+                if let Some(address) = follower.resp {
+                    self.see(follower.name, address, now);
+                }
+            }
+        } else if let Some(address) = replica.primary_resp() {
+            self.see(primary, address, now);
+            if self.primary.as_ref() != Some(primary) {
+                self.primary = Some(primary.clone());
+            }
+        }
+    }
+}
