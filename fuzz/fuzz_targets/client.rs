@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use standin_client::{
-    Action, ClientCore, ConnectionId, Consistency, CoreConfig, Event, Request, ViewServices, WithoutRoom, Work,
+    Action, ClientCore, ConnectionId, Consistency, CoreConfig, Event, Request, ViewServices,
+    WithoutRoom, Work,
 };
 use standin_core::entry::Index;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};

@@ -13,10 +13,10 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, DirectRequest, Entries, EntriesRead, Follow, HigherView,
-    Leave, Message, OpenSession, Peer, QueryRequest, Refusal, Reply, ReportReply, Resume, Room,
-    REPLICAS_MAX, RoleName, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
-    SwapReply, Switchover,
+    Ack, CloseSession, CommandRequest, Consistency, DirectRequest, Entries, EntriesRead, Follow,
+    HigherView, Leave, Message, OpenSession, Peer, QueryRequest, REPLICAS_MAX, Refusal, Reply,
+    ReportReply, Resume, RoleName, Room, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer,
+    SnapshotPiece, SnapshotRead, StateDigest, SwapReply, Switchover,
 };
 use standin_core::poison::Skip;
 use standin_core::session::SessionLimits;
@@ -182,7 +182,10 @@ impl World {
         self.replica.handle(Now { boot, wall }, event);
         self.drain();
         assert!(self.replica.followers().count() <= REPLICAS_MAX);
-        let leads = matches!(self.replica.role_name(), RoleName::Primary | RoleName::Candidate);
+        let leads = matches!(
+            self.replica.role_name(),
+            RoleName::Primary | RoleName::Candidate
+        );
         if leads {
             assert_eq!(self.replica.primary_resp(), None, "this one answers none");
         }

@@ -71,7 +71,9 @@ fn replies(bytes: &[u8], pieces: &[u8]) {
     let mut there = 0;
     let mut pieces = pieces.iter().cycle();
     let in_pieces = loop {
-        there = bytes.len().min(there + usize::from(*pieces.next().unwrap_or(&1)).max(1));
+        there = bytes
+            .len()
+            .min(there + usize::from(*pieces.next().unwrap_or(&1)).max(1));
         match scanner.scan(&bytes[..there]) {
             Ok(None) if there < bytes.len() => {}
             end => break end,

@@ -2,6 +2,7 @@
 //! and logs that are good until they are changed.
 
 pub mod parties;
+pub mod words;
 
 use std::ops::Range;
 

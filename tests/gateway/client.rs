@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use crate::support::cli::STANDIN;
 use crate::support::resp::RespClient;
 use crate::support::scene::Scene;
-use crate::support::sure;
+use crate::support::{sure, tell};
 
 /// A gateway; it is killed when this is dropped.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprint!("{}", self.log());
+            tell(format_args!("{}", self.log()));
         }
     }
 }
