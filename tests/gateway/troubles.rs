@@ -8,7 +8,7 @@ use standin_tools::cluster::ClusterConfig;
 
 use crate::client::Gateway;
 use crate::support::cli::STANDIN;
-use crate::support::resp::{RespClient, put};
+use crate::support::resp::{put, text};
 use crate::support::scene::Scene;
 use crate::support::sure;
 use crate::support::tmpfs::Tmpfs;
@@ -17,20 +17,6 @@ use crate::{LEASE, start, start_with};
 /// Room for the first segment of a log, for the next one, and for little else.
 const DISK_BYTES: u64 = 12 << 20;
 const VALUE_BYTES: usize = 64 << 10;
-
-/// Asks, and returns the answer, also if it is an error.
-fn ask(client: &mut RespClient, words: &[&str]) -> Reply {
-    let mut bytes = Vec::new();
-    put(&mut bytes, words);
-    client.send(&bytes);
-    client.reply()
-}
-
-#[track_caller]
-fn text(reply: &Reply) -> &str {
-    let text = reply.text().map(std::str::from_utf8);
-    sure(text.unwrap_or_else(|| panic!("no text: {reply:?}")))
-}
 
 #[test]
 fn without_room_writes_are_refused_and_reads_go_on_until_there_is_room() {
@@ -53,7 +39,7 @@ fn without_room_writes_are_refused_and_reads_go_on_until_there_is_room() {
     disk.fill();
     let mut pushed = 1;
     let refusal = loop {
-        match ask(&mut client, &["RPUSH", "list", &value]) {
+        match client.ask(&["RPUSH", "list", &value]) {
             Reply::Integer(length) => {
                 pushed += 1;
                 assert_eq!(length, pushed);
@@ -67,7 +53,7 @@ fn without_room_writes_are_refused_and_reads_go_on_until_there_is_room() {
     assert_eq!(client.integer(&["LLEN", "list"]), pushed, "it is read");
     disk.make_room();
     let length = scene.until("a write to be taken again", |_| {
-        match ask(&mut client, &["RPUSH", "list", "last"]) {
+        match client.ask(&["RPUSH", "list", "last"]) {
             Reply::Integer(length) => Some(length),
             _ => None,
         }
@@ -90,7 +76,7 @@ fn after_a_forced_takeover_a_client_is_told_that_answers_may_be_lost() {
     scene.until("the takeover to be granted", |scene| {
         (scene.cli(&arguments).status == Some(0)).then_some(())
     });
-    let told = ask(&mut client, &["INCR", "count"]);
+    let told = client.ask(&["INCR", "count"]);
     let words = text(&told);
     assert!(
         words.starts_with("ERR nothing was done: an operator forced a takeover"),
@@ -155,7 +141,7 @@ fn replicas_of_another_machine_are_named_as_such() {
     let scene = Scene::start("another machine", LEASE, Durability::Os, &["a"]);
     let gateway = Gateway::start(&scene);
     let mut client = gateway.connect();
-    let refusal = ask(&mut client, &["SET", "k", "v"]);
+    let refusal = client.ask(&["SET", "k", "v"]);
     let words = text(&refusal);
     assert!(words.starts_with("ERR nothing was done: "), "{words}");
     assert!(words.contains("the machine counter"), "{words}");

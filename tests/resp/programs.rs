@@ -1,10 +1,9 @@
 //! Programs and libraries that people use with Redis, as they come from Debian and PyPI.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::python::python;
+use crate::support::python::{python, script};
 use crate::support::sure;
 use crate::{address, start};
 
@@ -37,12 +36,6 @@ fn redis(program: &str, address: &str) -> Command {
 fn words(output: &Output) -> String {
     let all = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&all).into_owned()
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name)
 }
 
 #[test]

@@ -9,29 +9,13 @@ use standin_io::clock;
 use standin_kv::conversation::{key_slot, node_id};
 use standin_resp::reply::Reply;
 
-use crate::support::resp::{RespClient, put, write_until_stuck};
+use crate::support::resp::{RespClient, put, text, write_until_stuck};
 use crate::support::scene::Pair;
 use crate::support::{PATIENCE, sure};
 use crate::{LEASE, Scene, address, connect, start, start_with};
 
 /// How long nothing is read of what is written before it counts as not being read.
 const STUCK: Duration = Duration::from_secs(2);
-
-/// Asks, and returns the answer, also if it is an error.
-#[track_caller]
-fn ask(client: &mut RespClient, words: &[&str]) -> Reply {
-    let mut bytes = Vec::new();
-    put(&mut bytes, words);
-    client.send(&bytes);
-    client.reply()
-}
-
-#[track_caller]
-fn text(reply: &Reply) -> String {
-    let text = reply.text();
-    let text = text.unwrap_or_else(|| panic!("no text: {reply:?}"));
-    String::from_utf8_lossy(text).into_owned()
-}
 
 #[track_caller]
 fn items(reply: &Reply) -> &[Reply] {
@@ -46,7 +30,7 @@ fn items(reply: &Reply) -> &[Reply] {
 fn at_backup(scene: &mut Scene, pair: &Pair) -> RespClient {
     let mut client = connect(scene, &pair.backup);
     scene.until("the backup to know the primary", |_| {
-        let reply = text(&ask(&mut client, &["GET", "k"]));
+        let reply = text(&client.ask(&["GET", "k"]));
         reply.starts_with("MOVED ").then_some(())
     });
     client
@@ -61,16 +45,16 @@ fn a_backup_sends_clients_to_the_primary() {
     for key in ["foo", "bar", "a{foo}b", ""] {
         let moved = format!("MOVED {} {primary}", key_slot(key.as_bytes()));
         for words in [&["GET", key][..], &["SET", key, "v"], &["INCR", key]] {
-            assert_eq!(text(&ask(&mut client, words)), moved, "{words:?}");
+            assert_eq!(text(&client.ask(words)), moved, "{words:?}");
         }
     }
     // From the documents of Redis.
     let moved = format!("MOVED 12182 {primary}");
-    assert_eq!(text(&ask(&mut client, &["GET", "foo"])), moved);
-    assert_eq!(text(&ask(&mut client, &["READONLY"])), "OK");
-    assert_eq!(text(&ask(&mut client, &["GET", "foo"])), moved);
-    assert_eq!(text(&ask(&mut client, &["PING"])), "PONG");
-    assert!(ask(&mut client, &["WAIT", "1", "0"]).is_error());
+    assert_eq!(text(&client.ask(&["GET", "foo"])), moved);
+    assert_eq!(text(&client.ask(&["READONLY"])), "OK");
+    assert_eq!(text(&client.ask(&["GET", "foo"])), moved);
+    assert_eq!(text(&client.ask(&["PING"])), "PONG");
+    assert!(client.ask(&["WAIT", "1", "0"]).is_error());
     let mut client = connect(&scene, &pair.primary);
     assert!(client.call(&["GET", "foo"]).is_null(), "nothing was set");
 }
@@ -291,11 +275,11 @@ fn a_password_is_asked_for() {
     let pair = scene.until_pair();
     let mut client = connect(&scene, &pair.primary);
     let refused = "NOAUTH Authentication required.";
-    assert_eq!(text(&ask(&mut client, &["SET", "k", "v"])), refused);
-    assert_eq!(text(&ask(&mut client, &["CLUSTER", "SLOTS"])), refused);
-    let wrong = text(&ask(&mut client, &["AUTH", "secre"]));
+    assert_eq!(text(&client.ask(&["SET", "k", "v"])), refused);
+    assert_eq!(text(&client.ask(&["CLUSTER", "SLOTS"])), refused);
+    let wrong = text(&client.ask(&["AUTH", "secre"]));
     assert!(wrong.starts_with("WRONGPASS "), "{wrong}");
-    assert_eq!(text(&ask(&mut client, &["GET", "k"])), refused);
+    assert_eq!(text(&client.ask(&["GET", "k"])), refused);
     client.call(&["AUTH", "secret"]);
     assert!(client.call(&["GET", "k"]).is_null());
 }
@@ -311,7 +295,7 @@ fn after_a_switchover_the_old_primary_sends_its_clients_on() {
     let moved = format!("MOVED {} {}", key_slot(b"k"), address(&scene, &pair.backup));
     // Each is answered at once; until it follows the new primary it does not know where that is.
     scene.until("the old primary to know the new one", |_| {
-        let reply = text(&ask(&mut client, &["INCR", "k"]));
+        let reply = text(&client.ask(&["INCR", "k"]));
         let first = reply.split(' ').next().unwrap_or_default();
         assert!(["MOVED", "CLUSTERDOWN"].contains(&first), "{reply}");
         (first == "MOVED").then(|| assert_eq!(reply, moved))
@@ -354,7 +338,7 @@ fn told_to_stop_a_replica_answers_what_it_has_taken() {
     sure(scene.start("a"));
     let mut client = connect(&scene, "a");
     let count = scene.until("it to serve", |_| {
-        let reply = ask(&mut client, &["GET", "count"]);
+        let reply = client.ask(&["GET", "count"]);
         let is_served = !reply.is_error();
         is_served.then(|| sure(text(&reply).parse::<i64>()))
     });
@@ -399,7 +383,7 @@ fn clients_see_each_other_and_may_be_ended() {
     assert_eq!(clients[1].reply_or_end(), None, "it is ended");
     clients[0].call(&["CLIENT", "KILL", &addr]);
     assert_eq!(clients[2].reply_or_end(), None, "it is ended");
-    let gone = ask(&mut clients[0], &["CLIENT", "KILL", &addr]);
+    let gone = clients[0].ask(&["CLIENT", "KILL", &addr]);
     assert_eq!(text(&gone), "ERR No such client");
     let seen = list(&mut clients[0]);
     assert_eq!(seen.lines().count(), 2, "{seen}");

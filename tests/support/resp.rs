@@ -41,13 +41,19 @@ impl RespClient {
         sure(self.stream.write_all(bytes));
     }
 
-    /// Asks, and returns the answer, which is no error.
+    /// Asks, and returns the answer, also if it is an error.
     #[track_caller]
-    pub(crate) fn call<T: AsRef<[u8]>>(&mut self, request: &[T]) -> Reply {
+    pub(crate) fn ask<T: AsRef<[u8]>>(&mut self, request: &[T]) -> Reply {
         let mut bytes = Vec::new();
         put(&mut bytes, request);
         self.send(&bytes);
-        let reply = self.reply();
+        self.reply()
+    }
+
+    /// Asks, and returns the answer, which is no error.
+    #[track_caller]
+    pub(crate) fn call<T: AsRef<[u8]>>(&mut self, request: &[T]) -> Reply {
+        let reply = self.ask(request);
         assert!(!reply.is_error(), "{reply:?}");
         reply
     }
@@ -127,4 +133,12 @@ fn is_timeout(error: &std::io::Error) -> bool {
 #[track_caller]
 fn fail(error: impl Display) -> ! {
     panic!("{error}")
+}
+
+/// The words of a reply that has any: an error's, too.
+#[track_caller]
+pub(crate) fn text(reply: &Reply) -> String {
+    let text = reply.text();
+    let text = text.unwrap_or_else(|| panic!("no text: {reply:?}"));
+    String::from_utf8_lossy(text).into_owned()
 }
