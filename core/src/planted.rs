@@ -170,6 +170,8 @@ bugs! {
     SpeakerUnheard,
     /// A backup is dropped as too slow though it only takes as long as any takes (section 6).
     QuickDropped,
+    /// Redis clients are sent to a primary of an earlier view until the next one has said where it answers.
+    RedirectOld,
 }
 
 /// The bug that is planted here, if there is one.

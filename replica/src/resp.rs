@@ -4,6 +4,7 @@
 use standin_core::address::Address;
 use standin_core::machine::StateMachine;
 use standin_core::message::Resume;
+use standin_core::planted::Bug;
 use standin_core::view::Member;
 use standin_primary::Following;
 
@@ -48,7 +49,9 @@ impl<M: StateMachine> Replica<M> {
             self.resp.own.as_ref()
         } else {
             let followed = self.resp.primary.as_ref();
-            followed.and_then(|(life, told)| told.as_ref().filter(|_| life == primary))
+            let is_planted = self.planted.has(Bug::RedirectOld);
+            followed
+                .and_then(|(life, told)| told.as_ref().filter(|_| life == primary || is_planted))
         };
         address.map(Address::as_str)
     }

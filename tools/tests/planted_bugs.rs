@@ -90,6 +90,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::SlowKept, 2000, &["L3"]),
     (Bug::SpeakerUnheard, 2000, &["L5"]),
     (Bug::QuickDropped, 2000, &["L3"]),
+    (Bug::RedirectOld, 200, &["RESP"]),
 ];
 
 /// Names one bug, if the others need not be looked for.
