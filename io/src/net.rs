@@ -373,16 +373,23 @@ impl Net {
     }
 
     /// What is left of a plain connection's input is the beginning of something: it is reported again once more has
-    /// come, and may grow up to [`PLAIN_INPUT_BYTES_MAX`].
-    pub fn await_more(&mut self, conn: ConnId) {
-        if let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_plain) {
-            if found.end.is_some() {
-                found.whole = 0; // of what has begun nothing comes any more
-                return;
-            }
-            found.awaits_more = found.whole > 0;
-            self.queue_read(conn);
+    /// come, and may grow up to [`PLAIN_INPUT_BYTES_MAX`]. False: nothing more will come. The connection stays, to be
+    /// answered on, until it is closed.
+    pub fn await_more(&mut self, conn: ConnId) -> bool {
+        let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_plain) else {
+            return false;
+        };
+        if found.end.is_some() {
+            found.whole = 0; // of what has begun nothing comes any more
+            return false;
         }
+        if found.is_input_over {
+            found.awaits_more = true; // in vain
+            return false;
+        }
+        found.awaits_more = found.whole > 0;
+        self.queue_read(conn);
+        true
     }
 
     /// Closes a connection once what was sent on it has left. What it says meanwhile is dropped.
@@ -487,6 +494,7 @@ impl Net {
     }
 
     fn may_report(&self, conn: &Conn) -> bool {
-        conn.whole > 0 && !conn.awaits_more && !self.is_held(conn)
+        let has_news = conn.whole > 0 || conn.is_input_over;
+        has_news && !conn.awaits_more && !self.is_held(conn)
     }
 }

@@ -40,6 +40,9 @@ impl Refusal {
     /// A string would become too long.
     pub const TOO_LONG: Self =
         Self::of("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    /// A transaction's reply would be longer than replies may be; all of it took effect.
+    pub const EXECUTED_UNTOLD: Self =
+        Self::of("ERR the transaction was executed, but its reply would be longer than 1 MiB");
     /// A reply would be longer than replies may be.
     pub const REPLY_TOO_LONG: Self = Self::of(
         "ERR the reply would be longer than 1 MiB: ask for less at a time, by a range or with SCAN",

@@ -311,7 +311,9 @@ impl Conversation {
             },
             Pending::Exec(database) => {
                 // Nothing else that a transaction is answered with begins like an array that has elements.
-                if answer.starts_with(b"*") && !answer.starts_with(b"*-") {
+                let is_told = answer.starts_with(b"*") && !answer.starts_with(b"*-");
+                let words = answer.strip_prefix(b"-").unwrap_or_default();
+                if is_told || words.starts_with(Refusal::EXECUTED_UNTOLD.text()) {
                     self.database = database;
                 }
                 reply.raw(answer);

@@ -17,6 +17,9 @@ use crate::conversation::{Ask, Conversation, Host, Step, Then};
 
 /// Most requests of one connection that are under way. More are not taken before some are answered.
 pub const IN_FLIGHT_MAX: usize = 1024;
+/// The same for queries, whose answers may all be as long as a reply may be: so many fit into what may be unsent to a
+/// client that reads.
+pub const QUERIES_IN_FLIGHT_MAX: usize = 60;
 /// Bytes of replies that wait for others before them, from which on no more requests are taken.
 pub const WAITING_REPLY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of replies after which nothing more is taken at once: some are long and cheap to ask for.
@@ -98,7 +101,7 @@ pub struct Line {
     asks: bool,
     /// Bytes of replies in the slots.
     waiting_bytes: usize,
-    /// The next request has waited long enough for a primary.
+    /// A request has waited long enough for a primary. Others do not, before one was known again.
     has_sought: bool,
     is_ended: bool,
 }
@@ -176,11 +179,11 @@ impl Line {
                     continue;
                 }
             };
-            let is_lost = !self.has_sought && !host.is_in_touch();
-            if is_lost && self.conversation.needs_primary(&request) {
+            if host.is_in_touch() {
+                self.has_sought = false;
+            } else if !self.has_sought && self.conversation.needs_primary(&request) {
                 return (consumed, Stop::NoPrimary);
             }
-            self.has_sought = false;
             consumed += request.consumed();
             *most -= 1;
             let (now, waiting) = match self.slots.back_mut() {
@@ -242,7 +245,7 @@ impl Line {
         }
     }
 
-    /// Has the next request taken even if it is not known who is primary.
+    /// Has requests taken even if it is not known who is primary, until it is known.
     pub fn stop_seeking(&mut self) {
         self.has_sought = true;
     }
@@ -266,10 +269,14 @@ impl Line {
             // It has a slot of its own.
             return self.unanswered == 1;
         }
+        let is_full = match self.kind {
+            Kind::Query if self.unanswered > 0 => self.slots.len() >= QUERIES_IN_FLIGHT_MAX,
+            Kind::Query | Kind::Command => self.slots.len() >= IN_FLIGHT_MAX,
+        };
         !self.hears
             && !self.asks
             && !self.is_ended
-            && self.slots.len() < IN_FLIGHT_MAX
+            && !is_full
             && self.waiting_bytes < WAITING_REPLY_BYTES_MAX
     }
 

@@ -177,14 +177,7 @@ impl KeyValue {
             }
         }
         if is_too_long {
-            finish(
-                reply,
-                reply_at,
-                head.version,
-                Err(Refusal::of(
-                    "ERR the transaction was executed, but its reply would be longer than 1 MiB",
-                )),
-            );
+            finish(reply, reply_at, head.version, Err(Refusal::EXECUTED_UNTOLD));
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
 /// Bytes that all clients together have held on their behalf: commands of transactions, keys that are watched,
 /// replies that wait for others. Beyond that, whoever holds the most is closed.
 const HELD_BYTES_MAX: usize = 256 << 20;
+/// A list of clients counts as one request for so many clients that it is made of.
+const CLIENTS_PER_REQUEST: usize = 4;
 /// For how long a request that needs to know who is primary waits while nobody is known to be: a takeover seldom takes
 /// longer. Clients that were told at once that there is none, or of one that is dead, would have used up their attempts
 /// before the next is there.
@@ -250,14 +252,15 @@ impl Front {
             let Some(client) = self.clients.get(&wait.conn) else {
                 return Verdict::Done;
             };
-            if net.has_hung_up(wait.conn) {
-                net.close(wait.conn);
-                return Verdict::Done;
-            }
             if !client.line.is_next(wait.id) {
                 return Verdict::Early;
             }
             if !is_late && may_wait && wait.replicas > replicas {
+                if net.has_hung_up(wait.conn) {
+                    // As in Redis: it may be gone, and nobody knows how long this takes.
+                    net.close_when_sent(wait.conn);
+                    return Verdict::Done;
+                }
                 return Verdict::Waits;
             }
             let mut reply = Vec::new();
@@ -322,11 +325,13 @@ impl Front {
             false => 0,
         };
         let mut left = most;
+        let mut requests = 0;
         let mut replies = std::mem::take(&mut self.replies);
         replies.clear();
         loop {
             let client = self.clients.get_mut(&conn).expect("it is there");
             client.heard_at = now;
+            let left_before = left;
             let (consumed, stop) = client.line.take(
                 net.input(conn),
                 &mut left,
@@ -334,12 +339,19 @@ impl Front {
                 &mut replies,
                 &mut self.work,
             );
+            requests += left_before - left;
             self.owners.resize(self.work.given.len(), conn);
             self.counts.bytes_in += consumed as u64;
             net.consume(conn, consumed);
             match stop {
-                Stop::Hungry => net.await_more(conn),
-                Stop::Sated | Stop::Ended => {}
+                Stop::Hungry => {
+                    if !net.await_more(conn) {
+                        client.line.end();
+                    }
+                }
+                Stop::Sated => {}
+                // It may hear of its answers yet; that its input is over is nothing new.
+                Stop::Ended => _ = net.await_more(conn),
                 Stop::Blocked => {
                     client.is_blocked = true;
                     net.pause_input(conn, true);
@@ -353,8 +365,14 @@ impl Front {
                     net.pause_input(conn, true);
                 }
                 Stop::Ask(id, ask) => {
+                    if !matches!(ask, Ask::Wait { .. }) {
+                        left = left.saturating_sub(self.clients.len() / CLIENTS_PER_REQUEST);
+                    }
                     if self.answer_ask(net, conn, id, ask, now, &mut replies) {
-                        continue;
+                        if replies.len() < REPLY_BYTES_PER_TAKE {
+                            continue;
+                        }
+                        break;
                     }
                     let client = self.clients.get_mut(&conn).expect("it is there");
                     client.is_blocked = true;
@@ -380,7 +398,7 @@ impl Front {
         if client.line.is_over() {
             net.close_when_sent(conn);
         }
-        self.counts.requests += (most - left) as u64;
+        self.counts.requests += requests as u64;
         most - left
     }
 
@@ -422,12 +440,15 @@ impl Front {
                 return false;
             }
             Ask::Clients(choice) => {
-                let lines = self.chosen(&choice).map(|(_, client)| {
+                let mut text = String::new();
+                for (_, client) in self.chosen(&choice) {
                     let age = now.since(client.since).as_secs();
                     let idle = now.since(client.heard_at).as_secs();
-                    client.line.conversation().line(age, idle)
-                });
-                let text = lines.collect::<String>();
+                    text.push_str(&client.line.conversation().line(age, idle));
+                    if text.len() > REPLY_BYTES_MAX {
+                        break;
+                    }
+                }
                 match text.len() <= REPLY_BYTES_MAX {
                     true => writer.verbatim(*b"txt", text),
                     false => writer.error("ERR the list of clients is longer than a reply may be"),

@@ -1,7 +1,7 @@
 //! Real sockets; what is given out is answered by the test.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time;
 
 use standin_core::message::Party;
@@ -167,6 +167,51 @@ fn replies_at_length_are_not_made_all_at_once() {
 }
 
 #[test]
+fn lists_of_clients_are_not_made_all_at_once_either() {
+    let mut room = Room::new();
+    let name = "x".repeat(1000);
+    let others: Vec<_> = (0..200)
+        .map(|_| room.client(&format!("CLIENT SETNAME {name}\r\n")))
+        .collect();
+    for (_, other) in &others {
+        let _ = room.take(&[*other]);
+    }
+    let (_stream, at) = room.client(&"CLIENT LIST\r\n".repeat(500));
+    assert_eq!(room.take(&[at]), 0);
+    let made = room.net.output_bytes(at);
+    assert!(made > 0 && made < 3 * REPLY_BYTES_PER_TAKE, "{made}");
+    // However short the lists: they take their time.
+    let (_stream, at) = room.client(&"CLIENT LIST ID 1\r\n".repeat(1000));
+    assert_eq!(room.take(&[at]), 0);
+    let most = REQUESTS_PER_WAKE_UP * CLIENTS_PER_REQUEST / others.len() + 1;
+    let left = room.net.input(at).len() / "CLIENT LIST ID 1\r\n".len();
+    assert!((1000 - most..1000).contains(&left), "{left}");
+}
+
+#[test]
+fn whoever_has_said_all_it_will_say_is_answered_and_then_closed() {
+    let mut room = Room::new();
+    let (mut stream, at) = room.client("SET a 1\r\nPING\r\nGET a\r\nhalf");
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(room.take(&[at]), 1);
+    let id = room.front.tasks().next().unwrap().id;
+    room.front.answer(&mut room.net, at, id, b"+OK\r\n");
+    assert_eq!(room.take(&[]), 1, "the query that waited");
+    let id = room.front.tasks().next().unwrap().id;
+    assert_eq!(
+        room.until(|net, conn| conn == at && !net.input(conn).is_empty()),
+        at
+    );
+    assert_eq!(room.take(&[at]), 0);
+    assert!(room.net.may_speak(at), "an answer is still to come");
+    room.front.answer(&mut room.net, at, id, b"$1\r\n1\r\n");
+    assert!(!room.net.may_speak(at));
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"+OK\r\n+PONG\r\n$1\r\n1\r\n");
+}
+
+#[test]
 fn what_was_held_back_is_given_out_though_nothing_more_arrives() {
     let mut room = Room::new();
     let (mut stream, at) = room.client("SET a 1\r\nGET a\r\n");
@@ -207,9 +252,9 @@ fn somebody_who_waits_is_answered_when_what_came_before_is() {
 #[test]
 fn who_waits_and_has_hung_up_is_let_go() {
     let mut room = Room::new();
-    let (stream, at) = room.client("WAIT 1 0\r\n");
+    let (mut stream, at) = room.client("PING\r\nWAIT 1 0\r\n");
     assert_eq!(room.take(&[at]), 0);
-    drop(stream);
+    stream.shutdown(Shutdown::Write).unwrap();
     let begun = time::Instant::now();
     let mut events = Vec::new();
     while room.front.has(at) {
@@ -225,6 +270,10 @@ fn who_waits_and_has_hung_up_is_let_go() {
         }
     }
     assert!(!room.front.has_waits());
+    room.net.poll(Some(clock::boot()), &mut events).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"+PONG\r\n", "what came before is said");
 }
 
 #[test]

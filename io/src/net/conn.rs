@@ -61,6 +61,8 @@ pub(super) struct Conn {
     /// The kernel hinted that the other side has stopped sending. A short read is then no proof that
     /// nothing is left: the end itself is still to be read, and no further hint would come.
     pub(super) is_end_hinted: bool,
+    /// The other side, which speaks another protocol, has said all it will say, and may still hear.
+    pub(super) is_input_over: bool,
     /// Writing failed. What can still be read is read (it may say why), then the connection ends.
     pub(super) broken: Option<io::Error>,
 
@@ -106,6 +108,7 @@ impl Conn {
             is_readable: false,
             is_writable: false,
             is_end_hinted: false,
+            is_input_over: false,
             broken: None,
             is_paused: false,
             is_queued: false,
@@ -143,6 +146,12 @@ impl Conn {
     /// Whether the owner may still send on it.
     pub(super) fn is_open(&self) -> bool {
         self.end.is_none() && !matches!(self.stage, Stage::Lingering)
+    }
+
+    /// Whether its owner, who knows of it, is to be told that its input is over before it is closed.
+    pub(super) fn may_still_hear(&self) -> bool {
+        let is_served = self.has_spoken && matches!(self.stage, Stage::Ready);
+        self.is_plain && is_served && !self.is_input_over && self.broken.is_none()
     }
 
     /// Checks what has arrived behind the whole frames, each frame once.

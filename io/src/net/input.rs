@@ -59,6 +59,13 @@ impl Net {
             return 0;
         };
         match read_once(conn, &mut self.scratch[..limit]) {
+            ReadOutcome::End(CloseReason::Peer) if conn.may_still_hear() => {
+                conn.is_input_over = true;
+                conn.is_readable = false;
+                conn.awaits_more = false;
+                self.list_input(id);
+                0
+            }
             ReadOutcome::End(reason) => {
                 self.finish(id, reason);
                 0

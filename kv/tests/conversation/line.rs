@@ -270,6 +270,28 @@ fn a_transaction_that_was_not_executed_selects_no_database() {
 }
 
 #[test]
+fn a_transaction_whose_reply_is_too_long_was_executed_and_selects_its_database() {
+    let mut late = Late::new();
+    let large = "x".repeat(700_000);
+    late.input = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$700000\r\n{large}\r\n").into();
+    late.input
+        .extend_from_slice(b"MULTI\r\nGET a\r\nGET a\r\nSELECT 5\r\nEXEC\r\n");
+    assert_eq!(late.take(usize::MAX), Stop::Blocked);
+    for _ in 0..2 {
+        late.execute(0);
+        late.hand_in(1);
+    }
+    let words = String::from_utf8_lossy(&late.said);
+    assert!(words.ends_with("would be longer than 1 MiB\r\n"), "{words}");
+    late.input = b"CLIENT INFO\r\n".to_vec();
+    late.said.clear();
+    assert!(matches!(late.take(usize::MAX), Stop::Ask(..)));
+    late.hand_in(0);
+    let words = String::from_utf8_lossy(&late.said);
+    assert!(words.contains(" db=5 "), "{words}");
+}
+
+#[test]
 fn what_depends_on_the_primary_waits_until_it_is_known() {
     let mut late = Late::new();
     late.server.facts.is_lost = true;
@@ -283,16 +305,22 @@ fn what_depends_on_the_primary_waits_until_it_is_known() {
     assert_eq!(late.waiting.len(), 1);
     late.execute(0);
     late.hand_in(1);
-    // One that has waited long enough is told; the next one waits again.
+    // One that has waited long enough is told, and so are those after it.
     late.server.facts.is_lost = true;
     late.server.facts.elsewhere = Some(String::new());
     late.input.extend_from_slice(b"SET a 1\r\n");
     assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
     late.line.stop_seeking();
-    assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
-    assert_eq!(late.input, b"SET a 1\r\n");
-    let down = "-CLUSTERDOWN The cluster is down\r\n";
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    let down = "-CLUSTERDOWN The cluster is down\r\n".repeat(2);
     assert_eq!(late.said, format!("+PONG\r\n$-1\r\n{down}").as_bytes());
+    // When the primary was known in between, the next one waits again.
+    late.server.facts.is_lost = false;
+    late.input = b"PING\r\n".to_vec();
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    late.server.facts.is_lost = true;
+    late.input = b"SET a 1\r\n".to_vec();
+    assert_eq!(late.take(usize::MAX), Stop::NoPrimary);
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub(super) struct Other {
 
 impl Others {
     fn see(&mut self, name: &ReplicaName, address: &str, now: Instant) {
+        // Whoever was there before is not there any more.
+        self.all
+            .retain(|known, other| known == name || other.address != address);
         if let Some(other) = self.all.get_mut(name) {
             other.seen = now;
             if other.address != address {

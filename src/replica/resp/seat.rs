@@ -94,14 +94,18 @@ impl<M: StateMachine> Host for Seat<'_, M> {
         }
         let has_primary = nodes.iter().any(|node| node.is_primary);
         for (name, other) in &self.others.all {
-            let id = node_id(&name.to_string());
-            if nodes.iter().all(|node| node.id != id) {
-                // As in Redis, the last primary is named until there is another.
-                let is_primary = !has_primary && self.others.primary.as_ref() == Some(name);
-                nodes.push(Node {
-                    is_alive: self.now.boot.since(other.seen) < LATELY,
-                    ..node(name, &other.address, is_primary, 0)
-                });
+            // As in Redis, the last primary is named until there is another.
+            let is_primary = !has_primary && self.others.primary.as_ref() == Some(name);
+            let other = Node {
+                is_alive: self.now.boot.since(other.seen) < LATELY,
+                ..node(name, &other.address, is_primary, 0)
+            };
+            let is_new = |node: &Node| {
+                let is_there = (&node.host, node.port) == (&other.host, other.port);
+                node.id != other.id && !is_there
+            };
+            if nodes.iter().all(is_new) {
+                nodes.push(other);
             }
         }
         Some(nodes)

@@ -39,7 +39,15 @@ fn all_that_arrives_is_input_and_what_is_sent_goes_out_as_it_is() {
     let mut answer = [0; 7];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"+PONG\r\n");
+    node.inputs.clear();
     drop(stream);
+    turn_until([&mut node], |[node]| !node.inputs.is_empty());
+    assert_eq!(
+        node.net.input(conn),
+        b"",
+        "it may only have stopped to speak"
+    );
+    node.net.close_when_sent(conn);
     turn_until([&mut node], |[node]| node.is_closed(conn));
 }
 
@@ -142,12 +150,35 @@ fn who_is_owed_an_answer_keeps_its_place() {
 }
 
 #[test]
-fn one_that_ends_in_the_midst_of_something_is_reported_as_closed() {
-    let (mut node, stream, conn) = plain(NetLimits::default(), b"half");
-    until_arrived(&mut node, conn, 4);
-    node.net.await_more(conn);
-    drop(stream);
+fn one_whose_input_is_over_hears_what_is_sent_to_it() {
+    let (mut node, mut stream, conn) = plain(NetLimits::default(), b"PING\r\nhalf");
+    until_arrived(&mut node, conn, 10);
+    stream.shutdown(Shutdown::Write).unwrap();
+    node.net.consume(conn, 6);
+    assert!(node.net.await_more(conn), "it may go on");
+    node.inputs.clear();
+    turn_until([&mut node], |[node]| !node.inputs.is_empty());
+    assert!(!node.net.await_more(conn), "nothing more comes");
+    node.inputs.clear();
+    node.turn();
+    assert_eq!(node.inputs, [], "that is told once");
+    node.net
+        .send(conn, |out| out.extend_from_slice(b"+PONG\r\n"));
+    node.net.close_when_sent(conn);
+    let mut said = Vec::new();
     turn_until([&mut node], |[node]| node.is_closed(conn));
-    assert_eq!(node.net.input(conn), b"");
-    assert_eq!(node.net.connection_count(), 0);
+    node.turn();
+    stream.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"+PONG\r\n");
+}
+
+#[test]
+fn one_that_has_said_nothing_ends_at_once() {
+    let mut node = Node::limited(NetLimits::default());
+    let address = node.net.listen_plain("127.0.0.1:0".parse().unwrap());
+    let stream = TcpStream::connect(address.unwrap()).unwrap();
+    turn_until([&mut node], |[node]| node.net.connection_count() == 1);
+    drop(stream);
+    turn_until([&mut node], |[node]| node.net.connection_count() == 0);
+    assert_eq!(node.inputs, []);
 }
