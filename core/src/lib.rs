@@ -28,4 +28,5 @@ pub mod session;
 pub mod snapshot;
 pub mod state;
 pub mod time;
+pub mod turns;
 pub mod view;

@@ -356,6 +356,12 @@ impl Net {
         self.conns.get(conn).is_some_and(|found| found.is_plain)
     }
 
+    /// Whether a connection is there, so that something can be sent on it.
+    #[must_use]
+    pub fn is_there(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(Conn::is_open)
+    }
+
     /// Whether a plain connection is still there to say something: it may have been closed, which is reported by the next
     /// poll only.
     #[must_use]

@@ -14,6 +14,7 @@ use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
 use crate::answers::AnswerHead;
+use crate::pace::slice_of;
 use crate::replica::{Action, Event, Level, ReadFor, Replica, Role};
 
 /// Timers that become entries of one batch, at most.
@@ -160,7 +161,7 @@ impl<M: StateMachine> Replica<M> {
                     return;
                 }
                 let before = self.state.applied();
-                self.apply_until = Index(before.0.saturating_add(self.pace.left()));
+                self.begin_to_apply();
                 self.apply_bytes(&bytes);
                 self.count_applied(before);
                 self.tell_applied(now);
@@ -182,7 +183,7 @@ impl<M: StateMachine> Replica<M> {
             return;
         }
         let before = self.state.applied();
-        self.apply_until = Index(before.0.saturating_add(self.pace.left()));
+        self.begin_to_apply();
         while self.wants_to_apply() && self.may_apply() {
             let next = self.state.applied().next();
             let Some(batch) = self.recent.find(next).map(Arc::clone) else {
@@ -215,6 +216,11 @@ impl<M: StateMachine> Replica<M> {
         if matches!(event, Event::Deadline) {
             self.pace.deadline_came(piece_max);
         }
+    }
+
+    fn begin_to_apply(&mut self) {
+        self.apply_until = Index(self.state.applied().0.saturating_add(self.pace.left()));
+        self.apply_deadline = (self.work_clock)().plus(slice_of(self.term()));
     }
 
     /// Whether more may be applied in this wake-up.
@@ -267,6 +273,11 @@ impl<M: StateMachine> Replica<M> {
             }
         };
         self.digests.push(index, self.state.reply_digest());
+        if (self.work_clock)() >= self.apply_deadline {
+            // A machine that was quick until now may have become slow.
+            self.apply_until = index;
+            self.pace.spend();
+        }
         let waiter = match &mut self.role {
             Role::Primary(primary) => primary
                 .take_waiter(index)

@@ -198,7 +198,8 @@ impl<M: StateMachine> Replica<M> {
     }
 
     fn has_queue_room(&self) -> bool {
-        matches!(&self.role, Role::Primary(primary) if primary.has_queue_room())
+        let has_room = matches!(&self.role, Role::Primary(primary) if primary.has_queue_room());
+        has_room && self.ready.has_room()
     }
 
     fn on_query(
@@ -258,17 +259,6 @@ impl<M: StateMachine> Replica<M> {
             Err(words) => {
                 let words = format!("the query made the machine fail: {words}");
                 self.answer(waiter, ReplyStatus::Refused, words.as_bytes());
-            }
-        }
-    }
-
-    /// Reads once more what was confirmed when the answers of an event were as many as may be. It is confirmed anew:
-    /// it may be a while since.
-    pub(crate) fn read_again(&mut self, now: Now) {
-        for query in std::mem::take(&mut self.unanswered) {
-            match self.is_serving() {
-                true => self.tell_primary(now, primary::Event::Read(query)),
-                false => self.answer_hint(query.waiter, ReplyStatus::NotPrimary),
             }
         }
     }

@@ -20,6 +20,7 @@ mod lend;
 mod limits;
 mod pace;
 mod poison;
+mod reads;
 mod recent;
 mod repair;
 mod replica;

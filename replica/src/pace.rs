@@ -16,6 +16,11 @@ const SHRINK_PARTS: u64 = 16;
 /// What is applied in one wake-up should take no more than this part of a term.
 const TERM_PARTS: u32 = 50;
 
+/// How long a replica may be busy with one thing before the loop comes round.
+pub(crate) fn slice_of(term: Duration) -> Duration {
+    term / TERM_PARTS
+}
+
 /// How much is applied in one wake-up.
 #[derive(Clone, Debug)]
 pub(crate) struct ApplyPace {
@@ -56,7 +61,7 @@ impl ApplyPace {
         if now > self.since {
             if self.is_measuring {
                 let took = now.since(self.since);
-                self.adapt(took, term / TERM_PARTS);
+                self.adapt(took, slice_of(term));
                 measured = Some(took);
             } else if (1..self.piece / UNUSED_PARTS).contains(&self.done) {
                 let shrunk = self.piece - self.piece / SHRINK_PARTS;
@@ -87,6 +92,16 @@ impl ApplyPace {
         let fitting = u128::from(self.done) * target.as_nanos() / took.as_nanos().max(1);
         let fitting = u64::try_from(fitting).unwrap_or(u64::MAX);
         self.piece = fitting.clamp(1, self.piece.saturating_mul(2));
+    }
+
+    /// The time of this wake-up.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// It has taken as long as it may: no more in this wake-up.
+    pub(crate) fn spend(&mut self) {
+        self.left = 0;
     }
 
     /// Entries that may still be applied.

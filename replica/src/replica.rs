@@ -23,7 +23,7 @@ use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
 use standin_core::view::{DataEpoch, ViewId, ViewRecord};
 use standin_primary as primary;
-use standin_primary::{Payload, Primary, Query};
+use standin_primary::{Payload, Primary};
 
 use crate::answers::{Answers, Request};
 use crate::apply::DigestLog;
@@ -34,6 +34,7 @@ use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
 use crate::pace::ApplyPace;
 use crate::poison::{Failure, too_many_skips};
+use crate::reads::ReadyReads;
 use crate::recent::RecentLog;
 use crate::resp::RespAddresses;
 use crate::roles::RoleEvent;
@@ -395,6 +396,8 @@ pub struct Replica<M> {
     pub(crate) pace: ApplyPace,
     /// No more than up to here may be applied just now.
     pub(crate) apply_until: Index,
+    /// When as much has been applied at a time as may be, by the work clock.
+    pub(crate) apply_deadline: Instant,
     /// A piece of the log is being read to be applied.
     pub(crate) is_reading: bool,
     /// Timers up to this entry were ordered and are not all applied yet.
@@ -418,9 +421,8 @@ pub struct Replica<M> {
     pub(crate) refused: Option<String>,
     pub(crate) planted: Planted,
     pub(crate) answers: Answers,
-    /// Reads that are confirmed, and found the answers of an event as many as may be. No more than the primary's
-    /// queue held, which takes them up again with the next event.
-    pub(crate) unanswered: Vec<Query>,
+    pub(crate) ready: ReadyReads,
+    pub(crate) work_clock: fn() -> Instant,
     pub(crate) actions: VecDeque<Action>,
 }
 
@@ -499,6 +501,7 @@ impl<M: StateMachine> Replica<M> {
             progress,
             pace: ApplyPace::new(now.boot),
             apply_until: Index::ZERO,
+            apply_deadline: Instant::ZERO,
             is_reading: false,
             timers_through: Index::ZERO,
             timer_at: None,
@@ -512,7 +515,8 @@ impl<M: StateMachine> Replica<M> {
             refused: None,
             planted: Planted::default(),
             answers: Answers::default(),
-            unanswered: Vec::new(),
+            ready: ReadyReads::default(),
+            work_clock: || Instant::ZERO,
             actions: VecDeque::new(),
         };
         // Before anything is applied.
@@ -543,7 +547,6 @@ impl<M: StateMachine> Replica<M> {
             "take all actions before the next event"
         );
         self.keep_pace(now.boot, &event);
-        self.read_again(now);
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
@@ -633,13 +636,14 @@ impl<M: StateMachine> Replica<M> {
     /// Exchanges the answers that have come about for an empty `answers`.
     pub fn take_answers(&mut self, answers: &mut Answers) {
         assert!(answers.is_empty(), "hand in an empty one");
+        self.answer_reads(|_| true);
         std::mem::swap(&mut self.answers, answers);
     }
 
     /// When [`Event::Deadline`] is wanted at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.wants_to_apply() || self.pace.is_measuring() || !self.unanswered.is_empty() {
+        if self.wants_to_apply() || self.pace.is_measuring() || !self.ready.is_empty() {
             return Some(Instant::ZERO);
         }
         let role = match &self.role {
@@ -662,7 +666,7 @@ impl<M: StateMachine> Replica<M> {
             _ if self.held.is_on() => false,
             // One that does not serve answers at once, that it does not, unless it is about to.
             Role::Primary(primary) if !primary.is_serving() => !self.serves_soon,
-            Role::Primary(primary) => primary.has_room(),
+            Role::Primary(primary) => primary.has_room() && self.ready.has_room(),
             Role::Backup(_) | Role::Between | Role::Quarantined => true,
         }
     }
@@ -732,10 +736,13 @@ impl<M: StateMachine> Replica<M> {
     /// What waits here as at a primary, if it is one; and the bytes of the newest batches in memory.
     #[must_use]
     pub fn queues(&self) -> (primary::Queues, usize) {
-        let queues = match &self.role {
+        let mut queues = match &self.role {
             Role::Primary(primary) => primary.queues(),
             Role::Backup(_) | Role::Between | Role::Quarantined => primary::Queues::default(),
         };
+        let (reads, bytes) = self.ready.held();
+        queues.reads += reads;
+        queues.reads_bytes += bytes;
         (queues, self.recent.bytes())
     }
 

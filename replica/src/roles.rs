@@ -5,7 +5,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{ReplicaName, StoreId};
 use standin_core::machine::StateMachine;
-use standin_core::message::{Ack, Consistency, Follow, Lag, Leave, Swap};
+use standin_core::message::{Ack, Follow, Lag, Leave, Swap};
 use standin_core::planted::Bug;
 use standin_core::time::Now;
 use standin_core::view::{Reason, ViewId, ViewRecord};
@@ -155,17 +155,7 @@ impl<M: StateMachine> Replica<M> {
                     .push_back(Action::ReadLog(read, from, bytes_max));
             }
             primary::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
-            // It is read again with the next event.
-            primary::Action::Answer(query) if self.is_answer_full() => self.unanswered.push(query),
-            primary::Action::Answer(query) => {
-                let view = self.adopted;
-                let valid_until = match query.consistency {
-                    _ if self.planted.has(Bug::LeaseUnwatched) => None,
-                    Consistency::Lease => self.dialog.lease.until(view),
-                    Consistency::Confirmed | Consistency::Stale => None,
-                };
-                self.answer_query(query.waiter, &query.bytes, valid_until);
-            }
+            primary::Action::Answer(query) => self.ready.push(query),
             primary::Action::Swap { expected, proposed } => {
                 self.swap(now, *expected, *proposed);
             }

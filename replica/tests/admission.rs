@@ -2,11 +2,15 @@
 
 mod support;
 
+use std::cell::Cell;
+
+use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Index};
 use standin_core::identity::ClusterId;
 use standin_core::message::{
     CloseSession, CommandRequest, Consistency, DirectRequest, QueryRequest, ReplyStatus, Seen,
 };
+use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewRecord;
 use standin_replica::{ANSWERS_BYTES_MAX, Action, Event, Request, RequestBody};
 use support::*;
@@ -272,4 +276,77 @@ fn the_answers_of_one_event_are_bounded_in_bytes() {
     let answers = bench.take_answers();
     assert_eq!(answers.iter().filter(done).count(), 48);
     assert!(bench.answers_bytes_most <= ANSWERS_BYTES_MAX + BIG);
+}
+
+fn read(id: u64) -> RequestBody<'static> {
+    RequestBody::Query(QueryRequest {
+        id,
+        seen: Seen::default(),
+        consistency: Consistency::Confirmed,
+        bytes: b"big",
+    })
+}
+
+#[test]
+fn clients_come_in_turn_with_what_they_read() {
+    const OTHER: ConnId = ConnId(CLIENT.0 + 1);
+    const READS: usize = 2 * ANSWERS_BYTES_MAX / BIG;
+    let mut bench = Bench::primary();
+    let mut requests = vec![
+        Request {
+            conn: CLIENT,
+            body: read(5)
+        };
+        READS
+    ];
+    requests.push(Request {
+        conn: OTHER,
+        body: read(6),
+    });
+    bench.event(Event::Requests(&requests));
+    let first = bench.take_answers();
+    assert!(first.contains(&(6, ReplyStatus::Done)), "{first:?}");
+    assert!(first.len() < READS, "not all at once: {}", first.len());
+    // Of one that has gone nothing more is read.
+    bench.replica.answer_reads(|conn| conn != CLIENT);
+    bench.until_quiet();
+    assert_eq!(bench.take_answers(), []);
+}
+
+#[test]
+fn what_takes_long_is_done_in_portions() {
+    thread_local! {
+        static WORKED: Cell<u64> = const { Cell::new(0) };
+    }
+    /// Whoever looks at it has worked for a second since the last time.
+    fn clock() -> Instant {
+        WORKED.set(WORKED.get() + 1);
+        Instant::ZERO.plus(Duration::from_secs(WORKED.get()))
+    }
+    let mut bench = Bench::primary();
+    bench.replica.set_work_clock(clock);
+    let direct = |id| {
+        RequestBody::Direct(DirectRequest {
+            id,
+            seen: Seen::default(),
+            bytes: b"x",
+        })
+    };
+    bench.ask(&[read(1), read(2), read(3)]);
+    bench.ask(&[direct(11), direct(12), direct(13)]);
+    bench.sync();
+    let mut portions = vec![bench.take_answers().len()];
+    while portions.iter().sum::<usize>() < 6 {
+        assert!(
+            bench
+                .replica
+                .deadline()
+                .is_some_and(|at| at <= bench.now.boot)
+        );
+        bench.now.boot = bench.now.boot.plus(Duration::from_millis(1));
+        bench.event(Event::Deadline);
+        portions.push(bench.take_answers().len());
+        assert!(portions.len() < 20, "{portions:?}");
+    }
+    assert!(portions.iter().all(|portion| *portion <= 2), "{portions:?}");
 }

@@ -1,6 +1,6 @@
 //! One session's worth of requests: a client of the cluster, and what waits for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use standin_client::{
     Answer, ClientError, CoreConfig, Driver, NO_DEADLINE, REQUESTS_MAX, Request, Trouble,
@@ -8,6 +8,7 @@ use standin_client::{
 };
 use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant, earliest};
+use standin_core::turns::Turns;
 use standin_io::entropy;
 use standin_io::net::{Net, NetEvent};
 
@@ -50,7 +51,8 @@ struct UnderWay {
 #[derive(Debug)]
 pub(super) struct Lane {
     driver: Driver,
-    waiting: VecDeque<Waiting>,
+    /// Of each client, who come in turn; and of nobody.
+    waiting: Turns<Option<ConnId>, Waiting>,
     /// Whose the requests are that the driver has.
     owners: BTreeMap<u64, UnderWay>,
     id_last: u64,
@@ -69,7 +71,7 @@ impl Lane {
                 jitter_seed: entropy::u64(),
                 without_room: WithoutRoom::Fail,
             }),
-            waiting: VecDeque::new(),
+            waiting: Turns::default(),
             owners: BTreeMap::new(),
             id_last: 0,
             commands: 0,
@@ -78,16 +80,20 @@ impl Lane {
         }
     }
 
-    /// Takes a request, which comes after all that were taken before.
+    /// Takes a request, which comes after all that were taken of the same client before.
     pub(super) fn push(&mut self, waiting: Waiting) {
         self.commands += usize::from(matches!(waiting.work, Work::Command(_)));
-        self.waiting.push_back(waiting);
+        let client = match waiting.owner {
+            Owner::Client(conn, _) => Some(conn),
+            Owner::Probe | Owner::Close => None,
+        };
+        self.waiting.push(client, waiting);
     }
 
     /// Hands the driver as much as it takes.
     pub(super) fn feed(&mut self, net: &mut Net, now: Instant) {
         while self.pending() < REQUESTS_MAX {
-            let Some(Waiting { owner, work }) = self.waiting.pop_front() else {
+            let Some(Waiting { owner, work }) = self.waiting.pop() else {
                 return;
             };
             self.submit(net, now, owner, work);

@@ -653,9 +653,15 @@ impl<M: StateMachine> Host<M> {
         if let Some(conn) = conn {
             self.net.send(conn, |out| action.encode(out));
         }
+        if matches!(destination, Destination::ViewService) {
+            // Now: a machine may take long with the next entry, and the lease is to be renewed meanwhile.
+            self.net.flush();
+        }
     }
 
     fn send_answers(&mut self) {
+        let net = &self.net;
+        self.replica.answer_reads(|conn| net.is_there(conn));
         self.replica.take_answers(&mut self.answers);
         for (answer, reply) in self.answers.iter() {
             // The state was read before; only now does the clock say whether the lease still held.

@@ -288,6 +288,7 @@ fn run_with<M: StateMachine>(
         },
         clock::read(),
     );
+    replica.set_work_clock(clock::coarse);
     if let Some(mark) = &mark {
         replica.mark_with(Arc::clone(mark) as Arc<dyn ApplyMark>);
     }
