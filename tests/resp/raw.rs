@@ -1,6 +1,7 @@
 //! What replicas say to Redis clients, looked at byte by byte and over several connections.
 
 use std::io::Write as _;
+use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
@@ -302,6 +303,38 @@ fn after_a_switchover_the_old_primary_sends_its_clients_on() {
     });
     let mut client = connect(&scene, &pair.backup);
     assert_eq!(client.integer(&["INCR", "k"]), 2, "none was done there");
+}
+
+#[test]
+fn who_has_said_all_it_will_say_is_answered() {
+    const EACH: i64 = 2_000;
+    let mut scene = start("half closed", &["a", "b"]);
+    let pair = scene.until_pair();
+    let mut client = connect(&scene, &pair.primary);
+    let writer = client.writer();
+    let mut bytes = Vec::new();
+    for _ in 0..EACH {
+        put(&mut bytes, &["INCR", "count"]);
+        put(&mut bytes, &["PING"]);
+        put(&mut bytes, &["GET", "count"]);
+    }
+    put(&mut bytes, &["CLIENT", "ID"]);
+    put(&mut bytes, &["WAIT", "1", "0"]);
+    bytes.extend_from_slice(b"half a request");
+    let mut writing = client.writer();
+    let written = thread::spawn(move || {
+        sure(writing.write_all(&bytes));
+        sure(writer.shutdown(Shutdown::Write));
+    });
+    for count in 1..=EACH {
+        assert_eq!(client.reply(), Reply::Integer(count));
+        assert_eq!(text(&client.reply()), "PONG");
+        assert_eq!(text(&client.reply()), count.to_string());
+    }
+    assert!(matches!(client.reply(), Reply::Integer(_)));
+    assert_eq!(client.reply(), Reply::Integer(1), "WAIT");
+    assert_eq!(client.reply_or_end(), None, "and that is all");
+    written.join().expect("all was written");
 }
 
 #[test]
