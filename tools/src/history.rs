@@ -14,13 +14,19 @@
 //!   (Horn, Kroening 2015, "Faster linearizability checking via P-compositionality").
 //! - Nothing is placed before it must be (Lowe 2017, "Testing for linearizability": just-in-time
 //!   linearization). The history is walked through in time; only when a call returns must it have a
-//!   place, and then only calls that were made by then can stand before it. Between two returns all
-//!   that matters is the set of *configurations*: the state of the machine, which of the calls that
-//!   still run have been placed, and which of those without an outcome. Equal ones are kept once,
-//!   which is the memory that Lowe adds to Wing and Gong's search.
+//!   place, and then only calls that were made by then can stand before it. All that matters then is
+//!   the *configuration*: the state of the machine, which of the calls that still run have been placed,
+//!   and which of those without an outcome. Each is visited once, which is the memory that Lowe adds
+//!   to Wing and Gong's search.
+//! - One order is followed for as long as it explains what comes, calls in the order of their returns
+//!   first, which is nearly that of their execution. So a history that is linearizable is mostly gone
+//!   through once, however many calls run at a time; to go through all configurations is left to those
+//!   that are not.
 //! - Calls with equal input and without an outcome are all alike, so only how many of them were used
 //!   is kept, not which. And a configuration that reached the same state with fewer of them can do
 //!   whatever one with more can, so the latter is dropped.
+//! - A call that only reads ([`Model::only_reads`]) is placed as soon as its answer is right: later it
+//!   could do no more.
 //! - A configuration in which a running call's answer, which is known here, cannot come any more
 //!   ([`Model::may_reach`]) is dropped at once.
 //!
@@ -78,6 +84,12 @@ pub trait Model {
         input: &Self::Input,
         output: Option<&Self::Output>,
     ) -> Option<Self::State>;
+
+    /// Whether `input`, answered with `output`, leaves the machine as it is in whatever state that may be. A hint that
+    /// saves work: "no" is never wrong, "yes" must be certain.
+    fn only_reads(&self, _input: &Self::Input, _output: &Self::Output) -> bool {
+        false
+    }
 
     /// Whether `input` may be answered with `output` in `state`, or in one that follows from it by
     /// whatever other inputs. A hint that saves work: "yes" is never wrong, "no" must be certain.
@@ -163,7 +175,7 @@ impl<Input: Debug, Output: Debug> fmt::Display for Call<Input, Output> {
 pub struct Limits {
     /// Steps of the model that may be tried in all. It bounds the time.
     pub steps_max: u64,
-    /// Configurations that may be kept at one moment. It bounds the memory.
+    /// Configurations that may be kept. It bounds the memory.
     pub configurations_max: usize,
 }
 
@@ -207,10 +219,10 @@ pub struct Misfit {
     pub words: String,
 }
 
-/// The limit that was met, and where.
+/// The limit that was met, and how far the search had come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// The call at whose return it was met, by its place in the history as it was handed in.
+    /// The first call to return that had no place yet, by its place in the history as it was handed in.
     pub call: usize,
     /// What was allowed.
     pub limits: Limits,

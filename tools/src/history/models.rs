@@ -45,6 +45,10 @@ impl Model for Counter {
         output.is_none_or(|output| *output == next).then_some(next)
     }
 
+    fn only_reads(&self, input: &CounterInput, _output: &u64) -> bool {
+        input.amount() == 0
+    }
+
     fn may_reach(&self, state: &u64, input: &CounterInput, output: &u64) -> bool {
         // It never falls, so a value that lies behind it is never seen again.
         let next = state.checked_add(input.amount());
@@ -135,5 +139,15 @@ impl<Key: Ord + Clone + Debug, Value: Ord + Clone + Debug> Model for Registers<K
         };
         let fits = output.is_none_or(|output| *output == answer);
         fits.then(|| next.clone())
+    }
+
+    fn only_reads(&self, input: &Self::Input, output: &Self::Output) -> bool {
+        match (input, output) {
+            (RegisterInput::Get(_), _) => true,
+            (RegisterInput::Set(..), _) => false,
+            (RegisterInput::CompareAndSet { old, new, .. }, output) => {
+                old == new || *output == RegisterOutput::Swapped(false)
+            }
+        }
     }
 }

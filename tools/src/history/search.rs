@@ -1,6 +1,6 @@
 //! The search for an order, through the calls of one key.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Call, Limits, Model, Outcome};
 
@@ -11,13 +11,9 @@ pub(super) enum Found<State> {
     Order,
     /// There is none from the return of this call on; the states the machine can have been in before.
     NoOrder { call: usize, states: Vec<State> },
-    /// A limit was met at the return of this call.
+    /// A limit was met; the return of this call was the furthest that was come to.
     Limit { call: usize },
 }
-
-/// A limit was met.
-#[derive(Debug)]
-struct LimitMet;
 
 /// Calls without an outcome that have been placed: how many of each kind. Kinds with none are left
 /// out, so that equal ones compare as equal.
@@ -26,20 +22,22 @@ type Used = BTreeMap<usize, u32>;
 /// A point that the machine may have reached: all that the past has to say about the future.
 #[derive(Clone, Debug)]
 struct Configuration<State> {
+    /// How many of the returns have their place.
+    returned: usize,
     state: State,
-    /// The calls that have been placed although they had not returned yet.
+    /// The calls that have been placed although they have not returned yet.
     early: BTreeSet<usize>,
     used: Used,
 }
 
-/// Configurations, each kept once, and none that another makes needless.
+/// Configurations that were come to, but for those that others made needless.
 #[derive(Debug)]
-struct Configurations<State> {
-    found: BTreeMap<(State, BTreeSet<usize>), Vec<Used>>,
+struct Seen<State> {
+    found: BTreeMap<(usize, State, BTreeSet<usize>), Vec<Used>>,
     count: usize,
 }
 
-impl<State: Clone + Ord> Configurations<State> {
+impl<State: Clone + Ord> Seen<State> {
     const fn new() -> Self {
         Self {
             found: BTreeMap::new(),
@@ -49,27 +47,14 @@ impl<State: Clone + Ord> Configurations<State> {
 
     /// Adds one; false if one that is there already can do whatever it can.
     fn insert(&mut self, new: &Configuration<State>) -> bool {
-        let key = (new.state.clone(), new.early.clone());
+        let key = (new.returned, new.state.clone(), new.early.clone());
         let alike = self.found.entry(key).or_default();
         if alike.iter().any(|used| is_within(used, &new.used)) {
             return false;
         }
-        let before = alike.len();
-        alike.retain(|used| !is_within(&new.used, used));
-        self.count -= before - alike.len();
         alike.push(new.used.clone());
         self.count += 1;
         true
-    }
-
-    fn into_all(self) -> impl Iterator<Item = Configuration<State>> {
-        self.found.into_iter().flat_map(|((state, early), alike)| {
-            alike.into_iter().map(move |used| Configuration {
-                state: state.clone(),
-                early: early.clone(),
-                used,
-            })
-        })
     }
 }
 
@@ -83,8 +68,8 @@ fn is_within(less: &Used, more: &Used) -> bool {
 #[derive(Debug)]
 struct Kind<'a, Input> {
     input: &'a Input,
-    /// How many were made by now.
-    made: u32,
+    /// For each of them, how many of the other calls had returned when it was made.
+    made: Vec<usize>,
 }
 
 /// A moment of the history. The order of the variants counts: of what happens at one moment, calls
@@ -95,17 +80,41 @@ enum Event {
     Returned { call: usize },
 }
 
-/// A walk through the calls of one key, in time.
+/// A return, when its call must have a place.
+#[derive(Debug)]
+struct Return {
+    call: usize,
+    /// The other calls that run then, in the order in which they return.
+    others: Vec<usize>,
+}
+
+/// A configuration, and how far its followers have been tried.
+#[derive(Debug)]
+struct Visit<State> {
+    configuration: Configuration<State>,
+    next: usize,
+}
+
+/// What one choice at a configuration comes to.
+#[derive(Debug)]
+enum Choice<State> {
+    Leads(Configuration<State>),
+    /// The answer would be another, or the call has its place already.
+    DoesNotFit,
+    /// All choices have been tried.
+    NoneLeft,
+}
+
+/// A walk through the calls of one key.
 #[derive(Debug)]
 pub(super) struct Search<'a, M: Model> {
     model: &'a M,
     calls: &'a [Call<M::Input, M::Output>],
-    events: Vec<(u64, Event)>,
+    returns: Vec<Return>,
     kinds: Vec<Kind<'a, M::Input>>,
-    /// For each call without an outcome, its place in `kinds`.
-    kind_of: BTreeMap<usize, usize>,
-    /// Calls that were made, have not returned by now, and will.
-    running: BTreeSet<usize>,
+    seen: Seen<M::State>,
+    /// The most returns that have had a place, and the states in which they had.
+    furthest: (usize, BTreeSet<M::State>),
     steps: u64,
     limits: Limits,
 }
@@ -117,192 +126,221 @@ impl<'a, M: Model> Search<'a, M> {
         part: &[usize],
         limits: Limits,
     ) -> Self {
+        let mut search = Self {
+            model,
+            calls,
+            returns: Vec::new(),
+            kinds: Vec::new(),
+            seen: Seen::new(),
+            furthest: (0, BTreeSet::new()),
+            steps: 0,
+            limits,
+        };
+        search.walk(part);
+        search
+    }
+
+    /// Goes through the history in time, and notes what is under way at each return.
+    fn walk(&mut self, part: &[usize]) {
         let mut events = Vec::new();
-        let mut kinds = Vec::new();
-        let mut kind_of = BTreeMap::new();
-        let mut known: BTreeMap<&M::Input, usize> = BTreeMap::new();
         for &call in part {
             let Call {
-                called,
-                input,
-                outcome,
-                ..
-            } = &calls[call];
+                called, outcome, ..
+            } = &self.calls[call];
             events.push((*called, Event::Called { call }));
-            match outcome {
-                Outcome::Answered { at, .. } => {
-                    assert!(
-                        at >= called,
-                        "call {call} returned at {at}, before {called}"
-                    );
-                    events.push((*at, Event::Returned { call }));
-                }
-                Outcome::Unknown => {
-                    let kind = *known.entry(input).or_insert_with(|| {
-                        kinds.push(Kind { input, made: 0 });
-                        kinds.len() - 1
-                    });
-                    kind_of.insert(call, kind);
-                }
+            if let Outcome::Answered { at, .. } = outcome {
+                assert!(
+                    at >= called,
+                    "call {call} returned at {at}, before {called}"
+                );
+                events.push((*at, Event::Returned { call }));
             }
         }
         events.sort_unstable();
-        Self {
-            model,
-            calls,
-            events,
-            kinds,
-            kind_of,
-            running: BTreeSet::new(),
-            steps: 0,
-            limits,
+        let mut known: BTreeMap<&M::Input, usize> = BTreeMap::new();
+        // By the time of their return.
+        let mut running = BTreeSet::new();
+        for (_, event) in events {
+            match event {
+                Event::Called { call } => match &self.calls[call] {
+                    Call {
+                        outcome: Outcome::Answered { at, .. },
+                        ..
+                    } => {
+                        running.insert((*at, call));
+                    }
+                    Call { input, .. } => {
+                        let kind = *known.entry(input).or_insert_with(|| {
+                            let made = Vec::new();
+                            self.kinds.push(Kind { input, made });
+                            self.kinds.len() - 1
+                        });
+                        self.kinds[kind].made.push(self.returns.len());
+                    }
+                },
+                Event::Returned { call } => {
+                    running.retain(|(_, other)| *other != call);
+                    let others = running.iter().map(|(_, other)| *other).collect();
+                    self.returns.push(Return { call, others });
+                }
+            }
         }
     }
 
+    /// Follows one order for as long as it explains what comes, and turns back where it does not.
     pub(super) fn run(mut self) -> Found<M::State> {
-        let mut present = Configurations::new();
-        present.insert(&Configuration {
+        let first = Configuration {
+            returned: 0,
             state: self.model.initial(),
             early: BTreeSet::new(),
             used: Used::new(),
-        });
-        for (_, event) in std::mem::take(&mut self.events) {
-            let call = match event {
-                Event::Called { call } => {
-                    self.on_called(call);
+        };
+        let mut path = Vec::new();
+        let mut new = Some(first);
+        loop {
+            if let Some(mut configuration) = new.take()
+                && self.is_worth_a_visit(&mut configuration)
+            {
+                if configuration.returned == self.returns.len() {
+                    return Found::Order;
+                }
+                let next = 0;
+                path.push(Visit {
+                    configuration,
+                    next,
+                });
+            }
+            let furthest = self.returns[self.furthest.0].call;
+            let Some(visit) = path.last_mut() else {
+                let states = self.furthest.1.into_iter().collect();
+                return Found::NoOrder {
+                    call: furthest,
+                    states,
+                };
+            };
+            self.steps += 1;
+            if self.steps > self.limits.steps_max
+                || self.seen.count > self.limits.configurations_max
+            {
+                return Found::Limit { call: furthest };
+            }
+            match self.choose(&visit.configuration, visit.next) {
+                Choice::Leads(follower) => new = Some(follower),
+                Choice::DoesNotFit => {}
+                Choice::NoneLeft => {
+                    path.pop();
                     continue;
                 }
-                Event::Returned { call } => call,
-            };
-            let before: Vec<_> = present.into_all().collect();
-            present = match self.place(call, &before) {
-                Ok(next) => next,
-                Err(LimitMet) => return Found::Limit { call },
-            };
-            if present.count == 0 {
-                let states: BTreeSet<_> = before.into_iter().map(|one| one.state).collect();
-                let states = states.into_iter().collect();
-                return Found::NoOrder { call, states };
             }
-            self.running.remove(&call);
-        }
-        Found::Order
-    }
-
-    fn on_called(&mut self, call: usize) {
-        match self.kind_of.get(&call) {
-            Some(kind) => self.kinds[*kind].made += 1,
-            None => {
-                self.running.insert(call);
-            }
+            visit.next += 1;
         }
     }
 
-    /// What can be so once `call` has returned: it was placed before, or it is placed now, perhaps
-    /// after others that run.
-    fn place(
-        &mut self,
-        call: usize,
-        before: &[Configuration<M::State>],
-    ) -> Result<Configurations<M::State>, LimitMet> {
-        let mut placed = Configurations::new();
-        let mut seen = Configurations::new();
-        let mut to_do = VecDeque::new();
-        for one in before {
-            let mut one = one.clone();
-            if one.early.remove(&call) {
-                placed.insert(&one);
-            } else if seen.insert(&one) {
-                to_do.push_back(one);
-            }
-        }
-        while let Some(one) = to_do.pop_front() {
-            if placed.count + seen.count > self.limits.configurations_max {
-                return Err(LimitMet);
-            }
-            if let Some(state) = self.step(&one.state, call)? {
-                let next = Configuration {
-                    state,
-                    ..one.clone()
-                };
-                if !self.is_doomed(&next, Some(call)) {
-                    placed.insert(&next);
+    /// Calls that change nothing and whose answers are right now are placed now. Where they have their place later in an
+    /// order that explains all, they can have it here as well, for nothing else notices.
+    fn place_readers(&self, one: &mut Configuration<M::State>) {
+        while let Some(Return { call, others }) = self.returns.get(one.returned) {
+            for &reader in others.iter().chain([call]) {
+                let (input, output) = self.answered(reader);
+                if self.model.only_reads(input, output)
+                    && self.model.step(&one.state, input, Some(output)).is_some()
+                {
+                    one.early.insert(reader);
                 }
             }
-            for next in self.followers(&one, call)? {
-                if !self.is_doomed(&next, None) && seen.insert(&next) {
-                    to_do.push_back(next);
-                }
+            if !one.early.remove(call) {
+                return;
             }
+            one.returned += 1;
         }
-        Ok(placed)
     }
 
-    /// What follows from `one` by a single call other than `call`.
-    fn followers(
-        &mut self,
-        one: &Configuration<M::State>,
-        call: usize,
-    ) -> Result<Vec<Configuration<M::State>>, LimitMet> {
-        let mut followers = Vec::new();
-        let others: Vec<usize> = self.running.difference(&one.early).copied().collect();
-        for other in others.into_iter().filter(|other| *other != call) {
-            if let Some(state) = self.step(&one.state, other)? {
-                let mut next = Configuration {
-                    state,
-                    ..one.clone()
-                };
+    /// Notes a configuration; false if it leads to nothing, or to nothing new.
+    fn is_worth_a_visit(&mut self, new: &mut Configuration<M::State>) -> bool {
+        self.place_readers(new);
+        if new.returned > self.furthest.0 {
+            self.furthest = (new.returned, BTreeSet::new());
+        }
+        if new.returned == self.furthest.0 {
+            self.furthest.1.insert(new.state.clone());
+        }
+        !self.is_doomed(new) && self.seen.insert(new)
+    }
+
+    /// The next call to be placed is the one that returns next, or another that runs, sooner returns first, or, last,
+    /// one without an outcome.
+    fn choose(&self, one: &Configuration<M::State>, choice: usize) -> Choice<M::State> {
+        let Return { call, others } = &self.returns[one.returned];
+        let next = if choice == 0 {
+            self.place(one, *call).map(|mut next| {
+                next.returned += 1;
+                next
+            })
+        } else if let Some(&other) = others.get(choice - 1) {
+            let may_be_placed = !one.early.contains(&other);
+            let next = may_be_placed.then(|| self.place(one, other)).flatten();
+            next.map(|mut next| {
                 next.early.insert(other);
-                followers.push(next);
+                next
+            })
+        } else {
+            let kind = choice - 1 - others.len();
+            if kind == self.kinds.len() {
+                return Choice::NoneLeft;
             }
-        }
-        for kind in 0..self.kinds.len() {
-            let Kind { input, made } = self.kinds[kind];
-            if one.used.get(&kind).copied().unwrap_or(0) >= made {
-                continue;
-            }
-            self.count_step()?;
-            if let Some(state) = self.model.step(&one.state, input, None) {
-                let mut next = Configuration {
-                    state,
-                    ..one.clone()
-                };
-                *next.used.entry(kind).or_default() += 1;
-                followers.push(next);
-            }
-        }
-        Ok(followers)
+            self.use_one(one, kind)
+        };
+        next.map_or(Choice::DoesNotFit, Choice::Leads)
     }
 
-    /// Whether a running call's answer cannot come any more. `placed` has come.
-    fn is_doomed(&self, one: &Configuration<M::State>, placed: Option<usize>) -> bool {
-        let mut left = self.running.iter().filter(|&call| Some(*call) != placed);
-        left.any(|call| !one.early.contains(call) && !self.may_reach(&one.state, *call))
+    /// Executes a call of a kind without an outcome, if one has been made that was not executed.
+    fn use_one(
+        &self,
+        one: &Configuration<M::State>,
+        kind: usize,
+    ) -> Option<Configuration<M::State>> {
+        let Kind { input, made } = &self.kinds[kind];
+        let made = made.partition_point(|at| *at <= one.returned);
+        let used = one.used.get(&kind).copied().unwrap_or(0);
+        if used as usize >= made {
+            return None;
+        }
+        let state = self.model.step(&one.state, input, None)?;
+        let mut next = Configuration {
+            state,
+            ..one.clone()
+        };
+        next.used.insert(kind, used + 1);
+        Some(next)
     }
 
-    fn may_reach(&self, state: &M::State, call: usize) -> bool {
+    /// Executes an answered call.
+    fn place(&self, one: &Configuration<M::State>, call: usize) -> Option<Configuration<M::State>> {
+        let (input, output) = self.answered(call);
+        let state = self.model.step(&one.state, input, Some(output))?;
+        Some(Configuration {
+            state,
+            ..one.clone()
+        })
+    }
+
+    /// Whether the answer of a call that runs cannot come any more.
+    fn is_doomed(&self, one: &Configuration<M::State>) -> bool {
+        let Some(Return { call, others }) = self.returns.get(one.returned) else {
+            return false;
+        };
+        let mut left = others.iter().chain([call]);
+        left.any(|call| {
+            let (input, output) = self.answered(*call);
+            !one.early.contains(call) && !self.model.may_reach(&one.state, input, output)
+        })
+    }
+
+    fn answered(&self, call: usize) -> (&M::Input, &M::Output) {
         let Call { input, outcome, .. } = &self.calls[call];
         match outcome {
-            Outcome::Answered { output, .. } => self.model.may_reach(state, input, output),
-            Outcome::Unknown => true,
+            Outcome::Answered { output, .. } => (input, output),
+            Outcome::Unknown => unreachable!("only calls that return run"),
         }
-    }
-
-    fn step(&mut self, state: &M::State, call: usize) -> Result<Option<M::State>, LimitMet> {
-        self.count_step()?;
-        let Call { input, outcome, .. } = &self.calls[call];
-        let output = match outcome {
-            Outcome::Answered { output, .. } => Some(output),
-            Outcome::Unknown => None,
-        };
-        Ok(self.model.step(state, input, output))
-    }
-
-    fn count_step(&mut self) -> Result<(), LimitMet> {
-        self.steps += 1;
-        if self.steps > self.limits.steps_max {
-            return Err(LimitMet);
-        }
-        Ok(())
     }
 }

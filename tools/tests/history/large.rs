@@ -35,6 +35,15 @@ fn long_counter(amounts: u64) -> Vec<Call<CounterInput, u64>> {
     history(&mut Dice::new(7), LONG, &Counter, draw, answer)
 }
 
+/// What a register answers.
+fn keep<Key>(state: &Option<u64>, input: &RegisterInput<Key, u64>) -> RegisterOutput<u64> {
+    match input {
+        RegisterInput::Get(_) => RegisterOutput::Value(*state),
+        RegisterInput::Set(..) => RegisterOutput::Done,
+        RegisterInput::CompareAndSet { old, .. } => RegisterOutput::Swapped(old == state),
+    }
+}
+
 #[test]
 fn tens_of_thousands_of_adds_and_gets_are_decided() {
     for amounts in [1, 4] {
@@ -69,6 +78,36 @@ fn one_stale_read_among_tens_of_thousands_of_calls_is_found() {
     }
 }
 
+/// A register with few values says little about what came before, so many orders are to be kept in mind.
+fn draw_small_register(dice: &mut Dice) -> RegisterInput<u8, u64> {
+    let value = |dice: &mut Dice| Some(dice.below(4));
+    match dice.below(4) {
+        0 => RegisterInput::Get(0),
+        1 | 2 => RegisterInput::Set(0, value(dice)),
+        _ => RegisterInput::CompareAndSet {
+            key: 0,
+            old: value(dice),
+            new: value(dice),
+        },
+    }
+}
+
+#[test]
+fn thousands_of_calls_of_which_many_run_at_a_time_are_decided() {
+    let model = Registers::<u8, u64>::new();
+    for clients in [16, 24, 32] {
+        let shape = Shape {
+            clients,
+            calls: 4000,
+            unknown: 0,
+        };
+        let mut dice = Dice::new(clients as u64);
+        let calls = history(&mut dice, shape, &model, draw_small_register, keep);
+        let verdict = check_within(&model, &calls, limits());
+        assert_eq!(verdict, Verdict::Linearizable, "{clients} clients");
+    }
+}
+
 #[test]
 fn many_keys_with_many_calls_without_an_outcome_are_decided() {
     let model = Registers::<u64, u64>::new();
@@ -89,12 +128,7 @@ fn many_keys_with_many_calls_without_an_outcome_are_decided() {
                 new: Some(dice.below(4)),
             },
         };
-        let answer = |state: &Option<u64>, input: &RegisterInput<u64, u64>| match input {
-            RegisterInput::Get(_) => RegisterOutput::Value(*state),
-            RegisterInput::Set(..) => RegisterOutput::Done,
-            RegisterInput::CompareAndSet { old, .. } => RegisterOutput::Swapped(old == state),
-        };
-        calls.extend(history(&mut Dice::new(key), shape, &model, draw, answer));
+        calls.extend(history(&mut Dice::new(key), shape, &model, draw, keep));
     }
     let verdict = check_within(&model, &calls, Limits::DEFAULT);
     assert_eq!(verdict, Verdict::Linearizable);
