@@ -72,3 +72,57 @@ impl Others {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ReplicaName {
+        ReplicaName::new(text).unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn known(others: &Others) -> Vec<(String, &str)> {
+        let all = others.all.iter();
+        all.map(|(name, other)| (name.to_string(), other.address.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn each_has_one_address_and_each_address_one_replica() {
+        let mut others = Others::default();
+        others.see(&name("b"), "127.0.0.1:1", at(1));
+        others.see(&name("b"), "127.0.0.1:2", at(2));
+        others.see(&name("c"), "127.0.0.1:3", at(3));
+        let two = [
+            ("b".to_owned(), "127.0.0.1:2"),
+            ("c".to_owned(), "127.0.0.1:3"),
+        ];
+        assert_eq!(known(&others), two);
+        // Somebody came in the place of b.
+        others.see(&name("d"), "127.0.0.1:2", at(4));
+        let two = [
+            ("c".to_owned(), "127.0.0.1:3"),
+            ("d".to_owned(), "127.0.0.1:2"),
+        ];
+        assert_eq!(known(&others), two);
+    }
+
+    #[test]
+    fn whoever_was_seen_longest_ago_is_forgotten_first() {
+        let mut others = Others::default();
+        let count = u64::try_from(REPLICAS_MAX).unwrap();
+        for number in 0..count {
+            let address = format!("127.0.0.1:{number}");
+            others.see(&name(&format!("r{number}")), &address, at(number));
+        }
+        others.see(&name("r0"), "127.0.0.1:0", at(count));
+        others.see(&name("late"), "127.0.0.1:9999", at(count + 1));
+        assert_eq!(others.all.len(), REPLICAS_MAX);
+        assert!(others.all.contains_key(&name("r0")), "it was seen again");
+        assert!(!others.all.contains_key(&name("r1")));
+    }
+}
