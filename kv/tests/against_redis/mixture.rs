@@ -52,12 +52,16 @@ pub(crate) fn anything(chance: &mut Chance) -> Request {
         1 => least + 1,
         _ => least,
     };
-    let mut request = vec![chance.cased(name)];
-    request.extend((0..count).map(|place| match place {
-        0 if chance.once_in(2) => chance.key(),
-        _ => argument(chance),
-    }));
-    request
+    loop {
+        let mut request = vec![chance.cased(name)];
+        request.extend((0..count).map(|place| match place {
+            0 if chance.once_in(2) => chance.key(),
+            _ => argument(chance),
+        }));
+        if !times::is_soon(&request) {
+            return request;
+        }
+    }
 }
 
 fn argument(chance: &mut Chance) -> Vec<u8> {

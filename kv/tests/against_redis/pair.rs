@@ -12,6 +12,7 @@ use crate::redis::{Redis, Talk, put_request};
 use crate::rule::{Rule, are_alike, are_near, are_unordered, are_walks, bulk, integer, parts};
 use crate::shown;
 use crate::tally::Tally;
+use crate::times;
 
 /// Requests that are kept, to be shown when replies differ.
 const HISTORY: usize = 40;
@@ -209,6 +210,20 @@ impl Pair {
     fn fail(&self, request: &Request, ours: &[u8], theirs: &[u8]) -> ! {
         let history: Vec<Request> = self.history.iter().cloned().collect();
         shown::fail(&self.title, &history, request, ours, theirs)
+    }
+
+    /// Fails if a deadline comes near, for which server it passes first would be chance.
+    pub(crate) fn hold_that_none_is_soon(&self) {
+        let now = self.server.now;
+        let soon = WallTime(now.0 + times::FAR_MS / 2 * MILLI);
+        let is_soon = |at: WallTime| at > now && at < soon;
+        let history: Vec<String> = self.history.iter().map(shown::request).collect();
+        assert!(
+            !self.server.alarm.is_some_and(is_soon),
+            "{}: a deadline that passes soon\n{}",
+            self.title,
+            history.join("\n")
+        );
     }
 
     /// Has a connection of either closed, and holds that both close it.

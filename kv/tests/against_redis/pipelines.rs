@@ -120,6 +120,7 @@ fn pipelines_of_everything_answer_as_in_redis() {
                 speakers[at].say(&mut chance, &mut said);
             }
             pair.say(at, &said);
+            pair.hold_that_none_is_soon();
         }
         pair.compare_states(&keys);
         pair.quit(1);

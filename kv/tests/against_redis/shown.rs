@@ -7,7 +7,7 @@ const SHOWN: usize = 40;
 /// Bytes of a reply or an argument that are shown.
 const BYTES_SHOWN: usize = 2_000;
 
-fn request(request: &Request) -> String {
+pub(crate) fn request(request: &Request) -> String {
     let words = request.iter().map(|word| format!("\"{}\"", bytes(word)));
     words.collect::<Vec<String>>().join(" ")
 }

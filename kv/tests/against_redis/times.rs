@@ -1,7 +1,11 @@
 //! Deadlines and how long there is to them: far ones that no test lives to see, near ones that are waited for, and
 //! what is none.
 
+use crate::both::Request;
 use crate::chance::Chance;
+
+/// No test lives to see a deadline that is so far away, in milliseconds.
+pub(crate) const FAR_MS: u64 = 1_000_000;
 
 /// Deadlines that are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -113,5 +117,29 @@ pub(crate) fn at_millis(chance: &mut Chance) -> Vec<u8> {
             let millis = 2_000_000_000_000 + 1_000_000_000 * chance.below(5) + chance.below(1_000);
             millis.to_string().into_bytes()
         }
+    }
+}
+
+/// Whether a request may set a deadline that passes in the midst of a test, when either server comes to it.
+pub(crate) fn is_soon(request: &Request) -> bool {
+    let number = |word: Option<&Vec<u8>>| {
+        let word = std::str::from_utf8(word?).ok()?;
+        word.parse::<u64>().ok()
+    };
+    let is_near = |number: Option<u64>, unit_ms: u64| {
+        number.is_some_and(|number| number > 0 && number.saturating_mul(unit_ms) < FAR_MS)
+    };
+    match request[0].to_ascii_lowercase().as_slice() {
+        b"setex" | b"expire" => is_near(number(request.get(2)), 1000),
+        b"psetex" | b"pexpire" => is_near(number(request.get(2)), 1),
+        b"set" | b"getex" => request.windows(2).any(|pair| {
+            let unit_ms = match pair[0].to_ascii_lowercase().as_slice() {
+                b"ex" => 1000,
+                b"px" => 1,
+                _ => return false,
+            };
+            is_near(number(pair.get(1)), unit_ms)
+        }),
+        _ => false,
     }
 }

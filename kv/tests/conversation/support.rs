@@ -98,7 +98,7 @@ pub(crate) struct Server {
     pub(crate) now: WallTime,
     machine: KeyValue,
     index: u64,
-    alarm: Option<WallTime>,
+    pub(crate) alarm: Option<WallTime>,
 }
 
 impl Default for Server {
