@@ -7,6 +7,7 @@
 mod base;
 mod cut;
 mod error;
+mod reader;
 mod recovery;
 mod repair;
 mod room;
@@ -27,6 +28,7 @@ use standin_core::view::DataEpoch;
 pub(crate) use base::begin_behind;
 pub use base::{ForgetRequest, LogBase, Superseded, SupersededBy};
 pub use error::LogError;
+pub use reader::{LogReader, ReadError, Unfinished};
 pub use repair::Damage;
 pub use room::{LogRoom, reserve_bytes};
 pub use salvage::Salvage;

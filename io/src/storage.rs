@@ -30,6 +30,12 @@ pub trait Storage: Clone + Debug + Send + Sync + 'static {
     /// Those of the file system.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// Opens the file at `path`, which must exist, for reading alone.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn open_to_read(&self, path: &Path) -> io::Result<Self::File>;
+
     /// Opens the file at `path` for reading and writing, created or emptied.
     ///
     /// # Errors
@@ -169,6 +175,10 @@ impl Storage for OsStorage {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {

@@ -82,6 +82,10 @@ impl Storage for Mortal {
         Ok(self.file(OsStorage.open(path)?))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<MortalFile> {
+        Ok(self.file(OsStorage.open_to_read(path)?))
+    }
+
     fn create(&self, path: &Path) -> io::Result<MortalFile> {
         self.change()?;
         Ok(self.file(OsStorage.create(path)?))

@@ -213,7 +213,7 @@ pub(super) fn drop_unwritten(
     Ok(dropped)
 }
 
-fn is_unwritten(bytes: &[u8]) -> bool {
+pub(super) fn is_unwritten(bytes: &[u8]) -> bool {
     let is_torn_header = match SegmentHeader::decode(bytes) {
         Ok(_) => false,
         // Version 0 never was: the bytes of the version are missing. Any other is a version that we

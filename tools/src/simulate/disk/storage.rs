@@ -47,6 +47,10 @@ impl Storage for SimDisk {
         Ok(self.opened(node))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<SimFile> {
+        self.open(path)
+    }
+
     fn create(&self, path: &Path) -> io::Result<SimFile> {
         let node = self.state().create(path)?;
         Ok(self.opened(node))
