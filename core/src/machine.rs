@@ -23,6 +23,8 @@ use crate::time::WallTime;
 
 /// Longest name of a machine, in bytes.
 pub const MACHINE_NAME_BYTES_MAX: usize = 32;
+/// How much of a command [`bytes_in_words`] shows, in bytes.
+pub const WORDS_BYTES_MAX: usize = 128;
 /// Most timers a machine may have set at one time.
 pub const TIMERS_MAX: usize = 1 << 20;
 
@@ -174,6 +176,30 @@ pub trait StateMachine: Default + Send + 'static {
     /// # Errors
     /// Those of `input`, and if the bytes are no state of this machine.
     fn restore(input: &mut dyn io::Read) -> io::Result<Self>;
+
+    /// A command in words, for people who read a log; on one line, whatever the bytes are. Nothing rests on it.
+    #[must_use]
+    fn command_words(command: &[u8]) -> String {
+        bytes_in_words(command)
+    }
+}
+
+/// Bytes in words, for people: escaped, and of long ones the beginning and how many there are.
+///
+/// ```
+/// # use standin_core::machine::bytes_in_words;
+/// assert_eq!(bytes_in_words(b"add 1\n"), r#""add 1\n""#);
+/// assert_eq!(bytes_in_words(&[b'x'; 1000]).len(), WORDS_BYTES_MAX + 2 + ".. (1000 bytes)".len());
+/// # use standin_core::machine::WORDS_BYTES_MAX;
+/// ```
+#[must_use]
+pub fn bytes_in_words(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(WORDS_BYTES_MAX)];
+    let cut = match shown.len() < bytes.len() {
+        true => format!(".. ({} bytes)", bytes.len()),
+        false => String::new(),
+    };
+    format!("\"{}\"{cut}", shown.escape_ascii())
 }
 
 /// What a machine asks of its timers while it executes.

@@ -31,5 +31,6 @@ pub mod table;
 pub mod text;
 pub mod tree;
 pub mod value;
+mod words;
 
 pub use machine::{KeyValue, Moment, look_up};

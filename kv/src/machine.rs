@@ -14,6 +14,7 @@ use crate::call::{Call, REPLY_BYTES_MAX, Refusal};
 use crate::capture::{invalid, read_u8, read_u64, write_u8, write_u64};
 use crate::keyspace::{Keyspace, NEVER};
 use crate::table::{Handler, Spec, Way, find, takes_or_refuse, unknown};
+use crate::words;
 
 /// The one timer: it is set for the earliest deadline.
 const TIMER: u64 = 0;
@@ -306,6 +307,10 @@ impl StateMachine for KeyValue {
             return Err(invalid("something follows its end"));
         }
         Ok(Self { keys, armed })
+    }
+
+    fn command_words(command: &[u8]) -> String {
+        words::of(command)
     }
 }
 

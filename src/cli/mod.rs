@@ -4,6 +4,8 @@ mod client;
 pub mod duration;
 mod gateway;
 mod history;
+mod log;
+mod moment;
 mod recover;
 mod serve;
 mod snapshot;
@@ -65,6 +67,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Make a replica primary though it may lack what was answered
     Recover(recover::RecoverArgs),
+    /// List the entries of a replica's log
+    Log(log::LogArgs),
     /// Copy a snapshot out of a data directory, check one, make a data directory of one
     Snapshot(snapshot::SnapshotArgs),
     /// Measure throughput and latency, and those of other services in the same run
@@ -105,6 +109,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         | Command::Switchover(_)
         | Command::History(_)
         | Command::Recover(_)
+        | Command::Log(_)
         | Command::Snapshot(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
@@ -123,6 +128,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         Command::Switchover(args) => switchover::run(&args),
         Command::History(args) => history::run(args),
         Command::Recover(args) => recover::run(args),
+        Command::Log(args) => log::run::<M>(&args),
         Command::Snapshot(args) => snapshot::run::<M>(&args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),

@@ -11,7 +11,7 @@
 use std::io::{self, Read, Write};
 
 use standin_client::{Client, ClientConfig, ClientError, Consistency};
-use standin_core::machine::{Context, StateMachine};
+use standin_core::machine::{Context, StateMachine, bytes_in_words};
 
 /// First byte of the command `add N`.
 pub const OP_ADD: u8 = 1;
@@ -77,6 +77,10 @@ impl StateMachine for Counter {
         }
         let value = i64::from_le_bytes(value);
         Ok(Self { value })
+    }
+
+    fn command_words(command: &[u8]) -> String {
+        words(command)
     }
 }
 
@@ -145,7 +149,7 @@ pub fn decode_reply(reply: &[u8]) -> Option<Result<i64, String>> {
 pub fn words(command: &[u8]) -> String {
     match decode_command(command) {
         Some(n) => format!("add {n}"),
-        None => format!("an unknown command of {} bytes", command.len()),
+        None => format!("no command: {}", bytes_in_words(command)),
     }
 }
 
@@ -280,7 +284,7 @@ mod tests {
                 matches!(execute(&mut counter, command), Some(Err(_))),
                 "{command:?}"
             );
-            assert!(words(command).contains("unknown"), "{command:?}");
+            assert!(words(command).starts_with("no command"), "{command:?}");
         }
         let mut reply = Vec::new();
         counter.query(&add, &mut reply);

@@ -3,7 +3,7 @@
 pub mod counter;
 pub mod kv;
 
-use standin_core::machine::StateMachine;
+use standin_core::machine::{StateMachine, bytes_in_words};
 
 use counter::Counter;
 use kv::KeyValue;
@@ -15,4 +15,14 @@ pub(crate) fn names<M: StateMachine>() -> Vec<&'static str> {
         names.push(M::NAME);
     }
     names
+}
+
+/// How commands of the machine of this name are put in words, in a program that brings `M`.
+pub(crate) fn command_words<M: StateMachine>(name: &str) -> fn(&[u8]) -> String {
+    match name {
+        name if name == M::NAME => M::command_words,
+        Counter::NAME => Counter::command_words,
+        KeyValue::NAME => KeyValue::command_words,
+        _ => bytes_in_words,
+    }
 }
