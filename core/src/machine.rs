@@ -182,6 +182,18 @@ pub trait StateMachine: Default + Send + 'static {
     fn command_words(command: &[u8]) -> String {
         bytes_in_words(command)
     }
+
+    /// A query that people ask in words, as its bytes; `None` if the machine has no such query. Nothing rests on it.
+    #[must_use]
+    fn parse_query(_words: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What a query was answered with, for people. Nothing rests on it.
+    #[must_use]
+    fn reply_words(reply: &[u8]) -> String {
+        bytes_in_words(reply)
+    }
 }
 
 /// Bytes in words, for people: escaped, and of long ones the beginning and how many there are.

@@ -22,7 +22,7 @@ use standin_core::snapshot::{
     SnapshotError, SnapshotFlaw, SnapshotHeader, SnapshotPoint, SnapshotWriter,
 };
 
-pub use archive::{RestoreError, newest_in, restore_data_dir};
+pub use archive::{RestoreError, all_in, newest_in, restore_data_dir};
 use error::SYNCING;
 pub use error::SnapshotsError;
 pub use file::SnapshotFile;

@@ -312,6 +312,14 @@ impl StateMachine for KeyValue {
     fn command_words(command: &[u8]) -> String {
         words::of(command)
     }
+
+    fn parse_query(words: &[&str]) -> Option<Vec<u8>> {
+        words::query(words)
+    }
+
+    fn reply_words(reply: &[u8]) -> String {
+        words::of_reply(reply)
+    }
 }
 
 fn moment_of(ctx: &Context<'_>) -> Moment {

@@ -1,11 +1,14 @@
-//! Commands in words, as somebody would type them.
+//! Commands in words, as somebody would type them, and replies for people.
 
 use std::fmt::Write as _;
 
 use standin_core::machine::bytes_in_words;
+use standin_resp::Version;
+use standin_resp::reply::Reply;
 
-use crate::arguments::{Arguments, Decoded, Malformed, Ranges, decode};
+use crate::arguments::{Arguments, Decoded, Malformed, Ranges, command, decode};
 use crate::keyspace::DatabaseId;
+use crate::table::{Handler, find};
 
 /// Most arguments that are shown of a command, and most commands of a transaction.
 const SHOWN_MAX: usize = 16;
@@ -17,6 +20,61 @@ pub(crate) fn of(bytes: &[u8]) -> String {
         let what = malformed.what();
         format!("no command ({what}): {}", bytes_in_words(bytes))
     })
+}
+
+/// A command that only reads, in database 0; `None` if it is none.
+pub(crate) fn query(words: &[&str]) -> Option<Vec<u8>> {
+    let name = words.first()?.to_ascii_lowercase();
+    let spec = find(name.as_bytes())?;
+    let is_read = matches!(spec.handler, Handler::Read(_));
+    is_read.then(|| command(Version::default(), DatabaseId::default(), words))
+}
+
+/// What a client would be shown.
+pub(crate) fn of_reply(reply: &[u8]) -> String {
+    match Reply::parse(reply) {
+        Ok(Some((parsed, length))) if length == reply.len() => {
+            let mut text = String::new();
+            put_reply(&mut text, &parsed);
+            text
+        }
+        _ => bytes_in_words(reply),
+    }
+}
+
+fn put_reply(text: &mut String, reply: &Reply) {
+    match reply {
+        Reply::Bulk(bytes) => text.push_str(&bytes_in_words(bytes)),
+        Reply::Integer(number) => put(text, format_args!("{number}")),
+        Reply::Double(number) => put(text, format_args!("{number}")),
+        Reply::Boolean(value) => put(text, format_args!("{value}")),
+        Reply::NullBulk | Reply::NullArray | Reply::Null => text.push_str("(nil)"),
+        Reply::Simple(bytes) | Reply::Error(bytes) | Reply::BigNumber(bytes) => {
+            text.push_str(&bytes.escape_ascii().to_string());
+        }
+        Reply::Verbatim { text: bytes, .. } => text.push_str(&bytes_in_words(bytes)),
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+            put_items(text, items.iter(), items.len());
+        }
+        Reply::Map(pairs) => {
+            let items = pairs.iter().flat_map(|(key, value)| [key, value]);
+            put_items(text, items, pairs.len() * 2);
+        }
+    }
+}
+
+fn put_items<'a>(text: &mut String, items: impl Iterator<Item = &'a Reply>, count: usize) {
+    text.push('[');
+    for (place, item) in items.take(SHOWN_MAX).enumerate() {
+        if place > 0 {
+            text.push_str(", ");
+        }
+        put_reply(text, item);
+    }
+    if count > SHOWN_MAX {
+        put(text, format_args!(", .. ({count} of them)"));
+    }
+    text.push(']');
 }
 
 fn said(bytes: &[u8]) -> Result<String, Malformed> {
@@ -136,6 +194,29 @@ mod tests {
             }
         }
         assert_eq!(of(&bytes), r#"WATCH k; MULTI; INCR a; SET b "x y"; EXEC"#);
+    }
+
+    #[test]
+    fn queries_are_what_only_reads_and_replies_are_shown() {
+        assert_eq!(
+            query(&["get", "a"]).map(|bytes| of(&bytes)).as_deref(),
+            Some("get a")
+        );
+        for words in [&["SET", "a", "1"][..], &["nosuch"], &[]] {
+            assert_eq!(query(words), None, "{words:?}");
+        }
+        for (reply, shown) in [
+            ("$3\r\na\nb\r\n", r#""a\nb""#),
+            ("$-1\r\n", "(nil)"),
+            (":7\r\n", "7"),
+            ("-WRONGTYPE no\r\n", "WRONGTYPE no"),
+            ("*2\r\n$1\r\na\r\n*1\r\n:1\r\n", r#"["a", [1]]"#),
+            ("x", r#""x""#),
+        ] {
+            assert_eq!(of_reply(reply.as_bytes()), shown);
+        }
+        let many = format!("*20\r\n{}", ":1\r\n".repeat(20));
+        assert!(of_reply(many.as_bytes()).ends_with(", 1, .. (20 of them)]"));
     }
 
     #[test]

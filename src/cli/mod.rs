@@ -7,6 +7,7 @@ mod history;
 mod log;
 mod moment;
 mod recover;
+mod replay;
 mod serve;
 mod snapshot;
 mod status;
@@ -69,6 +70,8 @@ enum Command {
     Recover(recover::RecoverArgs),
     /// List the entries of a replica's log
     Log(log::LogArgs),
+    /// Make the state again from a replica's log, and compare what was recorded
+    Replay(replay::ReplayArgs),
     /// Copy a snapshot out of a data directory, check one, make a data directory of one
     Snapshot(snapshot::SnapshotArgs),
     /// Measure throughput and latency, and those of other services in the same run
@@ -110,6 +113,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         | Command::History(_)
         | Command::Recover(_)
         | Command::Log(_)
+        | Command::Replay(_)
         | Command::Snapshot(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
@@ -129,6 +133,7 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         Command::History(args) => history::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Log(args) => log::run::<M>(&args),
+        Command::Replay(args) => replay::run::<M>(&args),
         Command::Snapshot(args) => snapshot::run::<M>(&args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),

@@ -82,6 +82,18 @@ impl StateMachine for Counter {
     fn command_words(command: &[u8]) -> String {
         words(command)
     }
+
+    fn parse_query(words: &[&str]) -> Option<Vec<u8>> {
+        (words == ["get"]).then(|| encode_get().to_vec())
+    }
+
+    fn reply_words(reply: &[u8]) -> String {
+        match decode_reply(reply) {
+            Some(Ok(value)) => value.to_string(),
+            Some(Err(text)) => text,
+            None => bytes_in_words(reply),
+        }
+    }
 }
 
 impl Counter {

@@ -135,6 +135,8 @@ pub struct Unfinished {
 pub struct LogReader<S: Storage = OsStorage> {
     storage: S,
     files: Vec<(Index, PathBuf)>,
+    /// Of these, in bytes.
+    lengths: Vec<u64>,
     /// Of the first segment.
     header: SegmentHeader,
     /// How many segments have been begun.
@@ -191,7 +193,12 @@ impl<S: Storage> LogReader<S> {
             }
             files.pop();
         }
+        let length = |(_, path): &(Index, PathBuf)| {
+            let file = storage.open_to_read(path).map_err(opening(path))?;
+            file.length().map_err(ReadError::io("reading", path))
+        };
         Ok(Self {
+            lengths: files.iter().map(length).collect::<Result<_, _>>()?,
             storage,
             files,
             tip: header.before,
@@ -227,6 +234,16 @@ impl<S: Storage> LogReader<S> {
         Some((&segment.path, segment.at))
     }
 
+    /// How many bytes of the log's files were passed, and how many there are.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        let begun = self.lengths.iter().take(self.begun).sum::<u64>();
+        let open = self.segment.as_ref().map_or(0, |segment| {
+            self.lengths[self.begun - 1].saturating_sub(segment.at)
+        });
+        (begun - open, self.lengths.iter().sum())
+    }
+
     /// Goes to the segment that entry `index` is in, if it is in any: entries before it may come first.
     ///
     /// # Errors
@@ -252,6 +269,7 @@ impl<S: Storage> LogReader<S> {
         let mut reader = Self {
             storage: self.storage.clone(),
             files: self.files.clone(),
+            lengths: self.lengths.clone(),
             header: self.header.clone(),
             begun: 0,
             segment: None,

@@ -72,6 +72,26 @@ impl SnapshotFile {
     }
 }
 
+/// All snapshots in data directory `dir` that have a good header, oldest first, and what is wrong with others. Whether
+/// they are whole is not known. Changes nothing, so the replica may run meanwhile.
+///
+/// # Errors
+/// As of [`Snapshots::newest`].
+pub fn all_in(
+    dir: &Path,
+    ids: &SnapshotIds,
+) -> Result<(Vec<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
+    look(dir, ids, all_of)
+}
+
+fn all_of(
+    snapshots: &Snapshots,
+) -> Result<(Vec<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
+    let (paths, damaged) = listed(snapshots)?;
+    let files = paths.iter().map(|path| SnapshotFile::open(path));
+    Ok((files.collect::<Result<_, _>>()?, damaged))
+}
+
 /// The newest whole snapshot in data directory `dir`, and what is wrong with newer ones. Changes nothing, so the
 /// replica may run meanwhile.
 ///
@@ -81,6 +101,15 @@ pub fn newest_in(
     dir: &Path,
     ids: &SnapshotIds,
 ) -> Result<(Option<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
+    look(dir, ids, newest_of)
+}
+
+/// Looks at the snapshots, anew if one is gone that was there a moment ago.
+fn look<T>(
+    dir: &Path,
+    ids: &SnapshotIds,
+    find: fn(&Snapshots) -> Result<T, SnapshotsError>,
+) -> Result<T, SnapshotsError> {
     let snapshots = Snapshots {
         storage: OsStorage,
         dir: dir.join(SNAPSHOTS_DIR),
@@ -88,28 +117,32 @@ pub fn newest_in(
         generation: std::sync::Arc::default(),
     };
     for _ in 1..LOOKS_MAX {
-        match newest_of(&snapshots) {
+        match find(&snapshots) {
             Err(error) if is_gone(&error) => {}
             found => return found,
         }
     }
-    newest_of(&snapshots)
+    find(&snapshots)
+}
+
+/// The files with a good header, oldest first, and what is wrong with others.
+fn listed(snapshots: &Snapshots) -> Result<(Vec<PathBuf>, Vec<SnapshotsError>), SnapshotsError> {
+    if !OsStorage.is_dir(&snapshots.dir) {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    // One that was placed counts, whichever it is of.
+    let listed = snapshots.list_by_header(&[SNAPSHOT_SUFFIX, PLACED_SUFFIX])?;
+    let damaged = listed.bad.into_iter();
+    let damaged = damaged.map(|(_, path, error)| SnapshotsError::unsound(&path)(error));
+    let good = listed.good.into_iter().map(|(_, path)| path);
+    Ok((good.collect(), damaged.collect()))
 }
 
 fn newest_of(
     snapshots: &Snapshots,
 ) -> Result<(Option<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
-    if !OsStorage.is_dir(&snapshots.dir) {
-        return Ok((None, Vec::new()));
-    }
-    // One that was placed counts, whichever it is of.
-    let listed = snapshots.list_by_header(&[SNAPSHOT_SUFFIX, PLACED_SUFFIX])?;
-    let mut damaged: Vec<SnapshotsError> = listed
-        .bad
-        .into_iter()
-        .map(|(_, path, error)| SnapshotsError::unsound(&path)(error))
-        .collect();
-    for (_, path) in listed.good.into_iter().rev() {
+    let (paths, mut damaged) = listed(snapshots)?;
+    for path in paths.into_iter().rev() {
         let file = SnapshotFile::open(&path)?;
         match file.verify() {
             Ok(()) => return Ok((Some(file), damaged)),

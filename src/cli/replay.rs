@@ -1,0 +1,220 @@
+//! `standin replay`: a state made again from a replica's data directory.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde::Serialize;
+use standin_core::entry::Index;
+use standin_core::machine::StateMachine;
+use standin_core::time::Duration;
+use standin_io::clock;
+use standin_io::log::LogReader;
+use standin_tools::replay::{ReplayOptions, Replayed, replay};
+
+use super::{EXIT_MISUSED, EXIT_NO, output};
+use crate::machines::{counter::Counter, kv::KeyValue};
+
+/// The arguments of `standin replay`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  standin replay data-a --verify\n  standin replay data-a --until 100 --query 'counter get'\n\n\
+    Applies the entries of the log to a new state and prints what that comes to. With --keep-log a log goes back to the \
+    first entry; else the replay begins with the oldest snapshot that the log goes on from. Changes nothing; the replica \
+    may run. --verify also compares each digest that a snapshot has recorded on the way.\n\n\
+    Exit status: 0 done; 1 it cannot be done, or a digest differs; 2 misused."
+)]
+pub(crate) struct ReplayArgs {
+    /// Data directory of a replica
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Last entry to apply; all of them if it is not given
+    #[arg(long, env = "STANDIN_UNTIL", value_name = "INDEX")]
+    until: Option<u64>,
+    /// Compare recorded digests on the way
+    #[arg(long, env = "STANDIN_VERIFY", value_parser = BoolishValueParser::new())]
+    verify: bool,
+    /// Ask the machine then: 'counter get', 'kv get K', or what a machine of your own knows
+    #[arg(long, env = "STANDIN_QUERY", value_name = "QUERY")]
+    query: Option<String>,
+    /// Print JSON, on one line
+    #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+}
+
+/// What `--json` prints. The fields are a promise; more may be added.
+#[derive(Debug, PartialEq, Serialize)]
+struct Account {
+    machine: &'static str,
+    /// The last entry that was applied.
+    index: u64,
+    view: u64,
+    /// Of all replies, as in the status.
+    digest: String,
+    state_digest: String,
+    /// What the replay began after: zero, or the entry of a snapshot.
+    from: u64,
+    seconds: f64,
+    entries_per_second: f64,
+    /// How many recorded digests were compared.
+    verified: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+}
+
+/// Why there is no result, and the exit status.
+type Failure = (u8, String);
+
+/// Replays what the data directory has.
+pub(crate) fn run<M: StateMachine>(args: &ReplayArgs) -> u8 {
+    match replay_known::<M>(args) {
+        Ok(account) => output::line(format_args!("{}", account.render(args.json))),
+        Err((status, why)) => {
+            let dir = args.dir.display();
+            output::error(format_args!("cannot replay {dir}: {why}"));
+            status
+        }
+    }
+}
+
+/// By the machine whose log it is.
+fn replay_known<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
+    let reader = LogReader::open(&args.dir).map_err(|error| (EXIT_NO, error.to_string()))?;
+    match reader.header().machine.name() {
+        name if name == M::NAME => replay_as::<M>(args),
+        Counter::NAME => replay_as::<Counter>(args),
+        KeyValue::NAME => replay_as::<KeyValue>(args),
+        name => Err((
+            EXIT_NO,
+            format!("the log is of the machine {name}, which this program does not have"),
+        )),
+    }
+}
+
+fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
+    let query = args.query.as_deref().map(|words| parse::<M>(words));
+    let query = query.transpose()?;
+    let options = ReplayOptions {
+        until: args.until.map(Index),
+        verifies: args.verify,
+    };
+    let mut progress = Progress::default();
+    let begun = clock::boot();
+    let outcome = replay::<M>(&args.dir, options, &mut |index, percent| {
+        progress.show(index, percent);
+    });
+    progress.clear();
+    let replayed = outcome.map_err(|error| (EXIT_NO, error.to_string()))?;
+    let took = clock::boot().since(begun);
+    tell_unfinished(&args.dir, &replayed);
+    let answer = query.map(|query| {
+        let mut reply = Vec::new();
+        let asked = replayed.state.query(&query, &mut reply);
+        asked.map_err(|words| (EXIT_NO, format!("the machine fails at the query: {words}")))?;
+        Ok(M::reply_words(&reply))
+    });
+    let answer = answer.transpose()?;
+    Ok(Account::of(&replayed, took, args.verify, answer))
+}
+
+/// The machine's query; its name may stand before it.
+fn parse<M: StateMachine>(words: &str) -> Result<Vec<u8>, Failure> {
+    let all: Vec<&str> = words.split_whitespace().collect();
+    let query = match all.split_first() {
+        Some((name, rest)) if *name == M::NAME => M::parse_query(rest),
+        _ => M::parse_query(&all),
+    };
+    query.ok_or_else(|| {
+        let why = format!("the machine {} has no query '{words}'", M::NAME);
+        (EXIT_MISUSED, why)
+    })
+}
+
+fn tell_unfinished<M>(dir: &Path, replayed: &Replayed<M>) {
+    if let Some(unfinished) = &replayed.unfinished {
+        output::error(format_args!(
+            "{}: behind its last entry {unfinished}; a replica that runs may be at it",
+            dir.display()
+        ));
+    }
+}
+
+impl Account {
+    fn of<M: StateMachine>(
+        replayed: &Replayed<M>,
+        took: Duration,
+        verifies: bool,
+        answer: Option<String>,
+    ) -> Self {
+        let index = replayed.state.applied();
+        let seconds = took.as_secs_f64();
+        let entries = (index.0 - replayed.from.0) as f64;
+        Self {
+            machine: M::NAME,
+            index: index.0,
+            view: replayed.view.0,
+            digest: format!("{:032x}", replayed.state.reply_digest().0),
+            state_digest: format!("{:032x}", replayed.state.state_digest()),
+            from: replayed.from.0,
+            seconds,
+            entries_per_second: entries / seconds.max(f64::MIN_POSITIVE),
+            verified: verifies.then_some(replayed.verified),
+            answer,
+        }
+    }
+
+    fn render(&self, is_json: bool) -> String {
+        if is_json {
+            return serde_json::to_string(self).expect("names and numbers become JSON");
+        }
+        let Self {
+            index,
+            view,
+            digest,
+            state_digest,
+            from,
+            seconds,
+            ..
+        } = self;
+        let begins = match from {
+            0 => "the first entry".to_owned(),
+            from => format!("the snapshot of entry {from}"),
+        };
+        let rate = self.entries_per_second;
+        let mut text = format!(
+            "index {index} of view {view}, digest of all replies {digest}, of the state {state_digest}\nfrom {begins}: {} entries \
+             in {seconds:.3} s, {rate:.0} per second",
+            index - from
+        );
+        if let Some(verified) = self.verified {
+            let _infallible = write!(text, "\nverified: {verified} recorded digests are the same");
+        }
+        if let Some(answer) = &self.answer {
+            let _infallible = write!(text, "\n{answer}");
+        }
+        text
+    }
+}
+
+/// How far it is, for people who watch.
+#[derive(Debug, Default)]
+struct Progress {
+    is_shown: bool,
+}
+
+impl Progress {
+    fn show(&mut self, index: Index, percent: u64) {
+        let mut err = std::io::stderr();
+        if err.is_terminal() {
+            self.is_shown = write!(err, "\rentry {index}, {percent} % of the log").is_ok();
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            let _ = write!(std::io::stderr(), "\r{:60}\r", "");
+        }
+    }
+}
