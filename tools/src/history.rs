@@ -24,7 +24,7 @@
 //!   that are not.
 //! - Calls with equal input and without an outcome are all alike, so only how many of them were used
 //!   is kept, not which. And a configuration that reached the same state with fewer of them can do
-//!   whatever one with more can, so the latter is dropped.
+//!   whatever one with more can, so the latter is not visited after the former.
 //! - A call that only reads ([`Model::only_reads`]) is placed as soon as its answer is right: later it
 //!   could do no more.
 //! - A configuration in which a running call's answer, which is known here, cannot come any more
@@ -173,14 +173,14 @@ impl<Input: Debug, Output: Debug> fmt::Display for Call<Input, Output> {
 /// How much work one key may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Steps of the model that may be tried in all. It bounds the time.
+    /// Steps of the model that may be tried in all, and comparisons of configurations. It bounds the time.
     pub steps_max: u64,
-    /// Configurations that may be kept. It bounds the memory.
+    /// Configurations that may be kept besides one for each call. It bounds the memory, beside that of the history.
     pub configurations_max: usize,
 }
 
 impl Limits {
-    /// What [`check`] allows: some minutes and some hundred megabytes at worst.
+    /// What [`check`] allows: some minutes at worst, and some hundred megabytes besides about a kilobyte for each call.
     pub const DEFAULT: Self = Self {
         steps_max: 100_000_000,
         configurations_max: 500_000,
@@ -207,10 +207,10 @@ impl Verdict {
     }
 }
 
-/// The first call for which there is no place.
+/// The first call for which there is no place, of those with its key.
 ///
-/// "First" by the moment of its return: everything that had returned before it can be explained, and
-/// that and this cannot. The fault itself may lie with another of them.
+/// Everything that had returned before some moment can be explained. It returned next, or ran then and has an answer that
+/// cannot come any more. The fault itself may lie with what returned before or ran then, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// Its place in the history as it was handed in.

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Call, Limits, Model, Outcome};
+use super::{Call, Limits, Model, Outcome, STATES_SHOWN};
+
+/// How many calls that run as others return may be kept in mind, for each configuration that may be.
+const PAIRS_PER_CONFIGURATION: usize = 32;
 
 /// What the search came to.
 #[derive(Debug)]
 pub(super) enum Found<State> {
     /// An order that explains all answers.
     Order,
-    /// There is none from the return of this call on; the states the machine can have been in before.
+    /// There is none in which this call has a place; the states the machine can have been in before.
     NoOrder { call: usize, states: Vec<State> },
     /// A limit was met; the return of this call was the furthest that was come to.
     Limit { call: usize },
@@ -35,6 +38,8 @@ struct Configuration<State> {
 struct Seen<State> {
     found: BTreeMap<(usize, State, BTreeSet<usize>), Vec<Used>>,
     count: usize,
+    /// How often two were compared.
+    compared: u64,
 }
 
 impl<State: Clone + Ord> Seen<State> {
@@ -42,6 +47,7 @@ impl<State: Clone + Ord> Seen<State> {
         Self {
             found: BTreeMap::new(),
             count: 0,
+            compared: 0,
         }
     }
 
@@ -49,6 +55,7 @@ impl<State: Clone + Ord> Seen<State> {
     fn insert(&mut self, new: &Configuration<State>) -> bool {
         let key = (new.returned, new.state.clone(), new.early.clone());
         let alike = self.found.entry(key).or_default();
+        self.compared += alike.len() as u64;
         if alike.iter().any(|used| is_within(used, &new.used)) {
             return false;
         }
@@ -105,6 +112,16 @@ enum Choice<State> {
     NoneLeft,
 }
 
+/// The most returns that have had a place.
+#[derive(Debug)]
+struct Furthest<State> {
+    returned: usize,
+    /// The states in which they had; of those from which nothing follows, a few.
+    states: BTreeSet<State>,
+    /// A call whose answer could not come any more in one of those.
+    lost: Option<usize>,
+}
+
 /// A walk through the calls of one key.
 #[derive(Debug)]
 pub(super) struct Search<'a, M: Model> {
@@ -113,10 +130,13 @@ pub(super) struct Search<'a, M: Model> {
     returns: Vec<Return>,
     kinds: Vec<Kind<'a, M::Input>>,
     seen: Seen<M::State>,
-    /// The most returns that have had a place, and the states in which they had.
-    furthest: (usize, BTreeSet<M::State>),
+    furthest: Furthest<M::State>,
     steps: u64,
     limits: Limits,
+    /// How many configurations may be kept: see [`Limits::configurations_max`].
+    room: usize,
+    /// So many run at one time, with so many others in all, that this return is not come to.
+    crowded_at: Option<usize>,
 }
 
 impl<'a, M: Model> Search<'a, M> {
@@ -132,9 +152,15 @@ impl<'a, M: Model> Search<'a, M> {
             returns: Vec::new(),
             kinds: Vec::new(),
             seen: Seen::new(),
-            furthest: (0, BTreeSet::new()),
+            furthest: Furthest {
+                returned: 0,
+                states: BTreeSet::new(),
+                lost: None,
+            },
             steps: 0,
             limits,
+            room: limits.configurations_max.saturating_add(part.len()),
+            crowded_at: None,
         };
         search.walk(part);
         search
@@ -160,7 +186,8 @@ impl<'a, M: Model> Search<'a, M> {
         let mut known: BTreeMap<&M::Input, usize> = BTreeMap::new();
         // By the time of their return.
         let mut running = BTreeSet::new();
-        for (_, event) in events {
+        let mut pairs = 0;
+        for (now, event) in events {
             match event {
                 Event::Called { call } => match &self.calls[call] {
                     Call {
@@ -179,7 +206,12 @@ impl<'a, M: Model> Search<'a, M> {
                     }
                 },
                 Event::Returned { call } => {
-                    running.retain(|(_, other)| *other != call);
+                    running.remove(&(now, call));
+                    pairs += running.len();
+                    if pairs > self.room.saturating_mul(PAIRS_PER_CONFIGURATION) {
+                        self.crowded_at = Some(call);
+                        return;
+                    }
                     let others = running.iter().map(|(_, other)| *other).collect();
                     self.returns.push(Return { call, others });
                 }
@@ -189,6 +221,9 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Follows one order for as long as it explains what comes, and turns back where it does not.
     pub(super) fn run(mut self) -> Found<M::State> {
+        if let Some(call) = self.crowded_at {
+            return Found::Limit { call };
+        }
         let first = Configuration {
             returned: 0,
             state: self.model.initial(),
@@ -210,18 +245,17 @@ impl<'a, M: Model> Search<'a, M> {
                     next,
                 });
             }
-            let furthest = self.returns[self.furthest.0].call;
+            let furthest = self.returns[self.furthest.returned].call;
             let Some(visit) = path.last_mut() else {
-                let states = self.furthest.1.into_iter().collect();
+                let Furthest { states, lost, .. } = self.furthest;
                 return Found::NoOrder {
-                    call: furthest,
-                    states,
+                    call: lost.unwrap_or(furthest),
+                    states: states.into_iter().collect(),
                 };
             };
             self.steps += 1;
-            if self.steps > self.limits.steps_max
-                || self.seen.count > self.limits.configurations_max
-            {
+            let steps = self.steps + self.seen.compared;
+            if steps > self.limits.steps_max || self.seen.count > self.room {
                 return Found::Limit { call: furthest };
             }
             match self.choose(&visit.configuration, visit.next) {
@@ -238,8 +272,10 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Calls that change nothing and whose answers are right now are placed now. Where they have their place later in an
     /// order that explains all, they can have it here as well, for nothing else notices.
-    fn place_readers(&self, one: &mut Configuration<M::State>) {
+    fn place_readers(&mut self, one: &mut Configuration<M::State>) {
         while let Some(Return { call, others }) = self.returns.get(one.returned) {
+            // They are looked at here, and once more for those whose answer cannot come any more.
+            self.steps += 2 * others.len() as u64;
             for &reader in others.iter().chain([call]) {
                 let (input, output) = self.answered(reader);
                 if self.model.only_reads(input, output)
@@ -258,13 +294,23 @@ impl<'a, M: Model> Search<'a, M> {
     /// Notes a configuration; false if it leads to nothing, or to nothing new.
     fn is_worth_a_visit(&mut self, new: &mut Configuration<M::State>) -> bool {
         self.place_readers(new);
-        if new.returned > self.furthest.0 {
-            self.furthest = (new.returned, BTreeSet::new());
+        let lost = self.lost(new);
+        let is_worth_it = lost.is_none() && self.seen.insert(new);
+        if new.returned > self.furthest.returned {
+            self.furthest = Furthest {
+                returned: new.returned,
+                states: BTreeSet::new(),
+                lost: None,
+            };
         }
-        if new.returned == self.furthest.0 {
-            self.furthest.1.insert(new.state.clone());
+        let furthest = &mut self.furthest;
+        if new.returned == furthest.returned {
+            if is_worth_it || furthest.states.len() < STATES_SHOWN {
+                furthest.states.insert(new.state.clone());
+            }
+            furthest.lost = furthest.lost.or(lost);
         }
-        !self.is_doomed(new) && self.seen.insert(new)
+        is_worth_it
     }
 
     /// The next call to be placed is the one that returns next, or another that runs, sooner returns first, or, last,
@@ -324,16 +370,15 @@ impl<'a, M: Model> Search<'a, M> {
         })
     }
 
-    /// Whether the answer of a call that runs cannot come any more.
-    fn is_doomed(&self, one: &Configuration<M::State>) -> bool {
-        let Some(Return { call, others }) = self.returns.get(one.returned) else {
-            return false;
-        };
+    /// A call that runs and whose answer cannot come any more.
+    fn lost(&self, one: &Configuration<M::State>) -> Option<usize> {
+        let Return { call, others } = self.returns.get(one.returned)?;
         let mut left = others.iter().chain([call]);
-        left.any(|call| {
-            let (input, output) = self.answered(*call);
+        let found = left.find(|call| {
+            let (input, output) = self.answered(**call);
             !one.early.contains(call) && !self.model.may_reach(&one.state, input, output)
-        })
+        });
+        found.copied()
     }
 
     fn answered(&self, call: usize) -> (&M::Input, &M::Output) {

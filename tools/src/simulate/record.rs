@@ -13,7 +13,7 @@ use crate::history::{Call, Limits, Outcome, Registers, Verdict, check_within};
 
 /// Work that judging the history of one run may take.
 const LIMITS: Limits = Limits {
-    steps_max: 2_000_000,
+    steps_max: 50_000_000,
     configurations_max: 100_000,
 };
 
