@@ -17,6 +17,9 @@ use standin_io::snapshots::{SnapshotFile, SnapshotIds, SnapshotsError, all_in};
 /// How often it is told how far a replay has come: once in so many entries.
 const TOLD_EVERY: u64 = 100_000;
 
+/// How often a replay is begun, if a replica that runs lets go of what it was about to read.
+const ATTEMPTS_MAX: usize = 10;
+
 /// Why a state cannot be made again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +82,19 @@ pub enum ReplayError {
     Differs(Difference),
 }
 
+impl ReplayError {
+    /// Whether something was there a moment ago and is not any more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, ReadError::Gone(_)),
+            Self::Snapshot(SnapshotsError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A digest that was recorded, and that the replay does not come to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -129,6 +145,20 @@ pub struct Replayed<M> {
 /// # Errors
 /// [`ReplayError`].
 pub fn replay<M: StateMachine>(
+    dir: &Path,
+    options: ReplayOptions,
+    tell: &mut dyn FnMut(Index, u64),
+) -> Result<Replayed<M>, ReplayError> {
+    for _ in 1..ATTEMPTS_MAX {
+        match replay_once(dir, options, tell) {
+            Err(error) if error.is_gone() => {}
+            outcome => return outcome,
+        }
+    }
+    replay_once(dir, options, tell)
+}
+
+fn replay_once<M: StateMachine>(
     dir: &Path,
     options: ReplayOptions,
     tell: &mut dyn FnMut(Index, u64),

@@ -1,8 +1,10 @@
 //! Histories as long as real runs make them are decided within the limits.
 
+use std::cell::Cell;
+
 use standin_tools::history::{
-    Call, Counter, CounterInput, Limits, Model as _, Outcome, RegisterInput, RegisterOutput,
-    Registers, Verdict, check_within,
+    Call, Counter, CounterInput, Limits, Model, Outcome, RegisterInput, RegisterOutput, Registers,
+    Verdict, check_within,
 };
 
 use crate::generate::{Dice, Shape, history};
@@ -130,21 +132,56 @@ fn many_keys_with_many_calls_without_an_outcome_are_decided() {
 }
 
 #[test]
-fn too_much_work_is_given_up_wherever_it_lies() {
-    let few = Limits {
-        steps_max: 100_000,
-        configurations_max: 1000,
-    };
-    // All of them run at one time, so that a list of who runs as each returns would be long.
+fn too_many_that_run_at_one_time_are_given_up() {
+    // A list of who runs as each returns would be long.
     let crowd = |n: u64| Call::answered(n, 0, 1 + n, CounterInput::Add(1), n + 1);
     let crowd: Vec<_> = (0..3000).map(crowd).collect();
-    let verdict = check_within(&Counter, &crowd, few);
+    let limits = Limits {
+        steps_max: u64::MAX,
+        configurations_max: 1000,
+    };
+    let verdict = check_within(&Counter, &crowd, limits);
     assert!(matches!(verdict, Verdict::NotDecided(_)), "{verdict}");
-    // Many ways lead to each state, none better than the others.
+}
+
+/// A register that counts how often it was asked what follows.
+struct Counted {
+    register: Registers<u8, u64>,
+    steps: Cell<u64>,
+}
+
+impl Model for Counted {
+    type Key = u8;
+    type State = Option<u64>;
+    type Input = RegisterInput<u8, u64>;
+    type Output = RegisterOutput<u64>;
+
+    fn key(&self, input: &Self::Input) -> u8 {
+        self.register.key(input)
+    }
+
+    fn initial(&self) -> Option<u64> {
+        self.register.initial()
+    }
+
+    fn step(
+        &self,
+        state: &Option<u64>,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+    ) -> Option<Option<u64>> {
+        self.steps.set(self.steps.get() + 1);
+        self.register.step(state, input, output)
+    }
+}
+
+#[test]
+fn comparisons_count_as_work() {
+    // Many ways lead to each state, none better than the others: most of the work is to compare them.
     let mut calls = Vec::new();
     for (old, new) in (0..10).flat_map(|old| (0..10).map(move |new| (old, new))) {
         let (old, new) = (Some(old), Some(new));
-        let input = RegisterInput::CompareAndSet { key: 0u8, old, new };
+        let input = RegisterInput::CompareAndSet { key: 0, old, new };
         calls.push(Call::unknown(1, 0, input));
     }
     let (set, done) = (RegisterInput::Set(0, Some(0)), RegisterOutput::Done);
@@ -152,9 +189,15 @@ fn too_much_work_is_given_up_wherever_it_lies() {
     let never = RegisterOutput::Value(Some(77));
     calls.push(Call::answered(2, 3, 4, RegisterInput::Get(0), never));
     let limits = Limits {
-        configurations_max: usize::MAX,
-        ..few
+        steps_max: 1_000_000,
+        configurations_max: 3_000,
     };
-    let verdict = check_within(&Registers::<u8, u64>::new(), &calls, limits);
+    let model = Counted {
+        register: Registers::new(),
+        steps: Cell::new(0),
+    };
+    let verdict = check_within(&model, &calls, limits);
     assert!(matches!(verdict, Verdict::NotDecided(_)), "{verdict}");
+    let steps = model.steps.get();
+    assert!(steps < limits.steps_max / 10, "{steps}");
 }
