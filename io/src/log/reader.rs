@@ -227,13 +227,6 @@ impl<S: Storage> LogReader<S> {
         self.unfinished.as_ref()
     }
 
-    /// Where the last entry was read from, and where it ends there, for messages.
-    #[must_use]
-    pub fn place(&self) -> Option<(&Path, u64)> {
-        let segment = self.segment.as_ref()?;
-        Some((&segment.path, segment.at))
-    }
-
     /// How many bytes of the log's files were passed, and how many there are.
     #[must_use]
     pub fn position(&self) -> (u64, u64) {
@@ -307,15 +300,10 @@ impl<S: Storage> LogReader<S> {
             }
         };
         let segment = self.segment.as_mut().expect("it was looked at");
-        let whole = segment.pass(header.length);
-        self.tip = LogTip {
-            index: header.index,
-            view: header.view,
-            chain: header.checksum,
-            time: header.time,
-        };
-        let payload = &whole[ENTRY_HEADER_BYTES..];
-        Ok(Some(Entry { header, payload }))
+        let payload = &segment.pass(header.length)[ENTRY_HEADER_BYTES..];
+        let entry = Entry { header, payload };
+        self.tip = entry.tip();
+        Ok(Some(entry))
     }
 
     /// Begins with the next segment; false if there is none.
