@@ -13,7 +13,8 @@ use std::ops::Deref;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use standin::machine::{Context, StateMachine};
+use standin::simulate::Subject;
+use standin::{Context, RandomStream, StateMachine};
 
 /// Numbered values.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -132,6 +133,19 @@ impl StateMachine for Ballast {
                 .insert(number(&head[..8]), value.as_slice().into());
         }
         Ok(ballast)
+    }
+}
+
+impl Subject for Ballast {
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        let mut command = vec![3];
+        command.extend_from_slice(&100_u64.to_le_bytes());
+        command.extend_from_slice(&random.below(200).to_le_bytes());
+        command
+    }
+
+    fn draw_query(random: &mut RandomStream) -> Vec<u8> {
+        random.below(100).to_le_bytes().to_vec()
     }
 }
 

@@ -14,9 +14,10 @@ use std::process::{self, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use standin::machine::{Context, StateMachine};
 use standin::machines::counter::{Counter, decode_command, encode_add};
+use standin::simulate::Subject;
 use standin::time::WallTime;
+use standin::{Context, RandomStream, StateMachine};
 
 /// It panics when this is added.
 const UNLUCKY: i64 = 13;
@@ -83,6 +84,16 @@ impl StateMachine for Brittle {
 
     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
         Counter::restore(input).map(Self)
+    }
+}
+
+impl Subject for Brittle {
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        Counter::draw_command(random)
+    }
+
+    fn draw_query(random: &mut RandomStream) -> Vec<u8> {
+        Counter::draw_query(random)
     }
 }
 

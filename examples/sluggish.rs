@@ -15,8 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs, io, thread};
 
-use standin::machine::{Context, StateMachine};
 use standin::machines::counter::Counter;
+use standin::simulate::Subject;
+use standin::{Context, RandomStream, StateMachine};
 
 /// A counter that takes its time.
 #[derive(Default)]
@@ -48,6 +49,16 @@ impl StateMachine for Sluggish {
 
     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
         Counter::restore(input).map(Self)
+    }
+}
+
+impl Subject for Sluggish {
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        Counter::draw_command(random)
+    }
+
+    fn draw_query(random: &mut RandomStream) -> Vec<u8> {
+        Counter::draw_query(random)
     }
 }
 

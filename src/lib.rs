@@ -1,14 +1,25 @@
 //! Keeps a deterministic service running when its machine dies: two full replicas and one tiny view
 //! service.
 //!
-//! This is what an embedding user imports. A state machine implements [`machine::StateMachine`]; a
-//! replica that hosts it is started with [`replica::run`]; [`cli::main`] is the whole command line.
+//! This is what an embedding user imports. A state machine implements [`Machine`] (or [`StateMachine`], in bytes) and is
+//! tested by itself with [`Solo`]; [`cli::main_with`] makes a program of it that is replica, view service, client, demo,
+//! simulator and replay in one; [`Replica`] runs one replica inside a program of your own; [`client::MachineClient`]
+//! speaks to it.
 
 pub use standin_client as client;
+pub use standin_core::machine::{Context, Machine, StateMachine};
+pub use standin_core::random::RandomStream;
+pub use standin_core::solo::Solo;
+pub use standin_core::time::{Duration, WallTime};
 pub use standin_core::{digest, entry, identity, machine, state, time, view};
 pub use standin_tools::simulate;
 
+pub use embed::{BuildError, NoMachine, Replica, ReplicaBuilder};
+pub use standin_core::identity::Durability;
+pub use standin_io::stop::Stop;
+
 pub mod cli;
+mod embed;
 mod front;
 pub mod gateway;
 pub mod machines;

@@ -113,6 +113,12 @@ impl Client {
         ask::status(self.driver.view_services(), self.timeout)
     }
 
+    /// The session in which commands are sent, if one is open.
+    #[must_use]
+    pub fn session(&self) -> Option<u64> {
+        self.driver.core().session()
+    }
+
     /// Changes how long each of the following requests is tried.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;

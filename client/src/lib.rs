@@ -5,7 +5,7 @@
 //! its deadline has come. It is pure: events in, actions out, and a deadline. [`Client`] is the
 //! blocking shell around it that most programs want, one for each thread. Neither ever says that a
 //! request was not executed when it may have been: "refused", "no primary" and "outcome unknown"
-//! are separate errors.
+//! are separate errors. [`MachineClient`] is the same for machines whose commands and replies are types.
 //!
 //! ```no_run
 //! use standin_client::{Client, ClientConfig, Consistency};
@@ -29,6 +29,7 @@ mod driver;
 mod error;
 mod finder;
 mod requests;
+mod typed;
 
 pub use crate::address::{AddressError, VIEW_SERVICES_MAX, ViewServices, check_address};
 pub use crate::ask::{AskError, force, history, inspect, rebuild, status, switchover};
@@ -42,4 +43,5 @@ pub use crate::driver::Driver;
 pub use crate::error::{ClientError, Trouble};
 pub use crate::finder::LOOKUP_PATIENCE;
 pub use crate::requests::{NO_DEADLINE, REQUESTS_MAX, Request, Work};
+pub use crate::typed::{MachineClient, MachineError};
 pub use standin_core::message::{Consistency, Seen};

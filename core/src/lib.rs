@@ -26,6 +26,7 @@ pub mod random;
 pub mod segment;
 pub mod session;
 pub mod snapshot;
+pub mod solo;
 pub mod state;
 pub mod time;
 pub mod turns;

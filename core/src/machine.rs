@@ -1,5 +1,8 @@
 //! The state machine: what a user writes, and all that it may know of the world.
 //!
+//! [`Machine`] is the form for most: commands, queries and replies are types. [`StateMachine`] is the form below it, in
+//! bytes: for machines that have a protocol of their own, or a large state. [`crate::solo::Solo`] runs one in a test.
+//!
 //! # What breaks determinism in Rust
 //! Two replicas apply the same entries and must reach the same state, bit for bit. A machine must
 //! therefore not look at anything but its own state, the command and the [`Context`]:
@@ -12,6 +15,8 @@
 //! - floats across different targets or compiler versions, above all through `libm` functions;
 //! - files, sockets, environment variables, the process id.
 
+pub mod typed;
+
 use std::fmt;
 use std::io;
 
@@ -21,10 +26,14 @@ use crate::entry::Index;
 use crate::random::RandomStream;
 use crate::time::WallTime;
 
+pub use typed::Machine;
+
 /// Longest name of a machine, in bytes.
 pub const MACHINE_NAME_BYTES_MAX: usize = 32;
 /// How much of a command [`bytes_in_words`] shows, in bytes.
 pub const WORDS_BYTES_MAX: usize = 128;
+/// How much of a command or a reply in words is shown, in bytes.
+const CUT_BYTES_MAX: usize = 1024;
 /// Most timers a machine may have set at one time.
 pub const TIMERS_MAX: usize = 1 << 20;
 
@@ -90,7 +99,7 @@ impl fmt::Display for MachineId {
     }
 }
 
-/// A deterministic state machine, in its bytes form.
+/// A deterministic state machine, in its bytes form. Each [`Machine`] is one.
 ///
 /// ```
 /// use std::io;
@@ -183,10 +192,20 @@ pub trait StateMachine: Default + Send + 'static {
         bytes_in_words(command)
     }
 
-    /// A query that people ask in words, as its bytes; `None` if the machine has no such query. Nothing rests on it.
-    #[must_use]
-    fn parse_query(_words: &[&str]) -> Option<Vec<u8>> {
-        None
+    /// A command that people give in words, as its bytes. Nothing rests on it.
+    ///
+    /// # Errors
+    /// What is wrong with the words, for those who wrote them.
+    fn parse_command(_words: &str) -> Result<Vec<u8>, String> {
+        Err("it takes no commands in words".to_owned())
+    }
+
+    /// A query that people ask in words, as its bytes. Nothing rests on it.
+    ///
+    /// # Errors
+    /// What is wrong with the words, for those who wrote them.
+    fn parse_query(_words: &str) -> Result<Vec<u8>, String> {
+        Err("it takes no queries in words".to_owned())
     }
 
     /// What a query was answered with, for people. Nothing rests on it.
@@ -212,6 +231,18 @@ pub fn bytes_in_words(bytes: &[u8]) -> String {
         false => String::new(),
     };
     format!("\"{}\"{cut}", shown.escape_ascii())
+}
+
+/// Of long words the beginning, and how long they are.
+fn cut_words(words: String) -> String {
+    let mut end = words.len().min(CUT_BYTES_MAX);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    match end < words.len() {
+        true => format!("{}.. ({} bytes)", &words[..end], words.len()),
+        false => words,
+    }
 }
 
 /// What a machine asks of its timers while it executes.

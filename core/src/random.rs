@@ -29,6 +29,14 @@ impl RandomStream {
         self.drawn += 1;
         xxh3_64_with_seed(&block, self.seed)
     }
+
+    /// A number below `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next_u64() % bound
+    }
 }
 
 #[cfg(test)]

@@ -14,4 +14,5 @@ pub mod mark;
 pub mod net;
 pub mod signals;
 pub mod snapshots;
+pub mod stop;
 pub mod storage;

@@ -39,6 +39,7 @@ use standin_core::time::{Duration, Instant};
 
 use crate::clock;
 use crate::signals::Signals;
+use crate::stop::Stop;
 use buffer::Pool;
 use conn::{Conn, Stage, Table};
 use open::Listener;
@@ -76,6 +77,7 @@ pub struct Net {
     waker: Arc<Waker>,
     resolver: Resolver,
     signals: Option<Signals>,
+    stop: Option<Stop>,
     listeners: Vec<Listener>,
     /// No connection is accepted before this moment: the process is out of file descriptors.
     accept_after: Option<Instant>,
@@ -145,6 +147,7 @@ impl Net {
             waker,
             readiness: Events::with_capacity(READINESS_EVENTS_MAX),
             signals: None,
+            stop: None,
             listeners: Vec::new(),
             accept_after: None,
             conns: Table::default(),
@@ -230,6 +233,12 @@ impl Net {
         registry.register(&mut SourceFd(&fd), wait::SIGNALS, Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// Reports it as [`NetEvent::Signal`], too, when `stop` is asked for.
+    pub fn watch_stop(&mut self, stop: Stop) {
+        stop.wake_with(self.waker());
+        self.stop = Some(stop);
     }
 
     /// Names the cluster in every handshake from now on.

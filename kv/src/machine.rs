@@ -313,7 +313,7 @@ impl StateMachine for KeyValue {
         words::of(command)
     }
 
-    fn parse_query(words: &[&str]) -> Option<Vec<u8>> {
+    fn parse_query(words: &str) -> Result<Vec<u8>, String> {
         words::query(words)
     }
 

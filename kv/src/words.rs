@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use standin_core::machine::bytes_in_words;
 use standin_resp::Version;
 use standin_resp::reply::Reply;
+use standin_resp::request::{Limits, Request, RequestParser};
 
 use crate::arguments::{Arguments, Decoded, Malformed, Ranges, command, decode};
 use crate::keyspace::DatabaseId;
@@ -22,12 +23,27 @@ pub(crate) fn of(bytes: &[u8]) -> String {
     })
 }
 
-/// A command that only reads, in database 0; `None` if it is none.
-pub(crate) fn query(words: &[&str]) -> Option<Vec<u8>> {
-    let name = words.first()?.to_ascii_lowercase();
-    let spec = find(name.as_bytes())?;
-    let is_read = matches!(spec.handler, Handler::Read(_));
-    is_read.then(|| command(Version::default(), DatabaseId::default(), words))
+/// A command that only reads, in database 0, as somebody would type it to `redis-cli`, quotes included.
+pub(crate) fn query(line: &str) -> Result<Vec<u8>, String> {
+    let line = format!("{}\n", line.replace('\n', " "));
+    let mut parser = RequestParser::new();
+    let request = parser.parse(line.as_bytes(), &Limits::default());
+    let request = request.map_err(|error| error.to_string())?;
+    let arguments: Vec<&[u8]> = request.iter().flat_map(Request::iter).collect();
+    let name = arguments.first().copied().unwrap_or_default();
+    let spec = find(&name.to_ascii_lowercase());
+    match spec.map(|spec| &spec.handler) {
+        Some(Handler::Read(_)) => Ok(command(
+            Version::default(),
+            DatabaseId::default(),
+            &arguments,
+        )),
+        Some(_) => Err(format!(
+            "{} is no command that only reads",
+            bytes_in_words(name)
+        )),
+        None => Err(format!("it knows no command {}", bytes_in_words(name))),
+    }
 }
 
 /// What a client would be shown.
@@ -199,11 +215,20 @@ mod tests {
     #[test]
     fn queries_are_what_only_reads_and_replies_are_shown() {
         assert_eq!(
-            query(&["get", "a"]).map(|bytes| of(&bytes)).as_deref(),
-            Some("get a")
+            query(" get  a ").map(|bytes| of(&bytes)).as_deref(),
+            Ok("get a")
         );
-        for words in [&["SET", "a", "1"][..], &["nosuch"], &[]] {
-            assert_eq!(query(words), None, "{words:?}");
+        let quoted = query(r#"get "a b""#).map(|bytes| of(&bytes));
+        assert_eq!(quoted.as_deref(), Ok(r#"get "a b""#));
+        for (words, why) in [
+            ("SET a 1", r#""SET" is no command that only reads"#),
+            ("nosuch", r#"no command "nosuch""#),
+            ("", r#"no command """#),
+            (r#"get "a"#, "unbalanced quotes"),
+            ("*1", "no command"),
+        ] {
+            let refused = query(words).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
         }
         for (reply, shown) in [
             ("$3\r\na\nb\r\n", r#""a\nb""#),

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::{Args, Subcommand};
-use standin_client::{Client, ClientConfig, ClientError, ViewServices};
+use standin_client::{Client, ClientConfig, ClientError, Consistency, ViewServices};
+use standin_core::machine::StateMachine;
 use standin_core::time::Duration;
 
 use super::{EXIT_MISUSED, EXIT_NO, EXIT_UNREACHED, duration, output};
@@ -46,6 +47,23 @@ enum Machine {
         after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 kv get visits"
     )]
     Kv(KvVerb),
+    /// Have this program's machine execute a command, once, and print the reply
+    #[command(
+        after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 command 'Add(5)'\n\n\
+        The command is written as Rust would have it (RON), or as the machine says."
+    )]
+    Command {
+        /// The command, in words
+        #[arg(value_name = "WORDS", required = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Ask this program's machine, and print the answer
+    #[command(after_help = "Example:\n  standin client --viewservice 127.0.0.1:7000 query Count")]
+    Query {
+        /// The query, in words
+        #[arg(value_name = "WORDS", required = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,16 +138,25 @@ enum Failure {
     Kv(#[from] KvError),
     #[error("there is no key '{}'", .0.display())]
     NoKey(OsString),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the machine {machine} has no {what} '{words}': {why}")]
+    Words {
+        machine: &'static str,
+        what: &'static str,
+        words: String,
+        why: String,
+    },
 }
 
 /// Sends it, and prints the answer alone on a line.
-pub(crate) fn run(args: ClientArgs) -> u8 {
+pub(crate) fn run<M: StateMachine>(args: ClientArgs) -> u8 {
     let config = ClientConfig {
         timeout: args.timeout,
     };
-    let client = match Client::new(args.viewservice, config) {
+    let mut client = match Client::new(args.viewservice, config) {
         Ok(client) => client,
-        Err(error) => return failed(&CounterError::from(error).into()),
+        Err(error) => return failed(&error.into()),
     };
     let (answer, mut client) = match args.machine {
         Machine::Counter(verb) => {
@@ -140,6 +167,8 @@ pub(crate) fn run(args: ClientArgs) -> u8 {
             let mut kv = KvClient::new(client);
             (ask_kv(&mut kv, verb), kv.into_client())
         }
+        Machine::Command { words } => (command::<M>(&mut client, &words.join(" ")), client),
+        Machine::Query { words } => (query::<M>(&mut client, &words.join(" ")), client),
     };
     match answer {
         Ok(mut line) => {
@@ -180,6 +209,28 @@ fn ask_kv(kv: &mut KvClient, verb: KvVerb) -> Result<Vec<u8>, Failure> {
     })
 }
 
+fn command<M: StateMachine>(client: &mut Client, words: &str) -> Result<Vec<u8>, Failure> {
+    let bytes = M::parse_command(words).map_err(refused::<M>("command", words))?;
+    let answer = client.command(&bytes)?;
+    Ok(M::reply_words(&answer.bytes).into_bytes())
+}
+
+fn query<M: StateMachine>(client: &mut Client, words: &str) -> Result<Vec<u8>, Failure> {
+    let bytes = M::parse_query(words).map_err(refused::<M>("query", words))?;
+    let answer = client.query(&bytes, Consistency::Confirmed)?;
+    Ok(M::reply_words(&answer.bytes).into_bytes())
+}
+
+fn refused<M: StateMachine>(what: &'static str, words: &str) -> impl FnOnce(String) -> Failure {
+    let words = words.to_owned();
+    move |why| Failure::Words {
+        machine: M::NAME,
+        what,
+        words,
+        why,
+    }
+}
+
 fn failed(failure: &Failure) -> u8 {
     output::error(format_args!("{failure}"));
     exit_status(failure)
@@ -187,9 +238,10 @@ fn failed(failure: &Failure) -> u8 {
 
 fn exit_status(failure: &Failure) -> u8 {
     match failure {
-        Failure::Counter(CounterError::Client(error)) | Failure::Kv(KvError::Client(error)) => {
-            status_of(error)
-        }
+        Failure::Client(error)
+        | Failure::Counter(CounterError::Client(error))
+        | Failure::Kv(KvError::Client(error)) => status_of(error),
+        Failure::Words { .. } => EXIT_MISUSED,
         _ => EXIT_NO,
     }
 }

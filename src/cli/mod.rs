@@ -6,6 +6,7 @@ mod gateway;
 mod history;
 mod log;
 mod moment;
+mod program;
 mod recover;
 mod replay;
 mod serve;
@@ -16,11 +17,11 @@ mod switchover;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use standin_client::AskError;
 use standin_core::machine::StateMachine;
+use standin_tools::simulate::Subject;
 use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
 use crate::machines::{
@@ -92,16 +93,41 @@ pub fn main() -> ExitCode {
     main_with::<Counter>()
 }
 
-/// The same in a program that brings a machine of its own: `--machine` takes its name, too.
+/// The same in a program that brings a machine of its own: it is what `--machine` means where it is not given, and the demo,
+/// the simulator, `client command` and `client query` use it.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # use standin::{Context, Machine, RandomStream};
+/// # #[derive(Clone, Default, Serialize, Deserialize)]
+/// # struct Visits(u64);
+/// # impl Machine for Visits {
+/// #     const NAME: &'static str = "visits";
+/// #     const VERSION: u32 = 1;
+/// #     type Command = u64;
+/// #     type Query = ();
+/// #     type Reply = u64;
+/// #     fn apply(&mut self, _: &mut Context<'_>, n: u64) -> u64 { self.0 += n; self.0 }
+/// #     fn query(&self, (): ()) -> u64 { self.0 }
+/// #     fn draw_command(random: &mut RandomStream) -> u64 { random.below(9) }
+/// #     fn draw_query(_: &mut RandomStream) {}
+/// # }
+/// fn main() -> std::process::ExitCode {
+///     standin::cli::main_with::<Visits>()
+/// }
+/// ```
 #[must_use]
-pub fn main_with<M: StateMachine>() -> ExitCode {
+pub fn main_with<M: Subject>() -> ExitCode {
+    if machines::is_own::<M>() {
+        output::name_program(program::name());
+    }
     cluster::die_with_parent_if_asked();
-    let parsed = command_line::<M>()
+    let parsed = program::command_line::<M>()
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return misused(&error),
+        Err(error) => return misused::<M>(&error),
     };
     // Info for what runs, so that a person sees what happens; only problems for what asks.
     let level = match &cli.command {
@@ -123,11 +149,11 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         .format_timestamp_millis()
         .init();
     let status = match cli.command {
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run::<M>(&args),
         Command::Viewservice(args) => serve::viewservice(args),
         Command::Replica(args) => serve::replica::<M>(args),
         Command::Gateway(args) => gateway::run(args),
-        Command::Client(args) => client::run(args),
+        Command::Client(args) => client::run::<M>(args),
         Command::Status(args) => status::run(args),
         Command::Switchover(args) => switchover::run(&args),
         Command::History(args) => history::run(args),
@@ -136,21 +162,12 @@ pub fn main_with<M: StateMachine>() -> ExitCode {
         Command::Replay(args) => replay::run::<M>(&args),
         Command::Snapshot(args) => snapshot::run::<M>(&args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
+        Command::Simulate(args) if machines::is_own::<M>() => simulate::command::<M>(&args),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),
         Command::RelayFront(args) => relay::run_front(&args),
         Command::RelayEcho(args) => relay::run_echo(&args),
     };
     ExitCode::from(status)
-}
-
-/// The arguments, with the names of the machines that there are.
-fn command_line<M: StateMachine>() -> clap::Command {
-    let names = machines::names::<M>();
-    Cli::command().mut_subcommand("replica", |replica| {
-        replica.mut_arg("machine", |machine| {
-            machine.value_parser(PossibleValuesParser::new(names).map(|name| name.to_owned()))
-        })
-    })
 }
 
 /// What the benchmark asks of a replica: to count. Each reply holds a value, as this one does.
@@ -165,12 +182,13 @@ fn bench_workload() -> bench::Workload {
 }
 
 /// Help and version go to standard output and are no misuse; an error is one line and exit status 2.
-fn misused(error: &clap::Error) -> ExitCode {
+fn misused<M: StateMachine>(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let text = error.render().to_string();
         return ExitCode::from(output::line(format_args!("{}", text.trim_end())));
     }
-    output::error(format_args!("{}", misuse_words(error)));
+    let line = program::command_line::<M>();
+    output::error(format_args!("{}", misuse_words(error, line)));
     ExitCode::from(EXIT_MISUSED)
 }
 
@@ -183,13 +201,13 @@ where
 {
     let error = Cli::try_parse_from(arguments).err()?;
     let is_misuse = error.use_stderr();
-    is_misuse.then(|| output::error_line(format_args!("{}", misuse_words(&error))))
+    is_misuse.then(|| output::error_line(format_args!("{}", misuse_words(&error, Cli::command()))))
 }
 
 /// What is wrong, and where to read how it is done right.
-fn misuse_words(error: &clap::Error) -> String {
+fn misuse_words(error: &clap::Error, line: clap::Command) -> String {
     let text = error.render().to_string();
-    let (path, commands) = misused_command(&text);
+    let (path, commands) = misused_command(&text, line);
     let what = match error.kind() {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             format!("'{path}' needs a command: {commands}")
@@ -212,11 +230,11 @@ fn first_paragraph(text: &str) -> String {
 
 /// The command that an error of clap's is about, as it is typed, and the commands that it has: both
 /// found by the usage line.
-fn misused_command(text: &str) -> (String, String) {
+fn misused_command(text: &str, line: clap::Command) -> (String, String) {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
     let words = usage.unwrap_or_default().split(' ').skip(1);
-    let mut path = "standin".to_owned();
-    let mut command = Cli::command();
+    let mut path = line.get_name().to_owned();
+    let mut command = line;
     for word in words {
         let Some(next) = command.find_subcommand(word).cloned() else {
             // Flags that a command takes stand between it and its own commands.

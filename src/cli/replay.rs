@@ -121,14 +121,14 @@ fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
 
 /// The machine's query; its name may stand before it.
 fn parse<M: StateMachine>(words: &str) -> Result<Vec<u8>, Failure> {
-    let all: Vec<&str> = words.split_whitespace().collect();
-    let query = match all.split_first() {
-        Some((name, rest)) if *name == M::NAME => M::parse_query(rest),
-        _ => M::parse_query(&all),
-    };
-    query.ok_or_else(|| {
-        let why = format!("the machine {} has no query '{words}'", M::NAME);
-        (EXIT_MISUSED, why)
+    let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
+    let query = if first == M::NAME { rest } else { words };
+    M::parse_query(query).map_err(|why| {
+        let name = M::NAME;
+        (
+            EXIT_MISUSED,
+            format!("the machine {name} has no query '{query}': {why}"),
+        )
     })
 }
 

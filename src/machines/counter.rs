@@ -12,6 +12,8 @@ use std::io::{self, Read, Write};
 
 use standin_client::{Client, ClientConfig, ClientError, Consistency};
 use standin_core::machine::{Context, StateMachine, bytes_in_words};
+use standin_core::random::RandomStream;
+use standin_tools::simulate::Subject;
 
 /// First byte of the command `add N`.
 pub const OP_ADD: u8 = 1;
@@ -83,8 +85,17 @@ impl StateMachine for Counter {
         words(command)
     }
 
-    fn parse_query(words: &[&str]) -> Option<Vec<u8>> {
-        (words == ["get"]).then(|| encode_get().to_vec())
+    fn parse_command(words: &str) -> Result<Vec<u8>, String> {
+        let n = words.trim().strip_prefix("add ").map(str::trim);
+        let n = n.and_then(|n| n.parse().ok()).ok_or(UNKNOWN)?;
+        Ok(encode_add(n).to_vec())
+    }
+
+    fn parse_query(words: &str) -> Result<Vec<u8>, String> {
+        match words.trim() {
+            "get" => Ok(encode_get().to_vec()),
+            _ => Err(UNKNOWN.to_owned()),
+        }
     }
 
     fn reply_words(reply: &[u8]) -> String {
@@ -93,6 +104,17 @@ impl StateMachine for Counter {
             Some(Err(text)) => text,
             None => bytes_in_words(reply),
         }
+    }
+}
+
+impl Subject for Counter {
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        let n = i64::try_from(random.below(10)).expect("it is below 10");
+        encode_add(n).to_vec()
+    }
+
+    fn draw_query(_random: &mut RandomStream) -> Vec<u8> {
+        encode_get().to_vec()
     }
 }
 

@@ -8,10 +8,15 @@ use standin_core::machine::{StateMachine, bytes_in_words};
 use counter::Counter;
 use kv::KeyValue;
 
+/// Whether `M` is none of those that come with Standin.
+pub(crate) fn is_own<M: StateMachine>() -> bool {
+    ![Counter::NAME, KeyValue::NAME].contains(&M::NAME)
+}
+
 /// The names of all machines that a program knows which brings `M`, each once.
 pub(crate) fn names<M: StateMachine>() -> Vec<&'static str> {
     let mut names = vec![Counter::NAME, KeyValue::NAME];
-    if !names.contains(&M::NAME) {
+    if is_own::<M>() {
         names.push(M::NAME);
     }
     names

@@ -23,6 +23,7 @@ use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::install::InstallError;
 use standin_io::log::{LogError, SEGMENT_BYTES};
 use standin_io::snapshots::SnapshotsError;
+use standin_io::stop::Stop;
 use standin_io::storage::is_want_of_room;
 
 pub use resp::RespConfig;
@@ -57,6 +58,11 @@ pub struct ReplicaConfig {
     pub snapshots: SnapshotConfig,
     /// Keep the log that snapshots cover, for replay from the start.
     pub keep_log: bool,
+    /// Take over SIGTERM, SIGINT and SIGHUP, to stop when one comes. They must not have other threads to go to: see
+    /// [`standin_io::signals::Signals::block`].
+    pub takes_signals: bool,
+    /// What asks this replica to stop from within its process.
+    pub stop: Stop,
 }
 
 impl ReplicaConfig {
@@ -82,6 +88,8 @@ impl ReplicaConfig {
             parent: None,
             snapshots: SnapshotConfig::default(),
             keep_log: false,
+            takes_signals: true,
+            stop: Stop::default(),
         }
     }
 }

@@ -34,7 +34,7 @@ use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
 /// How often what is on disk is read, at most, each time after one more place of it was mended.
 const READINGS_MAX: u32 = 1000;
 
-/// Runs a replica with the machine `M` until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot
+/// Runs a replica with the machine `M` until it is told to stop ([`ReplicaConfig::stop`], SIGTERM, SIGINT, SIGHUP) or cannot
 /// go on. `on_ready` is told the address that it listens on, once the view service has accepted the
 /// replica: from then on its name is its own, and it takes part. It listens before, and as long as the
 /// view service is away it waits.
@@ -88,8 +88,11 @@ fn run_with<M: StateMachine>(
             Some((resp, listen, keyspace))
         }
     };
-    let mut signals = Signals::block().map_err(ReplicaError::io("taking over signals"))?;
-    if config.parent.is_some() {
+    let signals = config.takes_signals.then(Signals::block).transpose();
+    let mut signals = signals.map_err(ReplicaError::io("taking over signals"))?;
+    if let Some(signals) = &mut signals
+        && config.parent.is_some()
+    {
         signals.passed_on_by(getppid());
     }
     panics::keep_short();
@@ -116,8 +119,11 @@ fn run_with<M: StateMachine>(
         limits,
     })
     .map_err(ReplicaError::io("making an event loop"))?;
-    net.watch_signals(signals)
-        .map_err(ReplicaError::io("waiting for signals"))?;
+    net.watch_stop(config.stop.clone());
+    if let Some(signals) = signals {
+        net.watch_signals(signals)
+            .map_err(ReplicaError::io("waiting for signals"))?;
+    }
     let listened = net.listen(listen);
     let listens_on = listened.map_err(cannot_listen(&config.listen))?;
     let address = config.advertise.clone();

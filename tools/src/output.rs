@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
+
+/// What the program is called, if it is not `standin`.
+static PROGRAM: OnceLock<String> = OnceLock::new();
 
 /// It was done, and the result could not be written.
 const EXIT_NO: u8 = 1;
@@ -39,6 +43,17 @@ pub fn written(result: io::Result<()>) -> u8 {
     }
 }
 
+/// The program is called `name`, for all that it says from now on. Only the first call counts.
+pub fn name_program(name: String) {
+    let _ = PROGRAM.set(name);
+}
+
+/// What the program is called.
+#[must_use]
+pub fn program() -> &'static str {
+    PROGRAM.get().map_or("standin", String::as_str)
+}
+
 /// Writes an error, as one line.
 pub fn error(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", error_line(text));
@@ -49,5 +64,5 @@ pub fn error(text: fmt::Arguments<'_>) {
 pub fn error_line(text: fmt::Arguments<'_>) -> String {
     let text = text.to_string();
     let words: Vec<&str> = text.split_whitespace().collect();
-    format!("standin: {}", words.join(" "))
+    format!("{}: {}", program(), words.join(" "))
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use mio::{Events, Token};
+use nix::sys::signal::Signal;
 use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant, Now, earliest};
 
@@ -10,10 +11,13 @@ use super::Net;
 use super::conn::Stage;
 use super::event::{CloseReason, NetEvent};
 use crate::clock;
+use crate::stop::Stop;
 
 /// Tokens of what is no connection. A connection's token is its id, which cannot be so high.
 pub(super) const WAKER: Token = Token(usize::MAX);
 pub(super) const SIGNALS: Token = Token(usize::MAX - 1);
+/// What [`Stop`] stands for.
+const STOP_SIGNAL: i32 = Signal::SIGTERM as i32;
 const FIRST_LISTENER: usize = usize::MAX - 2;
 
 pub(super) fn listener_token(listener: usize) -> Token {
@@ -112,6 +116,8 @@ impl Net {
             match event.token() {
                 WAKER => {
                     events.push(NetEvent::Woken);
+                    let asked = self.stop.as_ref().map_or(0, Stop::take);
+                    events.extend((0..asked).map(|_| NetEvent::Signal(STOP_SIGNAL)));
                     self.take_resolved();
                 }
                 SIGNALS => self.take_signals(events)?,

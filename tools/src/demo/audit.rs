@@ -57,10 +57,6 @@ impl Tally {
         self.unknown += 1;
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.acknowledged
-    }
-
     /// Holds everything against the number's final `value`.
     pub(super) fn audit(&self, value: u64) -> Audit {
         let placed = self.distinct_through(value);

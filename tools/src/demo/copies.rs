@@ -11,7 +11,7 @@ use standin_core::time::Duration;
 use standin_io::clock;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 
-use super::DemoMachine;
+use super::machine::Numbers;
 
 /// One replica's copy of all numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn agree(copies: &[Copy], values: &[u64]) -> bool {
 /// Reads the numbers of the replica at `address`, whatever its role: the index as of which it
 /// answers, and the values. `None` if it does not answer within `patience`.
 pub(super) fn read(
-    machine: DemoMachine,
+    machine: Numbers,
     address: &str,
     patience: Duration,
 ) -> io::Result<Option<(Index, Vec<u64>)>> {
@@ -102,7 +102,7 @@ pub(super) fn read(
     }
 }
 
-fn answer(machine: DemoMachine, net: &Net, conn: ConnId) -> Option<(Index, Vec<u64>)> {
+fn answer(machine: Numbers, net: &Net, conn: ConnId) -> Option<(Index, Vec<u64>)> {
     let frame = net.frames(conn).next()?;
     let reply = Reply::decode(&frame).ok()?;
     let values = machine.values(reply.bytes)?;

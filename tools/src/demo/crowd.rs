@@ -1,7 +1,7 @@
-//! The clients: threads that add 1 to a number without pause.
+//! The clients: threads that send one request after another, without pause.
 
 use std::panic;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -11,19 +11,21 @@ use standin_core::time::Duration;
 use standin_core::view::ViewId;
 use standin_io::clock;
 
-use super::DemoMachine;
 use super::audit::Tally;
+use super::evidence::Record;
+use super::machine::DemoMachine;
+use super::task::{Task, task_of};
 use super::waits::Waits;
 
-/// How long a client tries one add: far longer than any takeover should last.
-const ADD_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client tries one request: far longer than any takeover should last.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest time that the histogram tells apart, in microseconds.
 const LATENCY_MICROS_MAX: u64 = 120_000_000;
 
 /// Why a client stopped although it was not told to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CrowdError {
-    /// An add ended in an error.
+    /// A request ended in an error.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The answer is no number.
@@ -38,18 +40,35 @@ pub(super) enum CrowdError {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
-    machine: DemoMachine,
-    /// What was told of each number.
-    tallies: Mutex<Vec<Tally>>,
+    notes: Notes,
+    acknowledged: AtomicU64,
     waits: Vec<Mutex<Waits>>,
 }
 
-/// How the adds went, apart from their outcome.
+/// What clients were told.
+#[derive(Debug)]
+pub(super) enum Notes {
+    /// Of each number.
+    Numbers(Mutex<Vec<Tally>>),
+    /// Each of them.
+    Own(Vec<Mutex<Record>>),
+}
+
+/// The same, when all have stopped.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Of each number.
+    Numbers(Vec<Tally>),
+    /// Each client.
+    Own(Vec<Record>),
+}
+
+/// How the requests went, apart from their outcome.
 #[derive(Debug)]
 pub(super) struct Figures {
     /// From request to answer, in microseconds.
     pub(super) latencies: Histogram<u64>,
-    /// Adds that were sent more than once before they were answered.
+    /// Requests that were sent more than once before they were answered.
     pub(super) sent_again: u64,
 }
 
@@ -77,11 +96,17 @@ impl Crowd {
         view_services: &ViewServices,
         count: usize,
     ) -> Result<Self, CrowdError> {
-        let tallies = (0..machine.numbers()).map(|_| Tally::default()).collect();
+        let notes = match machine {
+            DemoMachine::Numbers(numbers) => {
+                let tallies = (0..numbers.numbers()).map(|_| Tally::default());
+                Notes::Numbers(Mutex::new(tallies.collect()))
+            }
+            DemoMachine::Own(_) => Notes::Own((0..count).map(|_| Mutex::default()).collect()),
+        };
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
-            machine,
-            tallies: Mutex::new(tallies),
+            notes,
+            acknowledged: AtomicU64::new(0),
             waits: (0..count).map(|_| Mutex::default()).collect(),
         });
         let mut crowd = Self {
@@ -89,21 +114,19 @@ impl Crowd {
             threads: Vec::with_capacity(count),
         };
         for number in 0..count {
-            let config = ClientConfig {
-                timeout: ADD_PATIENCE,
-            };
+            let config = ClientConfig { timeout: PATIENCE };
             let client = Client::new(view_services.clone(), config)?;
             let shared = Arc::clone(&crowd.shared);
             let builder = thread::Builder::new().name(format!("client {number}"));
-            let started = builder.spawn(move || work(client, &shared, number));
+            let task = task_of(machine, number);
+            let started = builder.spawn(move || work(client, task, &shared, number));
             crowd.threads.push(started.map_err(CrowdError::Thread)?);
         }
         Ok(crowd)
     }
 
     pub(super) fn acknowledged(&self) -> u64 {
-        let tallies = lock(&self.shared.tallies);
-        tallies.iter().map(Tally::acknowledged).sum()
+        self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Prepares for measuring the waits for the next primary.
@@ -135,7 +158,7 @@ impl Crowd {
         }
     }
 
-    /// Tells all clients to stop once the add that they are waiting for is answered.
+    /// Tells all clients to stop once the request that they are waiting for is answered.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
@@ -146,7 +169,7 @@ impl Crowd {
     }
 
     /// What all clients saw, once they have stopped; waits for those that have not.
-    pub(super) fn join(mut self) -> Result<(Vec<Tally>, Figures), CrowdError> {
+    pub(super) fn join(mut self) -> Result<(Told, Figures), CrowdError> {
         self.stop();
         let mut figures = Figures::new();
         for thread in self.threads.drain(..) {
@@ -155,8 +178,11 @@ impl Crowd {
             added.expect("all histograms have the same bounds");
             figures.sent_again += more.sent_again;
         }
-        let tallies = std::mem::take(&mut *lock(&self.shared.tallies));
-        Ok((tallies, figures))
+        let told = match &self.shared.notes {
+            Notes::Numbers(tallies) => Told::Numbers(std::mem::take(&mut *lock(tallies))),
+            Notes::Own(records) => Told::Own(records.iter().map(|it| lock(it).clone()).collect()),
+        };
+        Ok((told, figures))
     }
 }
 
@@ -173,37 +199,35 @@ fn joined(thread: JoinHandle<Result<Figures, CrowdError>>) -> Result<Figures, Cr
 }
 
 /// A client that panicked is reported by its thread; what it counted before is still true.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One client: adds 1, waits for the answer, notes it, and again, at the next number if there are several.
-fn work(mut client: Client, shared: &Shared, number: usize) -> Result<Figures, CrowdError> {
+/// One client: sends a request, waits for the answer, notes it, and again.
+fn work(
+    mut client: Client,
+    mut task: Task,
+    shared: &Shared,
+    number: usize,
+) -> Result<Figures, CrowdError> {
     let mut figures = Figures::new();
-    let machine = shared.machine;
-    let commands: Vec<Vec<u8>> = (0..machine.numbers())
-        .map(|at| machine.add_one(at))
-        .collect();
-    let mut values = vec![0; commands.len()];
-    let places = (0..commands.len()).cycle().skip(number % commands.len());
-    for at in places {
-        if shared.stop.load(Ordering::Relaxed) {
-            break;
-        }
+    while !shared.stop.load(Ordering::Relaxed) {
+        let command = task.next();
         let asked = clock::boot();
-        let answer = match client.command(&commands[at]) {
+        let answer = match client.command(&command) {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_outcome_unknown() {
-                    lock(&shared.tallies)[at].unknown();
+                    task.unknown(&shared.notes);
                 }
                 return Err(error.into());
             }
         };
         let now = clock::boot();
-        let value = machine.value(&answer.bytes).ok_or(CrowdError::Answer)?;
-        let before = std::mem::replace(&mut values[at], value);
-        lock(&shared.tallies)[at].answered(value, before);
+        let session = client.session().expect("a command was answered in it");
+        let noted = task.answered(&shared.notes, session, &command, &answer.bytes);
+        noted.ok_or(CrowdError::Answer)?;
+        shared.acknowledged.fetch_add(1, Ordering::Relaxed);
         lock(&shared.waits[number]).answered(now, answer.seen.view);
         let micros = u64::try_from(now.since(asked).as_micros()).unwrap_or(LATENCY_MICROS_MAX);
         figures.latencies.saturating_record(micros);

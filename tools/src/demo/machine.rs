@@ -1,12 +1,18 @@
 //! The machines that the demo can run: the bytes that their clients write and read, and what they are called.
 
+use std::path::Path;
+
+use standin_core::random::RandomStream;
 use standin_kv::arguments::command;
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
 use standin_resp::number::parse_integer;
 use standin_resp::reply::Reply;
 
-use super::DemoMachine;
+use super::audit::Audit;
+use super::evidence::{Record, audit_log};
+use crate::replay::ReplayError;
+use crate::simulate::Subject;
 
 const OP_ADD: u8 = 1;
 const OP_GET: u8 = 2;
@@ -17,23 +23,70 @@ const KEYS: [&str; 8] = [
     "apples", "pears", "plums", "cherries", "figs", "quinces", "medlars", "sloes",
 ];
 
+/// A machine that the demo can run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DemoMachine {
+    Numbers(Numbers),
+    Own(Own),
+}
+
+/// A machine that keeps numbers, to which clients add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    Counter,
+    Kv,
+}
+
+/// A machine of a program's own, of which nothing is known but what it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    name: &'static str,
+    pub(super) draw_command: fn(&mut RandomStream) -> Vec<u8>,
+    pub(super) audit: fn(&Path, &[Record]) -> Result<Audit, ReplayError>,
+}
+
 impl DemoMachine {
+    /// The machine of this name, in a program that brings `M`.
+    pub(super) fn of<M: Subject>(name: &str) -> Self {
+        match name {
+            "counter" => Self::Numbers(Numbers::Counter),
+            "kv" => Self::Numbers(Numbers::Kv),
+            _ => Self::Own(Own {
+                name: M::NAME,
+                draw_command: M::draw_command,
+                audit: audit_log::<M>,
+            }),
+        }
+    }
+
     /// Its name, as `--machine` has it.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Counter => "counter",
-            Self::Kv => "kv",
+            Self::Numbers(Numbers::Counter) => "counter",
+            Self::Numbers(Numbers::Kv) => "kv",
+            Self::Own(own) => own.name,
         }
     }
 
     /// What it is, for people.
-    pub(super) fn noun(self) -> &'static str {
+    pub(super) fn noun(self) -> String {
         match self {
-            Self::Counter => "counter",
-            Self::Kv => "database",
+            Self::Numbers(Numbers::Counter) => "counter".to_owned(),
+            Self::Numbers(Numbers::Kv) => "database".to_owned(),
+            Self::Own(own) => format!("machine '{}'", own.name),
         }
     }
 
+    /// What clients send, for people.
+    pub(super) fn request(self) -> &'static str {
+        match self {
+            Self::Numbers(_) => "add",
+            Self::Own(_) => "command",
+        }
+    }
+}
+
+impl Numbers {
     /// How many numbers it keeps that clients add to.
     pub(super) fn numbers(self) -> usize {
         match self {
@@ -54,7 +107,7 @@ impl DemoMachine {
         }
     }
 
-    /// What a number has become, by the reply to [`DemoMachine::add_one`]; `None` if the reply says something
+    /// What a number has become, by the reply to [`Numbers::add_one`]; `None` if the reply says something
     /// else, or the value is below zero, as no sum of ones is.
     pub(super) fn value(self, reply: &[u8]) -> Option<u64> {
         match self {
@@ -78,7 +131,7 @@ impl DemoMachine {
         }
     }
 
-    /// All numbers, by the reply to [`DemoMachine::get`].
+    /// All numbers, by the reply to [`Numbers::get`].
     pub(super) fn values(self, reply: &[u8]) -> Option<Vec<u64>> {
         match self {
             Self::Counter => Some(vec![counter_value(reply)?]),
@@ -129,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_the_counter() {
-        let counter = DemoMachine::Counter;
+        let counter = Numbers::Counter;
         assert_eq!(counter.add_one(0), [1, 1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(counter.get(), [2]);
         let value = |reply: &[u8]| {
@@ -146,8 +199,8 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_the_database() {
-        let kv = DemoMachine::Kv;
-        assert_eq!(kv.name(), KeyValue::NAME);
+        let kv = Numbers::Kv;
+        assert_eq!(DemoMachine::Numbers(kv).name(), KeyValue::NAME);
         let mut machine = KeyValue::default();
         let moment = Moment {
             now: WallTime(1),

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use standin_core::time::Duration;
 
-use super::DemoMachine;
 use super::audit::Audit;
 use super::copies::{self, Copy};
 use super::crowd::Figures;
+use super::machine::{DemoMachine, Numbers};
 use super::story::{Seconds, Story, count, thousands};
 
 /// Everything that the demo found out.
@@ -89,21 +89,30 @@ impl Outcome {
         story.print("");
         story.heading("THE AUDIT");
         let audit = &self.audit;
-        let value_is = match self.machine {
-            DemoMachine::Counter => "is the counter's value now",
-            DemoMachine::Kv => "is the sum of all numbers now",
+        let request = self.machine.request();
+        let added = "adds of 1 were answered, each with the value that it led to";
+        let (answered, value_is, lost) = match self.machine {
+            DemoMachine::Numbers(numbers) => {
+                let value_is = match numbers {
+                    Numbers::Counter => "is the counter's value now",
+                    Numbers::Kv => "is the sum of all numbers now",
+                };
+                (added, value_is, "nothing is there of them")
+            }
+            DemoMachine::Own(_) => (
+                "commands were answered, each with its reply",
+                "were executed, as a replay of the primary's log shows",
+                "the replay has no such reply to them",
+            ),
         };
         let lines = [
+            (audit.acknowledged, answered.to_owned()),
+            (audit.value, value_is.to_owned()),
+            (audit.lost, format!("answered {request}s are lost: {lost}")),
             (
-                audit.acknowledged,
-                "adds of 1 were answered, each with the value that it led to",
+                audit.executed_twice,
+                format!("{request}s were executed twice"),
             ),
-            (audit.value, value_is),
-            (
-                audit.lost,
-                "answered adds are lost: nothing is there of them",
-            ),
-            (audit.executed_twice, "adds were executed twice"),
         ];
         for (number, words) in lines {
             story.print(&format!("{:>12}  {words}", thousands(number)));
@@ -111,7 +120,7 @@ impl Outcome {
         for (number, words) in [
             (
                 audit.unknown,
-                "adds ended without an answer: they may or may not have been executed",
+                "requests ended without an answer: they may or may not have been executed",
             ),
             (
                 audit.out_of_order,
@@ -132,13 +141,14 @@ impl Outcome {
         story.print("\n  Each replica's own copy, asked one by one:");
         for copy in &self.copies {
             let label = format!("{} ({})", copy.name, copy.role.word());
+            let sum = thousands(copy.values.iter().sum());
+            let value = match self.machine {
+                DemoMachine::Numbers(Numbers::Counter) => format!("counter {sum}, "),
+                DemoMachine::Numbers(Numbers::Kv) => format!("sum {sum}, "),
+                DemoMachine::Own(_) => String::new(),
+            };
             story.print(&format!(
-                "    {label:<11}  {} {}, after log entry {}, digest of the state {:032x}",
-                match self.machine {
-                    DemoMachine::Counter => "counter",
-                    DemoMachine::Kv => "sum",
-                },
-                thousands(copy.values.iter().sum()),
+                "    {label:<11}  {value}after log entry {}, digest of the state {:032x}",
                 thousands(copy.applied.0),
                 copy.state_digest,
             ));
@@ -152,13 +162,14 @@ impl Outcome {
         let millis = |quantile| Millis(latencies.value_at_quantile(quantile));
         story.print(&format!(
             "\n  At a pull, the client that waited longest waited {} (the lease is {}).\n  \
-             Half of all adds took less than {}, 99 of 100 less than {}; {} had to be sent again.",
+             Half of all {}s took less than {}, 99 of 100 less than {}; {} had to be sent again.",
             if self.gaps.len() == 1 {
                 Seconds(longest).to_string()
             } else {
                 format!("{} to {}", Seconds(shortest), Seconds(longest))
             },
             Seconds(self.lease),
+            self.machine.request(),
             millis(0.5),
             millis(0.99),
             thousands(self.figures.sent_again),
@@ -175,8 +186,9 @@ impl Outcome {
             );
         }
         let mut faults = Vec::new();
+        let answered = format!("answered {}", self.machine.request());
         for (number, what, fault) in [
-            (self.audit.lost, "answered add", "lost"),
+            (self.audit.lost, answered.as_str(), "lost"),
             (self.audit.executed_twice, "execution", "too many"),
             (self.audit.out_of_order, "answer", "out of order"),
         ] {
@@ -187,10 +199,11 @@ impl Outcome {
         if !self.replicas_agree() {
             faults.push("the replicas' copies differ".to_owned());
         }
-        format!(
-            "THE AUDIT FAILED: {}. This is a bug in Standin.",
-            faults.join("; ")
-        )
+        let whose = match self.machine {
+            DemoMachine::Numbers(_) => "This is a bug in Standin",
+            DemoMachine::Own(_) => "The machine is not deterministic, or this is a bug in Standin",
+        };
+        format!("THE AUDIT FAILED: {}. {whose}.", faults.join("; "))
     }
 }
 
@@ -233,7 +246,7 @@ mod tests {
             reply_digest: 2,
         };
         Outcome {
-            machine: DemoMachine::Counter,
+            machine: DemoMachine::Numbers(Numbers::Counter),
             values: vec![5],
             audit: Audit {
                 acknowledged: 5,

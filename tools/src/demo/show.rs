@@ -7,15 +7,17 @@ use standin_core::time::Duration;
 use standin_core::view::ViewId;
 use standin_io::signals::Signals;
 
-use super::audit::{Tally, audit_all};
-use super::crowd::{Crowd, Figures};
+use super::DemoArgs;
+use super::audit::{Audit, audit_all};
+use super::crowd::{Crowd, Figures, Told};
 use super::error::ShowError;
+use super::machine::{DemoMachine, Numbers};
 use super::report::Outcome;
 use super::steps::{Pair, STEP_PATIENCE};
 use super::story::{Seconds, Story, count};
-use super::{DemoArgs, DemoMachine};
 use crate::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 use crate::output;
+use crate::simulate::Subject;
 
 /// The audit says that something is wrong.
 const EXIT_NO: u8 = 1;
@@ -30,16 +32,19 @@ const PULLS_IN_FULL: u32 = 3;
 
 /// What is going to happen.
 fn introduction(machine: DemoMachine) -> String {
-    let (noun, load) = match machine {
-        DemoMachine::Counter => ("counter", "add to the counter"),
-        DemoMachine::Kv => ("database", "add to numbers in it"),
+    let request = machine.request();
+    let noun = machine.noun();
+    let load = match machine {
+        DemoMachine::Numbers(Numbers::Counter) => "add to the counter",
+        DemoMachine::Numbers(Numbers::Kv) => "add to numbers in it",
+        DemoMachine::Own(_) => "send commands",
     };
     format!(
         "\
 Three replicas of a {noun} run as processes of their own: a, b and c. One of them, the primary,
 answers the clients, but not before a second one, the backup, has the same input; the third is a
 spare. Then the primary is killed, without warning, while clients {load}. In the end we
-look whether any add that was answered is missing, and whether any was executed twice.
+look whether any {request} that was answered is missing, and whether any was executed twice.
 "
     )
 }
@@ -48,14 +53,15 @@ look whether any add that was answered is missing, and whether any was executed 
 ///
 /// To be called from the main thread while it is the only one: it takes over the signals that
 /// ask it to stop, and its processes die with the thread that started them.
-pub fn run(args: &DemoArgs) -> u8 {
+pub fn run<M: Subject>(args: &DemoArgs) -> u8 {
+    let machine = DemoMachine::of::<M>(&args.machine);
     let story = Story::begin();
     let ended = Signals::block()
         .map_err(|source| ShowError::Io {
             doing: "take over signals",
             source,
         })
-        .and_then(|signals| play(args, &story, signals));
+        .and_then(|signals| play(args, machine, &story, signals));
     match ended {
         Ok(outcome) => {
             outcome.tell(&story);
@@ -99,7 +105,12 @@ fn explain(args: &DemoArgs, story: &Story, error: &ShowError) {
 }
 
 /// Everything up to the audit. When this returns, all processes are gone and so is what they kept.
-fn play(args: &DemoArgs, story: &Story, signals: Signals) -> Result<Outcome, ShowError> {
+fn play(
+    args: &DemoArgs,
+    machine: DemoMachine,
+    story: &Story,
+    signals: Signals,
+) -> Result<Outcome, ShowError> {
     allow_descriptors();
     let program = std::env::current_exe().map_err(|source| ShowError::Io {
         doing: "find this program's file",
@@ -108,7 +119,12 @@ fn play(args: &DemoArgs, story: &Story, signals: Signals) -> Result<Outcome, Sho
     let config = ClusterConfig {
         lease: LEASE,
         durability: args.durability,
-        machine: args.machine.name().to_owned(),
+        machine: machine.name().to_owned(),
+        replica_arguments: match machine {
+            DemoMachine::Numbers(_) => Vec::new(),
+            // The audit is a replay of it.
+            DemoMachine::Own(_) => vec!["--keep-log".to_owned()],
+        },
         keep: args.keep.clone(),
         ..ClusterConfig::new(program)
     };
@@ -118,6 +134,7 @@ fn play(args: &DemoArgs, story: &Story, signals: Signals) -> Result<Outcome, Sho
     })?;
     let mut show = Show {
         args,
+        machine,
         story,
         signals,
         cluster,
@@ -143,6 +160,7 @@ fn allow_descriptors() {
 /// A demo under way.
 pub(super) struct Show<'a> {
     args: &'a DemoArgs,
+    pub(super) machine: DemoMachine,
     story: &'a Story,
     pub(super) signals: Signals,
     pub(super) cluster: Cluster,
@@ -153,17 +171,13 @@ pub(super) struct Show<'a> {
 }
 
 impl Show<'_> {
-    pub(super) fn machine(&self) -> DemoMachine {
-        self.args.machine
-    }
-
     fn set_up(&mut self) -> Result<(), ShowError> {
         let story = self.story;
         story.heading(&format!(
-            "STANDIN DEMO: a {} that goes on counting when its machine dies\n",
-            self.machine().noun()
+            "STANDIN DEMO: a {} that goes on when its machine dies\n",
+            self.machine.noun()
         ));
-        story.print(&introduction(self.machine()));
+        story.print(&introduction(self.machine));
         self.start(VIEW_SERVICE)?;
         let pid = self.pid_of(VIEW_SERVICE);
         story.tell(&format!(
@@ -190,18 +204,21 @@ impl Show<'_> {
         ));
         let clients = usize::try_from(self.args.clients).expect("at most 256");
         let view_services = self.cluster.view_services()?;
-        self.crowd = Some(Crowd::start(self.machine(), &view_services, clients)?);
+        self.crowd = Some(Crowd::start(self.machine, &view_services, clients)?);
         self.until_answered(pair.view)?;
         story.tell(&format!(
-            "{} to add 1 to {}, each again as soon as it has its answer.\n",
+            "{} to {}, each again as soon as it has its answer.\n",
             if clients == 1 {
                 "1 client begins"
             } else {
                 "The clients begin"
             },
-            match self.machine() {
-                DemoMachine::Counter => "the counter".to_owned(),
-                DemoMachine::Kv => format!("each of {} numbers in turn", self.machine().numbers()),
+            match self.machine {
+                DemoMachine::Numbers(Numbers::Counter) => "add 1 to the counter".to_owned(),
+                DemoMachine::Numbers(numbers) => {
+                    format!("add 1 to each of {} numbers in turn", numbers.numbers())
+                }
+                DemoMachine::Own(_) => "send commands that the machine draws".to_owned(),
             }
         ));
         Ok(())
@@ -217,7 +234,7 @@ impl Show<'_> {
         self.cluster.kill(dead)?;
         let plug = format!("PLUG {nth} OF {}", self.args.plugs);
         if is_in_full(nth) {
-            let answered = count(self.crowd().acknowledged(), "add");
+            let answered = count(self.crowd().acknowledged(), self.machine.request());
             self.story.shout(&format!(
                 "{plug}: {dead}, the primary, is killed (kill -9, {pid}). {answered} are answered so \
                  far."
@@ -228,7 +245,8 @@ impl Show<'_> {
             nth,
             &format!(
                 "{dead} was not heard of for a whole lease. {successor}, its backup, has every \
-                 answered add and stands in as primary (view {}).",
+                 answered {} and stands in as primary (view {}).",
+                self.machine.request(),
                 view.view
             ),
         );
@@ -282,15 +300,17 @@ impl Show<'_> {
         let dead = &before.primary;
         if after.backup == *dead {
             self.story.tell(&format!(
-                "{dead} has caught up and is the backup: every answered add is on two replicas \
-                 again.\n"
+                "{dead} has caught up and is the backup: every answered {} is on two replicas \
+                 again.\n",
+                self.machine.request()
             ));
             return;
         }
         self.story.tell(&format!(
-            "{} is the backup now: every answered add is on two replicas again. {dead} has caught up \
+            "{} is the backup now: every answered {} is on two replicas again. {dead} has caught up \
              and is the {}.\n",
             after.backup,
+            self.machine.request(),
             role.word()
         ));
     }
@@ -298,13 +318,17 @@ impl Show<'_> {
     /// Stops the clients and holds their answers against every replica's copy.
     fn close(mut self) -> Result<Outcome, ShowError> {
         self.peace(1)?;
-        let (tallies, figures) = self.stop_clients()?;
+        let (told, figures) = self.stop_clients()?;
         self.story.tell("The clients have stopped.");
-        let values = self.final_values()?;
+        let values = match self.machine {
+            DemoMachine::Numbers(numbers) => self.final_values(numbers)?,
+            DemoMachine::Own(_) => Vec::new(),
+        };
         let copies = self.level_copies()?;
+        let audit = self.audit(&told, &values)?;
         Ok(Outcome {
-            machine: self.machine(),
-            audit: audit_all(&tallies, &values),
+            machine: self.machine,
+            audit,
             values,
             gaps: self.gaps,
             copies,
@@ -315,7 +339,20 @@ impl Show<'_> {
         })
     }
 
-    fn stop_clients(&mut self) -> Result<(Vec<Tally>, Figures), ShowError> {
+    /// Holds what was told against the final values, or against the primary's log.
+    fn audit(&mut self, told: &Told, values: &[u64]) -> Result<Audit, ShowError> {
+        match (self.machine, told) {
+            (DemoMachine::Own(own), Told::Own(records)) => {
+                let primary = self.until_pair()?.primary;
+                let dir = self.cluster.directory().join(&primary);
+                Ok((own.audit)(&dir, records)?)
+            }
+            (_, Told::Numbers(tallies)) => Ok(audit_all(tallies, values)),
+            (DemoMachine::Numbers(_), Told::Own(_)) => unreachable!("it has numbers"),
+        }
+    }
+
+    fn stop_clients(&mut self) -> Result<(Told, Figures), ShowError> {
         let crowd = self.crowd.take().expect("the clients were started");
         crowd.stop();
         self.until("the clients to stop", |_| {
@@ -325,14 +362,13 @@ impl Show<'_> {
     }
 
     /// The values that the primary answers, confirmed by its backup.
-    fn final_values(&mut self) -> Result<Vec<u64>, ShowError> {
+    fn final_values(&mut self, numbers: Numbers) -> Result<Vec<u64>, ShowError> {
         let config = ClientConfig {
             timeout: STEP_PATIENCE,
         };
         let mut client = Client::new(self.cluster.view_services()?, config)?;
-        let answer = client.query(&self.machine().get(), Consistency::Confirmed)?;
-        let values = self.machine().values(&answer.bytes);
-        values.ok_or(ShowError::Answer)
+        let answer = client.query(&numbers.get(), Consistency::Confirmed)?;
+        numbers.values(&answer.bytes).ok_or(ShowError::Answer)
     }
 }
 

@@ -8,6 +8,7 @@ use standin_io::clock;
 use super::copies::{self, Copy};
 use super::crowd::Crowd;
 use super::error::ShowError;
+use super::machine::DemoMachine;
 use super::show::{REPLICAS, Show, is_in_full};
 use crate::cluster::{self, ClusterError, Outline};
 
@@ -67,10 +68,16 @@ impl Show<'_> {
         let Ok(inspected) = self.cluster.inspect(name) else {
             return Ok(None);
         };
-        let read = copies::read(self.machine(), self.cluster.address(name)?, ASK_PATIENCE)
-            .map_err(|source| ShowError::Io {
-                doing: "ask a replica",
-                source,
+        let DemoMachine::Numbers(numbers) = self.machine else {
+            let read = (inspected.standing.applied, Vec::new());
+            return Ok(Copy::new(&inspected, read));
+        };
+        let read =
+            copies::read(numbers, self.cluster.address(name)?, ASK_PATIENCE).map_err(|source| {
+                ShowError::Io {
+                    doing: "ask a replica",
+                    source,
+                }
             })?;
         Ok(read.and_then(|read| Copy::new(&inspected, read)))
     }

@@ -148,9 +148,10 @@ fn shrink_one<M: Subject>(plan: Plan) -> u8 {
         return output::line(format_args!("everything holds: there is nothing to shrink"));
     };
     let told = output::line(format_args!(
-        "{} at {:.6} s\n  standin simulate {} --trace trace.txt",
+        "{} at {:.6} s\n  {} simulate {} --trace trace.txt",
         failure.violation,
         seconds(failure.nanos),
+        output::program(),
         plan.flags()
     ));
     told.max(EXIT_NO)
@@ -192,7 +193,8 @@ struct JsonFailure<'a> {
 }
 
 fn reproduce(failure: &Failure) -> String {
-    format!("standin simulate --seed {} --trace trace.txt", failure.seed)
+    let (program, seed) = (output::program(), failure.seed);
+    format!("{program} simulate --seed {seed} --trace trace.txt")
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds for people")]

@@ -7,7 +7,6 @@ use standin_core::machine::{Context, StateMachine};
 use standin_core::random::RandomStream;
 use standin_core::time::Duration;
 
-use super::draw::Draw as _;
 use super::watched::{RegisterCall, Subject};
 use crate::history::{RegisterInput, RegisterOutput};
 

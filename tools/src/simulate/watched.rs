@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use standin_core::entry::Index;
-use standin_core::machine::{Context, StateMachine};
+use standin_core::machine::typed::encode;
+use standin_core::machine::{Context, Machine, StateMachine};
 use standin_core::random::RandomStream;
 use standin_core::time::Duration;
 
 use super::doom::Doom;
 use crate::history::{RegisterInput, RegisterOutput};
 
-/// A state machine that the simulator can put under load.
+/// A state machine that the simulator and the demo can put under load. Each [`Machine`] is one.
 ///
 /// The commands and queries are drawn from the seed, so a failure comes back with it.
 pub trait Subject: StateMachine {
@@ -30,6 +31,16 @@ pub trait Subject: StateMachine {
     #[must_use]
     fn as_register(_input: &[u8], _is_query: bool, _reply: Option<&[u8]>) -> Option<RegisterCall> {
         None
+    }
+}
+
+impl<M: Machine> Subject for M {
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        encode(&<M as Machine>::draw_command(random))
+    }
+
+    fn draw_query(random: &mut RandomStream) -> Vec<u8> {
+        encode(&<M as Machine>::draw_query(random))
     }
 }
 

@@ -17,7 +17,6 @@ use standin_replica::{Event, KeptSnapshot, SharedImage};
 use super::death::{Death, log_failed};
 use super::{FollowUp, Node};
 use crate::simulate::disk::SimDisk;
-use crate::simulate::draw::Draw as _;
 use crate::simulate::fact::Fact;
 use crate::simulate::marks::Mark;
 use crate::simulate::stage::Stage;

@@ -1,0 +1,341 @@
+//! A state machine by itself, for its own tests: no replica, no log, no clock.
+
+use crate::entry::{
+    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip,
+};
+use crate::machine::typed::{decode_reply, encode};
+use crate::machine::{Machine, StateMachine};
+use crate::message::{ReplyStatus, encode_payload};
+use crate::state::Replicated;
+use crate::time::{Duration, WallTime};
+use crate::view::ViewNumber;
+
+/// When it begins, in logged time: 14 November 2023.
+const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+
+/// The machine `M` under test: commands, queries and the passing of time, one after another.
+///
+/// Each entry is applied twice: by the machine, and by a twin that was restored from a snapshot of it. So a test also
+/// fails, with a panic that says so, if the machine is not deterministic in a way that shows between the two (the order of
+/// a `HashMap`, a clock, a thread), or has a state that is not whole in its snapshot.
+/// (`standin::simulate` looks harder, with faults.)
+///
+/// ```
+/// # use standin_core::machine::{Context, StateMachine};
+/// # use standin_core::solo::Solo;
+/// # use std::io;
+/// # #[derive(Default)]
+/// # struct Journal(Vec<u8>);
+/// # impl StateMachine for Journal {
+/// #     const NAME: &'static str = "journal";
+/// #     const VERSION: u32 = 1;
+/// #     type Capture = Vec<u8>;
+/// #     fn apply(&mut self, _ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+/// #         self.0.extend_from_slice(command);
+/// #         reply.push(self.0.len() as u8);
+/// #     }
+/// #     fn query(&self, _query: &[u8], reply: &mut Vec<u8>) { reply.extend_from_slice(&self.0); }
+/// #     fn capture(&self) -> Vec<u8> { self.0.clone() }
+/// #     fn write_capture(capture: &Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> { out.write_all(capture) }
+/// #     fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
+/// #         let mut text = Vec::new();
+/// #         input.read_to_end(&mut text)?;
+/// #         Ok(Self(text))
+/// #     }
+/// # }
+/// let mut journal = Solo::<Journal>::new();
+/// assert_eq!(journal.command_bytes(b"abc"), [3]);
+/// assert_eq!(journal.query_bytes(b""), b"abc");
+/// ```
+#[derive(Debug)]
+pub struct Solo<M> {
+    state: Replicated<M>,
+    twin: Replicated<M>,
+    log: LogTip,
+    session: u64,
+    sequence: u64,
+}
+
+impl<M: StateMachine> Default for Solo<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: StateMachine> Solo<M> {
+    /// A machine at its beginning.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: Replicated::default(),
+            twin: Replicated::default(),
+            log: LogTip {
+                view: ViewNumber(1),
+                time: BEGIN,
+                ..LogTip::default()
+            },
+            session: 0,
+            sequence: 0,
+        }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &M {
+        self.state.machine()
+    }
+
+    /// The time, as [`crate::machine::Context::now`] tells it.
+    #[must_use]
+    pub fn now(&self) -> WallTime {
+        self.log.time
+    }
+
+    /// Executes a command in its encoded form, and returns the encoded reply.
+    ///
+    /// # Panics
+    /// If the machine panics, breaks a limit, is longer than a command may be, or is found not to be deterministic.
+    pub fn command_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let length = bytes.len();
+        assert!(
+            length <= COMMAND_BYTES_MAX,
+            "a command of {length} bytes; {COMMAND_BYTES_MAX} are allowed"
+        );
+        if self.session != 0
+            && let (ReplyStatus::Done, reply) = self.command_in_session(bytes)
+        {
+            return reply;
+        }
+        // The first one, or the last one has expired.
+        self.apply(EntryKind::OpenSession, |_| {});
+        (self.session, self.sequence) = (self.log.index.0, 0);
+        self.command_in_session(bytes).1
+    }
+
+    fn command_in_session(&mut self, bytes: &[u8]) -> (ReplyStatus, Vec<u8>) {
+        self.sequence += 1;
+        let command = Command {
+            session: self.session,
+            sequence: self.sequence,
+            acknowledged: self.sequence - 1,
+            bytes,
+        };
+        self.apply(EntryKind::Command, |out| command.encode(out))
+    }
+
+    /// Asks the machine in the encoded form, and returns the encoded reply.
+    ///
+    /// # Panics
+    /// If the machine panics, or its answer is too long.
+    #[must_use]
+    pub fn query_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let asked = self.state.query(bytes, &mut reply);
+        asked.unwrap_or_else(|words| panic!("the machine failed at a query: {words}"));
+        reply
+    }
+
+    /// Lets time pass. Timers fire on the way, each at its deadline.
+    ///
+    /// # Panics
+    /// As [`Solo::command_bytes`].
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.log.time.plus(time);
+        while let Some(&fired) = self.state.timers_due(end, 1).first() {
+            self.log.time = self.log.time.max(fired.deadline);
+            self.apply(EntryKind::Timer, |out| encode_payload(&fired, out));
+        }
+        self.log.time = end;
+    }
+
+    /// Applies one entry to both, and holds them against each other.
+    fn apply(
+        &mut self,
+        kind: EntryKind,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> (ReplyStatus, Vec<u8>) {
+        let stamp = BatchStamp {
+            view: self.log.view,
+            time: self.log.time,
+            seed: self.log.index.0,
+            commit: Index::ZERO,
+        };
+        let mut builder = BatchBuilder::new(self.log, stamp);
+        builder.push(kind, write);
+        let batch = builder.finish().expect("one entry");
+        self.log = batch.tip();
+        let entry = batch.entries().next().expect("one entry");
+        let index = entry.header.index;
+        let applied = [&mut self.state, &mut self.twin].map(|state| {
+            let mut reply = Vec::new();
+            match state.apply(&entry, &mut reply) {
+                Ok(status) => (status, reply),
+                Err(fault) => panic!("the machine failed at entry {index}: {}", fault.words),
+            }
+        });
+        let [(status, reply), (_, twins)] = applied;
+        assert!(
+            reply == twins,
+            "not deterministic: entry {index} was answered {}, and by a second copy {}",
+            M::reply_words(&reply),
+            M::reply_words(&twins)
+        );
+        let (bytes, twins) = (bytes_of(&self.state), bytes_of(&self.twin));
+        assert!(
+            bytes == twins,
+            "not deterministic: the state after entry {index} is another one in a second copy, which was restored from a \
+             snapshot; see standin_core::machine for what a machine must not do"
+        );
+        let restored = Replicated::restore(&mut bytes.as_slice(), index, self.state.reply_digest());
+        self.twin = restored.expect("a state can be restored from its own bytes");
+        assert!(
+            bytes == bytes_of(&self.twin),
+            "the state after entry {index} is another one when it is restored from its bytes: equal states must write \
+             equal bytes"
+        );
+        (status, reply)
+    }
+}
+
+impl<M: Machine> Solo<M> {
+    /// Executes a command, and returns the reply.
+    ///
+    /// # Panics
+    /// As [`Solo::command_bytes`].
+    pub fn command(&mut self, command: &M::Command) -> M::Reply {
+        reply_of::<M>(&self.command_bytes(&encode(command)))
+    }
+
+    /// Asks the machine.
+    ///
+    /// # Panics
+    /// As [`Solo::query_bytes`].
+    #[must_use]
+    pub fn query(&self, query: &M::Query) -> M::Reply {
+        reply_of::<M>(&self.query_bytes(&encode(query)))
+    }
+}
+
+fn reply_of<M: Machine>(reply: &[u8]) -> M::Reply {
+    let decoded = decode_reply::<M>(reply).expect("it is the machine's own");
+    decoded.unwrap_or_else(|words| panic!("what was encoded could not be decoded: {words}"))
+}
+
+fn bytes_of<M: StateMachine>(state: &Replicated<M>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let written = state.capture().write(&mut bytes);
+    written.expect("the machine writes its state");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::machine::Context;
+
+    /// Executes what its commands say: a letter, and numbers after it.
+    #[derive(Default)]
+    struct Puppet {
+        state: Vec<u8>,
+    }
+
+    /// Something that is no part of any state.
+    static OUTSIDE: AtomicU64 = AtomicU64::new(0);
+
+    impl StateMachine for Puppet {
+        const NAME: &'static str = "puppet";
+        const VERSION: u32 = 1;
+        type Capture = Vec<u8>;
+
+        fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+            let outside = OUTSIDE.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+            match command {
+                [b't', id, seconds] => {
+                    let deadline = ctx.now().plus(Duration::from_secs((*seconds).into()));
+                    ctx.set_timer((*id).into(), deadline);
+                }
+                b"reply" => reply.extend_from_slice(&outside),
+                b"state" => self.state.extend_from_slice(&outside),
+                b"panic" => panic!("as it was told"),
+                _ => self.state.extend_from_slice(command),
+            }
+        }
+
+        fn timer(&mut self, _ctx: &mut Context<'_>, id: u64) {
+            self.state.extend_from_slice(&id.to_le_bytes()[..1]);
+        }
+
+        fn query(&self, _query: &[u8], reply: &mut Vec<u8>) {
+            reply.extend_from_slice(&self.state);
+        }
+
+        fn capture(&self) -> Vec<u8> {
+            self.state.clone()
+        }
+
+        fn write_capture(capture: &Vec<u8>, out: &mut dyn io::Write) -> io::Result<()> {
+            out.write_all(capture)
+        }
+
+        /// What follows an `x` is lost.
+        fn restore(input: &mut dyn io::Read) -> io::Result<Self> {
+            let mut state = Vec::new();
+            input.read_to_end(&mut state)?;
+            if let Some(at) = state.iter().position(|byte| *byte == b'x') {
+                state.truncate(at);
+            }
+            Ok(Self { state })
+        }
+    }
+
+    fn after(commands: &[&[u8]]) -> Solo<Puppet> {
+        let mut puppet = Solo::new();
+        for command in commands {
+            puppet.command_bytes(command);
+        }
+        puppet
+    }
+
+    #[test]
+    fn timers_fire_in_their_order_each_at_its_time() {
+        let mut puppet = after(&[b"t\x01\x05", b"t\x02\x03", b"t\x03\x09", b"t\x02\x07"]);
+        let begun = puppet.now();
+        puppet.pass(Duration::from_secs(4));
+        assert_eq!(puppet.query_bytes(b""), b"");
+        puppet.pass(Duration::from_secs(3));
+        assert_eq!(puppet.query_bytes(b""), b"\x01\x02");
+        assert_eq!(puppet.now(), begun.plus(Duration::from_secs(7)));
+        // Longer than any session lasts.
+        puppet.pass(Duration::from_secs(1_000_000));
+        assert_eq!(puppet.query_bytes(b""), b"\x01\x02\x03");
+        puppet.command_bytes(b"a");
+        assert_eq!(puppet.machine().state, b"\x01\x02\x03a");
+    }
+
+    #[test]
+    #[should_panic = "not deterministic: entry 3 was answered"]
+    fn a_reply_that_comes_from_elsewhere_is_found() {
+        after(&[b"a", b"reply"]);
+    }
+
+    #[test]
+    #[should_panic = "not deterministic: the state after entry 3"]
+    fn a_state_that_comes_from_elsewhere_is_found() {
+        after(&[b"a", b"state"]);
+    }
+
+    #[test]
+    #[should_panic = "the state after entry 3 is another one when it is restored"]
+    fn a_state_that_a_snapshot_does_not_hold_is_found() {
+        after(&[b"a", b"x"]);
+    }
+
+    #[test]
+    #[should_panic = "the machine failed at entry 2: it panicked: as it was told"]
+    fn a_panic_is_told_with_its_entry() {
+        after(&[b"panic"]);
+    }
+}
