@@ -2,118 +2,29 @@
 //!
 //! Nothing is changed, no lock is taken, and the replica may run. In memory is the state, and a window of the log.
 
-use std::path::{Path, PathBuf};
+mod begin;
+mod error;
 
-use standin_core::digest::DigestChain;
-use standin_core::entry::Index;
+use std::collections::VecDeque;
+use std::path::Path;
+
+use standin_core::entry::{Entry, Index, LogTip};
 use standin_core::machine::{MachineId, StateMachine};
-use standin_core::poison::MachineFault;
-use standin_core::snapshot::SnapshotHeader;
+use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 use standin_core::view::ViewNumber;
-use standin_io::log::{LogReader, ReadError, Unfinished};
-use standin_io::snapshots::{SnapshotFile, SnapshotIds, SnapshotsError, all_in};
+use standin_io::log::{LogReader, Unfinished};
+use standin_io::snapshots::{SnapshotFile, SnapshotIds, all_in};
+use standin_io::storage::{OsStorage, Storage};
+
+use begin::begin;
+pub use error::{Difference, ReplayError};
 
 /// How often it is told how far a replay has come: once in so many entries.
 const TOLD_EVERY: u64 = 100_000;
 
 /// How often a replay is begun, if a replica that runs lets go of what it was about to read.
 const ATTEMPTS_MAX: usize = 10;
-
-/// Why a state cannot be made again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplayError {
-    /// The log cannot be read.
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    /// A snapshot cannot be read.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotsError),
-    /// The log is another machine's.
-    #[error("the log is of {found}, and what should replay it is {expected}")]
-    OtherMachine {
-        /// What should replay it.
-        expected: MachineId,
-        /// Whose log it is.
-        found: MachineId,
-    },
-    /// The beginning is missing.
-    #[error(
-        "the log begins at entry {first}, and there is no whole snapshot to begin with: {why}; a replica with --keep-log keeps all of its log"
-    )]
-    NoBeginning {
-        /// The log's first entry.
-        first: Index,
-        /// What there is instead of a snapshot.
-        why: String,
-    },
-    /// The state at that entry cannot be made any more.
-    #[error(
-        "entry {until} comes before what there is: the oldest whole snapshot is of entry {from}; a replica with --keep-log keeps all of its log"
-    )]
-    TooEarly {
-        /// What was asked for.
-        until: Index,
-        /// The first entry whose state can be made.
-        from: Index,
-    },
-    /// The log is shorter.
-    #[error("entry {until} is not there: the log ends at entry {last}")]
-    TooLate {
-        /// What was asked for.
-        until: Index,
-        /// The log's last entry.
-        last: Index,
-    },
-    /// The machine fails at an entry.
-    #[error("the machine fails at entry {}: {}; the log does not say that it was skipped", .0.skip.index, .0.words)]
-    Fault(MachineFault),
-    /// A snapshot's state cannot be read.
-    #[error("{file} is whole, but the machine cannot read the state in it: {source}")]
-    Unreadable {
-        /// The snapshot.
-        file: PathBuf,
-        /// What the machine says.
-        source: std::io::Error,
-    },
-    /// What was recorded is not what the replay comes to.
-    #[error("{0}")]
-    Differs(Difference),
-}
-
-impl ReplayError {
-    /// Whether something was there a moment ago and is not any more.
-    fn is_gone(&self) -> bool {
-        match self {
-            Self::Log(error) => matches!(error, ReadError::Gone(_)),
-            Self::Snapshot(SnapshotsError::Io { source, .. }) => {
-                source.kind() == std::io::ErrorKind::NotFound
-            }
-            _ => false,
-        }
-    }
-}
-
-/// A digest that was recorded, and that the replay does not come to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the {what} of entry {index} is {found:032x}, and {file} recorded {recorded:032x}: what was applied after entry {agreed} went another way when it was recorded"
-)]
-pub struct Difference {
-    /// Which digest.
-    pub what: &'static str,
-    /// After which entry.
-    pub index: Index,
-    /// Where it was recorded.
-    pub file: PathBuf,
-    /// What was recorded.
-    pub recorded: u128,
-    /// What the replay comes to.
-    pub found: u128,
-    /// The last entry at which all was as it was recorded; or that the replay began after.
-    pub agreed: Index,
-}
 
 /// What is asked of a replay.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,144 +74,199 @@ fn replay_once<M: StateMachine>(
     options: ReplayOptions,
     tell: &mut dyn FnMut(Index, u64),
 ) -> Result<Replayed<M>, ReplayError> {
-    let mut reader = LogReader::open(dir)?;
-    let header = reader.header();
-    let expected = MachineId::of::<M>();
-    if header.machine != expected {
-        return Err(ReplayError::OtherMachine {
-            expected,
-            found: header.machine.clone(),
-        });
-    }
-    let ids = SnapshotIds {
-        cluster: header.cluster,
-        machine: header.machine.clone(),
-    };
-    let (snapshots, damaged) = all_in(dir, &ids)?;
-    let mut state = begin::<M>(&reader, &snapshots, &damaged)?;
-    let from = state.applied();
-    if let Some(until) = options.until.filter(|until| *until < from) {
-        return Err(ReplayError::TooEarly { until, from });
-    }
-    for skip in reader.skips()? {
-        state.skip(skip);
-    }
-    let recorded = snapshots.iter().filter(|_| options.verifies);
-    let mut recorded = recorded
-        .filter(|it| it.header().point.tip.index >= from)
-        .peekable();
-    let mut replayed = Replayed {
-        view: reader.tip().view,
-        state,
-        from,
-        verified: 0,
-        unfinished: None,
-    };
-    let mut agreed = from;
-    reader.go_near(from.next())?;
-    let mut reply = Vec::new();
-    loop {
-        let applied = replayed.state.applied();
-        while let Some(file) = recorded.next_if(|it| it.header().point.tip.index <= applied) {
-            replayed.verified += compare(&replayed.state, file, agreed)?;
-            agreed = applied;
-        }
-        if options.until == Some(applied) {
-            return Ok(replayed);
-        }
-        let Some(entry) = reader.next_entry()? else {
-            break;
-        };
-        if entry.header.index <= applied {
-            continue;
-        }
-        reply.clear();
-        let done = replayed.state.apply(&entry, &mut reply);
-        done.map_err(ReplayError::Fault)?;
-        replayed.view = entry.header.view;
-        let index = entry.header.index;
-        if index.0.is_multiple_of(TOLD_EVERY) {
-            let (read, all) = reader.position();
-            tell(index, read * 100 / all.max(1));
-        }
-    }
-    if let Some(until) = options.until {
-        let last = replayed.state.applied();
-        return Err(ReplayError::TooLate { until, last });
-    }
-    replayed.unfinished = reader.unfinished().cloned();
-    Ok(replayed)
+    let mut replay = Replay::open(dir, options.verifies)?;
+    replay.run(options.until, tell)?;
+    Ok(replay.into_replayed())
 }
 
-/// The state before the log's first entry, or that of the oldest snapshot from which the log goes on.
-fn begin<M: StateMachine>(
-    reader: &LogReader,
-    snapshots: &[SnapshotFile],
-    damaged: &[SnapshotsError],
-) -> Result<Replicated<M>, ReplayError> {
-    let before = reader.tip().index;
-    if before == Index::ZERO {
-        return Ok(Replicated::default());
-    }
-    let mut why = match damaged.last() {
-        Some(error) => error.to_string(),
-        None => "there is none that it goes on from".to_owned(),
-    };
-    let usable = snapshots
-        .iter()
-        .filter(|it| it.header().point.tip.index >= before);
-    for file in usable {
-        match file.verify() {
-            Ok(()) => return restore(file),
-            Err(error @ SnapshotsError::Unsound { .. }) => why = error.to_string(),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let first = before.next();
-    Err(ReplayError::NoBeginning { first, why })
-}
-
-fn restore<M: StateMachine>(file: &SnapshotFile) -> Result<Replicated<M>, ReplayError> {
-    let unreadable = |source| ReplayError::Unreadable {
-        file: file.path().to_owned(),
-        source,
-    };
-    let point = &file.header().point;
-    let digest = DigestChain(point.reply_digest.0);
-    let mut input = file.state().map_err(unreadable)?;
-    Replicated::restore(&mut input, point.tip.index, digest).map_err(unreadable)
-}
-
-/// Holds the state against what a snapshot recorded of the same entry; how much of it was compared.
-fn compare<M: StateMachine>(
-    state: &Replicated<M>,
-    file: &SnapshotFile,
+/// A replay, entry by entry.
+///
+/// While a replica writes the log it may let go of what is about to be read: an error of [`Replay::open`] or
+/// [`Replay::advance`] can then be another one the next time. [`replay`] tries again by itself.
+#[derive(Debug)]
+pub struct Replay<M, S: Storage = OsStorage> {
+    /// Has read just what was applied.
+    reader: LogReader<S>,
+    state: Replicated<M>,
+    from: Index,
+    /// Of the last entry.
+    view: ViewNumber,
+    /// Snapshots whose digests are still to be compared, by their entries.
+    recorded: VecDeque<SnapshotFile<S>>,
+    /// The last entry at which all was as it was recorded; or `from`.
     agreed: Index,
-) -> Result<u64, ReplayError> {
-    let SnapshotHeader {
-        point,
-        state_digest,
-        ..
-    } = file.header();
-    let pairs = [
-        (
-            "chain over all replies",
-            point.reply_digest.0,
-            state.reply_digest().0,
-        ),
-        ("state's digest", *state_digest, state.state_digest()),
-    ];
-    for (what, recorded, found) in pairs {
-        if recorded != found {
-            return Err(ReplayError::Differs(Difference {
-                what,
-                index: point.tip.index,
-                file: file.path().to_owned(),
-                recorded,
-                found,
-                agreed,
-            }));
+    verified: u64,
+    /// To the last entry; used again for each, so that nothing is allocated for one.
+    reply: Vec<u8>,
+}
+
+/// An entry that was applied.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The entry.
+    pub entry: Entry<'a>,
+    /// How it went.
+    pub status: ReplyStatus,
+    /// The reply to it.
+    pub reply: &'a [u8],
+}
+
+impl<M: StateMachine> Replay<M> {
+    /// Begins before the first entry that is in the data directory `dir`, or with the oldest snapshot from which the log
+    /// goes on. If it `verifies`, all digests that were recorded are held against the replay's on the way.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn open(dir: &Path, verifies: bool) -> Result<Self, ReplayError> {
+        Self::open_in(&OsStorage, dir, verifies)
+    }
+}
+
+impl<M: StateMachine, S: Storage> Replay<M, S> {
+    /// [`Replay::open`], on a given storage.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_in(storage: &S, dir: &Path, verifies: bool) -> Result<Self, ReplayError> {
+        let mut reader = LogReader::open_in(storage.clone(), dir)?;
+        let header = reader.header();
+        let expected = MachineId::of::<M>();
+        if header.machine != expected {
+            return Err(ReplayError::OtherMachine {
+                expected,
+                found: header.machine.clone(),
+            });
+        }
+        let ids = SnapshotIds {
+            cluster: header.cluster,
+            machine: header.machine.clone(),
+        };
+        let (snapshots, damaged) = all_in(storage.clone(), dir, &ids)?;
+        let mut state = begin::<M, S>(&mut reader, &snapshots, &damaged)?;
+        for skip in reader.skips()? {
+            state.skip(skip);
+        }
+        let from = state.applied();
+        let index_of = |file: &SnapshotFile<S>| file.header().point.tip.index;
+        let recorded = snapshots.into_iter().filter(|_| verifies);
+        let mut recorded: Vec<_> = recorded.filter(|file| index_of(file) >= from).collect();
+        recorded.sort_by_key(index_of);
+        let mut replay = Self {
+            view: reader.tip().view,
+            reader,
+            state,
+            from,
+            recorded: recorded.into(),
+            agreed: from,
+            verified: 0,
+            reply: Vec::new(),
+        };
+        replay.compare()?;
+        Ok(replay)
+    }
+
+    /// Applies the next entry; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`ReplayError`]. After a fault of the machine, nothing more can be done with the state.
+    pub fn advance(&mut self) -> Result<Option<Step<'_>>, ReplayError> {
+        let Some(entry) = self.reader.next_entry()? else {
+            return Ok(None);
+        };
+        self.reply.clear();
+        let applied = self.state.apply(&entry, &mut self.reply);
+        let status = applied.map_err(ReplayError::Fault)?;
+        self.view = entry.header.view;
+        if !self.recorded.is_empty() {
+            let tip = entry.tip();
+            let agreed = &mut self.agreed;
+            self.verified += begin::compare(&self.state, tip, &mut self.recorded, agreed)?;
+        }
+        Ok(Some(Step {
+            entry,
+            status,
+            reply: &self.reply,
+        }))
+    }
+
+    /// Applies all entries up to `until`.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; [`ReplayError::TooEarly`] and [`ReplayError::TooLate`] if that entry is not there.
+    ///
+    /// # Panics
+    /// If one after it was applied: a replay does not go back.
+    pub fn go_to(&mut self, until: Index) -> Result<(), ReplayError> {
+        self.run(Some(until), &mut |_, _| {})
+    }
+
+    fn run(
+        &mut self,
+        until: Option<Index>,
+        tell: &mut dyn FnMut(Index, u64),
+    ) -> Result<(), ReplayError> {
+        if let Some(until) = until {
+            let from = self.from;
+            if until < from {
+                return Err(ReplayError::TooEarly { until, from });
+            }
+            assert!(until >= self.state.applied(), "a replay does not go back");
+        }
+        while until != Some(self.state.applied()) {
+            let Some(step) = self.advance()? else {
+                break;
+            };
+            let index = step.entry.header.index;
+            if index.0.is_multiple_of(TOLD_EVERY) {
+                let (read, all) = self.reader.position();
+                tell(index, read * 100 / all.max(1));
+            }
+        }
+        let last = self.state.applied();
+        match until {
+            Some(until) if until != last => Err(ReplayError::TooLate { until, last }),
+            _ => Ok(()),
         }
     }
-    Ok(pairs.len() as u64)
+
+    fn compare(&mut self) -> Result<(), ReplayError> {
+        let tip = self.reader.tip();
+        let agreed = &mut self.agreed;
+        self.verified += begin::compare(&self.state, tip, &mut self.recorded, agreed)?;
+        Ok(())
+    }
+
+    /// The state as it is after the last entry that was applied.
+    #[must_use]
+    pub fn state(&self) -> &Replicated<M> {
+        &self.state
+    }
+
+    /// What it began after: zero, or the entry of a snapshot.
+    #[must_use]
+    pub fn from(&self) -> Index {
+        self.from
+    }
+
+    /// The last entry that was read. It comes before [`Replay::from`] if the log ends before that.
+    #[must_use]
+    pub fn tip(&self) -> LogTip {
+        self.reader.tip()
+    }
+
+    /// What stands behind the log's last entry, once that was applied and nothing more was found.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<&Unfinished> {
+        self.reader.unfinished()
+    }
+
+    fn into_replayed(self) -> Replayed<M> {
+        Replayed {
+            state: self.state,
+            from: self.from,
+            view: self.view,
+            verified: self.verified,
+            unfinished: self.reader.unfinished().cloned(),
+        }
+    }
 }

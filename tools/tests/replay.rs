@@ -17,7 +17,7 @@ use standin_core::snapshot::SnapshotPoint;
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, ViewNumber};
-use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
+use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_tools::replay::{Difference, ReplayError, ReplayOptions, Replayed, replay};
 
@@ -246,6 +246,52 @@ fn another_machine_and_what_is_not_there_are_refused() {
         error
             .to_string()
             .contains("entry 5 is not there: the log ends at entry 4"),
+        "{error}"
+    );
+}
+
+/// Where a data directory has the snapshot of an entry.
+fn snapshot_file(root: &Path, index: u64) -> std::path::PathBuf {
+    root.join(format!("snapshots/{index:020}.snap"))
+}
+
+#[test]
+fn a_snapshot_from_which_the_log_does_not_go_on_is_no_beginning() {
+    let root = made(&[1; 200], &[100, 150], &[]);
+    let other = made(&[2; 200], &[120], &[]);
+    let of = SnapshotIds {
+        cluster: ClusterId(1),
+        machine: MachineId::of::<Wavering>(),
+    };
+    let listed = Snapshots::open(root.path(), of).unwrap().list().unwrap();
+    let config = LogConfig {
+        segment_bytes: 4096,
+        base: Some(LogBase::of(&listed[1].point)),
+        ..LogConfig::default()
+    };
+    let (mut log, _) = SegmentLog::open(root.path(), ids(), config).unwrap();
+    log.forget(Index(100)).unwrap();
+    assert_ne!(log.base().index, Index::ZERO, "the log has no beginning");
+    drop(log);
+    assert_eq!(verify(root.path(), 1).unwrap().from, Index(100));
+
+    // Of another history, though of the same cluster and machine.
+    std::fs::copy(
+        snapshot_file(other.path(), 120),
+        snapshot_file(root.path(), 120),
+    )
+    .unwrap();
+    let replayed = verify(root.path(), 1).unwrap();
+    assert_eq!((replayed.from, replayed.verified), (Index(100), 4));
+    std::fs::remove_file(snapshot_file(root.path(), 100)).unwrap();
+    let replayed = verify(root.path(), 1).unwrap();
+    assert_eq!((replayed.from, replayed.verified), (Index(150), 2));
+    assert_eq!(replayed.state.machine().0, 200);
+    std::fs::remove_file(snapshot_file(root.path(), 150)).unwrap();
+    let error = verify(root.path(), 1).unwrap_err();
+    assert!(
+        matches!(error, ReplayError::NoBeginning { .. })
+            && error.to_string().contains("has another entry than"),
         "{error}"
     );
 }

@@ -20,17 +20,24 @@ const LOOKS_MAX: u32 = 10;
 /// How the name of a data directory ends that is being made of a snapshot.
 const RESTORING_SUFFIX: &str = ".restoring";
 
+impl<S: Storage> SnapshotFile<S> {
+    /// [`SnapshotFile::open`], on a given storage.
+    fn open_in(storage: &S, path: &Path) -> Result<Self, SnapshotsError> {
+        let opened = storage.open(path);
+        let file = opened.map_err(SnapshotsError::io("opening", path))?;
+        let header = file::read_header(&file, path)?;
+        let header = header.map_err(SnapshotsError::unsound(path))?;
+        Ok(Self::new(path.to_owned(), file, header))
+    }
+}
+
 impl SnapshotFile {
     /// The snapshot in the file at `path`, whatever its name. Reads the header only.
     ///
     /// # Errors
     /// [`SnapshotsError`] if there is no snapshot's header.
     pub fn open(path: &Path) -> Result<Self, SnapshotsError> {
-        let opened = OsStorage.open(path);
-        let file = opened.map_err(SnapshotsError::io("opening", path))?;
-        let header = file::read_header(&file, path)?;
-        let header = header.map_err(SnapshotsError::unsound(path))?;
-        Ok(Self::new(path.to_owned(), file, header))
+        Self::open_in(&OsStorage, path)
     }
 
     /// Copies it to `to`, where nothing may be: written beside as `to` + `.tmp`, synced, read back and checked, then
@@ -77,18 +84,21 @@ impl SnapshotFile {
 ///
 /// # Errors
 /// As of [`Snapshots::newest`].
-pub fn all_in(
+pub fn all_in<S: Storage>(
+    storage: S,
     dir: &Path,
     ids: &SnapshotIds,
-) -> Result<(Vec<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
-    look(dir, ids, all_of)
+) -> Result<FilesAndFlaws<S>, SnapshotsError> {
+    look(storage, dir, ids, all_of)
 }
 
-fn all_of(
-    snapshots: &Snapshots,
-) -> Result<(Vec<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
+/// Snapshots, and what is wrong with others.
+type FilesAndFlaws<S> = (Vec<SnapshotFile<S>>, Vec<SnapshotsError>);
+
+fn all_of<S: Storage>(snapshots: &Snapshots<S>) -> Result<FilesAndFlaws<S>, SnapshotsError> {
     let (paths, damaged) = listed(snapshots)?;
-    let files = paths.iter().map(|path| SnapshotFile::open(path));
+    let open = |path: &PathBuf| SnapshotFile::open_in(&snapshots.storage, path);
+    let files = paths.iter().map(open);
     Ok((files.collect::<Result<_, _>>()?, damaged))
 }
 
@@ -101,17 +111,18 @@ pub fn newest_in(
     dir: &Path,
     ids: &SnapshotIds,
 ) -> Result<(Option<SnapshotFile>, Vec<SnapshotsError>), SnapshotsError> {
-    look(dir, ids, newest_of)
+    look(OsStorage, dir, ids, newest_of)
 }
 
 /// Looks at the snapshots, anew if one is gone that was there a moment ago.
-fn look<T>(
+fn look<S: Storage, T>(
+    storage: S,
     dir: &Path,
     ids: &SnapshotIds,
-    find: fn(&Snapshots) -> Result<T, SnapshotsError>,
+    find: fn(&Snapshots<S>) -> Result<T, SnapshotsError>,
 ) -> Result<T, SnapshotsError> {
     let snapshots = Snapshots {
-        storage: OsStorage,
+        storage,
         dir: dir.join(SNAPSHOTS_DIR),
         ids: ids.clone(),
         generation: std::sync::Arc::default(),
@@ -126,8 +137,10 @@ fn look<T>(
 }
 
 /// The files with a good header, oldest first, and what is wrong with others.
-fn listed(snapshots: &Snapshots) -> Result<(Vec<PathBuf>, Vec<SnapshotsError>), SnapshotsError> {
-    if !OsStorage.is_dir(&snapshots.dir) {
+fn listed<S: Storage>(
+    snapshots: &Snapshots<S>,
+) -> Result<(Vec<PathBuf>, Vec<SnapshotsError>), SnapshotsError> {
+    if !snapshots.storage.is_dir(&snapshots.dir) {
         return Ok((Vec::new(), Vec::new()));
     }
     // One that was placed counts, whichever it is of.

@@ -1,0 +1,122 @@
+//! With which state a replay begins, and what snapshots have recorded of later ones.
+
+use std::collections::VecDeque;
+
+use standin_core::digest::DigestChain;
+use standin_core::entry::{Index, LogTip};
+use standin_core::machine::StateMachine;
+use standin_core::snapshot::SnapshotHeader;
+use standin_core::state::Replicated;
+use standin_io::log::LogReader;
+use standin_io::snapshots::{SnapshotFile, SnapshotsError};
+use standin_io::storage::Storage;
+
+use super::{Difference, ReplayError};
+
+/// The state before the log's first entry, or that of the oldest snapshot from which the log goes on. The reader is then
+/// where that state is.
+pub(super) fn begin<M: StateMachine, S: Storage>(
+    reader: &mut LogReader<S>,
+    snapshots: &[SnapshotFile<S>],
+    damaged: &[SnapshotsError],
+) -> Result<Replicated<M>, ReplayError> {
+    let before = reader.tip().index;
+    if before == Index::ZERO {
+        return Ok(Replicated::default());
+    }
+    let mut why = match damaged.last() {
+        Some(error) => error.to_string(),
+        None => "there is none that it goes on from".to_owned(),
+    };
+    let usable = snapshots
+        .iter()
+        .filter(|it| it.header().point.tip.index >= before);
+    for file in usable {
+        match file.verify() {
+            Ok(()) if goes_on_from(reader, file.header().point.tip)? => return restore(file),
+            Ok(()) => why = format!("the log has another entry than {}", file.path().display()),
+            Err(error @ SnapshotsError::Unsound { .. }) => why = error.to_string(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let first = before.next();
+    Err(ReplayError::NoBeginning { first, why })
+}
+
+/// Goes to the entry that comes after `tip`; whether the log has that very one before it. A log may end before.
+fn goes_on_from<S: Storage>(reader: &mut LogReader<S>, tip: LogTip) -> Result<bool, ReplayError> {
+    reader.go_near(tip.index.next())?;
+    while reader.tip().index < tip.index {
+        if reader.next_entry()?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(reader.tip() == tip)
+}
+
+fn restore<M: StateMachine, S: Storage>(
+    file: &SnapshotFile<S>,
+) -> Result<Replicated<M>, ReplayError> {
+    let unreadable = |source| ReplayError::Unreadable {
+        file: file.path().to_owned(),
+        source,
+    };
+    let point = &file.header().point;
+    let digest = DigestChain(point.reply_digest.0);
+    let mut input = file.state().map_err(unreadable)?;
+    Replicated::restore(&mut input, point.tip.index, digest).map_err(unreadable)
+}
+
+/// Holds the state after the entry `tip` against what snapshots have `recorded` of it, and takes those out; how many
+/// digests were compared. One that is not of this very entry says nothing of this log.
+pub(super) fn compare<M: StateMachine, S: Storage>(
+    state: &Replicated<M>,
+    tip: LogTip,
+    recorded: &mut VecDeque<SnapshotFile<S>>,
+    agreed: &mut Index,
+) -> Result<u64, ReplayError> {
+    let mut compared = 0;
+    while let Some(file) = recorded.front()
+        && file.header().point.tip.index <= state.applied()
+    {
+        if file.header().point.tip == tip {
+            compared += compare_one(state, file, *agreed)?;
+            *agreed = state.applied();
+        }
+        recorded.pop_front();
+    }
+    Ok(compared)
+}
+
+fn compare_one<M: StateMachine, S: Storage>(
+    state: &Replicated<M>,
+    file: &SnapshotFile<S>,
+    agreed: Index,
+) -> Result<u64, ReplayError> {
+    let SnapshotHeader {
+        point,
+        state_digest,
+        ..
+    } = file.header();
+    let pairs = [
+        (
+            "chain over all replies",
+            point.reply_digest.0,
+            state.reply_digest().0,
+        ),
+        ("state's digest", *state_digest, state.state_digest()),
+    ];
+    for (what, recorded, found) in pairs {
+        if recorded != found {
+            return Err(ReplayError::Differs(Difference {
+                what,
+                index: point.tip.index,
+                file: file.path().to_owned(),
+                recorded,
+                found,
+                agreed,
+            }));
+        }
+    }
+    Ok(pairs.len() as u64)
+}
