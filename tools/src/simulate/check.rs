@@ -11,6 +11,7 @@ pub(crate) mod l3;
 pub(crate) mod l4;
 pub(crate) mod l5;
 mod redirects;
+pub(crate) mod replay;
 mod s1;
 mod s10;
 mod s11;
@@ -127,6 +128,7 @@ parts! {
     c1: c1::Leases,
     c2: c2::LeaseReads,
     redirects: redirects::Redirects,
+    replay: replay::Told,
 }
 
 impl<M: Subject> Checks<M> {
@@ -174,6 +176,11 @@ impl<M: Subject> Checks<M> {
             self.truth.erred.extend(store.filter(|_| has_erred));
         }
         self.truth.note(fact);
+    }
+
+    /// What replays of logs are to be held against.
+    pub(crate) fn evidence(&self) -> replay::Evidence<'_, M> {
+        replay::Evidence::new(&self.truth, &self.parts.replay, &self.reference)
     }
 
     /// A property that somebody else has watched did not hold.

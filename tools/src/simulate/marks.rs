@@ -198,6 +198,16 @@ marks! {
     ForceForgotten: "a lost view record is made again, and with a disk went all that was known of a takeover that was forced",
     /// Nobody may serve by the rules.
     Lost: "no holder is left, and nobody serves",
+    /// See the words.
+    Replayed: "the log of a replica is replayed in the end",
+    /// See the words.
+    ReplayedFromSnapshot: "such a replay begins with a snapshot",
+    /// See the words.
+    ReplayedDead: "such a replay is of a log whose replica does not run",
+    /// See the words.
+    ReplayedUnfinished: "such a replay comes to a write that is not whole",
+    /// See the words.
+    ReplayedApart: "such a replay is of a log that has parted from what goes on",
 }
 
 /// Why a session may be unknown in a run.

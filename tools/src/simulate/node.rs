@@ -9,7 +9,7 @@ mod images;
 mod leaving;
 mod opening;
 mod pace;
-mod replay;
+mod reading;
 mod room;
 mod states;
 mod syncing;
@@ -54,14 +54,15 @@ use fatal::fatal_entry;
 use images::{Images, install_failed, kept, restore, snapshots_failed};
 use opening::{Unopened, open_log};
 use pace::PaceWatch;
-use replay::read_all;
+use reading::read_all;
 use room::{RoomState, limits_of};
 use states::StateWatch;
 use syncing::Syncing;
 
 pub(crate) use death::{Death, dir_failed, log_failed, note_failure};
 
-const DATA: &str = "/data";
+/// The data directory on the machine's disk.
+pub(crate) const DATA: &str = "/data";
 /// Small, so that logs have several.
 const SEGMENT_BYTES: u64 = 4 << 10;
 pub(crate) const VIEW_SERVICE_RETRY: Duration = Duration::from_millis(50);

@@ -67,21 +67,21 @@ impl<M: Subject> Reference<M> {
             ));
         }
         let from = self.outcomes.len();
-        self.extend(truth, log.iter().take(through).skip(from))
+        let links = log.iter().take(through).skip(from);
+        self.extend(truth, links.map(Link::place))
     }
 
-    fn extend<'a>(
+    fn extend(
         &mut self,
         truth: &Truth,
-        links: impl Iterator<Item = &'a Link>,
+        places: impl Iterator<Item = (Index, u64)>,
     ) -> Result<(), String> {
-        for link in links {
-            let index = link.header.index;
+        for (index, hash) in places {
             // Not before it is applied: a record that is lost may have listed one that nobody has heard of.
             for skip in truth.skips.iter().filter(|skip| skip.index == index) {
                 self.state.skip(*skip);
             }
-            let Some(bytes) = truth.made.get(&(index.0, link.hash)) else {
+            let Some(bytes) = truth.made.get(&(index.0, hash)) else {
                 return Err(format!("entry {index} was never ordered by a primary"));
             };
             let entry = Entry::decode(bytes).expect("a primary made it");
@@ -100,7 +100,7 @@ impl<M: Subject> Reference<M> {
                 self.executed.entry(request).or_insert(index);
             }
             self.outcomes.push(Outcome {
-                hash: link.hash,
+                hash,
                 status,
                 reply,
                 reply_digest: self.state.reply_digest().0,
@@ -118,7 +118,7 @@ impl<M: Subject> Reference<M> {
             .take_while(|(link, outcome)| link.hash == outcome.hash)
             .count();
         *self = Self::default();
-        self.extend(truth, links[..kept].iter())
+        self.extend(truth, links[..kept].iter().map(Link::place))
             .expect("it was applied before");
     }
 
@@ -132,6 +132,20 @@ impl<M: Subject> Reference<M> {
     pub(crate) fn executed(&self, session: u64, sequence: u64) -> Option<(Index, &Outcome)> {
         let index = *self.executed.get(&(session, sequence))?;
         Some((index, self.outcome(index)?))
+    }
+
+    /// The digest of the state after the entry at `index`; `None` if nobody has applied that.
+    pub(crate) fn state_digest_at(&self, truth: &Truth, index: Index) -> Option<u128> {
+        if index == self.state.applied() {
+            return (!self.state.is_poisoned()).then(|| self.state.state_digest());
+        }
+        let through = usize::try_from(index.0).expect("a log in memory");
+        let outcomes = self.outcomes.get(..through)?.iter();
+        let places = (1..).map(Index).zip(outcomes.map(|outcome| outcome.hash));
+        let mut again = Self::default();
+        let applied = again.extend(truth, places);
+        applied.expect("it was applied before");
+        Some(again.state.state_digest())
     }
 
     /// The state after all that was applied anywhere.

@@ -4,6 +4,8 @@
 //! for a time. Replicas are named `a`, `b`, ..; `a` starts first and is the first primary. Whatever
 //! happens, every property is watched at every step; [`Scene::end`] compares states and calls.
 
+mod tamper;
+
 use std::path::Path;
 
 use standin_core::identity::Durability;

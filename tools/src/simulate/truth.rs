@@ -29,6 +29,13 @@ pub(crate) struct Link {
     pub(crate) hash: u64,
 }
 
+impl Link {
+    /// Its index, and the hash.
+    pub(crate) fn place(&self) -> (Index, u64) {
+        (self.header.index, self.hash)
+    }
+}
+
 /// The truth about a whole run.
 #[derive(Debug)]
 pub(crate) struct Truth {
@@ -690,8 +697,13 @@ pub(crate) fn next_link(log: &[Link], entry: &Entry<'_>, bytes: &[u8]) -> Link {
     let before = log.last().map_or(0, |link| link.hash);
     Link {
         header: entry.header,
-        hash: xxh3_64_with_seed(bytes, before),
+        hash: hash_after(before, bytes),
     }
+}
+
+/// The hash over a log that ends with an entry of these bytes; `before` is the one over what comes before it, or zero.
+pub(crate) fn hash_after(before: u64, bytes: &[u8]) -> u64 {
+    xxh3_64_with_seed(bytes, before)
 }
 
 #[cfg(test)]

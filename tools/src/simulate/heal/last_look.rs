@@ -1,5 +1,7 @@
 //! The last look: the states of all replicas, replays of their logs, and every call that was made.
 
+use crate::simulate::check::Check as _;
+use crate::simulate::check::replay::{Remains, Told};
 use crate::simulate::watched::Subject;
 use crate::simulate::world::{Process, World};
 
@@ -8,7 +10,9 @@ impl<M: Subject> World<M> {
     /// after the faults must have been answered.
     pub(crate) fn finish(&mut self, are_answers_demanded: bool) {
         self.is_over = true;
-        if let Err((property, what)) = self.compare_states().and_then(|()| self.compare_calls()) {
+        let states = self.compare_states();
+        let logs = states.and_then(|()| self.replay_logs());
+        if let Err((property, what)) = logs.and_then(|()| self.compare_calls()) {
             self.checks.fail(property, what);
         }
         if let Some(error) = self.failed_call().filter(|_| are_answers_demanded) {
@@ -35,11 +39,27 @@ impl<M: Subject> World<M> {
                 let what = format!("the state of host {host} differs from the reference's");
                 return Err(("S10", what));
             }
-            let replay = node.replay();
-            // A replay may come to the state that the replica would have come to.
-            if !replica.is_rotten() && replica.strays_from.is_none() {
-                replay.map_err(|what| ("S10", format!("host {host}: {what}")))?;
-            }
+        }
+        Ok(())
+    }
+
+    /// What is left of each log is replayed.
+    fn replay_logs(&mut self) -> Result<(), (&'static str, String)> {
+        let nodes = self.nodes();
+        let mut evidence = self.checks.evidence();
+        for (host, machine) in self.machines.iter().enumerate() {
+            let node = nodes.get(&host);
+            let remains = Remains {
+                host,
+                disk: &machine.disk,
+                state: node.map(|node| node.replica.state()),
+                is_running: node.is_some(),
+            };
+            let looked = evidence.look(remains);
+            looked.map_err(|what| (Told::PROPERTY, format!("host {host}: {what}")))?;
+        }
+        for mark in evidence.marks {
+            self.marks.reach(mark);
         }
         Ok(())
     }
