@@ -7,9 +7,11 @@ mod error;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use standin_core::entry::{Entry, Index, LogTip};
 use standin_core::machine::{MachineId, StateMachine};
+use standin_core::mark::ApplyMark;
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 use standin_core::view::ViewNumber;
@@ -163,6 +165,11 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         };
         replay.compare()?;
         Ok(replay)
+    }
+
+    /// From now on `mark` is told of each entry that the machine executes.
+    pub fn mark_with(&mut self, mark: Arc<dyn ApplyMark>) {
+        self.state.mark_with(mark);
     }
 
     /// Applies the next entry; `None` if there is none.

@@ -10,12 +10,10 @@ use standin_core::machine::StateMachine;
 use standin_core::mark::ApplyMark;
 use standin_core::message::ReplyStatus;
 use standin_core::poison::Skip;
-use standin_core::state::Replicated;
-use standin_io::log::LogReader;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::audit::Audit;
-use crate::replay::ReplayError;
+use crate::replay::{Replay, ReplayError};
 
 /// What one client was answered.
 #[derive(Clone, Debug, Default)]
@@ -53,51 +51,78 @@ pub(super) fn audit_log<M: StateMachine>(
     dir: &Path,
     records: &[Record],
 ) -> Result<Audit, ReplayError> {
-    let by_session = records.iter().filter_map(|it| Some((it.session?, it)));
-    let by_session: BTreeMap<u64, &Record> = by_session.collect();
     let executions = Arc::new(Executions::default());
-    let mut state = Replicated::<M>::default();
-    state.mark_with(Arc::clone(&executions) as Arc<dyn ApplyMark>);
-    let mut reader = LogReader::open(dir)?;
-    for skip in reader.skips()? {
-        state.skip(skip);
+    let mut replay = Replay::<M>::open(dir, false)?;
+    replay.mark_with(Arc::clone(&executions) as Arc<dyn ApplyMark>);
+    let mut findings = Findings::new(records);
+    let mut before = 0;
+    while let Some(step) = replay.advance()? {
+        let count = executions.count();
+        if step.entry.header.kind == EntryKind::Command
+            && let Some(command) = Command::decode(step.entry.payload)
+        {
+            let reply = (step.status == ReplyStatus::Done).then_some(step.reply);
+            findings.see(&command, reply, count - before);
+        }
+        before = count;
     }
-    let mut audit = Audit {
-        acknowledged: records.iter().map(|it| it.told.len() as u64).sum(),
-        ..Audit::default()
-    };
-    // The last sequence number of each session.
-    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
-    let (mut distinct, mut found) = (0, 0);
-    let mut reply = Vec::new();
-    while let Some(entry) = reader.next_entry()? {
-        let before = executions.count();
-        reply.clear();
-        let status = state
-            .apply(&entry, &mut reply)
-            .map_err(ReplayError::Fault)?;
-        let command = (entry.header.kind == EntryKind::Command)
-            .then(|| Command::decode(entry.payload))
-            .flatten();
-        let Some(command) = command else {
-            continue;
-        };
-        audit.value += executions.count() - before;
-        let last = last.entry(command.session).or_default();
+    Ok(findings.audit())
+}
+
+/// What a replay has shown so far.
+#[derive(Debug)]
+struct Findings<'a> {
+    records: &'a [Record],
+    by_session: BTreeMap<u64, &'a Record>,
+    /// The last sequence number of each session.
+    last: BTreeMap<u64, u64>,
+    /// Commands, each counted once however often it was sent.
+    commands: u64,
+    /// How often the machine executed one.
+    executed: u64,
+    /// Answers that clients had and the replay came to as well.
+    found: u64,
+}
+
+impl<'a> Findings<'a> {
+    fn new(records: &'a [Record]) -> Self {
+        let by_session = records.iter().filter_map(|it| Some((it.session?, it)));
+        Self {
+            records,
+            by_session: by_session.collect(),
+            last: BTreeMap::new(),
+            commands: 0,
+            executed: 0,
+            found: 0,
+        }
+    }
+
+    /// The next command in the log, its reply if it has one, and how often the machine executed something for it.
+    fn see(&mut self, command: &Command<'_>, reply: Option<&[u8]>, executed: u64) {
+        self.executed += executed;
+        let last = self.last.entry(command.session).or_default();
         if command.sequence != *last + 1 {
-            continue; // sent again
+            return; // sent again
         }
         *last = command.sequence;
-        distinct += 1;
+        self.commands += 1;
         let place = usize::try_from(command.sequence - 1).expect("a place in memory");
-        let record = by_session.get(&command.session);
+        let record = self.by_session.get(&command.session);
         let told = record.and_then(|record| record.told.get(place));
-        let is_told = told == Some(&mark_of(command.bytes, &reply));
-        found += u64::from(is_told && status == ReplyStatus::Done);
+        let found = reply.map(|reply| mark_of(command.bytes, reply));
+        self.found += u64::from(told.is_some() && told == found.as_ref());
     }
-    audit.lost = audit.acknowledged - found;
-    audit.executed_twice = audit.value.saturating_sub(distinct);
-    Ok(audit)
+
+    fn audit(&self) -> Audit {
+        let acknowledged = self.records.iter().map(|it| it.told.len() as u64).sum();
+        Audit {
+            acknowledged,
+            value: self.executed,
+            lost: acknowledged - self.found,
+            executed_twice: self.executed.saturating_sub(self.commands),
+            ..Audit::default()
+        }
+    }
 }
 
 /// Counts how often the machine executed something.
@@ -116,4 +141,105 @@ impl ApplyMark for Executions {
     }
 
     fn end(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two clients, each with two commands, and the log that has them: session, sequence, command, reply, executions.
+    const LOG: [(u64, u64, &[u8], &[u8], u64); 5] = [
+        (3, 1, b"a", b"A", 1),
+        (4, 1, b"b", b"B", 1),
+        (3, 2, b"c", b"C", 1),
+        (3, 2, b"c", b"C", 0), // sent again
+        (4, 2, b"d", b"D", 1),
+    ];
+
+    fn records() -> Vec<Record> {
+        let mut records = vec![Record::default(); 3]; // the third was never answered
+        for (session, sequence, command, reply, executions) in LOG {
+            if executions > 0 {
+                let record = &mut records[if session == 3 { 0 } else { 1 }];
+                record.answered(session, command, reply);
+                assert_eq!(record.told.len() as u64, sequence);
+            }
+        }
+        records
+    }
+
+    fn audit(
+        records: &[Record],
+        change: impl Fn(usize, &mut Command<'_>, &mut Option<&[u8]>, &mut u64) -> bool,
+    ) -> Audit {
+        let mut findings = Findings::new(records);
+        for (at, (session, sequence, bytes, reply, mut executed)) in LOG.into_iter().enumerate() {
+            let mut command = Command {
+                session,
+                sequence,
+                acknowledged: 0,
+                bytes,
+            };
+            let mut reply = Some(reply);
+            if change(at, &mut command, &mut reply, &mut executed) {
+                findings.see(&command, reply, executed);
+            }
+        }
+        findings.audit()
+    }
+
+    fn lost_and_twice(audit: Audit) -> (u64, u64) {
+        (audit.lost, audit.executed_twice)
+    }
+
+    #[test]
+    fn all_that_was_answered_is_found() {
+        let whole = audit(&records(), |_, _, _, _| true);
+        assert!(whole.is_clean(), "{whole:?}");
+        assert_eq!((whole.acknowledged, whole.value), (4, 4));
+    }
+
+    #[test]
+    fn a_command_that_is_missing_is_lost() {
+        let audit = audit(&records(), |at, _, _, _| at != 4);
+        assert_eq!(lost_and_twice(audit), (1, 0));
+    }
+
+    #[test]
+    fn one_that_is_another_or_has_another_reply_or_none_is_lost() {
+        let records = records();
+        let other = audit(&records, |at, command, _, _| {
+            command.bytes = if at == 1 { b"x" } else { command.bytes };
+            true
+        });
+        assert_eq!(lost_and_twice(other), (1, 0));
+        let replied = audit(&records, |at, _, reply, _| {
+            *reply = if at == 1 { Some(b"x") } else { *reply };
+            true
+        });
+        assert_eq!(lost_and_twice(replied), (1, 0));
+        let refused = audit(&records, |at, _, reply, _| {
+            *reply = if at == 1 { None } else { *reply };
+            true
+        });
+        assert_eq!(lost_and_twice(refused), (1, 0));
+    }
+
+    #[test]
+    fn one_that_is_executed_when_it_is_sent_again_ran_twice() {
+        let audit = audit(&records(), |_, _, _, executed| {
+            *executed = 1;
+            true
+        });
+        assert_eq!(lost_and_twice(audit), (0, 1));
+        assert_eq!(audit.value, 5);
+    }
+
+    #[test]
+    fn what_another_session_was_answered_counts_for_nobody() {
+        let mut records = records();
+        records[0].session = Some(9);
+        let audit = audit(&records, |_, _, _, _| true);
+        assert_eq!(lost_and_twice(audit), (2, 0));
+    }
 }
