@@ -64,6 +64,7 @@ fn view_start(limits: &SessionLimits) -> ViewStart {
         replies_bytes_max: limits.replies_bytes_max,
         session_idle_min_ms: millis(limits.idle_min),
         skips: Vec::new(),
+        machine_version: Some(1),
     }
 }
 
@@ -115,7 +116,7 @@ fn restored(captured: &Captured<Counter>) -> Replicated<Counter> {
     let mut bytes = Vec::new();
     captured.write(&mut bytes).unwrap();
     let (applied, digest) = (captured.applied(), captured.reply_digest());
-    Replicated::restore(&mut bytes.as_slice(), applied, digest).unwrap()
+    Replicated::restore(&mut bytes.as_slice(), applied, digest, 1).unwrap()
 }
 
 proptest! {

@@ -11,7 +11,9 @@ use standin_core::message::{
     SnapshotRead, StateDigest,
 };
 use standin_core::planted::{Bug, Planted};
+use standin_core::poison::Skip;
 use standin_core::time::{Duration, Instant, Now};
+use standin_core::version::{VersionRange, VersionStart};
 use standin_core::view::ViewId;
 
 use crate::fetch::Fetch;
@@ -19,7 +21,7 @@ use crate::fetch::Fetch;
 /// How long after a connection to the primary failed the next is tried. Doubles each time.
 const DIAL_RETRY: Duration = Duration::from_millis(25);
 /// The longest time between two tries.
-const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
+pub(crate) const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long the primary may take to say where the logs part: it may have to activate its view first.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub tip: LogTip,
     /// Where views begin in the log.
     pub view_starts: ViewStarts,
+    /// The versions of the machine that this replica's program supports.
+    pub versions: VersionRange,
     /// The log is of a lower data epoch than the view: nothing of it counts, and it is set aside as soon as
     /// there is a primary to follow. Nothing is then committed or applied.
     pub is_log_outdated: bool,
@@ -142,6 +146,9 @@ pub enum Action {
     StateDigest(ConnId, StateDigest),
     /// Ask the view service what the record is.
     ReadRecord,
+    /// The primary sends an entry from which on a version of the machine is executed that this program does not support. The
+    /// log goes up to the entry before it, and nothing more is taken until the primary sends something else.
+    LacksVersion(VersionStart),
     /// This replica's log contradicts the primary's: it must not go on until somebody has looked.
     Quarantine(String),
 }
@@ -182,10 +189,13 @@ pub struct Backup {
     primary: Option<String>,
     pub(crate) link: Link,
     /// How long to wait after the next failed try.
-    retry: Duration,
+    pub(crate) retry: Duration,
     base: LogTip,
     tip: LogTip,
     view_starts: ViewStarts,
+    pub(crate) versions: VersionRange,
+    /// The entries that the primary says are skipped.
+    pub(crate) skips: Vec<Skip>,
     /// The log is still the one of an earlier data epoch.
     is_log_outdated: bool,
     written: Index,
@@ -220,6 +230,8 @@ impl Backup {
             base: config.base,
             tip: config.tip,
             view_starts: config.view_starts,
+            versions: config.versions,
+            skips: Vec::new(),
             is_log_outdated: config.is_log_outdated,
             written: config.written,
             synced: config.synced,
@@ -403,6 +415,7 @@ impl Backup {
             view_starts,
             // Whoever listens there adds it.
             resp: None,
+            versions: self.versions,
         };
         self.actions
             .push_back(Action::Follow(conn, Box::new(follow)));
@@ -535,6 +548,7 @@ impl Backup {
             heard_at: now,
         });
         self.retry = DIAL_RETRY;
+        self.skips.clone_from(&resume.skips);
         self.acked = None;
         self.tell_digest();
         self.is_sync_wanted |= resume.durability == Durability::Disk;
@@ -557,6 +571,9 @@ impl Backup {
             // The same bytes that were checked are appended: nothing is encoded again.
             match Batch::verify(entries.bytes.to_vec(), self.tip) {
                 Ok(batch) if batch.entries().all(|entry| entry.has_sound_payload()) => {
+                    if let Some(lacking) = self.lacking(&batch) {
+                        return self.stop_before(lacking, &batch, durability, now);
+                    }
                     self.append(batch, durability);
                 }
                 // What does not continue the chain was damaged on the way, or is of another
@@ -574,7 +591,7 @@ impl Backup {
         }
     }
 
-    fn append(&mut self, batch: Batch, durability: Durability) {
+    pub(crate) fn append(&mut self, batch: Batch, durability: Durability) {
         self.tip = batch.tip();
         self.view_starts.extend_from_slice(batch.view_starts());
         self.actions.push_back(Action::Append(Arc::new(batch)));

@@ -10,6 +10,7 @@
 
 mod backup;
 mod fetch;
+mod versions;
 
 pub use backup::{Action, Backup, Config, Event};
 pub use fetch::FETCH_WINDOW_PIECES_MAX;

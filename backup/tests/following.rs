@@ -42,6 +42,7 @@ fn view_start() -> ViewStart {
         replies_bytes_max: 1000,
         session_idle_min_ms: 0,
         skips: Vec::new(),
+        machine_version: Some(1),
     }
 }
 
@@ -99,6 +100,7 @@ impl Bench {
                 .iter()
                 .flat_map(|batch| batch.view_starts().to_vec())
                 .collect(),
+            versions: standin_core::version::VersionRange::only(1),
             is_log_outdated: false,
             written: tip.index,
             synced: tip.index,

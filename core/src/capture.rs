@@ -29,6 +29,8 @@ pub struct SnapshotMark {
     pub view_first: Index,
     /// The chain over all replies up to `tip`.
     pub reply_digest: u128,
+    /// The version of the machine that is executed after `tip`. Since protocol version 6.
+    pub machine_version: u32,
 }
 
 impl SnapshotMark {
@@ -70,6 +72,7 @@ pub struct Captured<M: StateMachine> {
     pub(crate) timers: Vec<(WallTime, u64)>,
     pub(crate) applied: Index,
     pub(crate) reply_digest: DigestChain,
+    pub(crate) version: u32,
 }
 
 impl<M: StateMachine> Captured<M> {
@@ -83,6 +86,12 @@ impl<M: StateMachine> Captured<M> {
     #[must_use]
     pub fn reply_digest(&self) -> DigestChain {
         self.reply_digest
+    }
+
+    /// The version of the machine that was executed: what is written is only to be read as of that one.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Number of open sessions.

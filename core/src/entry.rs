@@ -14,6 +14,7 @@ use crate::message::decode_payload;
 use crate::poison::{SKIPS_MAX, Skip};
 use crate::session::SessionLimits;
 use crate::time::{Duration, WallTime};
+use crate::version::VersionStart;
 use crate::view::{DataEpoch, ViewNumber};
 
 /// Position of an entry in the log. The first entry has 1; 0 stands before it.
@@ -81,6 +82,8 @@ pub enum EntryKind {
     Handover = 6,
     /// A command that belongs to no session; the payload is the machine's bytes. Since log format 4.
     Direct = 7,
+    /// The machine's executing version changes ([`Upgrade`]). Since log format 5.
+    Upgrade = 8,
 }
 
 impl EntryKind {
@@ -93,6 +96,7 @@ impl EntryKind {
             5 => Self::Timer,
             6 => Self::Handover,
             7 => Self::Direct,
+            8 => Self::Upgrade,
             _ => return None,
         })
     }
@@ -155,6 +159,24 @@ pub struct ViewStart {
     /// Entries before this one that are skipped, since they make the machine fail; at most [`SKIPS_MAX`]. To be
     /// read before any of them is applied. Since log format 3.
     pub skips: Vec<Skip>,
+    /// The version of the machine that is executed here. In a log's first entry it is the one that the log begins
+    /// with; in others it is the one that is executed anyway, and is read by whoever does not have what comes before.
+    /// Since log format 5; before, there was one version, and the headers of segments and snapshots say it.
+    pub machine_version: Option<u32>,
+}
+
+/// The payload of log formats 3 and 4.
+#[derive(Deserialize)]
+struct ViewStart3 {
+    data_epoch: DataEpoch,
+    primary: ReplicaName,
+    incarnation: Incarnation,
+    durability: Durability,
+    session_timeout_ms: u64,
+    sessions_max: u32,
+    replies_bytes_max: u64,
+    session_idle_min_ms: u64,
+    skips: Vec<Skip>,
 }
 
 /// The payload of log format 2.
@@ -182,14 +204,32 @@ struct ViewStart1 {
 }
 
 impl ViewStart {
-    /// Reads the encoded form, also that of log format 2, which knew no skips, and of log format 1,
-    /// which knew no limits but the first two: each is applied as it was then.
+    /// Reads the encoded form, also that of log format 3, which knew one version of the machine, of log format 2,
+    /// which knew no skips, and of log format 1, which knew no limits but the first two: each is applied as
+    /// it was then.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let start = decode_payload(payload)
+            .or_else(|| Self::decode_3(payload))
             .or_else(|| Self::decode_2(payload))
             .or_else(|| Self::decode_1(payload));
         start.filter(|start: &Self| start.skips.len() <= SKIPS_MAX)
+    }
+
+    fn decode_3(payload: &[u8]) -> Option<Self> {
+        let start: ViewStart3 = decode_payload(payload)?;
+        Some(Self {
+            data_epoch: start.data_epoch,
+            primary: start.primary,
+            incarnation: start.incarnation,
+            durability: start.durability,
+            session_timeout_ms: start.session_timeout_ms,
+            sessions_max: start.sessions_max,
+            replies_bytes_max: start.replies_bytes_max,
+            session_idle_min_ms: start.session_idle_min_ms,
+            skips: start.skips,
+            machine_version: None,
+        })
     }
 
     fn decode_2(payload: &[u8]) -> Option<Self> {
@@ -204,6 +244,7 @@ impl ViewStart {
             replies_bytes_max: start.replies_bytes_max,
             session_idle_min_ms: start.session_idle_min_ms,
             skips: Vec::new(),
+            machine_version: None,
         })
     }
 
@@ -219,6 +260,7 @@ impl ViewStart {
             replies_bytes_max: u64::MAX,
             session_idle_min_ms: 0,
             skips: Vec::new(),
+            machine_version: None,
         })
     }
 
@@ -258,6 +300,14 @@ pub struct TimerFired {
 pub struct Handover {
     /// The backup that is to be primary.
     pub to: ReplicaName,
+}
+
+/// Payload of a [`EntryKind::Upgrade`]: all later entries are executed by another version of the machine. The primary
+/// orders it when its backup supports that version as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The version, above the one that is executed up to here.
+    pub version: u32,
 }
 
 /// Payload of a [`EntryKind::Command`]: fixed little-endian fields, then the machine's bytes.
@@ -359,7 +409,31 @@ impl<'a> Entry<'a> {
             EntryKind::Timer => decode_payload::<TimerFired>(self.payload).is_some(),
             EntryKind::Handover => decode_payload::<Handover>(self.payload).is_some(),
             EntryKind::Direct => true, // what it means the machine says
+            EntryKind::Upgrade => decode_payload::<Upgrade>(self.payload).is_some(),
         }
+    }
+
+    /// What it says of the machine's version, if it says something.
+    #[must_use]
+    pub fn version_start(&self) -> Option<VersionStart> {
+        let is_upgrade = self.header.kind == EntryKind::Upgrade;
+        let version = match self.header.kind {
+            EntryKind::ViewStart => ViewStart::decode(self.payload)?.machine_version?,
+            EntryKind::Upgrade => decode_payload::<Upgrade>(self.payload)?.version,
+            EntryKind::OpenSession
+            | EntryKind::CloseSession
+            | EntryKind::Command
+            | EntryKind::Timer
+            | EntryKind::Handover
+            | EntryKind::Direct => return None,
+        };
+        let Self { header, .. } = self;
+        let (index, view) = (header.index, header.view);
+        Some(VersionStart {
+            at: Skip { index, view },
+            version,
+            is_upgrade,
+        })
     }
 
     /// Reads one whole entry whose checksum was verified before.
@@ -465,6 +539,8 @@ pub struct Batch {
     first: Index,
     tip: LogTip,
     view_starts: ViewStarts,
+    /// An Upgrade is among them.
+    has_upgrade: bool,
     bytes: Vec<u8>,
 }
 
@@ -493,6 +569,7 @@ impl Batch {
     pub fn verify(bytes: Vec<u8>, before: LogTip) -> Result<Self, EntryError> {
         let mut tip = before;
         let mut view_starts = ViewStarts::new();
+        let mut has_upgrade = false;
         let mut rest = bytes.as_slice();
         if rest.is_empty() {
             return Err(EntryError::Short);
@@ -503,6 +580,7 @@ impl Batch {
             if entry.header.kind == EntryKind::ViewStart {
                 view_starts.push((entry.header.view, entry.header.index));
             }
+            has_upgrade |= entry.header.kind == EntryKind::Upgrade;
             tip = entry.tip();
             rest = &rest[ENTRY_HEADER_BYTES + entry.payload.len()..];
         }
@@ -510,6 +588,7 @@ impl Batch {
             first: before.index.next(),
             tip,
             view_starts,
+            has_upgrade,
             bytes,
         })
     }
@@ -547,6 +626,16 @@ impl Batch {
         let starts = (self.entries()).filter(|entry| entry.header.kind == EntryKind::ViewStart);
         let starts = starts.filter_map(|entry| ViewStart::decode(entry.payload));
         starts.flat_map(|start| start.skips).collect()
+    }
+
+    /// What its entries say of the machine's version.
+    #[must_use]
+    pub fn version_starts(&self) -> Vec<VersionStart> {
+        if self.view_starts.is_empty() && !self.has_upgrade {
+            return Vec::new();
+        }
+        let starts = self.entries();
+        starts.filter_map(|entry| entry.version_start()).collect()
     }
 
     /// The encoded entries.
@@ -620,6 +709,7 @@ impl BatchBuilder {
             first: before.index.next(),
             tip: before,
             view_starts: ViewStarts::new(),
+            has_upgrade: false,
             bytes: Vec::new(),
         };
         Self { stamp, batch }
@@ -654,6 +744,7 @@ impl BatchBuilder {
         if kind == EntryKind::ViewStart {
             self.batch.view_starts.push((self.stamp.view, index));
         }
+        self.batch.has_upgrade |= kind == EntryKind::Upgrade;
         self.batch.tip = LogTip {
             index,
             view: self.stamp.view,

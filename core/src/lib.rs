@@ -28,6 +28,8 @@ pub mod session;
 pub mod snapshot;
 pub mod solo;
 pub mod state;
+pub mod subject;
 pub mod time;
 pub mod turns;
+pub mod version;
 pub mod view;

@@ -16,6 +16,7 @@
 //! - files, sockets, environment variables, the process id.
 
 pub mod typed;
+mod versions;
 
 use std::fmt;
 use std::io;
@@ -26,7 +27,9 @@ use crate::entry::Index;
 use crate::random::RandomStream;
 use crate::time::WallTime;
 
+pub use crate::version::VersionRange;
 pub use typed::Machine;
+pub use versions::{Successor, Versions};
 
 /// Longest name of a machine, in bytes.
 pub const MACHINE_NAME_BYTES_MAX: usize = 32;
@@ -78,6 +81,15 @@ impl MachineId {
     pub fn of<M: StateMachine>() -> Self {
         Self::new(M::NAME, M::VERSION)
             .expect("StateMachine::NAME must be 1 to 32 visible ASCII characters")
+    }
+
+    /// The same machine in another version.
+    #[must_use]
+    pub fn with_version(&self, version: u32) -> Self {
+        Self {
+            name: self.name.clone(),
+            version,
+        }
     }
 
     /// The machine's name.
@@ -138,11 +150,30 @@ pub trait StateMachine: Default + Send + 'static {
     /// The machine's name: 1 to 32 visible ASCII characters. Replicas of different machines refuse
     /// each other.
     const NAME: &'static str;
-    /// The machine's version: to be raised when `apply` comes to do something else.
+    /// The machine's version: to be raised when `apply` comes to do something else. The newest one that this
+    /// program supports.
     const VERSION: u32;
+    /// The oldest version that this program can execute as well, just as its own program did: the same commands
+    /// lead to the same replies and to the same state, written in the same bytes.
+    ///
+    /// Replicas whose programs have some version in common work together, and execute the one that is part of
+    /// their state ([`Context::version`]). So a new version is rolled out by restarting one replica after the other with a
+    /// program that supports both. [`Versions`] makes such a machine of an old and a new one.
+    const OLDEST_VERSION: u32 = Self::VERSION;
 
     /// The state at one moment, cheap to take and ready to be serialised on another thread.
     type Capture: Send + Sync + 'static;
+
+    /// The log begins, with this version, before anything else is called on a machine as [`Default`] makes it. Only
+    /// for machines that support more than one version.
+    fn begin(&mut self, _version: u32) {}
+
+    /// From now on `version` is executed, which is above the one of before, [`Context::version`]. An entry of its own says so,
+    /// on every replica in the same place. Only for machines that support more than one version.
+    ///
+    /// A panic is what it is in [`StateMachine::apply`]: the entry is skipped, so the version stays, and it is not tried
+    /// again with this version.
+    fn upgrade(&mut self, _ctx: &mut Context<'_>, _version: u32) {}
 
     /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes, to
     /// `reply`, which is empty.
@@ -179,12 +210,20 @@ pub trait StateMachine: Default + Send + 'static {
     /// Those of `out`, and no others.
     fn write_capture(capture: &Self::Capture, out: &mut dyn io::Write) -> io::Result<()>;
 
-    /// The machine with the state that [`StateMachine::write_capture`] wrote, of this or of an earlier version
-    /// that replicas of this one are to be able to go on from. Reads `input` to its end.
+    /// The machine with the state that [`StateMachine::write_capture`] wrote. Reads `input` to its end.
     ///
     /// # Errors
     /// Those of `input`, and if the bytes are no state of this machine.
     fn restore(input: &mut dyn io::Read) -> io::Result<Self>;
+
+    /// The same, if `version` was executed when it was written, and goes on being executed. Only for machines that
+    /// support more than one version.
+    ///
+    /// # Errors
+    /// Those of [`StateMachine::restore`].
+    fn restore_version(_version: u32, input: &mut dyn io::Read) -> io::Result<Self> {
+        Self::restore(input)
+    }
 
     /// A command in words, for people who read a log; on one line, whatever the bytes are. Nothing rests on it.
     #[must_use]
@@ -258,6 +297,7 @@ pub struct Context<'a> {
     pub(crate) now: WallTime,
     pub(crate) index: Index,
     pub(crate) session: Option<u64>,
+    pub(crate) version: u32,
     pub(crate) random: RandomStream,
     pub(crate) timers: &'a mut Vec<TimerChange>,
 }
@@ -279,6 +319,13 @@ impl Context<'_> {
     #[must_use]
     pub fn session(&self) -> Option<u64> {
         self.session
+    }
+
+    /// The version of the machine that is executed, on every replica at this entry: [`StateMachine::VERSION`], or an
+    /// older one from [`StateMachine::OLDEST_VERSION`] on.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// The next random number, drawn from the logged seed: the same on every replica.

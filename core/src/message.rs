@@ -26,6 +26,7 @@ use crate::machine::MachineId;
 use crate::mark::Fatal;
 use crate::poison::{FAULT_WORDS_BYTES_MAX, LOG_SKIPS_MAX, Poison, Skip};
 use crate::time::WallTime;
+use crate::version::VersionRange;
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
 pub use crate::address::ADDRESS_BYTES_MAX;
@@ -40,7 +41,7 @@ pub use snapshot::{
 };
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.
@@ -191,8 +192,9 @@ impl Hello {
         {
             return Err(Refusal::OtherCluster { ours });
         }
+        // Which versions two replicas have in common they find out when one asks to follow the other.
         if let (Some(ours), Some(theirs)) = (machine, &self.machine)
-            && ours != theirs
+            && ours.name() != theirs.name()
         {
             return Err(Refusal::OtherMachine { ours: ours.clone() });
         }
@@ -215,7 +217,7 @@ pub enum Refusal {
         /// The refusing side's cluster.
         ours: ClusterId,
     },
-    /// Another machine, or another version of it.
+    /// Another machine.
     #[error("the other side runs the machine {ours}")]
     OtherMachine {
         /// The refusing side's machine.
@@ -257,6 +259,12 @@ pub enum Refusal {
         "its disk failed in this boot of its machine, and its data directory does not say so yet"
     )]
     TokenDead,
+    /// The primary executes a version of the machine that this replica does not support. Since protocol version 6.
+    #[error("the primary's machine executes version {executing}")]
+    MachineVersion {
+        /// The version.
+        executing: u32,
+    },
 }
 
 fn listed(names: &[ReplicaName]) -> String {
@@ -593,6 +601,8 @@ pub struct Follow {
     pub view_starts: Vec<(ViewNumber, Index)>,
     /// Where it answers Redis clients; `None`: nowhere. Since protocol version 5.
     pub resp: Option<Address>,
+    /// The versions of the machine that it supports. Since protocol version 6.
+    pub versions: VersionRange,
 }
 
 impl Follow {
@@ -763,7 +773,9 @@ mod tests {
         assert_eq!(hello.check(None, None), Ok(()));
         let refused = hello.check(Some(ClusterId(2)), None);
         assert_eq!(refused, Err(Refusal::OtherCluster { ours: ClusterId(2) }));
-        let other = MachineId::new("counter", 2).unwrap();
+        let newer = MachineId::new("counter", 2).unwrap();
+        assert_eq!(hello.check(None, Some(&newer)), Ok(()));
+        let other = MachineId::new("abacus", 1).unwrap();
         assert!(hello.check(None, Some(&other)).is_err());
         let mut newer = hello;
         newer.version += 1;

@@ -12,7 +12,7 @@ use crate::view::ViewNumber;
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 160;
 /// Version of the log's format: segments, headers and entries.
-pub const LOG_FORMAT_VERSION: u32 = 4;
+pub const LOG_FORMAT_VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"STANDLOG";
 const AT_VERSION: usize = 8;
@@ -37,7 +37,9 @@ pub struct SegmentHeader {
     pub cluster: ClusterId,
     /// The data directory that the segment was written for.
     pub store: StoreId,
-    /// The state machine that the inputs are for.
+    /// The state machine that the inputs are for. Up to log format 4 its version is the one that executes all
+    /// entries; since, it is the newest one that was known to be executed when the log was opened, and which version executes
+    /// an entry stands in ViewStarts and Upgrades.
     pub machine: MachineId,
     /// The end of the log before this segment: its first entry has the next index.
     pub before: LogTip,

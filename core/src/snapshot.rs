@@ -54,7 +54,7 @@ const AT_BLOCK_CHECKSUM: usize = 4;
 pub struct SnapshotPoint {
     /// The cluster whose state it is.
     pub cluster: ClusterId,
-    /// The state machine.
+    /// The state machine, and the version of it that is executed after `tip`: it wrote the state's bytes.
     pub machine: MachineId,
     /// The data epoch of the newest view at or before `tip`.
     pub data_epoch: DataEpoch,

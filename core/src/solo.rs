@@ -186,7 +186,9 @@ impl<M: StateMachine> Solo<M> {
             "not deterministic: the state after entry {index} is another one in a second copy, which was restored from a \
              snapshot; see standin_core::machine for what a machine must not do"
         );
-        let restored = Replicated::restore(&mut bytes.as_slice(), index, self.state.reply_digest());
+        let digest = self.state.reply_digest();
+        let version = self.state.version();
+        let restored = Replicated::restore(&mut bytes.as_slice(), index, digest, version);
         self.twin = restored.expect("a state can be restored from its own bytes");
         assert!(
             bytes == bytes_of(&self.twin),

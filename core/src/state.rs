@@ -11,7 +11,8 @@ use crate::bytes::put_u64;
 use crate::capture::{Captured, invalid, read_count, read_u64};
 use crate::digest::DigestChain;
 use crate::entry::{
-    COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, ViewStart,
+    COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, Upgrade,
+    ViewStart,
 };
 use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
 use crate::mark::ApplyMark;
@@ -21,11 +22,14 @@ use crate::poison::{self, LOG_SKIPS_MAX, MachineFault, Skip};
 use crate::random::RandomStream;
 use crate::session::{KeptOutcome, SessionError, SessionTable, Verdict};
 use crate::time::WallTime;
+use crate::version::VersionRange;
 
 /// A machine with everything around it that must be the same on every replica.
 #[derive(Clone, Debug)]
 pub struct Replicated<M> {
     machine: M,
+    /// The version of the machine that is executed. Never falls.
+    version: u32,
     sessions: SessionTable,
     timers: Timers,
     applied: Index,
@@ -55,6 +59,7 @@ impl<M: StateMachine> Replicated<M> {
     pub fn around(machine: M) -> Self {
         Self {
             machine,
+            version: M::VERSION,
             sessions: SessionTable::default(),
             timers: Timers::default(),
             applied: Index::ZERO,
@@ -66,6 +71,24 @@ impl<M: StateMachine> Replicated<M> {
             mark: None,
             planted: Planted::default(),
         }
+    }
+
+    /// Says which version of the machine a log begins with whose first entry does not say it: one that is older
+    /// than log format 5.
+    ///
+    /// # Panics
+    /// If something was applied already, or the machine fails.
+    pub fn begin(&mut self, version: u32) {
+        let began = self.try_begin(version);
+        began.expect("the machine fails before the first entry");
+    }
+
+    fn try_begin(&mut self, version: u32) -> Result<(), String> {
+        assert_eq!(self.applied, Index::ZERO, "it has begun already");
+        let machine = &mut self.machine;
+        poison::call(|| machine.begin(version))?;
+        self.version = version;
+        Ok(())
     }
 
     /// Plants a bug.
@@ -101,6 +124,22 @@ impl<M: StateMachine> Replicated<M> {
         self.is_poisoned
     }
 
+    /// The version of the machine that is executed.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The version that is to be executed from `entry` on, the next one, if this program does not support it: then it
+    /// must not be applied.
+    #[must_use]
+    pub fn lacks_version(&self, entry: &Entry<'_>) -> Option<u32> {
+        let start = entry.version_start()?;
+        let is_heeded = start.is_upgrade || self.applied == Index::ZERO;
+        let is_lacking = is_heeded && !VersionRange::of::<M>().contains(start.version);
+        (is_lacking && !self.is_skipped(entry)).then_some(start.version)
+    }
+
     /// Applies the next entry, appends its reply to `reply` and says how it went.
     ///
     /// # Errors
@@ -108,7 +147,8 @@ impl<M: StateMachine> Replicated<M> {
     /// nothing was appended to `reply`, and the state is of no more use.
     ///
     /// # Panics
-    /// If the entry is not the next, or the machine has failed before: those are bugs of the caller's.
+    /// If the entry is not the next, this program lacks the version that is to be executed, or the machine has failed
+    /// before: those are bugs of the caller's.
     pub fn apply(
         &mut self,
         entry: &Entry<'_>,
@@ -120,6 +160,7 @@ impl<M: StateMachine> Replicated<M> {
             self.applied.next(),
             "entries are applied in order"
         );
+        assert_eq!(self.lacks_version(entry), None, "no such version");
         let reply_at = reply.len();
         // A ViewStart counts as activity for all sessions, so it expires none: nobody could send
         // requests before it.
@@ -163,6 +204,9 @@ impl<M: StateMachine> Replicated<M> {
         Ok(match entry.header.kind {
             EntryKind::ViewStart => {
                 let start = ViewStart::decode(entry.payload).expect(SOUND_PAYLOAD);
+                if let (Index::ZERO, Some(version)) = (self.applied, start.machine_version) {
+                    self.try_begin(version)?;
+                }
                 self.sessions.start_view(time, start.session_limits());
                 ReplyStatus::Done
             }
@@ -180,6 +224,18 @@ impl<M: StateMachine> Replicated<M> {
                 ReplyStatus::Done
             }
             EntryKind::Handover => ReplyStatus::Done,
+            EntryKind::Upgrade if self.is_skipped(entry) => {
+                put_u64(reply, entry.header.index.0);
+                ReplyStatus::Skipped
+            }
+            EntryKind::Upgrade => {
+                let Upgrade { version } = payload_of(entry);
+                if version > self.version {
+                    self.execute(entry, None, |machine, ctx, _| machine.upgrade(ctx, version))?;
+                    self.version = version;
+                }
+                ReplyStatus::Done
+            }
             EntryKind::Command => self.apply_command(entry, reply)?,
             EntryKind::Direct if self.is_skipped(entry) => {
                 put_u64(reply, entry.header.index.0);
@@ -274,6 +330,7 @@ impl<M: StateMachine> Replicated<M> {
             now: entry.header.time,
             index: entry.header.index,
             session,
+            version: self.version,
             random: RandomStream::new(entry.header.seed, entry.header.index.0),
             timers: &mut self.timer_changes,
         };
@@ -340,22 +397,30 @@ impl<M: StateMachine> Replicated<M> {
             timers: self.timers.by_deadline.iter().copied().collect(),
             applied: self.applied,
             reply_digest: self.reply_digest,
+            version: self.version,
         }
     }
 
     /// The state that [`Captured::write`] wrote, as of the entry `applied`, where the chain over all replies
-    /// is `reply_digest`. Reads `input` to its end.
+    /// is `reply_digest` and `version` of the machine is executed. Reads `input` to its end.
     ///
     /// # Errors
-    /// Those of `input`, and `InvalidData` if the bytes are no such state.
+    /// Those of `input`, `Unsupported` if this program does not support that version, and `InvalidData` if the
+    /// bytes are no such state.
     pub fn restore(
         input: &mut dyn io::Read,
         applied: Index,
         reply_digest: DigestChain,
+        version: u32,
     ) -> io::Result<Self> {
+        let range = VersionRange::of::<M>();
+        if !range.contains(version) {
+            let words = format!("it is of version {version}, and this program supports {range}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, words));
+        }
         let sessions = SessionTable::restore(input)?;
         let timers = Timers::restore(input)?;
-        let machine = M::restore(input)?;
+        let machine = M::restore_version(version, input)?;
         if input.read(&mut [0])? != 0 {
             return Err(invalid("there is more than the machine has read"));
         }
@@ -364,6 +429,7 @@ impl<M: StateMachine> Replicated<M> {
             timers,
             applied,
             reply_digest,
+            version,
             ..Self::around(machine)
         })
     }

@@ -74,6 +74,7 @@ impl Story {
             replies_bytes_max: 1000,
             session_idle_min_ms: 0,
             skips: Vec::new(),
+            machine_version: Some(1),
         };
         let mut payload = Vec::new();
         encode_payload(&start, &mut payload);
@@ -144,6 +145,7 @@ impl Story {
             &mut bytes.as_slice(),
             captured.applied(),
             captured.reply_digest(),
+            captured.version(),
         );
         self.states.push(restored.unwrap());
         assert_eq!(self.states.last().unwrap().applied(), self.tip.index);
@@ -228,8 +230,9 @@ fn bytes_that_are_no_state_are_refused() {
     let mut story = Story::begin();
     story.work();
     let bytes = story.bytes();
-    let restore =
-        |bytes: &[u8]| Replicated::<Echo>::restore(&mut &*bytes, Index(9), DigestChain::default());
+    let restore = |bytes: &[u8]| {
+        Replicated::<Echo>::restore(&mut &*bytes, Index(9), DigestChain::default(), 1)
+    };
     let machine = bytes.len() - story.states[0].machine().0.len();
     for end in 0..machine {
         assert!(restore(&bytes[..end]).is_err(), "cut off at {end}");
@@ -271,7 +274,7 @@ fn bytes_behind_the_machine_are_refused() {
     let state = Replicated::<Nothing>::default();
     state.capture().write(&mut bytes).unwrap();
     let restore = |bytes: &[u8]| {
-        Replicated::<Nothing>::restore(&mut &*bytes, Index::ZERO, DigestChain::default())
+        Replicated::<Nothing>::restore(&mut &*bytes, Index::ZERO, DigestChain::default(), 1)
     };
     assert!(restore(&bytes).is_ok());
     bytes.push(0);

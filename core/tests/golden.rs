@@ -16,7 +16,7 @@ use standin_core::capture::SnapshotMark;
 use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
-    Handover, Index, LogTip, TimerFired, ViewStart,
+    Handover, Index, LogTip, TimerFired, Upgrade, ViewStart,
 };
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameKind};
 use standin_core::identity::{
@@ -31,6 +31,7 @@ use standin_core::snapshot::{
     SNAPSHOT_BLOCK_BYTES, SnapshotHeader, SnapshotPoint, SnapshotReader, encode_snapshot,
 };
 use standin_core::time::WallTime;
+use standin_core::version::VersionRange;
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 /// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
@@ -91,8 +92,23 @@ const CHANGED_IN_5: [&str; 6] = [
     "segment",
 ];
 
+/// What version 6 changed: replicas whose programs support different versions of the machine work together.
+const CHANGED_IN_6: [&str; 9] = [
+    "direct",
+    "frames/Entries",
+    "frames/Follow",
+    "frames/Hello",
+    "frames/Refusal",
+    "frames/SnapshotOffer",
+    "handover",
+    "segment",
+    "upgrade",
+];
+
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_5.contains(&name) {
+    let version = if CHANGED_IN_6.contains(&name) {
+        "v6"
+    } else if CHANGED_IN_5.contains(&name) {
         "v5"
     } else if CHANGED_IN_4.contains(&name) {
         "v4"
@@ -336,6 +352,7 @@ fn refusals() -> Vec<Refusal> {
         },
         Refusal::RepliesDiffer,
         Refusal::TokenDead,
+        Refusal::MachineVersion { executing: 300 },
     ]
 }
 
@@ -354,7 +371,8 @@ fn check_handshake(frames: &mut Frames) {
             | Refusal::Superseded
             | Refusal::NamesTaken { .. }
             | Refusal::RepliesDiffer
-            | Refusal::TokenDead => {}
+            | Refusal::TokenDead
+            | Refusal::MachineVersion { .. } => {}
         }
     }
     frames.messages(&refusals());
@@ -543,6 +561,10 @@ fn check_stream(frames: &mut Frames) {
         last: tip(),
         view_starts: vec![(ViewNumber(1), Index(1)), (ViewNumber(299), Index(71_000))],
         resp,
+        versions: VersionRange {
+            oldest: 3,
+            newest: 300,
+        },
     }));
     let levels = [Durability::Memory, Durability::Os, Durability::Disk];
     frames.messages(&levels.map(|durability| Resume {
@@ -585,6 +607,7 @@ fn check_snapshots(frames: &mut Frames) {
         tip: tip(),
         view_first: Index(71_000),
         reply_digest: standing(RoleName::Backup).reply_digest,
+        machine_version: 300,
     };
     let (nonce, index) = (0x5152_5354_5556_5758, tip().index);
     frames.messages(&[SnapshotOffer {
@@ -798,6 +821,7 @@ fn view_start(durability: Durability) -> ViewStart {
         replies_bytes_max: 268_435_456,
         session_idle_min_ms: 10_000,
         skips: skips(Reason::Activated),
+        machine_version: Some(3),
     }
 }
 
@@ -857,7 +881,9 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
             EntryKind::Command => assert_eq!(Command::decode(entry.payload), Some(COMMAND)),
             EntryKind::Timer => assert_eq!(decode_payload(entry.payload), Some(FIRED)),
             EntryKind::CloseSession => assert_eq!(decode_payload(entry.payload), Some(CLOSED)),
-            EntryKind::Handover | EntryKind::Direct => panic!("it is in a file of its own"),
+            EntryKind::Handover | EntryKind::Direct | EntryKind::Upgrade => {
+                panic!("it is in a file of its own")
+            }
         }
     });
     assert_eq!(kinds.len(), 5);
@@ -904,12 +930,35 @@ fn a_command_without_a_session_is_as_it_was() {
     assert_eq!(entry.payload, b"add 1");
 }
 
+#[test]
+fn an_upgrade_is_as_it_was() {
+    let before = batch().tip();
+    let stamp = BatchStamp {
+        view: before.view,
+        time: before.time,
+        seed: 9,
+        commit: before.index,
+    };
+    let upgrade = Upgrade { version: 300 };
+    let mut builder = BatchBuilder::new(before, stamp);
+    builder.push(EntryKind::Upgrade, |out| encode_payload(&upgrade, out));
+    let now = builder.finish().unwrap();
+    let stored = golden("upgrade", now.bytes());
+    let entry = Entry::decode(&stored).unwrap();
+    assert_eq!(entry.header.kind, EntryKind::Upgrade);
+    assert!(entry.has_sound_payload());
+    assert_eq!(decode_payload(entry.payload), Some(upgrade));
+    let start = entry.version_start().unwrap();
+    assert_eq!((start.version, start.is_upgrade), (300, true));
+}
+
 /// The ViewStart of log format 1 had no limits but the first two, and is applied without others.
 fn is_view_start_of_version_1(entry: &Entry<'_>) -> bool {
     let unlimited = ViewStart {
         replies_bytes_max: u64::MAX,
         session_idle_min_ms: 0,
         skips: Vec::new(),
+        machine_version: None,
         ..view_start(Durability::Os)
     };
     entry.has_sound_payload() && ViewStart::decode(entry.payload) == Some(unlimited)
@@ -946,14 +995,26 @@ fn what_version_1_wrote_is_still_read() {
     assert_eq!(old.collect::<Vec<_>>(), refusals()[..8]);
 }
 
+/// One version of the machine, which the header says.
 #[test]
-fn what_version_3_wrote_is_still_read() {
-    let stored = std::fs::read(path_in("v3").join("segment")).unwrap();
-    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
-    let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
-        assert!(entry.has_sound_payload());
-    });
-    assert_eq!((found.tip, found.end), (batch().tip(), ScanEnd::Clean));
+fn what_versions_3_and_5_wrote_is_still_read() {
+    for version in ["v3", "v5"] {
+        let stored = std::fs::read(path_in(version).join("segment")).unwrap();
+        assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+        let mut starts = Vec::new();
+        let found = scan(&stored[SEGMENT_HEADER_BYTES..], header().before, |entry| {
+            assert!(entry.has_sound_payload());
+            assert_eq!(entry.version_start(), None);
+            if entry.header.kind == EntryKind::ViewStart {
+                starts.extend(ViewStart::decode(entry.payload));
+            }
+        });
+        let without_version = ViewStart {
+            machine_version: None,
+            ..view_start(Durability::Os)
+        };
+        assert_eq!((found.end, starts), (ScanEnd::Clean, vec![without_version]));
+    }
 }
 
 #[test]
@@ -969,6 +1030,7 @@ fn what_version_2_wrote_is_still_read() {
     });
     let without_skips = ViewStart {
         skips: Vec::new(),
+        machine_version: None,
         ..view_start(Durability::Os)
     };
     assert_eq!((found.end, starts), (ScanEnd::Clean, vec![without_skips]));

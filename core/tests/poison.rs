@@ -92,6 +92,7 @@ impl Story {
             replies_bytes_max: 1000,
             session_idle_min_ms: 0,
             skips: Vec::new(),
+            machine_version: Some(1),
         };
         let mut payload = Vec::new();
         encode_payload(&start, &mut payload);

@@ -51,6 +51,7 @@ fn a_session_outlives_an_outage_that_is_longer_than_its_timeout() {
         replies_bytes_max: 1000,
         session_idle_min_ms: 0,
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     let mut payload = Vec::new();
     encode_payload(&start, &mut payload);

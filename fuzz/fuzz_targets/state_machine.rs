@@ -148,6 +148,7 @@ fn view_start(input: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
         replies_bytes_max: input.arbitrary::<u8>()?.into(),
         session_idle_min_ms: input.arbitrary::<u16>()?.into(),
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     encode_payload(&start, out);
     Ok(())
@@ -255,6 +256,7 @@ fn restored<M: StateMachine>(state: &Replicated<M>) -> Replicated<M> {
         &mut bytes.as_slice(),
         captured.applied(),
         captured.reply_digest(),
+        captured.version(),
     )
     .expect("what it wrote")
 }
@@ -334,7 +336,7 @@ fuzz_target!(|data: &[u8]| {
     Counter::default().query(data, &mut reply);
     assert!(decode_reply(&reply).is_some());
     assert_eq!(Counter::restore(&mut &*data).is_ok(), data.len() == 8);
-    if let Ok(state) = Replicated::<Counter>::restore(&mut &*data, Index(1), DigestChain::default())
+    if let Ok(state) = Replicated::<Counter>::restore(&mut &*data, Index(1), DigestChain::default(), 1)
     {
         // What is taken for a state is written as the same bytes again.
         let mut bytes = Vec::new();

@@ -76,9 +76,11 @@ pub enum DataDirError {
         /// The name it was opened for.
         ours: ReplicaName,
     },
-    /// It belongs to another state machine, or another version of it.
+    /// It belongs to another state machine.
     #[error(
-        "cannot use data directory {path}: it holds the log of {theirs}, and this is {ours}; run the machine it belongs to or choose another --data"
+        "cannot use data directory {path}: it holds the log of the machine {}, and this is {}; run the machine it belongs to or choose another --data",
+        theirs.name(),
+        ours.name()
     )]
     OtherMachine {
         /// The directory.
@@ -87,6 +89,19 @@ pub enum DataDirError {
         theirs: MachineId,
         /// The machine it was opened for.
         ours: MachineId,
+    },
+    /// Its state executes a newer version of the machine than this program has.
+    #[error(
+        "cannot use data directory {path}: its state executes {theirs}, and this program supports no version above {newest}; start a program that supports version {}, or choose another --data",
+        theirs.version()
+    )]
+    NewerMachine {
+        /// The directory.
+        path: PathBuf,
+        /// The machine in it, in the version that it executes.
+        theirs: MachineId,
+        /// The newest version that this program supports.
+        newest: u32,
     },
     /// It holds files, but no meta file.
     #[error(
@@ -169,7 +184,8 @@ impl DataDir {
 
 impl<S: Storage> DataDir<S> {
     /// Opens the data directory at `path`, creating and formatting it as store `fresh_store` if it
-    /// is absent or empty. The flag says whether it was formatted just now.
+    /// is absent or empty. The flag says whether it was formatted just now. `machine` is the program's, in the newest
+    /// version that it supports.
     ///
     /// # Errors
     /// [`DataDirError`] if it is held by another process, is not this replica's, or is damaged.
@@ -217,7 +233,9 @@ impl<S: Storage> DataDir<S> {
         })?;
         let found = read_meta(&storage, path)?;
         let is_fresh = found.is_none();
-        let meta = found.unwrap_or_else(|| ReplicaMeta::fresh(name, fresh_store, machine));
+        // Which version will be executed is not known yet: whoever is primary says it.
+        let fresh = machine.with_version(0);
+        let meta = found.unwrap_or_else(|| ReplicaMeta::fresh(name, fresh_store, &fresh));
         let mut dir = Self {
             storage,
             path: path.to_owned(),
@@ -244,11 +262,17 @@ impl<S: Storage> DataDir<S> {
                 ours: name.clone(),
             });
         }
-        if self.meta.machine != *machine {
-            return Err(DataDirError::OtherMachine {
-                path: self.path.clone(),
-                theirs: self.meta.machine.clone(),
-                ours: machine.clone(),
+        let (path, theirs) = (self.path.clone(), self.meta.machine.clone());
+        if theirs.name() != machine.name() {
+            let ours = machine.clone();
+            return Err(DataDirError::OtherMachine { path, theirs, ours });
+        }
+        let newest = machine.version();
+        if theirs.version() > newest {
+            return Err(DataDirError::NewerMachine {
+                path,
+                theirs,
+                newest,
             });
         }
         Ok(())
@@ -290,13 +314,21 @@ impl<S: Storage> DataDir<S> {
     /// Those of the file system. The first is final: every later call fails.
     ///
     /// # Panics
-    /// If name, store, machine or a known cluster change, or the adopted view or the count of starts
-    /// would go back: that is a bug of the caller's (`protocol.md` S7).
+    /// If name, store, machine or a known cluster change, or the adopted view, the machine's version or the count of
+    /// starts would go back: that is a bug of the caller's (`protocol.md` S7).
     pub fn store(&mut self, meta: ReplicaMeta) -> io::Result<()> {
         let old = &self.meta;
         assert_eq!(meta.name, old.name, "a store keeps its name");
         assert_eq!(meta.store, old.store, "a store keeps its id");
-        assert_eq!(meta.machine, old.machine, "a store keeps its machine");
+        assert_eq!(
+            meta.machine.name(),
+            old.machine.name(),
+            "a store keeps its machine"
+        );
+        assert!(
+            meta.machine.version() >= old.machine.version(),
+            "the version that is executed only rises"
+        );
         assert!(
             old.cluster.is_none() || meta.cluster == old.cluster,
             "a store stays in its cluster"

@@ -23,6 +23,7 @@ use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
 use standin_core::poison::Skip;
 use standin_core::segment::SegmentError;
+use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 
 pub(crate) use base::begin_behind;
@@ -147,6 +148,11 @@ pub struct Recovered {
     pub data_epoch: DataEpoch,
     /// The entries that its ViewStarts skip.
     pub skips: Vec<Skip>,
+    /// Where versions of the machine begin in it; skips are not taken into account.
+    pub version_starts: VersionStarts,
+    /// The machine's version in the header of the first segment that was found. Of a log that does not say itself which
+    /// version it begins with it is that one.
+    pub header_version: Option<u32>,
     /// The highest commit index that an entry names, or the snapshot's index if that is higher.
     pub commit: Index,
     /// The torn end that was cut off, if there was one.

@@ -53,7 +53,7 @@ const DAMAGED_SUFFIX: &str = ".bad";
 pub struct SnapshotIds {
     /// The cluster.
     pub cluster: ClusterId,
-    /// The state machine.
+    /// The state machine. Its version says nothing: each snapshot's own does.
     pub machine: MachineId,
 }
 
@@ -188,7 +188,8 @@ impl<S: Storage> Snapshots<S> {
         state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Option<SnapshotHeader>, SnapshotsError> {
         assert_eq!(point.cluster, self.ids.cluster, "a snapshot of ours");
-        assert_eq!(point.machine, self.ids.machine, "a snapshot of ours");
+        let machine = self.ids.machine.name();
+        assert_eq!(point.machine.name(), machine, "a snapshot of ours");
         let beside = self.path(point.tip.index, WRITING_SUFFIX);
         let written = self.write_beside(&beside, point, state);
         let named = written.and_then(|header| {
@@ -273,7 +274,7 @@ impl<S: Storage> Snapshots<S> {
         let point = &header.point;
         let what = if point.cluster != self.ids.cluster {
             format!("it belongs to cluster {}", point.cluster)
-        } else if point.machine != self.ids.machine {
+        } else if point.machine.name() != self.ids.machine.name() {
             format!("it belongs to the machine {}", point.machine)
         } else if point.tip.index != index {
             format!("it is of entry {}, not as it is named", point.tip.index)

@@ -228,14 +228,45 @@ fn another_name_and_another_machine_are_refused() {
     let other = ReplicaName::new("b").unwrap();
     let error = DataDir::open(root.path(), &other, &machine(), StoreId(1)).unwrap_err();
     assert!(matches!(error, DataDirError::OtherName { .. }), "{error}");
-    for other in [("kv", 1), ("counter", 2)] {
-        let other = MachineId::new(other.0, other.1).unwrap();
-        let error = DataDir::open(root.path(), &name(), &other, StoreId(1)).unwrap_err();
-        assert!(
-            matches!(error, DataDirError::OtherMachine { .. }),
-            "{error}"
-        );
-    }
+    let other = MachineId::new("kv", 1).unwrap();
+    let error = DataDir::open(root.path(), &name(), &other, StoreId(1)).unwrap_err();
+    assert!(
+        matches!(error, DataDirError::OtherMachine { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_program_older_than_the_version_that_is_executed_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dir = open(root.path());
+    assert_eq!(dir.meta().machine.version(), 0, "none is known to be");
+    let mut meta = dir.meta().clone();
+    meta.machine = machine().with_version(2);
+    dir.store(meta).unwrap();
+    drop(dir);
+    let open = |version| {
+        let program = machine().with_version(version);
+        DataDir::open(root.path(), &name(), &program, StoreId(1))
+    };
+    let error = open(1).unwrap_err();
+    assert!(
+        matches!(error, DataDirError::NewerMachine { newest: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot use data directory {}: its state executes counter version 2, and this program supports no version \
+             above 1; start a program that supports version 2, or choose another --data",
+            root.path().display()
+        )
+    );
+    assert!(open(2).is_ok());
+    assert!(
+        open(3).is_ok(),
+        "whether it supports 2 as well its log says"
+    );
 }
 
 #[test]

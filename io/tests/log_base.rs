@@ -383,6 +383,7 @@ fn view_start(tip: LogTip, view: u64, data_epoch: u32) -> Batch {
         replies_bytes_max: 1,
         session_idle_min_ms: 1,
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     let mut builder = BatchBuilder::new(tip, stamp);
     builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
@@ -757,6 +758,8 @@ fn a_log_begins_anew_after_a_snapshot_that_was_received() {
             view_starts: vec![(base.tip.view, base.view_first)],
             data_epoch: base.data_epoch,
             skips: Vec::new(),
+            version_starts: standin_core::version::VersionStarts::default(),
+            header_version: Some(1),
             commit: base.tip.index,
             torn: None,
             superseded: None,

@@ -234,6 +234,7 @@ fn what_is_to_be_skipped_is_known_beforehand() {
         replies_bytes_max: 1000,
         session_idle_min_ms: 10,
         skips: vec![skip],
+        machine_version: Some(1),
     };
     let stamp = BatchStamp {
         view: ViewNumber(9),

@@ -8,6 +8,7 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::identity::Identity;
 use standin_core::message::{Ack, Follow, Lag, Room};
 use standin_core::time::{Duration, Instant};
+use standin_core::version::VersionRange;
 use standin_core::view::ViewNumber;
 
 /// Bytes sent to a follower and not yet acknowledged, at most. Beyond it the stream pauses and later
@@ -114,6 +115,8 @@ pub(crate) struct Follower {
     pub(crate) identity: Identity,
     /// Where it answers Redis clients.
     pub(crate) resp: Option<Address>,
+    /// The versions of the machine that it supports.
+    pub(crate) versions: VersionRange,
     /// Names the stream; an acknowledgement with another nonce is of an earlier one.
     pub(crate) nonce: u64,
     pub(crate) phase: Phase,
@@ -172,6 +175,7 @@ impl Follower {
             conn,
             identity: follow.identity.clone(),
             resp: follow.resp.clone(),
+            versions: follow.versions,
             nonce,
             phase: Phase::LookingUp,
             common,

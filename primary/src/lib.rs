@@ -16,6 +16,7 @@ mod reads;
 mod room;
 mod slowness;
 mod streams;
+mod versions;
 
 pub use follower::{FOLLOWER_WINDOW_BYTES_MAX, common_entry};
 pub use handover::{HandOverFailure, hand_over_max};

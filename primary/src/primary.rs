@@ -17,6 +17,7 @@ use standin_core::poison::Skip;
 use standin_core::random::RandomStream;
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime, earliest};
+use standin_core::version::{VersionRange, VersionStarts};
 use standin_core::view::{ViewId, ViewRecord};
 
 use crate::follower::Follower;
@@ -45,6 +46,13 @@ pub struct Config {
     pub view_starts: ViewStarts,
     /// Entries that are skipped, to be listed in each ViewStart; at most [`standin_core::poison::SKIPS_MAX`].
     pub skips: Vec<Skip>,
+    /// The versions of the machine that this replica's program supports.
+    pub versions: VersionRange,
+    /// Where versions begin in the log.
+    pub version_starts: VersionStarts,
+    /// The version that is executed, if the log does not say: of the state that it goes on from, or the one that a new log
+    /// begins with.
+    pub began_with: u32,
     /// Everything up to here is in the page cache.
     pub written: Index,
     /// Everything up to here is on the disk.
@@ -179,8 +187,9 @@ pub enum Action {
     },
     /// Tell a follower where its log and this one part.
     Resume(ConnId, Resume),
-    /// Offer this store, which asks to follow, a snapshot under this name: the log has no longer what it lacks.
-    Offer(ConnId, StoreId, u64),
+    /// Offer this store, which asks to follow, a snapshot under this name, of this entry or a later one: the log has no
+    /// longer what it lacks, or its program cannot execute that.
+    Offer(ConnId, StoreId, u64, Index),
     /// Tell a follower of a lower view that there is a higher one.
     HigherView(ConnId, ViewId),
     /// Close a follower's connection.
@@ -265,6 +274,9 @@ pub struct Primary {
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
     pub(crate) skips: Vec<Skip>,
+    pub(crate) program: VersionRange,
+    pub(crate) version_starts: VersionStarts,
+    pub(crate) began_with: u32,
     pub(crate) written: Index,
     pub(crate) synced: Index,
     /// Index of this view's ViewStart: entries of earlier views commit with it.
@@ -332,6 +344,9 @@ impl Primary {
             tip: config.tip,
             view_starts: config.view_starts,
             skips: config.skips,
+            program: config.versions,
+            version_starts: config.version_starts,
+            began_with: config.began_with,
             written: config.written,
             synced: config.synced,
             view_start: Index(u64::MAX),
@@ -403,6 +418,7 @@ impl Primary {
         self.watch_pace(now.boot);
         self.watch_gate(now.boot);
         self.watch_room(now.boot);
+        self.consider_upgrade(now);
         self.advance(now.boot);
         self.feed_followers(now.boot);
         self.confirm_reads(now.boot);
@@ -603,6 +619,9 @@ impl Primary {
         };
         self.tip = batch.tip();
         self.view_starts.extend_from_slice(batch.view_starts());
+        for start in batch.version_starts() {
+            self.version_starts.note(start);
+        }
         self.pending.push_back((batch.last(), batch.bytes().len()));
         self.pending_bytes += batch.bytes().len();
         self.ordered_bytes += batch.bytes().len();
@@ -644,6 +663,7 @@ impl Primary {
             replies_bytes_max: limits.replies_bytes_max,
             session_idle_min_ms: millis(limits.idle_min),
             skips: self.listed(),
+            machine_version: Some(self.executing()),
         };
         let mut builder = self.builder(now);
         self.view_start = builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));

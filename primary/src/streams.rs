@@ -71,6 +71,9 @@ impl Primary {
         if self.excluded.contains(&follow.identity.store) || !self.takes_followers() {
             return self.refuse_follower(conn);
         }
+        if self.lacks_version(conn, follow, now) {
+            return;
+        }
         // A copy of this replica's own data directory is no second replica, and one of its own name can
         // never be its backup.
         let is_other = follow.identity.store != self.identity.store
@@ -96,12 +99,15 @@ impl Primary {
             self.followers.insert(conn, follower);
             return;
         }
-        if common < self.base.index {
+        let beyond = self.needs_snapshot_of(follow, common);
+        if common < self.base.index || beyond.is_some() {
             self.followers.remove(&conn);
             if let Some(silence) = silence {
                 (self.gate_alone_since, self.gate_acked_before) = silence;
             }
-            let offer = Action::Offer(conn, follow.identity.store, self.seeds.next_u64());
+            let (store, nonce) = (follow.identity.store, self.seeds.next_u64());
+            let from = beyond.unwrap_or(Index::ZERO);
+            let offer = Action::Offer(conn, store, nonce, from);
             return self.actions.push_back(offer);
         }
         let nonce = self.seeds.next_u64();
@@ -244,6 +250,7 @@ impl Primary {
         }
         self.base = base;
         forget_views(&mut self.view_starts, base);
+        self.version_starts.forget(base.index);
         let is_behind = |follower: &&Follower| follower.next <= base.index;
         let behind = self.followers.values().filter(is_behind);
         for conn in behind.map(|follower| follower.conn).collect::<Vec<_>>() {

@@ -68,6 +68,7 @@ fn a_follow_with_a_view_that_begins_at_0_does_not_end_the_primary() {
         view: bench.primary.record().id(),
         last: bench.primary.tip(),
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(B, &follow));
     assert_eq!(bench.asked.closed, [B]);
@@ -387,6 +388,7 @@ fn a_follower_whose_views_begin_elsewhere_is_shown_an_entry_that_it_has_otherwis
         },
         view_starts: vec![(ours.view, ours.index.next())],
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(B, &follow));
     let resumes: Vec<_> = bench.asked.resumes.iter().collect();

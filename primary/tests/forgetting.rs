@@ -34,6 +34,7 @@ fn follow_from(bench: &mut Bench, last: LogTip) {
         last,
         view_starts: starts.filter(|(_, first)| *first <= last.index).collect(),
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(C, &follow));
 }

@@ -395,6 +395,7 @@ fn r7_a_follower_of_a_lower_view_is_refused_with_the_own_view() {
         last: bench.primary.tip(),
         view_starts: bench.primary.view_starts().clone(),
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     follow.view.view = ViewNumber(1);
     bench.event(Event::Follow(ConnId(2), &follow));

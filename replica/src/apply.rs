@@ -79,6 +79,7 @@ impl<M: StateMachine> Replica<M> {
         self.log.tip = batch.tip();
         self.log.view_starts.extend_from_slice(batch.view_starts());
         self.read_skips(&batch.skips());
+        self.note_versions(&batch);
         self.recent.push(Arc::clone(&batch));
         self.unsynced_bytes += batch.bytes().len();
         self.room.take(batch.bytes().len());
@@ -108,6 +109,7 @@ impl<M: StateMachine> Replica<M> {
         self.log
             .view_starts
             .retain(|(_, first)| *first <= tip.index);
+        self.log.version_starts.cut(tip.index);
         // What of it went is not known: it is listed again.
         self.log.skips_listed.clear();
         self.log.written = tip.index;
@@ -265,6 +267,7 @@ impl<M: StateMachine> Replica<M> {
             return true; // the batch began before
         }
         let from = self.answers.bytes().len();
+        let version = self.state.version();
         let status = match self.state.apply(entry, self.answers.bytes()) {
             Ok(status) => status,
             Err(fault) => {
@@ -273,6 +276,7 @@ impl<M: StateMachine> Replica<M> {
             }
         };
         self.digests.push(index, self.state.reply_digest());
+        self.tell_upgrade(entry, version);
         if (self.work_clock)() >= self.apply_deadline {
             // A machine that was quick until now may have become slow.
             self.apply_until = index;

@@ -28,6 +28,7 @@ mod resp;
 mod roles;
 mod room;
 mod snapshots;
+mod versions;
 mod views;
 mod wire;
 

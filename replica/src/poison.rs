@@ -28,6 +28,7 @@ impl<M: StateMachine> Replica<M> {
     /// Takes note of entries that are skipped, before they are applied. Once somebody skips an entry,
     /// everybody does, for good: the view service has it in the record until the log has it.
     pub(crate) fn learn_skips(&mut self, skips: &[Skip]) {
+        self.log.version_starts.skip(skips);
         for skip in skips {
             if !self.log.skips.insert(*skip) {
                 continue;

@@ -21,6 +21,7 @@ use standin_core::poison::{LOG_SKIPS_MAX, Poison, Skip};
 use standin_core::session::SessionLimits;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::version::{VersionRange, VersionStarts};
 use standin_core::view::{DataEpoch, ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::{Payload, Primary};
@@ -58,6 +59,8 @@ pub struct Recovered {
     pub data_epoch: DataEpoch,
     /// The entries that its ViewStarts skip, though they come before them.
     pub skips: Vec<Skip>,
+    /// Where versions of the machine begin in it; skips need not be taken into account.
+    pub version_starts: VersionStarts,
     /// The highest commit index that an entry names: everything up to there was committed, and applied by the
     /// primary that ordered the entry.
     pub commit: Index,
@@ -79,6 +82,9 @@ pub struct Config {
     pub address: String,
     /// The durability level when it is primary.
     pub durability: Durability,
+    /// The versions of the machine that its program supports. Invariant: `M` supports them all, and what it goes on from
+    /// is executed by one of them.
+    pub versions: VersionRange,
     /// The limits of sessions when it is primary.
     pub session_limits: SessionLimits,
     /// Random, for the seeds of batches and the names of streams.
@@ -336,6 +342,7 @@ pub(crate) struct Log {
     pub(crate) base: LogTip,
     pub(crate) tip: LogTip,
     pub(crate) view_starts: ViewStarts,
+    pub(crate) version_starts: VersionStarts,
     /// The data epoch whose log it is. In a higher one it counts for nothing, unless this replica is named
     /// to go on with it.
     pub(crate) data_epoch: DataEpoch,
@@ -450,6 +457,7 @@ impl<M: StateMachine> Replica<M> {
             base: recovered.base,
             tip: recovered.tip,
             view_starts: recovered.view_starts,
+            version_starts: recovered.version_starts,
             data_epoch: recovered.data_epoch,
             written: recovered.tip.index,
             synced: recovered.synced,

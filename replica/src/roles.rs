@@ -134,7 +134,9 @@ impl<M: StateMachine> Replica<M> {
                 resume.resp = self.resp.own();
                 self.actions.push_back(Action::Resume(conn, resume));
             }
-            primary::Action::Offer(conn, store, nonce) => self.offer(conn, store, nonce),
+            primary::Action::Offer(conn, store, nonce, from) => {
+                self.offer(conn, store, nonce, from);
+            }
             primary::Action::HigherView(conn, view) => {
                 self.actions.push_back(Action::HigherView(conn, view));
             }
@@ -251,6 +253,7 @@ impl<M: StateMachine> Replica<M> {
                 self.known_applied = self.known_applied.max(through);
             }
             backup::Action::ReadRecord => self.dialog.hurry_for_a_word(now.boot),
+            backup::Action::LacksVersion(start) => self.lacks_version(start),
             backup::Action::Quarantine(why) => self.quarantine(&why),
         }
     }

@@ -17,6 +17,7 @@ use standin_core::message::{
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
+use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 use standin_primary as primary;
 
@@ -225,6 +226,7 @@ impl<M: StateMachine> Replica<M> {
             tip,
             view_first,
             reply_digest: self.state.reply_digest().0,
+            machine_version: self.state.version(),
         };
         self.snapshots.bytes = 0;
         self.snapshots.taking = Some(mark);
@@ -332,12 +334,14 @@ impl<M: StateMachine> Replica<M> {
         );
         self.log.base = base;
         forget_views(&mut self.log.view_starts, base);
+        self.log.version_starts.forget(base.index);
         self.tell_primary(now, primary::Event::Forgotten(base));
     }
 
     /// Offers a follower a snapshot, since the log has no longer what it lacks: the newest, or the one that it had
-    /// begun to fetch when its connection broke; or another, if that one is of no use.
-    pub(crate) fn offer(&mut self, conn: ConnId, store: StoreId, nonce: u64) {
+    /// begun to fetch when its connection broke; or another, if that one is of no use. One of the entry `from` or a later
+    /// one: if there is none, one is wanted.
+    pub(crate) fn offer(&mut self, conn: ConnId, store: StoreId, nonce: u64, from: Index) {
         // A replica that started from a snapshot without a log behind the one before still has that one, and no log that
         // goes on from it: whoever fetched it would have to be offered another at once.
         let base = self.log.base.index;
@@ -355,21 +359,23 @@ impl<M: StateMachine> Replica<M> {
             }
             !is_it
         });
-        let (Some(newest), true) = (kept.back(), readers.len() < READERS_MAX) else {
+        let newest = kept.back().filter(|newest| newest.index() >= from);
+        let (Some(newest), true) = (newest, readers.len() < READERS_MAX) else {
+            *is_wanted |= from > Index::ZERO;
             self.actions.push_back(Action::CloseFollower(conn));
-            return;
+            return self.snapshot_at_once();
         };
         // One that it cannot make use of is not offered for ever: it may have rotted here. If there is none newer, then
         // the one before, from which on the log is kept, too; and a new one is wanted.
         let useless = begun.filter(|(_, offers)| *offers >= OFFERS_MAX);
-        let begun = begun.filter(|_| useless.is_none());
+        let begun = begun.filter(|(index, _)| useless.is_none() && *index >= from);
         let begun = begun.and_then(|(index, offers)| {
             let it = kept.iter().find(|kept| kept.index() == index)?;
             Some((it, offers))
         });
         let other = useless.and_then(|(index, _)| {
             let mut older = kept.iter().rev().filter(|kept| kept.index() < index);
-            let older = older.next().filter(|older| older.index() >= base);
+            let older = older.next().filter(|older| older.index() >= base.max(from));
             older.filter(|_| newest.index() == index)
         });
         *is_wanted |= useless.is_some_and(|(index, _)| index == newest.index());
@@ -390,7 +396,11 @@ impl<M: StateMachine> Replica<M> {
             state_bytes: offered.state_bytes,
         };
         self.actions.push_back(Action::Offer(conn, Box::new(offer)));
-        // At once if nothing is under way: there need not be another entry for a long time.
+        self.snapshot_at_once();
+    }
+
+    /// Takes a snapshot that is wanted, if nothing is under way: there need not be another entry for a long time.
+    fn snapshot_at_once(&mut self) {
         if self.state.applied() == self.log.tip.index && !self.state.is_poisoned() {
             self.snapshot_if_wanted(self.log.tip);
         }
@@ -439,6 +449,8 @@ impl<M: StateMachine> Replica<M> {
             base: mark.tip,
             tip: mark.tip,
             view_starts: vec![(mark.tip.view, mark.view_first)],
+            // The state says which one is executed, until the log does.
+            version_starts: VersionStarts::default(),
             // The primary goes on from it in this data epoch, whichever it was taken in.
             data_epoch: self.adopted.data_epoch,
             written: mark.tip.index,

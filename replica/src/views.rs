@@ -445,6 +445,9 @@ impl<M: StateMachine> Replica<M> {
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
             skips: self.unlisted_skips(),
+            versions: self.config.versions,
+            version_starts: self.log.version_starts.clone(),
+            began_with: self.state.version(),
             written: self.log.written,
             synced: self.log.synced,
             commit: self.log.commit,
@@ -480,6 +483,7 @@ impl<M: StateMachine> Replica<M> {
             base: self.log.base,
             tip: self.log.tip,
             view_starts: self.log.view_starts.clone(),
+            versions: self.config.versions,
             is_log_outdated: self.is_log_outdated(),
             written: self.log.written,
             synced: self.log.synced,
@@ -549,8 +553,12 @@ impl<M: StateMachine> Replica<M> {
             Refusal::RepliesDiffer => {
                 "; look at both logs, then set the data directory of the wrong one aside and start it \
                  with an empty --data and --replace"
+                    .to_owned()
             }
-            _ => "",
+            Refusal::MachineVersion { executing } => {
+                format!(", and {}", self.wanted(*executing))
+            }
+            _ => String::new(),
         };
         let words = format!("the primary does not let it follow: {refusal}{advice}");
         if !matches!(self.role, Role::Quarantined) {

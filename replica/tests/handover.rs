@@ -50,6 +50,7 @@ impl Pair {
             last: bench.replica.standing().last,
             view_starts: Vec::new(),
             resp: None,
+            versions: standin_core::version::VersionRange::only(1),
         };
         let mut pair = Self {
             bench,
@@ -178,6 +179,7 @@ impl Pair {
             replies_bytes_max: 1 << 20,
             session_idle_min_ms: 0,
             skips: Vec::new(),
+            machine_version: Some(1),
         };
         let stamp = BatchStamp {
             view: view(3).view,

@@ -186,6 +186,7 @@ fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
         last: LogTip::default(),
         view_starts: Vec::new(),
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.actions.clear();
     bench.event(Event::Follow(ConnId(2), &follow));
@@ -485,6 +486,7 @@ fn with_a_following_backup() -> Bench {
             (ViewNumber(2), standing.last.index),
         ],
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(BACKUP, &follow));
     acknowledge_all(&mut bench);
@@ -641,6 +643,7 @@ fn a_primary_that_takes_no_followers_any_more_says_so_in_every_view_of_its_own()
             last: LogTip::default(),
             view_starts: Vec::new(),
             resp: None,
+            versions: standin_core::version::VersionRange::only(1),
         };
         bench.event(Event::Follow(conn, &follow));
         let resumes = bench.take(|action| matches!(action, Action::Resume(..)));

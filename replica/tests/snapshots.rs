@@ -95,6 +95,7 @@ fn follow(bench: &mut Bench, conn: ConnId, name: &str, last: u64) {
         last,
         view_starts: vec![(standing.view.view, Index(1))],
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(conn, &follow));
 }
@@ -447,6 +448,7 @@ fn fetched(primary: &mut Bench, view: ViewId) -> (Replicated<Tally>, SnapshotOff
         &mut bytes.as_slice(),
         mark.tip.index,
         DigestChain(mark.reply_digest),
+        mark.machine_version,
     );
     let offer = SnapshotOffer {
         view,

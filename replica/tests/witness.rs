@@ -42,6 +42,7 @@ fn joining() -> (Bench, Vec<Action>) {
         last,
         view_starts: vec![(ViewNumber(1), Index(1))],
         resp: None,
+        versions: standin_core::version::VersionRange::only(1),
     };
     bench.event(Event::Follow(FOLLOWER, &follow));
     let mut done = Vec::new();

@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 use standin_core::entry::{
-    CloseSession, Command, Entry, EntryKind, Handover, Index, TimerFired, ViewStart,
+    CloseSession, Command, Entry, EntryKind, Handover, Index, TimerFired, Upgrade, ViewStart,
 };
 use standin_core::machine::{StateMachine, bytes_in_words};
 use standin_core::message::decode_payload;
@@ -165,6 +165,11 @@ impl Account {
             EntryKind::Handover => {
                 let handover: Option<Handover> = decode_payload(entry.payload);
                 ("handover", handover.map(|it| format!("to {}", it.to)))
+            }
+            EntryKind::Upgrade => {
+                let upgrade: Option<Upgrade> = decode_payload(entry.payload);
+                let said = |it: Upgrade| format!("to version {} of the machine", it.version);
+                ("upgrade", upgrade.map(said))
             }
         };
         let is_bare = header.kind == EntryKind::OpenSession;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use standin_core::digest::DigestChain;
 use standin_core::identity::{ReplicaName, StoreId};
-use standin_core::machine::{MachineId, StateMachine};
+use standin_core::machine::{MachineId, StateMachine, VersionRange};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
 use standin_core::view::ViewId;
@@ -202,13 +202,13 @@ fn verify<M: StateMachine>(path: &Path) -> Result<String, Failure> {
     let file = SnapshotFile::open(path)?;
     file.verify()?;
     let machine = &file.header().point.machine;
-    let known: [(MachineId, Check); 3] = [
-        (MachineId::of::<M>(), check_restored::<M>),
-        (MachineId::of::<Counter>(), check_restored::<Counter>),
-        (MachineId::of::<KeyValue>(), check_restored::<KeyValue>),
+    let known = [
+        Known::of::<M>(),
+        Known::of::<Counter>(),
+        Known::of::<KeyValue>(),
     ];
-    let restored = match known.iter().find(|(known, _)| known == machine) {
-        Some((_, check)) => {
+    let restored = match known.iter().find(|known| known.is(machine)) {
+        Some(Known { check, .. }) => {
             check(&file)?;
             "the machine restores it"
         }
@@ -217,8 +217,26 @@ fn verify<M: StateMachine>(path: &Path) -> Result<String, Failure> {
     Ok(format!("whole: {}; {restored}", words(&file)))
 }
 
-/// [`check_restored`] of one machine.
-type Check = fn(&SnapshotFile) -> Result<(), Failure>;
+/// A machine that this program has.
+struct Known {
+    name: &'static str,
+    versions: VersionRange,
+    check: fn(&SnapshotFile) -> Result<(), Failure>,
+}
+
+impl Known {
+    fn of<M: StateMachine>() -> Self {
+        Self {
+            name: M::NAME,
+            versions: VersionRange::of::<M>(),
+            check: check_restored::<M>,
+        }
+    }
+
+    fn is(&self, machine: &MachineId) -> bool {
+        self.name == machine.name() && self.versions.contains(machine.version())
+    }
+}
 
 /// Checks that the machine makes of the state what it was made of.
 fn check_restored<M: StateMachine>(file: &SnapshotFile) -> Result<(), Failure> {
@@ -230,7 +248,8 @@ fn check_restored<M: StateMachine>(file: &SnapshotFile) -> Result<(), Failure> {
     let point = &header.point;
     let digest = DigestChain(point.reply_digest.0);
     let mut input = file.state().map_err(unreadable)?;
-    let state = Replicated::<M>::restore(&mut input, point.tip.index, digest);
+    let version = point.machine.version();
+    let state = Replicated::<M>::restore(&mut input, point.tip.index, digest, version);
     let found = state.map_err(unreadable)?.state_digest();
     if found == header.state_digest {
         return Ok(());

@@ -207,6 +207,7 @@ impl<M: StateMachine> Host<M> {
                 self.retry_room(now)?;
             }
             self.handle(now, Event::Flush)?;
+            self.note_version()?;
             if let Some(resp) = &mut self.resp {
                 resp.settle(&self.replica, &mut self.net, now);
             }
@@ -628,6 +629,21 @@ impl<M: StateMachine> Host<M> {
             .map_err(ReplicaError::meta("noting that the machine failed"))?;
         self.follow_ups.push_back(FollowUp::PoisonNoted);
         Ok(())
+    }
+
+    /// Keeps durably that a newer version of the machine is executed, so that an older program does not even begin on
+    /// this directory. Waits for the disk on the loop: versions are few.
+    fn note_version(&mut self) -> Result<(), ReplicaError> {
+        let state = self.replica.state();
+        let (version, known) = (state.version(), &self.dir.meta().machine);
+        if state.applied() == Index::ZERO || version <= known.version() {
+            return Ok(());
+        }
+        let mut meta = self.dir.meta().clone();
+        meta.machine = meta.machine.with_version(version);
+        self.dir
+            .store(meta)
+            .map_err(ReplicaError::meta("noting the machine's version"))
     }
 
     fn quarantine(&mut self, why: String) -> Result<(), ReplicaError> {

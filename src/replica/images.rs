@@ -356,9 +356,9 @@ fn check<M: StateMachine>(receiving: Receiving) -> Result<Fetched<M>, Unfetched>
 pub(super) fn restore<M: StateMachine>(file: &SnapshotFile) -> Result<Replicated<M>, ReplicaError> {
     let mark = mark_of(file.header());
     let digest = DigestChain(mark.reply_digest);
-    let state = file
-        .state()
-        .and_then(|mut input| Replicated::restore(&mut input, mark.tip.index, digest));
+    let state = file.state().and_then(|mut input| {
+        Replicated::restore(&mut input, mark.tip.index, digest, mark.machine_version)
+    });
     state.map_err(|source| ReplicaError::Restore {
         file: file.path().to_owned(),
         source,

@@ -17,6 +17,7 @@ mod will;
 use std::path::PathBuf;
 
 use standin_core::identity::{Durability, ReplicaName};
+use standin_core::machine::VersionRange;
 use standin_core::message::{Party, Refusal};
 use standin_core::session::SessionLimits;
 use standin_io::data_dir::{DataDir, DataDirError};
@@ -138,6 +139,21 @@ pub enum ReplicaError {
         file: PathBuf,
         /// What the machine said.
         source: std::io::Error,
+    },
+    /// Entries of the log are executed by a version of the machine that this program does not support. Nothing was
+    /// touched.
+    #[error(
+        "cannot use data directory {}: entries of its log are executed by version {executing} of the machine, and this \
+         program supports {supported}; start a program that supports version {executing}, or choose another --data",
+        path.display()
+    )]
+    MachineVersion {
+        /// The directory.
+        path: PathBuf,
+        /// The version.
+        executing: u32,
+        /// What this program supports.
+        supported: VersionRange,
     },
     /// The data directory can no longer be written. The first such failure is final.
     #[error(

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::getppid;
 use standin_core::address::Address;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, StoreId};
-use standin_core::machine::{MachineId, StateMachine};
+use standin_core::machine::{MachineId, StateMachine, VersionRange};
 use standin_core::mark::{ApplyMark, FatalEntry, MarkedLog};
 use standin_core::message::{Party, TokenDead};
 use standin_core::state::Replicated;
@@ -156,7 +157,10 @@ fn run_with<M: StateMachine>(
         let ids = SegmentIds {
             cluster,
             store: dir.meta().store,
-            machine: machine.clone(),
+            machine: match dir.meta().machine.version() {
+                0 => machine.clone(),
+                _ => dir.meta().machine.clone(),
+            },
         };
         let mut log_config = LogConfig {
             segment_bytes: config.segment_bytes,
@@ -202,6 +206,7 @@ fn run_with<M: StateMachine>(
             }
         }
     };
+    check_versions::<M>(&config.data, &stored, &recovered)?;
     if let Some(torn) = &recovered.torn {
         log::warn!(
             "cut off a torn end of {} at byte {}: {}; {} bytes went, with {} whole entries that \
@@ -253,13 +258,14 @@ fn run_with<M: StateMachine>(
     if takes_name_over {
         link.expect_name(clock::boot());
     }
-    let state = stored.restore()?;
+    let state = stored.restore(&recovered)?;
     let mut replica = Replica::<M>::from_state(
         state,
         Config {
             identity,
             address,
             durability: config.durability,
+            versions: VersionRange::of::<M>(),
             session_limits: config.session_limits,
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
@@ -272,6 +278,7 @@ fn run_with<M: StateMachine>(
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
                 skips: recovered.skips,
+                version_starts: recovered.version_starts,
                 commit: recovered.commit,
                 lost: recovered
                     .torn
@@ -340,6 +347,28 @@ fn fatal_entry(
     fatal
 }
 
+/// Checks that this program can execute what there is.
+fn check_versions<M: StateMachine>(
+    path: &Path,
+    stored: &Stored,
+    recovered: &standin_io::log::Recovered,
+) -> Result<(), ReplicaError> {
+    let supported = VersionRange::of::<M>();
+    let mut starts = recovered.version_starts.clone();
+    starts.skip(&recovered.skips);
+    let mut needed = [stored.begins_with(recovered), starts.executing()]
+        .into_iter()
+        .flatten();
+    match needed.find(|version| !supported.contains(*version)) {
+        None => Ok(()),
+        Some(executing) => Err(ReplicaError::MachineVersion {
+            path: path.to_owned(),
+            executing,
+            supported,
+        }),
+    }
+}
+
 /// The snapshots of a replica as its process finds them.
 struct Stored {
     snapshots: Snapshots,
@@ -350,9 +379,31 @@ struct Stored {
 }
 
 impl Stored {
-    fn restore<M: StateMachine>(&self) -> Result<Replicated<M>, ReplicaError> {
+    /// The version of the machine that is executed after the newest snapshot, or from the log's beginning on; `None`: there
+    /// is nothing yet.
+    fn begins_with(&self, recovered: &standin_io::log::Recovered) -> Option<u32> {
+        let snapshot = self.newest.as_ref();
+        let snapshot = snapshot.map(|newest| newest.header().point.machine.version());
+        let said = || recovered.version_starts.beginning();
+        // That of a log that does not say it itself.
+        let silent = || {
+            recovered
+                .header_version
+                .filter(|_| recovered.tip.index > Index::ZERO)
+        };
+        snapshot.or_else(said).or_else(silent)
+    }
+
+    fn restore<M: StateMachine>(
+        &self,
+        recovered: &standin_io::log::Recovered,
+    ) -> Result<Replicated<M>, ReplicaError> {
         let Some(newest) = &self.newest else {
-            return Ok(Replicated::default());
+            let mut state = Replicated::default();
+            if let Some(version) = self.begins_with(recovered) {
+                state.begin(version);
+            }
+            return Ok(state);
         };
         let header = newest.header();
         log::info!(

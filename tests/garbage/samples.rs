@@ -81,6 +81,7 @@ pub(crate) fn sample_follow(identity: Identity, view: ViewId) -> Follow {
         last: LogTip::default(),
         view_starts: Vec::new(),
         resp: Some(Address::new("127.0.0.1:9").unwrap()),
+        versions: standin_core::version::VersionRange::only(1),
     }
 }
 

@@ -193,7 +193,7 @@ fn primary_backup_replay_and_a_restored_replica_are_the_same_whatever_their_cloc
     let snapshot = sure(SnapshotFile::open(&file));
     let point = &snapshot.header().point;
     let chain = DigestChain(point.reply_digest.0);
-    let state = Replicated::restore(&mut sure(snapshot.state()), point.tip.index, chain);
+    let state = Replicated::restore(&mut sure(snapshot.state()), point.tip.index, chain, 1);
     let mut state: Replicated<KeyValue> = sure(state);
     replay(&a, &mut state, point.tip, applied);
     assert_eq!(

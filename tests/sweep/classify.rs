@@ -85,7 +85,12 @@ fn try_start(dir: &Path, name: &str, other: &Path) -> Result<End, End> {
                     let mark = mark_of(newest.header());
                     let digest = DigestChain(mark.reply_digest);
                     let read = newest.state().and_then(|mut input| {
-                        Replicated::restore(&mut input, mark.tip.index, digest)
+                        Replicated::restore(
+                            &mut input,
+                            mark.tip.index,
+                            digest,
+                            mark.machine_version,
+                        )
                     });
                     state = read.map_err(refused)?;
                 }

@@ -164,6 +164,13 @@ impl Cluster {
         }
     }
 
+    /// From its next life on a process runs another program. One that was never started is left alone.
+    pub fn set_program(&mut self, name: &str, program: &Path) {
+        if let Some(process) = self.processes.get_mut(name) {
+            process.set_program(program);
+        }
+    }
+
     /// Whether a process that was started has said that it is ready.
     ///
     /// # Errors

@@ -91,6 +91,8 @@ pub struct Replay<M, S: Storage = OsStorage> {
     reader: LogReader<S>,
     state: Replicated<M>,
     from: Index,
+    /// The version of the machine in the log's oldest header.
+    begins_with: u32,
     /// Of the last entry.
     view: ViewNumber,
     /// Snapshots whose digests are still to be compared, by their entries.
@@ -133,7 +135,8 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let mut reader = LogReader::open_in(storage.clone(), dir)?;
         let header = reader.header();
         let expected = MachineId::of::<M>();
-        if header.machine != expected {
+        let begins_with = header.machine.version();
+        if header.machine.name() != expected.name() {
             return Err(ReplayError::OtherMachine {
                 expected,
                 found: header.machine.clone(),
@@ -158,6 +161,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
             reader,
             state,
             from,
+            begins_with,
             recorded: recorded.into(),
             agreed: from,
             verified: 0,
@@ -180,6 +184,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let Some(entry) = self.reader.next_entry()? else {
             return Ok(None);
         };
+        begin::begin_or_go_on(&mut self.state, &entry, self.begins_with)?;
         self.reply.clear();
         let applied = self.state.apply(&entry, &mut self.reply);
         let status = applied.map_err(ReplayError::Fault)?;

@@ -162,6 +162,7 @@ fn start(skips: &[Skip]) -> ViewStart {
         replies_bytes_max: 1000,
         session_idle_min_ms: 10,
         skips: skips.to_vec(),
+        machine_version: Some(1),
     }
 }
 

@@ -27,6 +27,7 @@ fn log(seed: u64) -> Batch {
         replies_bytes_max: 1,
         session_idle_min_ms: 1,
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
     for number in 1..10 {

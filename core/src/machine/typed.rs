@@ -85,6 +85,7 @@ pub trait Machine: Default + Clone + Serialize + DeserializeOwned + Send + Sync 
     /// The machine's name: 1 to 32 visible ASCII characters. Replicas of different machines refuse each other.
     const NAME: &'static str;
     /// The machine's version: to be raised when `apply` or `timer` come to do something else, or the state's type changes.
+    /// [`super::Versions`] rolls the new one out.
     const VERSION: u32;
 
     /// What changes the state. The encoded form has at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.

@@ -179,6 +179,7 @@ pub(crate) fn any_refusal() -> impl Strategy<Value = Refusal> {
             }
         }),
         Just(Refusal::RepliesDiffer),
+        any::<u32>().prop_map(|executing| Refusal::MachineVersion { executing }),
         Just(Refusal::Protocol),
         Just(Refusal::Busy),
         Just(Refusal::Superseded),

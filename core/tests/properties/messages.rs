@@ -11,6 +11,7 @@ use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::message::*;
 use standin_core::poison::Poison;
 use standin_core::time::WallTime;
+use standin_core::version::VersionRange;
 use standin_core::view::{Member, ViewNumber, ViewRecord};
 
 use crate::any::*;
@@ -187,7 +188,9 @@ proptest! {
         skips in vec(any_skip(), 0..20),
         words in ".{0,50}",
         resp in proptest::option::of(any_address()),
+        versions in any::<(u32, u32)>(),
     ) {
+        let versions = VersionRange { oldest: versions.0, newest: versions.1 };
         let view_starts = view_starts.into_iter();
         let view_starts = view_starts.map(|(view, at)| (ViewNumber(view), Index(at))).collect();
         if let Some(skip) = skips.first() {
@@ -198,7 +201,7 @@ proptest! {
             check_whole(&Fatal { identity: identity.clone(), fatal })?;
         }
         check_whole(&Witness { identity: identity.clone(), adopted: view, kept: None, holds: None, last })?;
-        check_whole(&Follow { identity, view, last, view_starts, resp: resp.clone() })?;
+        check_whole(&Follow { identity, view, last, view_starts, resp: resp.clone(), versions })?;
         check_whole(&Resume { view, nonce, common: last, durability, silence_ms, skips, resp })?;
         check_whole(&HigherView { view })?;
     }
@@ -219,15 +222,20 @@ proptest! {
         let without = |out: &mut Vec<u8>, is_follow: bool| {
             let (view_starts, skips) = (Vec::new(), Vec::new());
             let (identity, durability) = (identity.clone(), Durability::Os);
+            let mut behind = Vec::new();
             if is_follow {
-                encode_payload(&Follow { identity, view, last, view_starts, resp: None }, out);
+                let versions = VersionRange::only(1);
+                encode_payload(&versions, &mut behind);
+                encode_payload(&Follow { identity, view, last, view_starts, resp: None, versions }, out);
             } else {
                 let (nonce, silence_ms) = (1, 1);
                 encode_payload(&Resume { view, nonce, common: last, durability, silence_ms, skips, resp: None }, out);
             }
             // In place of none: whatever text there is.
+            out.truncate(out.len() - behind.len());
             assert_eq!(out.pop(), Some(0));
             encode_payload(&Some(&text), out);
+            out.append(&mut behind);
         };
         let (mut follow, mut resume) = (Vec::new(), Vec::new());
         encode_frame(&mut follow, FrameKind::Follow, |out| without(out, true));
@@ -259,6 +267,7 @@ proptest! {
             tip,
             view_first: Index(view_first),
             reply_digest,
+            machine_version: length,
         };
         let index = tip.index;
         let offer = SnapshotOffer { view, nonce, mark, state_digest, state_bytes };

@@ -35,7 +35,8 @@ pub struct ReplicaMeta {
     pub name: ReplicaName,
     /// The store, drawn when the directory was formatted.
     pub store: StoreId,
-    /// The state machine whose inputs the log holds.
+    /// The state machine whose inputs the log holds, in the newest version that was known to be executed when this was
+    /// written; 0 until one is. Before log format 5 it was the only version of the program, and of all others.
     pub machine: MachineId,
     /// How many times the store was started. Never falls.
     pub starts: u64,

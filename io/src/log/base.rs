@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use standin_core::entry::{Index, LogTip, ViewStarts};
 use standin_core::snapshot::SnapshotPoint;
+use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 
 use super::cut::{self, Tail};
@@ -145,6 +146,7 @@ pub(super) fn supersede<S: Storage>(
     found.segments = vec![segment];
     recovered.tip = base.tip;
     recovered.view_starts = base.view_starts();
+    recovered.version_starts = VersionStarts::default();
     recovered.data_epoch = base.data_epoch;
     recovered.commit = base.commit();
     recovered.superseded = Some(Superseded { why, last, kept });

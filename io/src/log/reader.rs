@@ -511,6 +511,6 @@ fn foreign(header: &SegmentHeader, first: &SegmentHeader) -> Option<String> {
     if header.store != first.store {
         return Some(format!("it belongs to store {}", header.store));
     }
-    let is_other = header.machine != first.machine;
+    let is_other = header.machine.name() != first.machine.name();
     is_other.then(|| format!("it belongs to the machine {}", header.machine))
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use standin_core::entry::{EntryError, Index, LogTip, ViewStart, ViewStarts};
 use standin_core::poison::Skip;
 use standin_core::segment::{ScanEnd, SegmentError, SegmentHeader, Stranded, scan, used};
+use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 
 use super::base::{self, LogBase};
@@ -253,6 +254,8 @@ fn read_all(
             view_starts: ViewStarts::new(),
             data_epoch: DataEpoch(0),
             skips: Vec::new(),
+            version_starts: VersionStarts::default(),
+            header_version: None,
             commit: Index::ZERO,
             torn: None,
             superseded: None,
@@ -272,6 +275,10 @@ fn read_all(
         let goes_on = header
             .as_ref()
             .is_ok_and(|header| header.before == found.recovered.tip);
+        if let Ok(header) = &header {
+            let version = &mut found.recovered.header_version;
+            version.get_or_insert(header.machine.version());
+        }
         match &found.flaw {
             None => found.flaw = check_header(path, header, *first, &found, base)?,
             // Nothing is missing before this segment, so what stands there is no lost write's.
@@ -319,6 +326,7 @@ fn begin_at<'a>(
     recovered.tip = before;
     recovered.view_starts.clear();
     recovered.data_epoch = DataEpoch(0);
+    recovered.version_starts = VersionStarts::default();
     recovered.commit = Index::ZERO;
     found.at_base = (before.index == base.tip.index).then_some(before);
 }
@@ -351,7 +359,7 @@ pub(super) fn read_header(
     if header.store != ids.store {
         return foreign(format!("it belongs to store {}", header.store));
     }
-    if header.machine != ids.machine {
+    if header.machine.name() != ids.machine.name() {
         return foreign(format!("it belongs to the machine {}", header.machine));
     }
     let begins = header.before.index.next();
@@ -452,6 +460,9 @@ fn read_entries(
                 let new: Vec<Skip> = start.skips.into_iter().filter(is_new).collect();
                 recovered.skips.extend(new);
             }
+        }
+        if let Some(start) = entry.version_start() {
+            recovered.version_starts.note(start);
         }
         recovered.tip = entry.tip();
         if base == Some(recovered.tip.index) {

@@ -271,6 +271,7 @@ fn make_data_dir(
     SegmentLog::open(dir, ids, config)?;
     let mut meta = data.meta().clone();
     meta.cluster = Some(point.cluster);
+    meta.machine = point.machine.clone();
     meta.adopted = ViewId {
         data_epoch: point.data_epoch,
         view: point.tip.view,

@@ -16,7 +16,7 @@ impl<S: Storage> Snapshots<S> {
     pub fn point_of(&self, mark: SnapshotMark) -> SnapshotPoint {
         SnapshotPoint {
             cluster: self.ids.cluster,
-            machine: self.ids.machine.clone(),
+            machine: self.ids.machine.with_version(mark.machine_version),
             data_epoch: mark.data_epoch,
             tip: mark.tip,
             view_first: mark.view_first,
@@ -188,5 +188,6 @@ pub fn mark_of(header: &SnapshotHeader) -> SnapshotMark {
         tip: point.tip,
         view_first: point.view_first,
         reply_digest: point.reply_digest.0,
+        machine_version: point.machine.version(),
     }
 }

@@ -12,6 +12,7 @@ use standin_core::identity::{
 use standin_core::message::{Ack, Consistency, Follow, Lag, Refusal, Resume, Room};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::version::{VersionRange, VersionStarts};
 use standin_core::view::{Reason, ViewId, ViewRecord};
 use standin_primary::{
     Action, Config, Event, HandOverFailure, Input, Payload, Primary, Query, Waiter,
@@ -50,6 +51,8 @@ pub(crate) struct Asked {
     pub(crate) higher_views: Vec<(ConnId, ViewId)>,
     pub(crate) closed: Vec<ConnId>,
     pub(crate) refused: Vec<ConnId>,
+    /// Who was turned away since it lacks this version of the machine.
+    pub(crate) lacking: Vec<(ConnId, u32)>,
     pub(crate) offers: Vec<ConnId>,
     /// Who is to be sent entries from which one on.
     pub(crate) log_reads: Vec<(ConnId, Index)>,
@@ -63,6 +66,8 @@ pub(crate) struct Bench {
     pub(crate) now: Now,
     pub(crate) asked: Asked,
     pub(crate) identity: Identity,
+    /// The versions of the machine that whoever follows says it supports.
+    pub(crate) versions: VersionRange,
     nonces: BTreeMap<ConnId, u64>,
     /// Whether what is appended counts as written to the page cache at once, as on a good machine.
     pub(crate) writes_at_once: bool,
@@ -89,18 +94,40 @@ impl Bench {
         Self::new(record, Durability::Os, tip, view_starts)
     }
 
+    /// A candidate of view 1 with an empty log whose program supports these versions of the machine.
+    pub(crate) fn supporting(versions: VersionRange) -> Self {
+        let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+        Self::with(record, Durability::Os, LogTip::default(), |config| {
+            config.versions = versions;
+            config.version_starts = VersionStarts::default();
+            config.began_with = versions.newest;
+        })
+    }
+
     fn new(
         record: ViewRecord,
         durability: Durability,
         tip: LogTip,
         view_starts: ViewStarts,
     ) -> Self {
+        Self::with(record, durability, tip, |config| {
+            config.view_starts = view_starts;
+        })
+    }
+
+    /// The same, with another configuration.
+    pub(crate) fn with(
+        record: ViewRecord,
+        durability: Durability,
+        tip: LogTip,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let identity = identity("a", 1);
         let now = Now {
             boot: Instant::from_nanos(1_000_000_000),
             wall: WallTime(1_000_000_000_000),
         };
-        let config = Config {
+        let mut config = Config {
             identity: identity.clone(),
             record,
             durability,
@@ -110,8 +137,11 @@ impl Bench {
             },
             base: LogTip::default(),
             tip,
-            view_starts,
+            view_starts: ViewStarts::new(),
             skips: Vec::new(),
+            versions: VersionRange::only(1),
+            version_starts: version_starts(),
+            began_with: 1,
             written: tip.index,
             synced: Index::ZERO,
             commit: Index::ZERO,
@@ -120,11 +150,13 @@ impl Bench {
             limits: standin_primary::Limits::default(),
             room: Room::Enough,
         };
+        change(&mut config);
         let mut bench = Self {
             primary: Primary::candidate(config, now),
             now,
             asked: Asked::default(),
             identity,
+            versions: VersionRange::only(1),
             nonces: BTreeMap::new(),
             writes_at_once: true,
         };
@@ -135,26 +167,36 @@ impl Bench {
     /// An active primary that serves alone, its lease held for a long time.
     pub(crate) fn solo(durability: Durability) -> Self {
         let mut bench = Self::candidate(durability);
-        bench.activate();
-        bench.hold_lease(Duration::from_secs(3600));
-        bench.sync_all();
-        assert!(bench.primary.is_serving());
-        bench.asked = Asked::default();
+        bench.serve();
         bench
+    }
+
+    /// A candidate comes to serve alone, its lease held for a long time.
+    pub(crate) fn serve(&mut self) {
+        self.activate();
+        self.hold_lease(Duration::from_secs(3600));
+        self.sync_all();
+        assert!(self.primary.is_serving());
+        self.asked = Asked::default();
     }
 
     /// An active primary with `b` as its backup on connection 1, everything acknowledged.
     pub(crate) fn paired(durability: Durability) -> Self {
         let mut bench = Self::solo(durability);
-        let b = bench.spare_in_sync("b", ConnId(1));
-        bench.pass(Duration::from_millis(1));
-        bench.ack_all(ConnId(1));
-        let (_, proposed) = bench.asked.swaps.pop().expect("a Join is asked");
-        bench.record(&proposed);
-        bench.follow(ConnId(1), &b);
+        bench.pair();
         bench.ack_all(ConnId(1));
         bench.asked = Asked::default();
         bench
+    }
+
+    /// One that serves alone gets `b` as its backup on connection 1, which has asked to follow in the new view.
+    pub(crate) fn pair(&mut self) {
+        let b = self.spare_in_sync("b", ConnId(1));
+        self.pass(Duration::from_millis(1));
+        self.ack_all(ConnId(1));
+        let (_, proposed) = self.asked.swaps.pop().expect("a Join is asked");
+        self.record(&proposed);
+        self.follow(ConnId(1), &b);
     }
 
     pub(crate) fn activate(&mut self) {
@@ -207,10 +249,13 @@ impl Bench {
             Action::Offer(conn, ..) => self.asked.offers.push(conn),
             Action::HigherView(conn, view) => self.asked.higher_views.push((conn, view)),
             Action::CloseFollower(conn) => self.asked.closed.push(conn),
-            Action::RefuseFollower(conn, refusal) => {
-                assert_eq!(refusal, Refusal::RepliesDiffer);
-                self.asked.refused.push(conn);
-            }
+            Action::RefuseFollower(conn, refusal) => match refusal {
+                Refusal::RepliesDiffer => self.asked.refused.push(conn),
+                Refusal::MachineVersion { executing } => {
+                    self.asked.lacking.push((conn, executing));
+                }
+                other => panic!("{other}"),
+            },
             Action::ReadLog { conn, from, .. } => self.asked.log_reads.push((conn, from)),
             Action::Commit(through) => {
                 self.asked.commits.push(through);
@@ -323,6 +368,7 @@ impl Bench {
                 .filter(|(_, first)| *first <= last.index)
                 .collect(),
             resp: None,
+            versions: self.versions,
         };
         self.event(Event::Follow(conn, &follow));
     }
@@ -386,4 +432,18 @@ impl Bench {
         };
         self.event(Event::Ack(conn, &ack));
     }
+}
+
+/// Those of a log that began with version 1 of the machine.
+fn version_starts() -> VersionStarts {
+    let mut starts = VersionStarts::default();
+    starts.note(standin_core::version::VersionStart {
+        at: standin_core::poison::Skip {
+            index: Index(1),
+            view: standin_core::view::ViewNumber(1),
+        },
+        version: 1,
+        is_upgrade: false,
+    });
+    starts
 }

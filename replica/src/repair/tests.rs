@@ -50,6 +50,7 @@ fn log() -> Batch {
         replies_bytes_max: 1,
         session_idle_min_ms: 1,
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
     for sequence in 1..10 {

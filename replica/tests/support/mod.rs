@@ -105,6 +105,7 @@ pub(crate) fn view_start() -> ViewStart {
         replies_bytes_max: 1000,
         session_idle_min_ms: 0,
         skips: Vec::new(),
+        machine_version: Some(1),
     }
 }
 
@@ -120,6 +121,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         identity,
         address: "127.0.0.1:1".to_owned(),
         durability: Durability::Os,
+        versions: standin_core::version::VersionRange::only(1),
         session_limits: SessionLimits {
             sessions_max: 1000,
             ..SessionLimits::default()

@@ -139,7 +139,10 @@ impl ViewServiceLink {
             return Ok(());
         };
         let advice = match refusal {
-            Refusal::Busy | Refusal::Protocol | Refusal::RepliesDiffer => return Ok(()),
+            Refusal::Busy
+            | Refusal::Protocol
+            | Refusal::RepliesDiffer
+            | Refusal::MachineVersion { .. } => return Ok(()),
             Refusal::NameTaken { .. } if clock::boot() < self.name_expected_until => return Ok(()),
             // The answer to a hello of whoever listens there, as in `misled`.
             Refusal::Version { .. }

@@ -64,6 +64,10 @@ impl Process {
         self.config.arguments.push(argument.to_owned());
     }
 
+    pub(super) fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.config.program);
+    }
+
     pub(super) fn spawn(&mut self, more: &[&str]) -> Result<(), ClusterError> {
         if self.is_running()? {
             return Err(ClusterError::Running {

@@ -10,6 +10,7 @@ use standin_core::entry::{
     Batch, ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind, Index, LogTip,
 };
 use standin_core::identity::{BootId, Incarnation, Life, Token};
+use standin_core::version::VersionStarts;
 use standin_core::view::{DataEpoch, ViewId};
 use standin_replica::Recovered;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -92,12 +93,20 @@ impl Disk {
             .filter(|kept| kept.header.kind == EntryKind::ViewStart)
             .map(|kept| (kept.header.view, kept.header.index))
             .collect();
+        let mut version_starts = VersionStarts::default();
+        for kept in &self.log {
+            let entry = Entry::decode(&kept.bytes).expect("it was decoded before");
+            if let Some(start) = entry.version_start() {
+                version_starts.note(start);
+            }
+        }
         let commits = self.log.iter().map(|kept| kept.header.commit);
         Recovered {
             base: LogTip::default(),
             snapshots: Vec::new(),
             tip: self.tip(),
             view_starts,
+            version_starts,
             skips: Vec::new(),        // no machine fails here
             data_epoch: DataEpoch(0), // nobody forces a takeover here
             commit: commits.max().unwrap_or_default(),

@@ -10,6 +10,7 @@ use standin_core::identity::{Identity, ReplicaName, StoreId};
 use standin_core::message::{ReplyStatus, RoleName, Switchover};
 use standin_core::session::SessionLimits;
 use standin_core::time::{Duration, Instant, Now, earliest};
+use standin_core::version::VersionRange;
 use standin_core::view::ViewId;
 use standin_replica::{
     Action, Answers, Config, Destination, Event, FromClient, ReadFor, Replica, Request, Side,
@@ -112,6 +113,7 @@ impl Node {
             identity,
             address: address_of(host),
             durability: bounds.durability,
+            versions: VersionRange::of::<Journal>(),
             session_limits: SessionLimits {
                 timeout: SESSION_TIMEOUT,
                 sessions_max: 4,

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+pub use standin_core::subject::{RegisterInput, RegisterOutput};
+
 use super::Model;
 
 /// A counter that begins at zero and only rises.
@@ -74,35 +76,6 @@ impl<Key, Value> Default for Registers<Key, Value> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// What can be asked of a register; `None` stands for one that is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RegisterInput<Key, Value> {
-    /// Say the value.
-    Get(Key),
-    /// Take this value.
-    Set(Key, Option<Value>),
-    /// Take the value `new` if the present one is `old`.
-    CompareAndSet {
-        /// Whose value.
-        key: Key,
-        /// What must be there.
-        old: Option<Value>,
-        /// What is there afterwards.
-        new: Option<Value>,
-    },
-}
-
-/// What a register answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RegisterOutput<Value> {
-    /// To a get: the value.
-    Value(Option<Value>),
-    /// To a set.
-    Done,
-    /// To a compare-and-set: whether the old value was there.
-    Swapped(bool),
 }
 
 impl<Key: Ord + Clone + Debug, Value: Ord + Clone + Debug> Model for Registers<Key, Value> {

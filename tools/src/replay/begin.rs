@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use standin_core::digest::DigestChain;
-use standin_core::entry::{Index, LogTip};
-use standin_core::machine::StateMachine;
+use standin_core::entry::{Entry, Index, LogTip};
+use standin_core::machine::{StateMachine, VersionRange};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
 use standin_io::log::LogReader;
@@ -64,7 +64,35 @@ fn restore<M: StateMachine, S: Storage>(
     let point = &file.header().point;
     let digest = DigestChain(point.reply_digest.0);
     let mut input = file.state().map_err(unreadable)?;
-    Replicated::restore(&mut input, point.tip.index, digest).map_err(unreadable)
+    let version = point.machine.version();
+    Replicated::restore(&mut input, point.tip.index, digest, version).map_err(unreadable)
+}
+
+/// Before an entry is applied: whether this program can. A log that does not say which version it begins with begins with
+/// the one in the header of its first segment.
+pub(super) fn begin_or_go_on<M: StateMachine>(
+    state: &mut Replicated<M>,
+    entry: &Entry<'_>,
+    begins_with: u32,
+) -> Result<(), ReplayError> {
+    let index = entry.header.index;
+    let supported = VersionRange::of::<M>();
+    let is_silent = index == Index(1) && entry.version_start().is_none();
+    let lacking = match is_silent {
+        true => Some(begins_with).filter(|version| !supported.contains(*version)),
+        false => state.lacks_version(entry),
+    };
+    if let Some(version) = lacking {
+        return Err(ReplayError::LacksVersion {
+            index,
+            version,
+            supported,
+        });
+    }
+    if is_silent {
+        state.begin(begins_with);
+    }
+    Ok(())
 }
 
 /// Holds the state after the entry `tip` against what snapshots have `recorded` of it, and takes those out; how many

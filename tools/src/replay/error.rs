@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use standin_core::entry::Index;
-use standin_core::machine::MachineId;
+use standin_core::machine::{MachineId, VersionRange};
 use standin_core::poison::MachineFault;
 use standin_io::log::ReadError;
 use standin_io::snapshots::SnapshotsError;
@@ -57,6 +57,18 @@ pub enum ReplayError {
     /// The machine fails at an entry.
     #[error("the machine fails at entry {}: {}; the log does not say that it was skipped", .0.skip.index, .0.words)]
     Fault(MachineFault),
+    /// The program does not have the version of the machine that executes an entry.
+    #[error(
+        "entry {index} is executed by version {version} of the machine, and this program supports {supported}"
+    )]
+    LacksVersion {
+        /// The entry.
+        index: Index,
+        /// The version.
+        version: u32,
+        /// What this program supports.
+        supported: VersionRange,
+    },
     /// A snapshot's state cannot be read.
     #[error("{file} is whole, but the machine cannot read the state in it: {source}")]
     Unreadable {

@@ -23,7 +23,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
-use standin_core::machine::MachineId;
+use standin_core::machine::{MachineId, VersionRange};
 use standin_core::message::{Party, Refusal, RoleName, SnapshotOffer};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
@@ -277,6 +277,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             durability: plan.durability,
+            versions: VersionRange::of::<M>(),
             session_limits: plan.session_limits,
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
@@ -289,6 +290,7 @@ impl<M: Subject> Node<M> {
                 view_starts: recovered.view_starts,
                 data_epoch: recovered.data_epoch,
                 skips: recovered.skips,
+                version_starts: recovered.version_starts,
                 commit: recovered.commit,
                 lost: recovered
                     .torn

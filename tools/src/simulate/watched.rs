@@ -7,45 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use standin_core::entry::Index;
-use standin_core::machine::typed::encode;
-use standin_core::machine::{Context, Machine, StateMachine};
-use standin_core::random::RandomStream;
+use standin_core::machine::{Context, StateMachine};
 use standin_core::time::Duration;
 
 use super::doom::Doom;
-use crate::history::{RegisterInput, RegisterOutput};
 
-/// A state machine that the simulator and the demo can put under load. Each [`Machine`] is one.
-///
-/// The commands and queries are drawn from the seed, so a failure comes back with it.
-pub trait Subject: StateMachine {
-    /// A command that a client sends.
-    fn draw_command(random: &mut RandomStream) -> Vec<u8>;
-
-    /// A query that a client sends.
-    fn draw_query(random: &mut RandomStream) -> Vec<u8>;
-
-    /// What a call means to somebody who knows the machine only from outside, if it can be put as
-    /// one to a register: the history of all calls is then checked for linearizability without a
-    /// look at the log. `reply` is `None` if the outcome is unknown.
-    #[must_use]
-    fn as_register(_input: &[u8], _is_query: bool, _reply: Option<&[u8]>) -> Option<RegisterCall> {
-        None
-    }
-}
-
-impl<M: Machine> Subject for M {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
-        encode(&<M as Machine>::draw_command(random))
-    }
-
-    fn draw_query(random: &mut RandomStream) -> Vec<u8> {
-        encode(&<M as Machine>::draw_query(random))
-    }
-}
-
-/// A call as one to a register, and its outcome if that is known.
-pub type RegisterCall = (RegisterInput<u64, u64>, Option<RegisterOutput<u64>>);
+pub use standin_core::subject::{RegisterCall, Subject};
 
 /// Bytes before the machine's own in every command: the number of the call.
 const CALL_BYTES: usize = 8;
@@ -180,7 +147,16 @@ pub(crate) fn split(command: &[u8]) -> Option<(u64, &[u8])> {
 impl<M: StateMachine> StateMachine for Watched<M> {
     const NAME: &'static str = M::NAME;
     const VERSION: u32 = M::VERSION;
+    const OLDEST_VERSION: u32 = M::OLDEST_VERSION;
     type Capture = (M::Capture, BTreeSet<u64>);
+
+    fn begin(&mut self, version: u32) {
+        self.machine.begin(version);
+    }
+
+    fn upgrade(&mut self, ctx: &mut Context<'_>, version: u32) {
+        self.machine.upgrade(ctx, version);
+    }
 
     fn apply(&mut self, ctx: &mut Context<'_>, bytes: &[u8], reply: &mut Vec<u8>) {
         let Some((call, bytes)) = split(bytes) else {
@@ -241,6 +217,10 @@ impl<M: StateMachine> StateMachine for Watched<M> {
     }
 
     fn restore(input: &mut dyn Read) -> io::Result<Self> {
+        Self::restore_version(Self::VERSION, input)
+    }
+
+    fn restore_version(version: u32, input: &mut dyn Read) -> io::Result<Self> {
         let mut number = [0; 8];
         input.read_exact(&mut number)?;
         let mut executed = BTreeSet::new();
@@ -249,7 +229,7 @@ impl<M: StateMachine> StateMachine for Watched<M> {
             executed.insert(u64::from_le_bytes(number));
         }
         Ok(Self {
-            machine: M::restore(input)?,
+            machine: M::restore_version(version, input)?,
             executed,
             twice: None,
             fault: Falsehood::default(),

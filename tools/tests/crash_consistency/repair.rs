@@ -54,6 +54,7 @@ fn batch(tip: LogTip) -> Batch {
             replies_bytes_max: 1,
             session_idle_min_ms: 1,
             skips: Vec::new(),
+            machine_version: Some(1),
         };
         builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
     } else {

@@ -86,8 +86,9 @@ fn another_cluster_is_refused_and_told_why() {
 #[test]
 fn another_machine_is_refused_and_told_why() {
     let limits = NetLimits::default;
+    let abacus = MachineId::new("abacus", 1).unwrap();
     assert_refused(
-        Node::with(Party::Replica, Some(CLUSTER), Some(machine(2)), limits()),
+        Node::with(Party::Replica, Some(CLUSTER), Some(abacus), limits()),
         Node::with(Party::Replica, Some(CLUSTER), Some(machine(1)), limits()),
         &Refusal::OtherMachine { ours: machine(1) },
     );

@@ -33,7 +33,12 @@ pub(super) fn restore<M: Subject>(
     let mut input = file.state()?;
     let mark = mark_of(file.header());
     let digest = DigestChain(mark.reply_digest);
-    let state = Replicated::<Watched<M>>::restore(&mut input, mark.tip.index, digest)?;
+    let state = Replicated::<Watched<M>>::restore(
+        &mut input,
+        mark.tip.index,
+        digest,
+        mark.machine_version,
+    )?;
     Ok(state.map_machine(|machine| machine.with_fault(falsehood.clone())))
 }
 
