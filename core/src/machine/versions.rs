@@ -35,7 +35,9 @@ where
 /// # use standin_core::random::RandomStream;
 ///
 /// mod v1 {
-/// #   use super::*;
+/// #   use serde::{Deserialize, Serialize};
+/// #   use standin_core::machine::{Context, Machine};
+/// #   use standin_core::random::RandomStream;
 ///     #[derive(Clone, Default, Serialize, Deserialize)]
 ///     pub struct Visits(pub u64);
 ///
