@@ -211,6 +211,7 @@ fn a_version_at_which_the_machine_failed_is_not_tried_again_but_a_newer_one_is()
             config.versions = range(1, newest);
             config.version_starts = starts;
         });
+        bench.sync_all();
         bench.serve();
         assert_eq!(bench.primary.executing(), 1);
         bench.versions = range(1, newest);
