@@ -74,6 +74,9 @@ impl Backup {
         let Some(bytes) = offer.file_bytes() else {
             return self.hang(now);
         };
+        if !self.versions.contains(offer.mark.machine_version) {
+            return self.turn_down(offer, now);
+        }
         let index = offer.mark.tip.index;
         if index < self.commit.max(self.applied) {
             // It would have to forget what was committed, or do it again.

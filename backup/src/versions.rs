@@ -5,6 +5,8 @@
 
 use standin_core::entry::{Batch, Index};
 use standin_core::identity::Durability;
+use standin_core::message::SnapshotOffer;
+use standin_core::poison::Skip;
 use standin_core::time::Instant;
 use standin_core::version::VersionStart;
 
@@ -17,6 +19,19 @@ impl Backup {
         // One that is skipped changes nothing.
         let mut heeded = starts.filter(|start| !self.skips.contains(&start.at));
         heeded.find(|start| !self.versions.contains(start.version))
+    }
+
+    /// What is offered was written by a version that this program lacks.
+    pub(crate) fn turn_down(&mut self, offer: &SnapshotOffer, now: Instant) {
+        let mark = &offer.mark;
+        let (index, view) = (mark.tip.index, mark.tip.view);
+        self.actions.push_back(Action::LacksVersion(VersionStart {
+            at: Skip { index, view },
+            version: mark.machine_version,
+            is_upgrade: false,
+        }));
+        self.retry = DIAL_RETRY_MAX;
+        self.hang(now);
     }
 
     /// Takes what comes before that entry, and no more. The connection is given up: what the primary sends after it is

@@ -262,3 +262,15 @@ fn an_offer_that_cannot_be_true_or_is_of_another_view_is_not_taken() {
     other.mark.view_first = Index(501);
     assert_eq!(bench.offer(&other), [Action::Hang]);
 }
+
+#[test]
+fn a_snapshot_of_a_version_that_the_program_lacks_is_not_fetched() {
+    let mut bench = Bench::new(Index(3));
+    let mut newer = offer();
+    newer.mark.machine_version = 2;
+    let actions = bench.offer(&newer);
+    let [Action::LacksVersion(lacking), Action::Hang] = actions.as_slice() else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((lacking.at.index, lacking.version), (Index(500), 2));
+}

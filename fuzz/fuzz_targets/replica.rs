@@ -22,6 +22,7 @@ use standin_core::poison::Skip;
 use standin_core::session::SessionLimits;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, WallTime};
+use standin_core::version::VersionRange;
 use standin_core::view::{Reason, ViewId, ViewNumber, ViewRecord};
 use standin_fuzz::{any_batch, parties, seal_entries};
 use standin_primary::Payload;
@@ -83,6 +84,7 @@ impl World {
             identity: identity.clone(),
             address: "h:1".to_owned(),
             durability: Default::default(),
+            versions: VersionRange::of::<Counter>(),
             session_limits: SessionLimits {
                 sessions_max: 10,
                 ..SessionLimits::default()
@@ -196,7 +198,9 @@ impl World {
         let (boot, wall) = (self.now, self.wall());
         let mark = offer.mark;
         let digest = DigestChain(mark.reply_digest);
-        let state = Replicated::restore(&mut self.state.as_slice(), mark.tip.index, digest);
+        let version = mark.machine_version;
+        let state =
+            Replicated::restore(&mut self.state.as_slice(), mark.tip.index, digest, version);
         self.base = mark.tip;
         self.log.clear();
         let state = state.expect("it was written by one");
@@ -496,6 +500,10 @@ fn follow(input: &mut Unstructured<'_>, world: &World) -> Result<Follow> {
         last: tip(input, world)?,
         view_starts,
         resp: parties::resp(input)?,
+        versions: VersionRange {
+            oldest: input.int_in_range(0..=2)?,
+            newest: input.int_in_range(0..=3)?,
+        },
     })
 }
 
@@ -663,6 +671,7 @@ fn offer(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             tip,
             view_first: Index(parties::number(input)?),
             reply_digest: input.arbitrary()?,
+            machine_version: input.int_in_range(0..=2)?,
         },
         state_digest: input.arbitrary()?,
         state_bytes: u64::from(input.arbitrary::<u16>()?),

@@ -1,6 +1,6 @@
 //! The machine's executing version as a whole replica sees it (`protocol.md` section 12).
 
-use standin_core::entry::{Batch, Entry, EntryKind};
+use standin_core::entry::{Batch, Entry, EntryKind, Index};
 use standin_core::machine::StateMachine;
 use standin_core::version::VersionStart;
 
@@ -18,6 +18,15 @@ impl<M: StateMachine> Replica<M> {
         }
         let skips: Vec<_> = self.log.skips.iter().copied().collect();
         self.log.version_starts.skip(&skips);
+    }
+
+    /// The version of the machine that is executed, if the log does not say. A new log begins with the newest one that
+    /// this program supports: there is nothing yet that anybody else would have to execute.
+    pub(crate) fn begins_with(&self) -> u32 {
+        match self.log.tip.index {
+            Index::ZERO => self.config.versions.newest,
+            _ => self.state.version(),
+        }
     }
 
     /// Tells people of an Upgrade that was applied.
@@ -38,7 +47,7 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn lacks_version(&mut self, start: VersionStart) {
         let VersionStart { at, version, .. } = start;
         let words = format!(
-            "entry {at} is executed by version {version} of the machine, and {}",
+            "what comes at entry {at} is executed by version {version} of the machine, and {}",
             self.wanted(version)
         );
         self.set_trouble(Level::Warn, words.clone());

@@ -447,7 +447,7 @@ impl<M: StateMachine> Replica<M> {
             skips: self.unlisted_skips(),
             versions: self.config.versions,
             version_starts: self.log.version_starts.clone(),
-            began_with: self.state.version(),
+            began_with: self.begins_with(),
             written: self.log.written,
             synced: self.log.synced,
             commit: self.log.commit,

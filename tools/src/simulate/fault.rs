@@ -141,6 +141,9 @@ kinds! {
     StateStrays: "the state of a replica comes to be another, and no reply does",
     /// Each entry takes a replica's machine long, mostly the backup's.
     SlowApply: "a machine is slow",
+    /// Replicas begin with an old program, and one is started again with a newer one, which supports more versions of
+    /// the state machine.
+    Rollout: "a replica is started with a newer program",
 }
 
 impl FaultKind {
@@ -342,6 +345,7 @@ impl<M: Subject> World<M> {
             FaultKind::RecordLost => return self.lose_record(length),
             FaultKind::Deadly => return self.doom(replica),
             FaultKind::SlowApply => return self.slow_down_machine(replica, length),
+            FaultKind::Rollout => return self.renew(replica, length),
         }
         true
     }
@@ -463,7 +467,7 @@ impl<M: Subject> World<M> {
         has_happened
     }
 
-    fn stop_for(&mut self, host: usize, length: Duration) -> bool {
+    pub(crate) fn stop_for(&mut self, host: usize, length: Duration) -> bool {
         let is_up = self.hosts[host].is_up() && self.hosts[host].paused_until <= self.now;
         if is_up {
             if self.random.chance(500) {

@@ -6,6 +6,7 @@ mod duty;
 mod health;
 mod last_look;
 mod operator;
+mod rollout;
 mod wrong;
 
 use standin_core::entry::Index;
@@ -151,6 +152,7 @@ impl<M: Subject> World<M> {
     /// The faults end.
     pub(crate) fn on_heal(&mut self) {
         self.end_faults();
+        self.renew_idle();
         self.restart_poisoned(None);
         self.operate();
         let wrong = self.draw_wrong();
@@ -369,6 +371,7 @@ impl<M: Subject> World<M> {
         let broken = self.healing.as_ref().and_then(|healing| healing.broken);
         let could_serve = self.is_healed() && self.demand(broken) == Demand::Serve;
         let has_restarted = self.is_healed() && self.restart_poisoned(None);
+        self.renew_left_behind();
         let Some(mut healing) = self.healing.take() else {
             return;
         };

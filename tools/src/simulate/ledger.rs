@@ -20,14 +20,34 @@ const ROLL: u8 = 3;
 const ARM: u8 = 4;
 const DISARM: u8 = 5;
 
+/// The timer of an Upgrade.
+const UPGRADED: u64 = KEYS;
+
 /// Registers that are set and compared, a die that is rolled with logged random numbers, and timers
-/// that count how often they fired and when. So every input of a machine is in its state.
-#[derive(Debug, Default)]
+/// that count how often they fired and when. So every input of a machine is in its state. There are two versions of it, which
+/// roll the die differently.
+#[derive(Debug)]
 pub struct Ledger {
     registers: BTreeMap<u64, u64>,
     rolls: u64,
     fired: BTreeMap<u64, u64>,
     last_fired: u64,
+    /// When it went over to version 2, in logged time; 0: it began with it. Version 1 knows nothing of it.
+    upgraded: Option<u64>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let mut ledger = Self {
+            registers: BTreeMap::new(),
+            rolls: 0,
+            fired: BTreeMap::new(),
+            last_fired: 0,
+            upgraded: None,
+        };
+        ledger.begin(Self::VERSION);
+        ledger
+    }
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u64> {
@@ -70,13 +90,15 @@ impl Ledger {
                 put(&mut out, &[*key, *value]);
             }
         }
+        put(&mut out, self.upgraded.as_slice());
         out
     }
 }
 
 impl StateMachine for Ledger {
     const NAME: &'static str = "ledger";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+    const OLDEST_VERSION: u32 = 1;
     type Capture = Vec<u8>;
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
@@ -93,7 +115,7 @@ impl StateMachine for Ledger {
                 reply.push(u8::from(is_swapped));
             }
             (&ROLL, []) => {
-                let rolled = ctx.random();
+                let rolled = ctx.random().rotate_left(ctx.version());
                 self.rolls = self.rolls.wrapping_add(rolled);
                 put(reply, &[rolled]);
             }
@@ -105,6 +127,19 @@ impl StateMachine for Ledger {
             (&DISARM, [id]) => ctx.cancel_timer(*id),
             _ => reply.push(u8::MAX),
         }
+    }
+
+    fn begin(&mut self, version: u32) {
+        self.upgraded = (version >= 2).then_some(0);
+    }
+
+    fn upgrade(&mut self, ctx: &mut Context<'_>, version: u32) {
+        assert!(
+            self.upgraded.is_none() && ctx.version() < version,
+            "there are two versions"
+        );
+        self.upgraded = Some(ctx.now().0);
+        ctx.set_timer(UPGRADED, ctx.now().plus(Duration::from_millis(50)));
     }
 
     fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
@@ -127,6 +162,10 @@ impl StateMachine for Ledger {
     }
 
     fn restore(input: &mut dyn Read) -> io::Result<Self> {
+        Self::restore_version(Self::VERSION, input)
+    }
+
+    fn restore_version(version: u32, input: &mut dyn Read) -> io::Result<Self> {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes)?;
         let mut numbers = numbers(&bytes).into_iter();
@@ -141,6 +180,10 @@ impl StateMachine for Ledger {
                 map.insert(next()?, next()?);
             }
         }
+        ledger.upgraded = match version {
+            1 => None,
+            _ => Some(next()?),
+        };
         Ok(ledger)
     }
 }

@@ -112,6 +112,10 @@ marks! {
     SentAfterExpiry: "a client's command comes again after its session has ended",
     /// A command that belongs to no session was answered.
     DirectDone: "a command that belongs to no session is executed",
+    /// A primary orders an Upgrade.
+    Upgrade: "a primary and its backup go over to a newer version of the machine",
+    /// A primary turns a follower away that lacks the version that it executes.
+    LeftBehind: "a replica lacks the version that is executed",
     /// The same, and whoever sent it does not know whether it was executed.
     DirectUnknown: "what became of a command that belongs to no session is unknown",
     /// A timer of the machine fired.
@@ -376,6 +380,7 @@ impl Marks {
                     self.on_ordered(entry.header.kind, entry.header.view);
                     match entry.header.kind {
                         EntryKind::Timer => self.reach(Mark::Timer),
+                        EntryKind::Upgrade => self.reach(Mark::Upgrade),
                         EntryKind::ViewStart if self.is_takeover => {
                             self.taken_over_from = Some(entry.header.index);
                             let log = &truth.replicas[*host].log;

@@ -83,6 +83,8 @@ pub(crate) struct Machine {
     pub(crate) replace: bool,
     /// What is wrong with the machine's replies.
     pub(crate) falsehood: Falsehood,
+    /// The versions of the state machine that the program supports which is started next.
+    pub(crate) program: VersionRange,
     /// Why no process starts until an operator has done something.
     pub(crate) unfit: Option<String>,
 }
@@ -107,6 +109,8 @@ enum FollowUp {
 #[derive(Debug)]
 pub(crate) struct Node<M> {
     pub(crate) replica: Replica<Watched<M>>,
+    /// The versions of the state machine that its program supports.
+    pub(crate) program: VersionRange,
     /// Its name is that of the store whose place it has taken in its directory: it will be free in a moment.
     takes_name_over: bool,
     disk: SimDisk,
@@ -277,7 +281,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             durability: plan.durability,
-            versions: VersionRange::of::<M>(),
+            versions: machine.program,
             session_limits: plan.session_limits,
             seed: stage.random.next_u64(),
             adopted: dir.meta().adopted,
@@ -313,6 +317,7 @@ impl<M: Subject> Node<M> {
         replica.plant(plan.planted);
         Ok(Process::Replica(Box::new(Self {
             replica,
+            program: machine.program,
             takes_name_over,
             disk: machine.disk.clone(),
             dir,
@@ -384,6 +389,7 @@ impl<M: Subject> Node<M> {
         }
         self.handle(stage, now, Event::Flush)?;
         self.watch_states(stage);
+        self.watch_version(stage);
         // The loop comes round at once to hear of what it has closed itself.
         while let Some(conn) = self.closed.pop_front() {
             self.on_closed(stage, now, conn, None)?;
@@ -392,6 +398,19 @@ impl<M: Subject> Node<M> {
         self.tell_standing(stage);
         self.watch_pace(stage, now);
         self.stop_if_left(stage)
+    }
+
+    /// An old program could not execute what is newer.
+    fn watch_version(&self, stage: &mut Stage<'_, M>) {
+        let (state, program) = (self.replica.state(), self.program);
+        if state.applied() > Index::ZERO && !program.contains(state.version()) {
+            let (index, version) = (state.applied(), state.version());
+            let what = format!(
+                "host {} has applied entry {index} by version {version} of the machine, and its program supports {program}",
+                stage.host
+            );
+            stage.checks.fail("version", what);
+        }
     }
 
     /// When the loop must come round at the latest, on the host's boot clock.
@@ -743,7 +762,12 @@ impl<M: Subject> Node<M> {
             Action::Hang => self.hang(stage),
             Action::CloseFollower(INSPECTOR) => {}
             Action::CloseFollower(conn) => self.close(stage, conn, None),
-            Action::RefuseFollower(conn, refusal) => self.close(stage, conn, Some(refusal)),
+            Action::RefuseFollower(conn, refusal) => {
+                if matches!(refusal, Refusal::MachineVersion { .. }) {
+                    stage.mark(Mark::LeftBehind);
+                }
+                self.close(stage, conn, Some(refusal));
+            }
             Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
             _ => unreachable!("what sends a message was sent"),
         }

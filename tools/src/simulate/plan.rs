@@ -4,6 +4,7 @@
 //! meet in one run would hide each other if every run had all (Groce et al. 2012, "Swarm testing").
 
 use standin_core::identity::Durability;
+use standin_core::machine::{StateMachine, VersionRange};
 use standin_core::planted::Planted;
 use standin_core::random::RandomStream;
 use standin_core::session::{KEPT_REPLIES_BYTES_MAX, SessionLimits};
@@ -110,6 +111,7 @@ impl Plan {
         let is_deadly = RandomStream::new(seed, 9).chance(150);
         let poisons_timer = RandomStream::new(seed, 10).chance(250);
         let strays = RandomStream::new(seed, 11).chance(500);
+        let rolls_out = RandomStream::new(seed, 14).chance(250);
         let mut slow = RandomStream::new(seed, 12);
         let has_slow_machines = slow.chance(120);
         // Who is slow stays in its role only as long as little else goes wrong.
@@ -123,6 +125,7 @@ impl Plan {
                     FaultKind::PoisonTimer => return poisons_timer && !is_only_slow,
                     FaultKind::StateStrays => return strays && !is_only_slow,
                     FaultKind::SlowApply => return has_slow_machines,
+                    FaultKind::Rollout => return rolls_out && !is_only_slow,
                     _ => {}
                 }
                 let random = if *kind < FaultKind::Switchover {
@@ -277,6 +280,14 @@ impl Plan {
             flags += &format!(" --calls-open {}", self.calls_open);
         }
         flags
+    }
+
+    /// The versions of the machine that the program supports with which replicas begin.
+    pub(crate) fn first_program<M: StateMachine>(&self) -> VersionRange {
+        match self.faults.contains(&FaultKind::Rollout) {
+            true => VersionRange::only(M::OLDEST_VERSION),
+            false => VersionRange::of::<M>(),
+        }
     }
 
     /// How long a client falls silent now and then: until its session has expired, if any does in a run.

@@ -216,6 +216,7 @@ impl<M: Subject> World<M> {
                 boot: 1,
                 replace: false,
                 falsehood: Falsehood::with(Doom::of(host)),
+                program: self.plan.first_program::<M>(),
                 unfit: None,
             });
         }
