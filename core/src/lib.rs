@@ -13,6 +13,7 @@ pub mod clock;
 pub mod conn;
 pub mod digest;
 pub mod entry;
+pub mod evidence;
 pub mod frame;
 pub mod gap;
 pub mod identity;

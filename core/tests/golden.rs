@@ -18,6 +18,9 @@ use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
     Handover, Index, LogTip, TimerFired, Upgrade, ViewStart,
 };
+use standin_core::evidence::{
+    Evidence, EvidenceError, KeptReply, REPLY_KEPT_BYTES_MAX, RecordedState,
+};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameKind};
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
@@ -1045,6 +1048,41 @@ fn tokens_and_levels_are_as_they_were() {
     encode_payload(&tokens.to_vec(), &mut now);
     let stored = golden("tokens", &now);
     assert_eq!(decode_payload::<Vec<Token>>(&stored), Some(tokens.to_vec()));
+}
+
+#[test]
+fn evidence_is_as_it_was() {
+    let reply = |chain: u128, status: ReplyStatus, length: u32, bytes: Option<Vec<u8>>| KeptReply {
+        chain: DigestChain(chain),
+        status: status as u8,
+        length,
+        bytes,
+    };
+    let long: Vec<u8> = (0..REPLY_KEPT_BYTES_MAX)
+        .map(|at| u8::try_from(at % 256).unwrap())
+        .collect();
+    let state = |index: u64| RecordedState {
+        index: Index(index),
+        reply_digest: 0x4142_4344_4546_4748_494a_4b4c_4d4e_4f50,
+        state_digest: 0x5152_5354_5556_5758_595a_5b5c_5d5e_5f60,
+    };
+    let evidence = Evidence {
+        store: StoreId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        before: Index(79_999),
+        chain: DigestChain(0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40),
+        replies: vec![
+            reply(1, ReplyStatus::Done, 3, Some(b"yes".to_vec())),
+            reply(2, ReplyStatus::Done, 70_000, Some(long)),
+            reply(3, ReplyStatus::Done, 9, None),
+            reply(4, ReplyStatus::SessionUnknown, 0, Some(Vec::new())),
+        ],
+        states: vec![state(70_000), state(80_000)],
+    };
+    let stored = golden("evidence", &evidence.encode());
+    assert_eq!(Evidence::decode(&stored), Ok(evidence));
+    let mut newer = stored;
+    newer[8] = 2;
+    assert_eq!(Evidence::decode(&newer), Err(EvidenceError::Version(2)));
 }
 
 fn point() -> SnapshotPoint {

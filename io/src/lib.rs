@@ -6,6 +6,7 @@ pub mod clock;
 pub mod data_dir;
 mod desk;
 pub mod entropy;
+pub mod evidence;
 pub mod install;
 pub mod log;
 pub mod log_limit;

@@ -192,7 +192,9 @@ pub enum ReplyStatus {
 }
 
 impl ReplyStatus {
-    fn from_u8(byte: u8) -> Option<Self> {
+    /// The status with this number, if there is one.
+    #[must_use]
+    pub fn from_u8(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Done,
             1 => Self::NotPrimary,

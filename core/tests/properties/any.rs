@@ -1,9 +1,11 @@
 //! Whatever can be encoded, made at random.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use standin_core::address::Address;
+use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip};
+use standin_core::evidence::{Evidence, KeptReply, REPLY_KEPT_BYTES_MAX, RecordedState};
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
 };
@@ -225,5 +227,46 @@ prop_compose! {
             builder.push(kind, |out| out.extend_from_slice(payload));
         }
         (before, builder.finish().unwrap())
+    }
+}
+
+prop_compose! {
+    fn any_kept_reply()(
+        chain: u128,
+        status in 0..=10_u8,
+        length in prop_oneof![0..20_u32, 400..700_u32],
+        byte: u8,
+        is_kept: bool,
+    ) -> KeptReply {
+        let kept = (length as usize).min(REPLY_KEPT_BYTES_MAX);
+        KeptReply {
+            chain: DigestChain(chain),
+            status,
+            length,
+            bytes: is_kept.then(|| vec![byte; kept]),
+        }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn any_evidence()(
+        store: u128,
+        before in 0..u64::MAX >> 1,
+        chain: u128,
+        replies in vec(any_kept_reply(), 0..4),
+        states in btree_map(any::<u64>(), any::<(u128, u128)>(), 0..3),
+    ) -> Evidence {
+        let states = states.into_iter().map(|(index, (reply_digest, state_digest))| RecordedState {
+            index: Index(index),
+            reply_digest,
+            state_digest,
+        });
+        Evidence {
+            store: StoreId(store),
+            before: Index(before),
+            chain: DigestChain(chain),
+            replies,
+            states: states.collect(),
+        }
     }
 }

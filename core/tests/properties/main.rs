@@ -8,6 +8,7 @@ use any::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use standin_core::entry::{Batch, Command, Entry, LogTip};
+use standin_core::evidence::Evidence;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
@@ -161,6 +162,39 @@ proptest! {
             let mut damaged = bytes[..length].to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(decode(&damaged).is_none(), "bit {}", bit);
+        }
+    }
+
+    #[test]
+    fn evidence_reads_back_and_neither_its_beginnings_nor_its_damaged_forms_do(
+        evidence in any_evidence(),
+    ) {
+        let bytes = evidence.encode();
+        prop_assert_eq!(&Evidence::decode(&bytes).unwrap(), &evidence);
+        for cut in 0..bytes.len() {
+            prop_assert!(Evidence::decode(&bytes[..cut]).is_err(), "cut at {}", cut);
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Evidence::decode(&damaged).is_err(), "bit {}", bit);
+        }
+    }
+
+    #[test]
+    fn what_passes_for_evidence_is_what_could_have_been_written(
+        evidence in any_evidence(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = evidence.encode();
+        for (at, value) in changes {
+            let at = 16 + at.index(bytes.len() - 16);
+            bytes[at] = value;
+        }
+        let checksum = crc32fast::hash(&bytes[16..]).to_le_bytes();
+        bytes[12..16].copy_from_slice(&checksum);
+        if let Ok(other) = Evidence::decode(&bytes) {
+            prop_assert_eq!(other.encode(), bytes);
         }
     }
 

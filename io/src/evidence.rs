@@ -1,0 +1,103 @@
+//! Evidence files: `DIR/evidence/`, each named by the last entry that it tells of. `docs/format.md` has the bytes.
+//!
+//! They are for people, who look for the entry at which two replicas parted. Nothing rests on them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use standin_core::entry::Index;
+use standin_core::evidence::{Evidence, EvidenceError};
+
+use crate::data_dir::{create_dir_durably, replace_file};
+use crate::log::index_of_digits;
+use crate::storage::{OsStorage, Storage};
+
+/// The directory of evidence inside a data directory.
+pub const EVIDENCE_DIR: &str = "evidence";
+/// Files that are kept, at most; those that tell of the earliest entries go.
+pub const EVIDENCE_FILES_MAX: usize = 4;
+/// A longer file is no evidence, in bytes.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+const SUFFIX: &str = ".evidence";
+
+/// Why evidence cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceFileError {
+    /// The operating system says no.
+    #[error("reading {file}: {source}")]
+    Io {
+        /// Which file or directory.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It is damaged, or of another version.
+    #[error("{file} is of no use: {source}")]
+    Unsound {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: EvidenceError,
+    },
+}
+
+/// Writes evidence into the data directory `dir`, durably. One that tells of the same last entry is there already: then
+/// that one stays, for a later life may have come to something else. Waits for the disk.
+///
+/// # Errors
+/// Those of the file system. Nothing is wrong with the rest of the data directory then.
+pub fn keep_evidence(dir: &Path, evidence: &Evidence) -> io::Result<()> {
+    let dir = dir.join(EVIDENCE_DIR);
+    create_dir_durably(&OsStorage, &dir)?;
+    let path = dir.join(format!("{:020}{SUFFIX}", evidence.last().0));
+    if OsStorage.exists(&path) {
+        return Ok(());
+    }
+    replace_file(&OsStorage, &path, &evidence.encode())?;
+    let files = listed(&dir)?;
+    let surplus = files.len().saturating_sub(EVIDENCE_FILES_MAX);
+    for (_, path) in files.iter().take(surplus) {
+        OsStorage.remove(path)?;
+    }
+    Ok(())
+}
+
+/// All evidence in the data directory `dir`, and what is wrong with files that are of no use. Changes nothing.
+///
+/// # Errors
+/// [`EvidenceFileError::Io`].
+pub fn evidence_in(
+    dir: &Path,
+) -> Result<(Vec<Evidence>, Vec<EvidenceFileError>), EvidenceFileError> {
+    let dir = dir.join(EVIDENCE_DIR);
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    if !OsStorage.is_dir(&dir) {
+        return Ok((good, bad));
+    }
+    let failed = |file: &Path| {
+        let file = file.to_owned();
+        move |source| EvidenceFileError::Io { file, source }
+    };
+    for (_, file) in listed(&dir).map_err(failed(&dir))? {
+        let read = OsStorage.read(&file, FILE_BYTES_MAX);
+        match Evidence::decode(&read.map_err(failed(&file))?) {
+            Ok(evidence) => good.push(evidence),
+            Err(source) => bad.push(EvidenceFileError::Unsound { file, source }),
+        }
+    }
+    Ok((good, bad))
+}
+
+/// The files, by the last entry that they tell of.
+fn listed(dir: &Path) -> io::Result<Vec<(Index, PathBuf)>> {
+    let mut found = Vec::new();
+    for name in OsStorage.list(dir)? {
+        let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+        if let Some(index) = digits.and_then(index_of_digits) {
+            found.push((index, dir.join(name)));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

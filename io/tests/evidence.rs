@@ -1,0 +1,71 @@
+//! Evidence files: what is written is read, what was there first stays, few are kept, and damaged ones are told of.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests of a shell")]
+
+use std::fs;
+use std::path::Path;
+
+use standin_core::digest::DigestChain;
+use standin_core::entry::Index;
+use standin_core::evidence::{Evidence, KeptReply};
+use standin_core::identity::StoreId;
+use standin_io::evidence::{EVIDENCE_DIR, EVIDENCE_FILES_MAX, evidence_in, keep_evidence};
+
+fn evidence(last: u64, reply: &[u8]) -> Evidence {
+    Evidence {
+        store: StoreId(1),
+        before: Index(last - 1),
+        chain: DigestChain(7),
+        replies: vec![KeptReply {
+            chain: DigestChain(8),
+            status: 0,
+            length: u32::try_from(reply.len()).unwrap(),
+            bytes: Some(reply.to_vec()),
+        }],
+        states: Vec::new(),
+    }
+}
+
+fn good(dir: &Path) -> Vec<Evidence> {
+    let (good, bad) = evidence_in(dir).unwrap();
+    assert!(bad.is_empty(), "{bad:?}");
+    good
+}
+
+#[test]
+fn what_was_found_first_of_an_entry_stays_and_the_latest_entries_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(good(dir.path()), []);
+    keep_evidence(dir.path(), &evidence(5, b"first")).unwrap();
+    keep_evidence(dir.path(), &evidence(5, b"of a later life")).unwrap();
+    assert_eq!(good(dir.path()), [evidence(5, b"first")]);
+    for last in 6..=20 {
+        keep_evidence(dir.path(), &evidence(last, b"more")).unwrap();
+    }
+    let newest = 21 - EVIDENCE_FILES_MAX as u64;
+    let expected: Vec<Evidence> = (newest..=20).map(|last| evidence(last, b"more")).collect();
+    assert_eq!(good(dir.path()), expected);
+}
+
+#[test]
+fn a_damaged_file_is_told_of_and_the_others_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    keep_evidence(dir.path(), &evidence(5, b"yes")).unwrap();
+    keep_evidence(dir.path(), &evidence(6, b"no")).unwrap();
+    let path = dir
+        .path()
+        .join(EVIDENCE_DIR)
+        .join(format!("{:020}.evidence", 6));
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    fs::write(dir.path().join(EVIDENCE_DIR).join("other"), "no evidence").unwrap();
+    let (good, bad) = evidence_in(dir.path()).unwrap();
+    assert_eq!(good, [evidence(5, b"yes")]);
+    let words: Vec<String> = bad.iter().map(ToString::to_string).collect();
+    assert!(
+        words.len() == 1 && words[0].contains("checksum is wrong"),
+        "{words:?}"
+    );
+}
