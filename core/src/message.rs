@@ -252,7 +252,9 @@ pub enum Refusal {
         names: Vec<ReplicaName>,
     },
     /// The primary does not stream to this replica: its replies, or those of too many others, differed.
-    #[error("replies to the same entries differed, so the copy of one of the two is wrong")]
+    #[error(
+        "replies to the same entries differed, or the states after them, so the copy of one of the two is wrong"
+    )]
     RepliesDiffer,
     /// In this boot of its machine the replica's disk failed, as an earlier process has said.
     #[error(

@@ -11,6 +11,7 @@ use standin_core::capture::{Captured, SnapshotMark};
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Entry, Index, LogTip, ViewStarts};
+use standin_core::evidence::Evidence;
 use standin_core::identity::{Identity, ReplicaName};
 use standin_core::message::{
     Ack, CloseSession, CommandRequest, Consistency, DirectRequest, Entries, EntriesRead, Follow,
@@ -83,6 +84,7 @@ impl World {
         let config = Config {
             identity: identity.clone(),
             address: "h:1".to_owned(),
+            data_dir: String::new(),
             durability: Default::default(),
             versions: VersionRange::of::<Counter>(),
             session_limits: SessionLimits {
@@ -358,6 +360,10 @@ impl World {
             | Action::CloseFollower(_)
             | Action::RefuseFollower(..)
             | Action::Log(..) => {}
+            Action::KeepEvidence(evidence) => {
+                let read = Evidence::decode(&evidence.encode());
+                assert_eq!(read, Ok(*evidence));
+            }
         }
     }
 

@@ -212,6 +212,17 @@ impl Primary {
         }
     }
 
+    /// The name of the replica with this store, if it follows or is the backup.
+    #[must_use]
+    pub fn name_of(&self, store: StoreId) -> Option<&ReplicaName> {
+        let mut followers = self.followers.values();
+        let follower = followers.find(|follower| follower.identity.store == store);
+        let name = follower.map(|follower| &follower.identity.name);
+        let backup = self.record.backup.as_ref();
+        let backup = backup.filter(|_| self.gate_store() == Some(store));
+        name.or_else(|| backup.map(|backup| &backup.name))
+    }
+
     /// Whether followers are taken in at all: not once [`EXCLUDED_STORES_MAX`] stores have differed.
     #[must_use]
     pub fn takes_followers(&self) -> bool {

@@ -16,6 +16,7 @@ use standin_primary::{Input, Waiter};
 use crate::answers::AnswerHead;
 use crate::pace::slice_of;
 use crate::replica::{Action, Event, Level, ReadFor, Replica, Role};
+use crate::replies::ReplyLog;
 
 /// Timers that become entries of one batch, at most.
 const TIMERS_PER_BATCH: usize = 1024;
@@ -30,49 +31,6 @@ pub(crate) const APPLY_ENTRIES_MAX: u64 = 8192;
 /// As much of the log is read for each entry that may be applied, and [`APPLY_READ_BYTES_MIN`] at least.
 const APPLY_READ_BYTES_PER_ENTRY: usize = 256;
 const APPLY_READ_BYTES_MIN: usize = 4 << 10;
-
-/// Digests of the newest entries that are remembered. A follower further behind is compared later.
-const DIGESTS_KEPT: u64 = 1 << 16;
-
-/// The reply digest at each of the newest indexes.
-#[derive(Clone, Debug)]
-pub(crate) struct DigestLog {
-    digests: Vec<u128>,
-    /// The first that was remembered, whether or not it still is.
-    first: u64,
-    last: u64,
-}
-
-impl DigestLog {
-    /// What is remembered when a state stands after the entry at `index`.
-    pub(crate) fn beginning(index: Index, digest: DigestChain) -> Self {
-        let mut log = Self {
-            digests: Vec::new(),
-            first: index.0,
-            last: index.0,
-        };
-        log.push(index, digest);
-        log
-    }
-
-    pub(crate) fn push(&mut self, index: Index, digest: DigestChain) {
-        let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
-        if self.digests.len() <= place {
-            self.digests.resize(place + 1, 0);
-        }
-        self.digests[place] = digest.0;
-        self.last = index.0;
-    }
-
-    /// Whether `digest` at `index` contradicts what is remembered. What is not remembered
-    /// contradicts nothing.
-    pub(crate) fn contradicts(&self, index: Index, digest: u128) -> bool {
-        let is_known = index.0 > 0 && (self.first..=self.last).contains(&index.0);
-        let is_kept = is_known && self.last - index.0 < DIGESTS_KEPT;
-        let place = usize::try_from(index.0 % DIGESTS_KEPT).expect("below 65,536");
-        is_kept && self.digests.get(place).is_some_and(|kept| *kept != digest)
-    }
-}
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn append(&mut self, batch: Arc<Batch>) {
@@ -141,7 +99,7 @@ impl<M: StateMachine> Replica<M> {
             self.state.skip(*skip);
         }
         self.known_applied = Index::ZERO;
-        self.digests = DigestLog::beginning(Index::ZERO, DigestChain::default());
+        self.replies = ReplyLog::beginning(Index::ZERO, DigestChain::default());
         self.inspected = None;
         self.snapshots.begin_anew();
         self.log.base = LogTip::default();
@@ -275,7 +233,9 @@ impl<M: StateMachine> Replica<M> {
                 return false;
             }
         };
-        self.digests.push(index, self.state.reply_digest());
+        let chain = self.state.reply_digest();
+        let reply = &self.answers.bytes()[from..];
+        self.replies.push(index, chain, status, reply);
         self.tell_upgrade(entry, version);
         if (self.work_clock)() >= self.apply_deadline {
             // A machine that was quick until now may have become slow.
@@ -363,36 +323,5 @@ impl<M: StateMachine> Replica<M> {
 
     pub(crate) fn is_stalled(&self, now: Instant) -> bool {
         now.since(self.progress.at) > self.term()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_is_compared_as_long_as_it_is_kept() {
-        let mut log = DigestLog::beginning(Index::ZERO, DigestChain::default());
-        for index in 1..=DIGESTS_KEPT + 10 {
-            log.push(Index(index), DigestChain(u128::from(index)));
-        }
-        let newest = DIGESTS_KEPT + 10;
-        assert!(!log.contradicts(Index(newest), u128::from(newest)));
-        assert!(log.contradicts(Index(newest), 1));
-        assert!(log.contradicts(Index(11), 1));
-        assert!(!log.contradicts(Index(10), 1), "no longer kept");
-        assert!(!log.contradicts(Index(newest + 1), 1), "not there yet");
-        assert!(!log.contradicts(Index(0), 1));
-    }
-
-    #[test]
-    fn what_came_before_a_snapshot_contradicts_nothing() {
-        let mut log = DigestLog::beginning(Index(500), DigestChain(7));
-        assert!(log.contradicts(Index(500), 1));
-        assert!(!log.contradicts(Index(500), 7));
-        assert!(!log.contradicts(Index(499), 1));
-        log.push(Index(501), DigestChain(8));
-        assert!(log.contradicts(Index(501), 1));
-        assert!(!log.contradicts(Index(499), 1));
     }
 }

@@ -8,6 +8,7 @@ use standin_core::capture::SnapshotMark;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Batch, Index, LogTip, ViewStarts};
+use standin_core::evidence::Evidence;
 use standin_core::identity::{Durability, Identity, Token};
 use standin_core::machine::StateMachine;
 use standin_core::mark::{ApplyMark, Fatal, FatalEntry};
@@ -27,16 +28,17 @@ use standin_primary as primary;
 use standin_primary::{Payload, Primary};
 
 use crate::answers::{Answers, Request};
-use crate::apply::DigestLog;
 use crate::clients::Inspected;
 use crate::dialog::{Dialog, term_of};
 use crate::fatal::Suspect;
 use crate::handover::{Held, Leaving, Planned};
 use crate::limits::Limits;
 use crate::pace::ApplyPace;
+use crate::parting::Parting;
 use crate::poison::{Failure, too_many_skips};
 use crate::reads::ReadyReads;
 use crate::recent::RecentLog;
+use crate::replies::ReplyLog;
 use crate::resp::RespAddresses;
 use crate::roles::RoleEvent;
 use crate::room::{LogRoom, RoomWatch};
@@ -80,6 +82,8 @@ pub struct Config {
     pub identity: Identity,
     /// Where others reach it.
     pub address: String,
+    /// Where its data directory is, as people type it: for words only. Empty: they say `DIR`.
+    pub data_dir: String,
     /// The durability level when it is primary.
     pub durability: Durability,
     /// The versions of the machine that its program supports. Invariant: `M` supports them all, and what it goes on from
@@ -260,6 +264,8 @@ pub enum Action {
     TakeSnapshot(SnapshotMark, SharedImage),
     /// Digest this state, beside the loop; [`Event::Digested`] answers.
     Digest(SharedImage),
+    /// Keep this in the data directory, beside the loop, for people: another replica has come to something else.
+    KeepEvidence(Box<Evidence>),
     /// Remove the snapshots before the one of this entry, and the log up to there; [`Event::Forgotten`] tells
     /// what is left of it.
     Forget(Index),
@@ -385,7 +391,8 @@ pub struct Replica<M> {
     pub(crate) resp: RespAddresses,
     pub(crate) log: Log,
     pub(crate) recent: RecentLog,
-    pub(crate) digests: DigestLog,
+    pub(crate) replies: ReplyLog,
+    pub(crate) parting: Parting,
     /// What another replica, or an earlier life, is known to have applied.
     pub(crate) known_applied: Index,
     /// The machine has failed, in this life or an earlier one, and it is not known what came of that.
@@ -499,7 +506,8 @@ impl<M: StateMachine> Replica<M> {
             resp: RespAddresses::default(),
             log,
             recent: RecentLog::new(limits.recent_bytes_max),
-            digests: DigestLog::beginning(applied, reply_digest),
+            replies: ReplyLog::beginning(applied, reply_digest),
+            parting: Parting::default(),
             known_applied: recovered.commit.max(applied),
             failure,
             suspect,

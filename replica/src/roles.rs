@@ -45,18 +45,11 @@ impl<M: StateMachine> Replica<M> {
         let Some(store) = self.store_of_stream(conn, ack.nonce, ack.view) else {
             return; // of an earlier stream, or of nobody
         };
-        if self.digests.contradicts(ack.applied, ack.reply_digest)
+        if self.replies.contradicts(ack.applied, ack.reply_digest)
             && !self.planted.has(Bug::RepliesUncompared)
         {
-            let text = format!(
-                "a follower's replies up to entry {} differ from this replica's: one of the two is \
-                 wrong; it is dropped and both logs are kept for comparison",
-                ack.applied
-            );
-            self.actions.push_back(Action::Log(Level::Error, text));
-            self.tell_primary(now, primary::Event::Diverged(store));
-            self.warn_if_followers_are_not_taken();
-            return;
+            let what = format!("other replies up to entry {}", ack.applied);
+            return self.on_parted(now, store, &what);
         }
         self.tell_primary(now, primary::Event::Ack(conn, ack));
     }

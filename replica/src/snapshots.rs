@@ -9,6 +9,7 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{
     ENTRY_HEADER_BYTES, Entry, EntryKind, Index, LogTip, ViewStart, forget_views,
 };
+use standin_core::evidence::{EVIDENCE_STATES_MAX, RecordedState};
 use standin_core::identity::StoreId;
 use standin_core::machine::StateMachine;
 use standin_core::message::{
@@ -21,8 +22,8 @@ use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 use standin_primary as primary;
 
-use crate::apply::DigestLog;
 use crate::replica::{Action, Level, Log, Replica, Role};
+use crate::replies::ReplyLog;
 
 /// Snapshots that are kept: if the newest one rots, there is one before it, and the log from there on.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -75,6 +76,14 @@ impl KeptSnapshot {
     fn index(&self) -> Index {
         self.mark.tip.index
     }
+
+    fn recorded(&self) -> RecordedState {
+        RecordedState {
+            index: self.index(),
+            reply_digest: self.mark.reply_digest,
+            state_digest: self.state_digest,
+        }
+    }
 }
 
 /// A captured state on its way to where it is written or digested.
@@ -118,6 +127,10 @@ pub(crate) struct Snapshots {
     /// What followers told of their state at an entry for which this one's digest is not made yet: of each store the
     /// newest, whatever becomes of its connection and of the view. [`TOLD_MAX`] at most.
     told: BTreeMap<StoreId, (Index, u128)>,
+    /// What the latest snapshots recorded, also of those that are gone. [`EVIDENCE_STATES_MAX`] at most.
+    recorded: VecDeque<RecordedState>,
+    /// None is let go of: they show at which entry another replica has parted from this one.
+    keeps_all: bool,
     readers: BTreeMap<ConnId, Reader>,
 }
 
@@ -127,12 +140,15 @@ impl Snapshots {
         kept: &[KeptSnapshot],
         data_epoch: DataEpoch,
     ) -> Self {
+        let recorded = kept.iter().map(KeptSnapshot::recorded);
         Self {
             config,
             bytes: 0,
             data_epoch,
             is_wanted: false,
             taking: None,
+            recorded: recorded.collect(),
+            keeps_all: false,
             kept: kept.iter().copied().collect(),
             told: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -143,6 +159,30 @@ impl Snapshots {
     pub(crate) fn newest_digest(&self) -> Option<(Index, u128)> {
         let newest = self.kept.back();
         newest.map(|newest| (newest.index(), newest.state_digest))
+    }
+
+    /// What the latest ones recorded, in order.
+    pub(crate) fn recorded(&self) -> impl Iterator<Item = RecordedState> {
+        let surplus = self.recorded.len().saturating_sub(EVIDENCE_STATES_MAX);
+        self.recorded.iter().skip(surplus).copied()
+    }
+
+    /// From now on none is let go of, and no log, as long as there is room.
+    pub(crate) fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
+    /// They are let go of again.
+    pub(crate) fn keep_as_usual(&mut self) {
+        self.keeps_all = false;
+    }
+
+    fn add(&mut self, taken: KeptSnapshot) {
+        self.kept.push_back(taken);
+        self.recorded.push_back(taken.recorded());
+        if self.recorded.len() > EVIDENCE_STATES_MAX {
+            self.recorded.pop_front();
+        }
     }
 
     /// State and log begin anew at their beginning: those there were are set aside.
@@ -171,6 +211,8 @@ impl Snapshots {
     /// There is no room for more log.
     pub(crate) fn want_for_room(&mut self) {
         self.is_wanted = self.config.makes_room && self.config.every > 0;
+        // To serve comes before to find out.
+        self.keeps_all = false;
     }
 
     /// The snapshot from which on state and log are kept: so that two are there, and no follower that is not
@@ -239,7 +281,7 @@ impl<M: StateMachine> Replica<M> {
         if self.snapshots.taking.take() != Some(taken.mark) {
             return; // the state has become another since: the host has removed it with the rest
         }
-        self.snapshots.kept.push_back(taken);
+        self.snapshots.add(taken);
         let (index, digest) = (taken.index(), taken.state_digest);
         self.tell_backup(now, backup::Event::StateDigest(index, digest));
         self.compare_states(now);
@@ -289,18 +331,16 @@ impl<M: StateMachine> Replica<M> {
             own.is_none() && *index > newest
         });
         for (store, index) in differing {
-            let text = format!(
-                "a follower's state after entry {index} differs from this replica's: one of the two is \
-                 wrong; it is dropped and both logs are kept for comparison"
-            );
-            self.actions.push_back(Action::Log(Level::Error, text));
-            self.tell_primary(now, primary::Event::Diverged(store));
-            self.warn_if_followers_are_not_taken();
+            let what = format!("another state after entry {index}");
+            self.on_parted(now, store, &what);
         }
     }
 
     /// Lets go of snapshots, and of the log before them, that nobody needs any more.
     fn forget_covered(&mut self, now: Instant) {
+        if self.snapshots.keeps_all {
+            return;
+        }
         self.snapshots.readers.retain(|_, reader| {
             reader
                 .gone_at
@@ -442,7 +482,7 @@ impl<M: StateMachine> Replica<M> {
         self.state.exchange(state);
         #[cfg(feature = "planted-bugs")]
         self.state.plant(self.planted);
-        self.digests = DigestLog::beginning(mark.tip.index, self.state.reply_digest());
+        self.replies = ReplyLog::beginning(mark.tip.index, self.state.reply_digest());
         self.inspected = None;
         self.recent.clear();
         self.log = Log {

@@ -58,6 +58,7 @@ impl<M: StateMachine> Replica<M> {
             renew,
             replace: self.config.replace,
             trouble: (self.trouble.clone())
+                .or_else(|| self.parting.words.clone())
                 .or_else(|| self.want_of_room())
                 .or_else(|| self.loss())
                 .or_else(|| self.fatality()),
@@ -509,6 +510,7 @@ impl<M: StateMachine> Replica<M> {
         match std::mem::replace(&mut self.role, Role::Between) {
             Role::Primary(primary) => {
                 self.timer_at = None;
+                self.forget_parting();
                 let (waiters, queries) = primary.step_down();
                 for waiter in waiters {
                     // It was ordered: the next primary may have it, or may not.
@@ -551,9 +553,12 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn on_dial_refused(&mut self, now: Now, refusal: &Refusal) {
         let advice = match refusal {
             Refusal::RepliesDiffer => {
-                "; look at both logs, then set the data directory of the wrong one aside and start it \
-                 with an empty --data and --replace"
-                    .to_owned()
+                self.keep_evidence();
+                format!(
+                    "; {}; then set the data directory of the wrong one aside and start it with an empty --data and \
+                     --replace",
+                    self.commands("DIR_OF_PRIMARY", "the primary")
+                )
             }
             Refusal::MachineVersion { executing } => {
                 format!(", and {}", self.wanted(*executing))

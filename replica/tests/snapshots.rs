@@ -7,6 +7,7 @@ mod support;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Index, LogTip};
+use standin_core::evidence::Evidence;
 use standin_core::identity::{ClusterId, Durability};
 use standin_core::message::{
     Follow, Refusal, Resume, SNAPSHOT_PIECE_BYTES_MAX, Seen, SnapshotOffer, SnapshotRead,
@@ -16,7 +17,8 @@ use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{
-    Action, Event, KeptSnapshot, Level, ReadFor, Recovered, SNAPSHOTS_PINNED_MAX, SharedImage,
+    Action, Event, KeptSnapshot, Level, LogRoom, ReadFor, Recovered, SNAPSHOTS_PINNED_MAX,
+    SharedImage,
 };
 
 use support::{Bench, POISON, Tally, identity, view};
@@ -391,6 +393,105 @@ fn what_a_store_told_of_its_state_is_kept_until_the_own_snapshot_is_there() {
         follow(&mut bench, FOLLOWER, "b", last);
         assert_eq!(refused(&mut bench), !is_equal);
     }
+}
+
+/// What is kept of a follower's difference.
+fn evidence(bench: &mut Bench) -> Vec<Evidence> {
+    let kept = bench.take(|action| matches!(action, Action::KeepEvidence(_)));
+    let evidence = kept.into_iter().map(|action| match action {
+        Action::KeepEvidence(evidence) => *evidence,
+        other => panic!("{other:?}"),
+    });
+    evidence.collect()
+}
+
+#[test]
+fn when_a_state_differs_nothing_that_shows_it_goes_and_people_are_told_as_long_as_it_lasts() {
+    let (mut bench, nonce, kept) = streaming();
+    bench.event(Event::SnapshotTaken(kept));
+    snapshots(&mut bench, [20, 30]);
+    let (nonce, told) = (nonce, bench.replica.standing().last.index);
+    order(&mut bench, 40);
+    let (newest, _) = taken(&mut bench).pop().unwrap();
+    let told = StateDigest {
+        nonce,
+        view: view(1),
+        index: told.max(Index(40)),
+        digest: newest.state_digest ^ 1,
+    };
+    bench.event(Event::SnapshotTaken(newest));
+    assert_eq!(
+        bench
+            .take(|action| matches!(action, Action::Forget(_)))
+            .len(),
+        1
+    );
+    bench.event(Event::StateDigest(FOLLOWER, &told));
+    assert!(refused(&mut bench));
+
+    // The replies, with their chain, and what was recorded, also of snapshots that are gone.
+    let kept = evidence(&mut bench);
+    let [kept] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    let standing = bench.replica.standing();
+    assert_eq!((kept.before, kept.last()), (Index::ZERO, standing.applied));
+    let last = kept.replies.last().expect("there are some");
+    assert_eq!(last.chain, DigestChain(standing.reply_digest));
+    let mut chain = DigestChain::default();
+    for (index, reply) in (1..).zip(&kept.replies) {
+        chain.add(index, reply.status, reply.whole().expect("they are short"));
+        assert_eq!(reply.chain, chain, "entry {index}");
+    }
+    let recorded: Vec<u64> = kept.states.iter().map(|state| state.index.0).collect();
+    assert_eq!(recorded, [10, 20, 30, 40]);
+
+    // Nothing goes, however many snapshots are taken.
+    assert_eq!(snapshots(&mut bench, (5..30).map(|tens| tens * 10)), None);
+    bench.now.boot = bench.now.boot.plus(Duration::from_millis(200));
+    bench.event(Event::Deadline);
+    let trouble = bench.last_report().trouble.expect("status shows it");
+    for words in [
+        "b has come to another state after entry 40",
+        "`standin replay --diff /data/a DIR_OF_b`",
+        "`standin replay /data/a --verify`",
+    ] {
+        assert!(trouble.contains(words), "{trouble}");
+    }
+    let is_it = |action: &Action| *action == Action::Log(Level::Error, trouble.clone());
+    assert_eq!(bench.take(is_it).len(), 1);
+
+    // Until there is no room for more log, which is worse.
+    let room = |here, is_lacking| LogRoom {
+        here,
+        next: 0,
+        is_lacking,
+    };
+    bench.event(Event::Room(room(0, true), Some("no room")));
+    bench.event(Event::Room(room(1 << 30, false), None));
+    assert!(snapshots(&mut bench, [300, 310]).is_some());
+}
+
+#[test]
+fn a_follower_that_is_told_that_it_differs_keeps_what_it_remembers_once() {
+    let mut bench = Bench::fresh("b");
+    let a = identity("a", 1);
+    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
+    bench.adopted(1);
+    bench.event(Event::Flush);
+    bench.event(Event::DialRefused(&Refusal::RepliesDiffer));
+    let kept = evidence(&mut bench);
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].last(), bench.replica.standing().applied);
+    bench.event(Event::DialRefused(&Refusal::RepliesDiffer));
+    assert_eq!(evidence(&mut bench), []);
+    let trouble = bench.replica.trouble().expect("it has").to_owned();
+    assert!(
+        trouble.contains("`standin replay --diff /data/a DIR_OF_PRIMARY`"),
+        "{trouble}"
+    );
+    bench.event(Event::DialRefused(&Refusal::Busy));
+    assert_eq!(evidence(&mut bench), []);
 }
 
 #[test]

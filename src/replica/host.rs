@@ -540,6 +540,7 @@ impl<M: StateMachine> Host<M> {
             }
             Action::TakeSnapshot(mark, image) => self.images.take(mark, image),
             Action::Digest(image) => self.images.digest(image),
+            Action::KeepEvidence(evidence) => self.images.keep_evidence(self.dir.path(), evidence),
             Action::Forget(index) => {
                 self.images.forget(&mut self.log, index);
                 let base = self.log.base();

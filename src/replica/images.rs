@@ -1,14 +1,18 @@
 //! States as files: what takes time in proportion to a state is done on a thread of its own.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use standin_core::capture::SnapshotMark;
 use standin_core::digest::DigestChain;
 use standin_core::entry::Index;
+use standin_core::evidence::Evidence;
 use standin_core::machine::StateMachine;
 use standin_core::message::{SnapshotOffer, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
+use standin_io::evidence::keep_evidence;
 use standin_io::install;
 use standin_io::log::{ForgetRequest, SegmentLog};
 use standin_io::snapshots::{
@@ -19,8 +23,9 @@ use standin_replica::{KeptSnapshot, SharedImage};
 use super::ReplicaError;
 
 /// Jobs that wait, at most: the replica asks for one of each kind at a time. It asks to forget when a snapshot was
-/// taken, and the next one is taken after that. Of what is fetched one part is synced at a time.
-const JOBS_MAX: usize = 5;
+/// taken, and the next one is taken after that. Of what is fetched one part is synced at a time, and one piece of evidence is
+/// written at a time.
+const JOBS_MAX: usize = 6;
 /// How much the thread gives way: of a core that the event loop wants, too, it gets about a tenth.
 const NICENESS: i32 = 10;
 
@@ -30,6 +35,7 @@ enum Job {
     SyncPieces(PieceSync),
     Check(Box<Receiving>),
     Forget(Ticket, Index, Option<ForgetRequest>),
+    KeepEvidence(PathBuf, Box<Evidence>),
 }
 
 /// A snapshot that was fetched, and the state in it.
@@ -41,6 +47,7 @@ enum Done<M> {
     SyncedPieces(Result<(), SnapshotsError>),
     Checked(Index, Result<Fetched<M>, Unfetched>),
     Forgotten(Result<(), ReplicaError>),
+    EvidenceKept(io::Result<()>),
 }
 
 /// Why a snapshot that was fetched is of no use.
@@ -77,6 +84,8 @@ pub(super) struct Images<M> {
     receiving: Option<Receiving>,
     /// Some of it is being synced.
     is_syncing: bool,
+    /// Evidence is being written.
+    is_keeping: bool,
     /// The one that was fetched and is whole.
     fetched: Option<Fetched<M>>,
 }
@@ -120,6 +129,7 @@ impl<M: StateMachine> Images<M> {
             served: None,
             receiving: None,
             is_syncing: false,
+            is_keeping: false,
             fetched: None,
         })
     }
@@ -130,6 +140,13 @@ impl<M: StateMachine> Images<M> {
 
     pub(super) fn digest(&self, image: SharedImage) {
         self.ask(Job::Digest(image));
+    }
+
+    /// Writes what is remembered of replies into the data directory `dir`, unless that is being done.
+    pub(super) fn keep_evidence(&mut self, dir: &Path, evidence: Box<Evidence>) {
+        if !std::mem::replace(&mut self.is_keeping, true) {
+            self.ask(Job::KeepEvidence(dir.to_owned(), evidence));
+        }
     }
 
     fn ask(&self, job: Job) {
@@ -161,6 +178,14 @@ impl<M: StateMachine> Images<M> {
                 Done::Digested(digest) => Imaged::Digested(digest),
                 Done::Forgotten(done) => {
                     done?;
+                    continue;
+                }
+                Done::EvidenceKept(kept) => {
+                    self.is_keeping = false;
+                    if let Err(error) = kept {
+                        // Nothing rests on it.
+                        log::warn!("cannot keep what shows where another replica parted: {error}");
+                    }
                     continue;
                 }
                 Done::SyncedPieces(synced) => {
@@ -321,6 +346,7 @@ fn carry_out<M: StateMachine>(snapshots: &Snapshots, job: Job) -> Done<M> {
         Job::Forget(ticket, index, request) => {
             Done::Forgotten(forget(snapshots, ticket, index, request))
         }
+        Job::KeepEvidence(dir, evidence) => Done::EvidenceKept(keep_evidence(&dir, &evidence)),
         Job::SyncPieces(request) => Done::SyncedPieces(request.run()),
         Job::Check(receiving) => {
             let index = receiving.header().point.tip.index;

@@ -264,6 +264,7 @@ fn run_with<M: StateMachine>(
         Config {
             identity,
             address,
+            data_dir: absolute(&config.data),
             durability: config.durability,
             versions: VersionRange::of::<M>(),
             session_limits: config.session_limits,
@@ -319,6 +320,12 @@ fn run_with<M: StateMachine>(
         host.serve_resp(resp);
     }
     host.run(|| on_ready(listening))
+}
+
+/// A path as people may type it, from wherever they are.
+fn absolute(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.display().to_string()
 }
 
 /// The entry at which processes of this replica died, if the last of them did, or came no further than an

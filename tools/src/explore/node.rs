@@ -112,6 +112,7 @@ impl Node {
         let config = Config {
             identity,
             address: address_of(host),
+            data_dir: String::new(),
             durability: bounds.durability,
             versions: VersionRange::of::<Journal>(),
             session_limits: SessionLimits {
@@ -402,7 +403,7 @@ impl Turn<'_, '_> {
                 self.close(conn);
                 self.closed.push_back(conn);
             }
-            Action::Log(..) => {}
+            Action::Log(..) | Action::KeepEvidence(_) => {}
             _ => unreachable!("what sends a message was sent"),
         }
     }

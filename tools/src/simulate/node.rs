@@ -280,6 +280,7 @@ impl<M: Subject> Node<M> {
         let config = Config {
             identity,
             address: address_of(stage.host),
+            data_dir: String::new(),
             durability: plan.durability,
             versions: machine.program,
             session_limits: plan.session_limits,
@@ -747,6 +748,7 @@ impl<M: Subject> Node<M> {
                 let digest = image.0.digest();
                 self.follow_ups.push_back(FollowUp::Digested(digest));
             }
+            Action::KeepEvidence(_) => {} // for people
             Action::Forget(index) => self.forget(stage, index)?,
             Action::ReadSnapshot(conn, read) => self.send_piece(stage, conn, &read)?,
             Action::BeginFetch(offer) => self.begin_fetch(&offer)?,
