@@ -7,13 +7,21 @@
 //! Two replicas apply the same entries and must reach the same state, bit for bit. A machine must
 //! therefore not look at anything but its own state, the command and the [`Context`]:
 //! - iteration order of `HashMap` and `HashSet`, which differs from process to process: use
-//!   `BTreeMap`, or sort;
-//! - wall clocks and std's `Instant`: use [`Context::now`];
+//!   `BTreeMap`, or sort, by all that distinguishes what is sorted;
+//! - wall clocks and std's `Instant`: use [`Context::now`], and timers for what is to happen later;
 //! - random numbers and `RandomState`: use [`Context::random`];
-//! - threads whose order of finishing shows in the state;
-//! - addresses of memory, and `usize` where its width could show;
-//! - floats across different targets or compiler versions, above all through `libm` functions;
-//! - files, sockets, environment variables, the process id.
+//! - threads whose order of finishing shows in the state: use one; or give each a part that is settled before, and put the
+//!   results together in the order of the parts;
+//! - addresses of memory, as keys or to sort by, and `usize` where its width could show: count up a number, or use
+//!   [`Context::index`];
+//! - floats across different targets or compiler versions, above all through `libm` functions, and their sums, which are
+//!   others in another order: use integers, such as cents;
+//! - text that a setting of the machine decides (language, decimal sign, time zone): write it in a way of your own;
+//! - files, sockets, environment variables, the process id: what they say must come in a command.
+//!
+//! `examples/broken` has a small machine for each, with the bug. When it happens all the same, replicas notice: replies are
+//! compared at once, states at each snapshot, the backup is dropped, and `standin replay --diff` finds the entry. It can
+//! say what parts of the state differ if the machine has [`StateMachine::state_words`].
 
 pub mod typed;
 mod versions;
@@ -246,6 +254,10 @@ pub trait StateMachine: Default + Send + 'static {
     fn parse_query(_words: &str) -> Result<Vec<u8>, String> {
         Err("it takes no queries in words".to_owned())
     }
+
+    /// The state in words, part by part: `tell` hears the name of each part and what it is, in any order, one line each.
+    /// `standin replay --diff` shows by it in what two states differ. Nothing rests on it; a machine need not.
+    fn state_words(&self, _tell: &mut dyn FnMut(&str, &str)) {}
 
     /// What a query was answered with, for people. Nothing rests on it.
     #[must_use]

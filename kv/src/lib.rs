@@ -27,6 +27,7 @@ pub mod members;
 pub mod set;
 #[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod sorted;
+mod state_words;
 pub mod table;
 pub mod text;
 pub mod tree;

@@ -14,7 +14,7 @@ use crate::call::{Call, REPLY_BYTES_MAX, Refusal};
 use crate::capture::{invalid, read_u8, read_u64, write_u8, write_u64};
 use crate::keyspace::{Keyspace, NEVER};
 use crate::table::{Handler, Spec, Way, find, takes_or_refuse, unknown};
-use crate::words;
+use crate::{state_words, words};
 
 /// The one timer: it is set for the earliest deadline.
 const TIMER: u64 = 0;
@@ -315,6 +315,10 @@ impl StateMachine for KeyValue {
 
     fn parse_query(words: &str) -> Result<Vec<u8>, String> {
         words::query(words)
+    }
+
+    fn state_words(&self, tell: &mut dyn FnMut(&str, &str)) {
+        state_words::tell_all(&self.keys, tell);
     }
 
     fn reply_words(reply: &[u8]) -> String {

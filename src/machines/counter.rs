@@ -98,6 +98,10 @@ impl StateMachine for Counter {
         }
     }
 
+    fn state_words(&self, tell: &mut dyn FnMut(&str, &str)) {
+        tell("value", &self.value.to_string());
+    }
+
     fn reply_words(reply: &[u8]) -> String {
         match decode_reply(reply) {
             Some(Ok(value)) => value.to_string(),
