@@ -41,8 +41,8 @@ pub(crate) struct LogArgs {
 
 /// What `--json` prints of an entry. The fields are a promise; more may be added.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Account {
-    index: u64,
+pub(super) struct Account {
+    pub(super) index: u64,
     view: u64,
     time: String,
     /// Logged time in nanoseconds since 1970.
@@ -136,7 +136,8 @@ fn read_failed(dir: &Path, source: ReadError) -> Failure {
 }
 
 impl Account {
-    fn of(entry: &Entry<'_>, words: fn(&[u8]) -> String) -> Self {
+    /// Of an entry of the log of a machine whose commands these words are of.
+    pub(super) fn of(entry: &Entry<'_>, words: fn(&[u8]) -> String) -> Self {
         let header = &entry.header;
         let (mut session, mut sequence) = (None, None);
         let (kind, input) = match header.kind {
@@ -191,6 +192,26 @@ impl Account {
     }
 
     fn put(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.line())
+    }
+
+    /// In words, without columns.
+    pub(super) fn words(&self) -> String {
+        let Self {
+            index,
+            view,
+            kind,
+            input,
+            ..
+        } = self;
+        let number = self.sequence.map(|it| format!(" {it}")).unwrap_or_default();
+        let session = self.session.map(|it| format!(" of session {it}"));
+        let session = session.unwrap_or_default();
+        let text = format!("{index} of view {view}, {kind}{number}{session}: {input}");
+        text.trim_end_matches(": ").to_owned()
+    }
+
+    fn line(&self) -> String {
         let or_dash = |number: Option<u64>| number.map_or("-".to_owned(), |it| it.to_string());
         let Self {
             index,
@@ -203,7 +224,7 @@ impl Account {
         let (session, sequence) = (or_dash(self.session), or_dash(self.sequence));
         let line =
             format!("{index:>10} {view:>4} {time} {kind:<8} {session:>10} {sequence:>8} {input}");
-        writeln!(out, "{}", line.trim_end())
+        line.trim_end().to_owned()
     }
 }
 

@@ -73,6 +73,9 @@ enum Command {
     Log(log::LogArgs),
     /// Make the state again from a replica's log, and compare what was recorded
     Replay(replay::ReplayArgs),
+    /// Run one of the replays that are compared
+    #[command(hide = true)]
+    ReplayRun(replay::RunArgs),
     /// Copy a snapshot out of a data directory, check one, make a data directory of one
     Snapshot(snapshot::SnapshotArgs),
     /// Measure throughput and latency, and those of other services in the same run
@@ -140,6 +143,7 @@ pub fn main_with<M: Subject>() -> ExitCode {
         | Command::Recover(_)
         | Command::Log(_)
         | Command::Replay(_)
+        | Command::ReplayRun(_)
         | Command::Snapshot(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
@@ -160,6 +164,7 @@ pub fn main_with<M: Subject>() -> ExitCode {
         Command::Recover(args) => recover::run(args),
         Command::Log(args) => log::run::<M>(&args),
         Command::Replay(args) => replay::run::<M>(&args),
+        Command::ReplayRun(args) => replay::run_one::<M>(&args),
         Command::Snapshot(args) => snapshot::run::<M>(&args),
         Command::Bench(args) => bench::run(&args, &bench_workload()),
         Command::Simulate(args) if machines::is_own::<M>() => simulate::command::<M>(&args),

@@ -1,4 +1,7 @@
-//! `standin replay`: a state made again from a replica's data directory.
+//! `standin replay`: a state made again from a replica's data directory; with `--diff`, two of them compared.
+
+mod diff;
+mod run;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -12,24 +15,41 @@ use standin_core::machine::StateMachine;
 use standin_core::time::Duration;
 use standin_io::clock;
 use standin_io::log::LogReader;
-use standin_tools::replay::{ReplayOptions, Replayed, replay};
+use standin_tools::replay::{ReplayError, ReplayOptions, Replayed, replay};
 
 use super::{EXIT_MISUSED, EXIT_NO, output};
 use crate::machines::{counter::Counter, kv::KeyValue};
 
+pub(crate) use run::{RunArgs, run as run_one};
+
 /// The arguments of `standin replay`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  standin replay data-a --verify\n  standin replay data-a --until 100 --query 'counter get'\n\n\
+    after_help = "Examples:\n  standin replay data-a --verify\n  standin replay data-a --until 100 --query 'counter get'\n  \
+    standin replay --diff data-a data-b\n\n\
     Applies the entries of the log to a new state and prints what that comes to. With --keep-log a log goes back to the \
     first entry; else the replay begins with the oldest snapshot that the log goes on from. Changes nothing; the replica \
     may run. --verify also compares each digest that a snapshot has recorded on the way.\n\n\
-    Exit status: 0 done; 1 it cannot be done, or a digest differs; 2 misused."
+    --diff compares two replicas' directories: their logs, what they recorded of replies and states, and replays of what lies \
+    between the last record that agrees and the first that does not, in processes of their own. It names the first entry \
+    whose reply or state differs. The machine's own program must be the same.\n\n\
+    Exit status: 0 done, or the same; 1 it cannot be done, a digest differs, or the two differ; 2 misused."
 )]
 pub(crate) struct ReplayArgs {
     /// Data directory of a replica
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+    /// Data directory of another replica, for --diff
+    #[arg(value_name = "OTHER_DIR", requires = "diff")]
+    other: Option<PathBuf>,
+    /// Compare two data directories
+    #[arg(long, env = "STANDIN_DIFF", value_parser = BoolishValueParser::new(), requires = "other",
+        conflicts_with_all = ["until", "verify", "query"])]
+    diff: bool,
+    /// With --diff: how often two replays are compared, at most, before they count as the same
+    #[arg(long, env = "STANDIN_ATTEMPTS", value_name = "N", default_value_t = 4, requires = "diff",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    attempts: u32,
     /// Last entry to apply; all of them if it is not given
     #[arg(long, env = "STANDIN_UNTIL", value_name = "INDEX")]
     until: Option<u64>,
@@ -69,6 +89,9 @@ type Failure = (u8, String);
 
 /// Replays what the data directory has.
 pub(crate) fn run<M: StateMachine>(args: &ReplayArgs) -> u8 {
+    if let (true, Some(other)) = (args.diff, &args.other) {
+        return diff::run::<M>([&args.dir, other], args.attempts, args.json);
+    }
     match replay_known::<M>(args) {
         Ok(account) => output::line(format_args!("{}", account.render(args.json))),
         Err((status, why)) => {
@@ -86,11 +109,13 @@ fn replay_known<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> 
         name if name == M::NAME => replay_as::<M>(args),
         Counter::NAME => replay_as::<Counter>(args),
         KeyValue::NAME => replay_as::<KeyValue>(args),
-        name => Err((
-            EXIT_NO,
-            format!("the log is of the machine {name}, which this program does not have"),
-        )),
+        name => Err(unknown_machine(name)),
     }
+}
+
+fn unknown_machine(name: &str) -> Failure {
+    let why = format!("the log is of the machine {name}, which this program does not have");
+    (EXIT_NO, why)
 }
 
 fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
@@ -106,7 +131,7 @@ fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
         progress.show(index, percent);
     });
     progress.clear();
-    let replayed = outcome.map_err(|error| (EXIT_NO, error.to_string()))?;
+    let replayed = outcome.map_err(|error| (EXIT_NO, failure_words(&error, &args.dir)))?;
     let took = clock::boot().since(begun);
     tell_unfinished(&args.dir, &replayed);
     let answer = query.map(|query| {
@@ -117,6 +142,20 @@ fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
     });
     let answer = answer.transpose()?;
     Ok(Account::of(&replayed, took, args.verify, answer))
+}
+
+/// What is wrong; and, if a digest differs, how the entry is found: one log and one replay do not have it.
+fn failure_words(error: &ReplayError, dir: &Path) -> String {
+    match error {
+        ReplayError::Differs(difference) => format!(
+            "{error}; the first entry that differs is one of {} to {}, and `standin replay --diff {} OTHER_DIR` finds it, with \
+             OTHER_DIR that of a replica that recorded another digest, or a copy of this one",
+            difference.agreed.next(),
+            difference.index,
+            dir.display()
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// The machine's query; its name may stand before it.

@@ -3,7 +3,13 @@
 //! Nothing is changed, no lock is taken, and the replica may run. In memory is the state, and a window of the log.
 
 mod begin;
+pub mod children;
+pub mod diff;
 mod error;
+pub mod logs;
+mod records;
+pub mod run;
+pub mod search;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,10 +22,10 @@ use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 use standin_core::view::ViewNumber;
 use standin_io::log::{LogReader, Unfinished};
-use standin_io::snapshots::{SnapshotFile, SnapshotIds, all_in};
+use standin_io::snapshots::{SnapshotFile, SnapshotIds, SnapshotsError, all_in};
 use standin_io::storage::{OsStorage, Storage};
 
-use begin::begin;
+use begin::{begin, begin_at};
 pub use error::{Difference, ReplayError};
 
 /// How often it is told how far a replay has come: once in so many entries.
@@ -104,6 +110,29 @@ pub struct Replay<M, S: Storage = OsStorage> {
     reply: Vec<u8>,
 }
 
+/// The log of the data directory `dir`, its snapshots, and what is wrong with others. All are of the machine `M`.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn sources<M: StateMachine, S: Storage>(
+    storage: &S,
+    dir: &Path,
+) -> Result<(LogReader<S>, Vec<SnapshotFile<S>>, Vec<SnapshotsError>), ReplayError> {
+    let reader = LogReader::open_in(storage.clone(), dir)?;
+    let header = reader.header();
+    let expected = MachineId::of::<M>();
+    if header.machine.name() != expected.name() {
+        return Err(ReplayError::OtherMachine {
+            expected,
+            found: header.machine.clone(),
+        });
+    }
+    let ids = SnapshotIds {
+        cluster: header.cluster,
+        machine: header.machine.clone(),
+    };
+    let (snapshots, damaged) = all_in(storage.clone(), dir, &ids)?;
+    Ok((reader, snapshots, damaged))
+}
+
 /// An entry that was applied.
 #[derive(Debug)]
 pub struct Step<'a> {
@@ -124,6 +153,17 @@ impl<M: StateMachine> Replay<M> {
     pub fn open(dir: &Path, verifies: bool) -> Result<Self, ReplayError> {
         Self::open_in(&OsStorage, dir, verifies)
     }
+
+    /// Begins before the first entry if `from` is zero, else with the snapshot of this entry, of those that are in the data
+    /// directory `dir`. Nothing that was recorded is compared.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn open_at(dir: &Path, from: Index) -> Result<Self, ReplayError> {
+        let (mut reader, snapshots, _) = sources::<M, _>(&OsStorage, dir)?;
+        let state = begin_at::<M, _>(&mut reader, &snapshots, from)?;
+        Self::with(reader, state, VecDeque::new())
+    }
 }
 
 impl<M: StateMachine, S: Storage> Replay<M, S> {
@@ -132,37 +172,33 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
     /// # Errors
     /// As there.
     pub fn open_in(storage: &S, dir: &Path, verifies: bool) -> Result<Self, ReplayError> {
-        let mut reader = LogReader::open_in(storage.clone(), dir)?;
-        let header = reader.header();
-        let expected = MachineId::of::<M>();
-        let begins_with = header.machine.version();
-        if header.machine.name() != expected.name() {
-            return Err(ReplayError::OtherMachine {
-                expected,
-                found: header.machine.clone(),
-            });
-        }
-        let ids = SnapshotIds {
-            cluster: header.cluster,
-            machine: header.machine.clone(),
-        };
-        let (snapshots, damaged) = all_in(storage.clone(), dir, &ids)?;
-        let mut state = begin::<M, S>(&mut reader, &snapshots, &damaged)?;
-        for skip in reader.skips()? {
-            state.skip(skip);
-        }
+        let (mut reader, snapshots, damaged) = sources::<M, S>(storage, dir)?;
+        let state = begin::<M, S>(&mut reader, &snapshots, &damaged)?;
         let from = state.applied();
         let index_of = |file: &SnapshotFile<S>| file.header().point.tip.index;
         let recorded = snapshots.into_iter().filter(|_| verifies);
         let mut recorded: Vec<_> = recorded.filter(|file| index_of(file) >= from).collect();
         recorded.sort_by_key(index_of);
+        Self::with(reader, state, recorded.into())
+    }
+
+    /// Goes on with a state, which the reader is at, and compares these snapshots on the way.
+    fn with(
+        reader: LogReader<S>,
+        mut state: Replicated<M>,
+        recorded: VecDeque<SnapshotFile<S>>,
+    ) -> Result<Self, ReplayError> {
+        for skip in reader.skips()? {
+            state.skip(skip);
+        }
+        let from = state.applied();
         let mut replay = Self {
+            begins_with: reader.header().machine.version(),
             view: reader.tip().view,
             reader,
             state,
             from,
-            begins_with,
-            recorded: recorded.into(),
+            recorded,
             agreed: from,
             verified: 0,
             reply: Vec::new(),

@@ -43,6 +43,31 @@ pub(super) fn begin<M: StateMachine, S: Storage>(
     Err(ReplayError::NoBeginning { first, why })
 }
 
+/// The state before the log's first entry if `from` is zero, else that of the snapshot of this entry. The reader is then
+/// where that state is.
+pub(super) fn begin_at<M: StateMachine, S: Storage>(
+    reader: &mut LogReader<S>,
+    snapshots: &[SnapshotFile<S>],
+    from: Index,
+) -> Result<Replicated<M>, ReplayError> {
+    let before = reader.tip().index;
+    if from == Index::ZERO && before == Index::ZERO {
+        return Ok(Replicated::default());
+    }
+    let mut files = snapshots.iter();
+    let file = files.find(|it| it.header().point.tip.index == from);
+    if let Some(file) = file {
+        file.verify()?;
+        if goes_on_from(reader, file.header().point.tip)? {
+            return restore(file);
+        }
+    }
+    Err(ReplayError::NoBeginning {
+        first: before.next(),
+        why: format!("that of entry {from}, from which the log would go on, is not there"),
+    })
+}
+
 /// Goes to the entry that comes after `tip`; whether the log has that very one before it. A log may end before.
 fn goes_on_from<S: Storage>(reader: &mut LogReader<S>, tip: LogTip) -> Result<bool, ReplayError> {
     reader.go_near(tip.index.next())?;
@@ -54,7 +79,7 @@ fn goes_on_from<S: Storage>(reader: &mut LogReader<S>, tip: LogTip) -> Result<bo
     Ok(reader.tip() == tip)
 }
 
-fn restore<M: StateMachine, S: Storage>(
+pub(super) fn restore<M: StateMachine, S: Storage>(
     file: &SnapshotFile<S>,
 ) -> Result<Replicated<M>, ReplayError> {
     let unreadable = |source| ReplayError::Unreadable {

@@ -1,0 +1,172 @@
+//! Two logs side by side: the first entry at which they are not the same.
+//!
+//! Each entry's checksum vouches for all before it, so two logs that agree at an entry agree up to there. What is read is
+//! the last segment of each, and, if they differ, a few more in between.
+
+use std::cmp::min;
+use std::path::Path;
+
+use standin_core::entry::{Entry, EntryHeader, Index, LogTip};
+use standin_core::segment::SegmentHeader;
+use standin_io::log::{LogReader, ReadError};
+
+/// So few entries are read side by side, rather than halved further: half a segment is read for each halving.
+const SIDE_BY_SIDE: u64 = 1 << 16;
+
+/// An entry, apart from its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundEntry {
+    /// Its header.
+    pub header: EntryHeader,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+impl FoundEntry {
+    /// As it stands in a log.
+    #[must_use]
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            header: self.header,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// What a log has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Whose it is.
+    pub header: SegmentHeader,
+    /// The entry before its first.
+    pub before: Index,
+    /// Its last entry.
+    pub last: Index,
+}
+
+/// What comparing two logs came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logs {
+    /// They have the same entries from the first to the second of these, as far as both have any.
+    Same {
+        /// The entry before the first that both have.
+        before: Index,
+        /// The last that both have.
+        last: Index,
+    },
+    /// They have no entry in common: one begins where the other has ended.
+    Apart,
+    /// They part.
+    Part {
+        /// The first entry that both have and that is not the same.
+        entries: Box<[FoundEntry; 2]>,
+        /// Whether all before it are the same. Else they have parted before what both have.
+        is_first: bool,
+    },
+}
+
+/// What the log in the data directory `dir` has.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn extent(dir: &Path) -> Result<Extent, ReadError> {
+    let mut reader = LogReader::open(dir)?;
+    let before = reader.tip().index;
+    reader.go_near(Index(u64::MAX))?;
+    while reader.next_entry()?.is_some() {}
+    Ok(Extent {
+        header: reader.header().clone(),
+        before,
+        last: reader.tip().index,
+    })
+}
+
+/// Compares the logs in two data directories, whose extents these are.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn compare(dirs: [&Path; 2], extents: [&Extent; 2]) -> Result<Logs, ReadError> {
+    let before = extents[0].before.max(extents[1].before);
+    let last = min(extents[0].last, extents[1].last);
+    if before > last || (before == last && before > Index::ZERO) {
+        return Ok(Logs::Apart);
+    }
+    let mut pair = Pair::open(dirs)?;
+    if pair.is_same_at(last)? {
+        return Ok(Logs::Same { before, last });
+    }
+    let is_first = pair.is_same_at(before)?;
+    // Invariant: they differ at `high`. At `low` they agree, or it is before all that both have.
+    let (mut low, mut high) = (before, last);
+    while is_first && high.0 - low.0 > SIDE_BY_SIDE {
+        let middle = Index(low.0 + (high.0 - low.0) / 2);
+        match pair.is_same_at(middle)? {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    let entries = Box::new(pair.first_difference(low)?);
+    Ok(Logs::Part { entries, is_first })
+}
+
+/// The entry at `index`.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn entry_at(dir: &Path, index: Index) -> Result<Option<FoundEntry>, ReadError> {
+    let mut reader = LogReader::open(dir)?;
+    find(&mut reader, index)
+}
+
+struct Pair([LogReader; 2]);
+
+impl Pair {
+    fn open(dirs: [&Path; 2]) -> Result<Self, ReadError> {
+        Ok(Self([LogReader::open(dirs[0])?, LogReader::open(dirs[1])?]))
+    }
+
+    fn is_same_at(&mut self, index: Index) -> Result<bool, ReadError> {
+        let [one, other] = &mut self.0;
+        Ok(tip_at(one, index)? == tip_at(other, index)?)
+    }
+
+    /// The first entry behind `after` that is not the same; there is one.
+    fn first_difference(&mut self, after: Index) -> Result<[FoundEntry; 2], ReadError> {
+        let [one, other] = &mut self.0;
+        let mut both = (find(one, after.next())?, find(other, after.next())?);
+        loop {
+            let (Some(first), Some(second)) = both else {
+                unreachable!("both logs were read up to an entry that is not the same");
+            };
+            if first != second {
+                return Ok([first, second]);
+            }
+            both = (one.next_entry()?.map(found), other.next_entry()?.map(found));
+        }
+    }
+}
+
+fn tip_at(reader: &mut LogReader, index: Index) -> Result<Option<LogTip>, ReadError> {
+    let before = reader.header().before;
+    if index == before.index {
+        return Ok(Some(before));
+    }
+    Ok(find(reader, index)?.map(|found| found.entry().tip()))
+}
+
+fn find(reader: &mut LogReader, index: Index) -> Result<Option<FoundEntry>, ReadError> {
+    reader.go_near(index)?;
+    while let Some(entry) = reader.next_entry()? {
+        if entry.header.index == index {
+            return Ok(Some(found(entry)));
+        }
+    }
+    Ok(None)
+}
+
+fn found(entry: Entry<'_>) -> FoundEntry {
+    FoundEntry {
+        header: entry.header,
+        payload: entry.payload.to_vec(),
+    }
+}
