@@ -1,0 +1,428 @@
+//! Machines that are broken on purpose (`examples/broken`): two replicas come to something else from the same entries. That is
+//! caught while they run, people are told, nothing that shows it goes, and `replay --diff` names the entry.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use standin_client::{Client, ClientConfig};
+use standin_core::identity::Durability;
+use standin_core::time::Duration;
+use standin_tools::cluster::{ClusterConfig, Placement};
+
+use support::cli::Ran;
+use support::scene::{Pair, Scene, replica};
+use support::{PATIENCE, example, sure, tell};
+
+/// No takeover comes in between, however slow the machine is.
+const LEASE: Duration = Duration::from_secs(10);
+/// A snapshot after so many entries.
+const EVERY: u64 = 20;
+
+/// What one replica of each pair has in its environment, and the other has not.
+const DECIMAL: &str = "PRICES_DECIMAL=,";
+
+/// A pair of replicas, and a client of theirs.
+struct Stage {
+    scene: Scene,
+    program: PathBuf,
+    pair: Pair,
+    client: Client,
+}
+
+impl Stage {
+    fn start(title: &str) -> Self {
+        let program = example("broken");
+        let launcher = ["env", DECIMAL].map(str::to_owned).to_vec();
+        let placement = Placement {
+            launcher,
+            ..Placement::default()
+        };
+        let config = ClusterConfig {
+            lease: LEASE,
+            durability: Durability::Os,
+            machine: "broken".to_owned(),
+            replica_arguments: ["--snapshot-every", &EVERY.to_string()]
+                .map(str::to_owned)
+                .to_vec(),
+            placements: [("b".to_owned(), placement)].into(),
+            ..ClusterConfig::new(&program)
+        };
+        let mut scene = Scene::with(title, config);
+        sure(scene.start_all(&["a", "b"]));
+        let pair = scene.until_pair();
+        let config = ClientConfig { timeout: PATIENCE };
+        let client = sure(Client::new(sure(scene.view_services()), config));
+        Self {
+            scene,
+            program,
+            pair,
+            client,
+        }
+    }
+
+    /// Has a command executed; its entry and its reply.
+    fn command(&mut self, words: &str) -> (u64, String) {
+        let answer = sure(self.client.command(words.as_bytes()));
+        let reply = String::from_utf8(answer.bytes);
+        (answer.seen.index.0, sure(reply))
+    }
+
+    /// Has harmless commands executed, up to an entry.
+    fn pass_until(&mut self, index: u64) {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let (at, _) = self.command(&format!("seats take s{number}"));
+            if at >= index {
+                assert_eq!(at, index, "one was passed");
+                return;
+            }
+        }
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.scene.directory().join(name)
+    }
+
+    fn snapshot(&self, name: &str, index: u64) -> PathBuf {
+        self.dir(name)
+            .join("snapshots")
+            .join(format!("{index:020}.snap"))
+    }
+
+    /// Waits until both have a snapshot of this entry.
+    fn until_snapshots(&mut self, index: u64) {
+        let paths = ["a", "b"].map(|name| self.snapshot(name, index));
+        self.scene.until("a snapshot of both", |_| {
+            paths.iter().all(|path| path.exists()).then_some(())
+        });
+    }
+
+    /// Runs a command of the program, with one more variable in its environment.
+    fn run(&self, arguments: &[&str], variable: Option<(&str, &str)>) -> Ran {
+        let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STANDIN_") {
+                command.env_remove(name);
+            }
+        }
+        let begun = standin_io::clock::boot();
+        let output = command
+            .args(arguments)
+            .envs(variable)
+            .stdin(Stdio::null())
+            .output();
+        let output = sure(output);
+        Ran {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: standin_io::clock::boot().since(begun),
+        }
+    }
+
+    fn diff(&self, variable: Option<(&str, &str)>) -> Value {
+        let [a, b] = ["a", "b"].map(|name| self.dir(name).display().to_string());
+        let ran = self.run(&["replay", "--diff", &a, &b, "--json"], variable);
+        assert_eq!(ran.stderr, "");
+        let told: Value = sure(serde_json::from_str(&ran.stdout));
+        let expected = if told["same"] == true { 0 } else { 1 };
+        assert_eq!(ran.status, Some(expected), "{told}");
+        told
+    }
+
+    /// What people see of it, once the primary has dropped the backup: in the status, in its JSON and in both logs.
+    fn until_told(&mut self, what: &str) {
+        let Pair {
+            primary, backup, ..
+        } = self.pair.clone();
+        let [own, other] = [&primary, &backup].map(|name| self.dir(name).display().to_string());
+        let commands = [
+            format!("`standin replay --diff {own} DIR_OF_{backup}`"),
+            format!("`standin replay {own} --verify`"),
+        ];
+        let (is_alone, told) = (format!("{primary} alone"), what.to_owned());
+        let words = commands.clone();
+        self.scene.until_status(&is_alone, |status| {
+            let record = status.record.as_ref()?;
+            let trouble = |name: &str| replica(status, name)?.trouble.clone();
+            let first = trouble(&primary)?;
+            let second = trouble(&backup)?;
+            let is_told = first.contains(&told) && words.iter().all(|words| first.contains(words));
+            let is_told_too = second.contains("replies to the same entries differed")
+                && second.contains(&format!("`standin replay --diff {other} DIR_OF_PRIMARY`"));
+            (record.backup.is_none() && is_told && is_told_too).then_some(())
+        });
+        let shown = self.scene.cli(&["status"]).stdout;
+        assert!(shown.contains(&commands[0]), "{shown}");
+        let json = self.scene.cli(&["status", "--json"]).stdout;
+        assert!(json.contains(&commands[0]), "{json}");
+        for name in [&primary, &backup] {
+            let log = sure(fs::read_to_string(self.scene.log_path(name)));
+            assert!(log.contains("standin replay --diff"), "{name}: {log}");
+        }
+        for name in ["a", "b"] {
+            let dir = self.dir(name).join("evidence");
+            self.scene
+                .until("evidence", |_| has_file(&dir).then_some(()));
+        }
+    }
+}
+
+fn has_file(dir: &Path) -> bool {
+    let mut files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.any(|file| file.file_name().to_string_lossy().ends_with(".evidence"))
+}
+
+/// The commands that go before the bug, so that there is something to go wrong.
+const BEFORE: [(&str, &[&str]); 5] = [
+    (
+        "votes",
+        &[
+            "votes for ann",
+            "votes for bob",
+            "votes for cid",
+            "votes for dan",
+            "votes for eve",
+            "votes for flo",
+            "votes for gus",
+            "votes for hal",
+            "votes for ida",
+            "votes for jon",
+        ],
+    ),
+    ("visits", &["visits note ann", "visits note bob"]),
+    ("shares", &["shares put 100"]),
+    ("prices", &["prices add 250", "prices add 125"]),
+    ("seats", &["seats take ann", "seats take bob"]),
+];
+
+/// Begins with what goes well, up to a snapshot of both and a few more entries.
+fn begin(machine: &str) -> Stage {
+    let mut stage = Stage::start(&format!("a broken machine: {machine}"));
+    let before = BEFORE.iter().find(|(name, _)| *name == machine);
+    let (_, before) = before.expect("it has some");
+    for words in *before {
+        stage.command(words);
+    }
+    stage.pass_until(EVERY);
+    stage.until_snapshots(EVERY);
+    stage.pass_until(EVERY + 5);
+    stage
+}
+
+/// A bug that shows in a reply: the next acknowledgement shows it.
+fn shows_in_the_reply(machine: &str, bug: &str) {
+    let mut stage = begin(machine);
+    let (index, answered) = stage.command(bug);
+    stage.until_told("other replies up to entry");
+    let told = stage.diff(None);
+    tell(format_args!("{told:#}"));
+    assert_eq!(told["index"], index, "{told}");
+    assert_eq!(
+        (told["what"].as_str(), told["by"].as_str()),
+        (Some("reply"), Some("replies"))
+    );
+    assert_eq!(told["entries"][0]["input"], bug);
+    let primary = usize::from(stage.pair.primary == "b");
+    let replies = [&told["replies"][primary], &told["replies"][1 - primary]];
+    assert_eq!(
+        *replies[0],
+        format!("\"{answered}\""),
+        "what its client was told"
+    );
+    assert_ne!(replies[0], replies[1]);
+
+    // The service goes on, over many snapshots, and nothing that shows it goes.
+    for _ in 0..3 {
+        stage.pass_until_next_snapshot();
+    }
+    let later = stage.diff(None);
+    assert_eq!(later["index"], index, "{later}");
+    stage.until_told("other replies up to entry");
+    // Also when nobody runs.
+    sure(stage.scene.kill("a"));
+    sure(stage.scene.kill("b"));
+    let later = stage.diff(None);
+    assert_eq!(
+        (&later["index"], &later["replies"]),
+        (&told["index"], &told["replies"])
+    );
+    let [a, b] = ["a", "b"].map(|name| stage.dir(name).display().to_string());
+    let text = stage.run(&["replay", "--diff", &a, &b], None);
+    tell(&text.stdout);
+    assert_eq!(text.status, Some(1));
+    assert!(
+        text.stdout
+            .starts_with(&format!("different: a reply, from entry {index} on\n"))
+    );
+    assert!(text.stdout.contains(&answered), "{}", text.stdout);
+}
+
+impl Stage {
+    /// Has commands executed up to the next entry of which there is to be a snapshot, and waits for it.
+    fn pass_until_next_snapshot(&mut self) {
+        let (at, _) = self.command("seats take zoe");
+        let next = at.next_multiple_of(EVERY);
+        if at < next {
+            self.pass_until(next);
+        }
+        let path = self.snapshot(&self.pair.primary.clone(), next);
+        self.scene
+            .until("a snapshot", |_| path.exists().then_some(()));
+    }
+}
+
+/// A bug that shows in the state alone: the next snapshot shows it.
+fn shows_in_the_state(machine: &str, bug: &str) -> (Stage, u64) {
+    let mut stage = begin(machine);
+    let (index, answered) = stage.command(bug);
+    assert_eq!(answered, "done");
+    stage.pass_until(2 * EVERY);
+    stage.until_told(&format!("another state after entry {}", 2 * EVERY));
+    (stage, index)
+}
+
+fn state_is_found(machine: &str, bug: &str) {
+    let (mut stage, index) = shows_in_the_state(machine, bug);
+    let told = stage.diff(None);
+    tell(format_args!("{told:#}"));
+    assert_eq!(told["index"], index, "{told}");
+    assert_eq!(
+        (told["what"].as_str(), told["by"].as_str()),
+        (Some("state"), Some("replays"))
+    );
+    assert_eq!(told["entries"][0]["input"], bug);
+    let parts = told["parts"].as_array().expect("the machine tells them");
+    assert_eq!(parts.len(), 1, "{told}");
+    let name = parts[0]["name"].as_str().expect("a name");
+    assert!(name.starts_with(machine), "{name}");
+    for _ in 0..3 {
+        stage.pass_until_next_snapshot();
+    }
+    let later = stage.diff(None);
+    assert_eq!(later["index"], index, "{later}");
+}
+
+#[test]
+fn the_order_of_a_hash_map_in_a_reply() {
+    shows_in_the_reply("votes", "votes ranking");
+}
+
+#[test]
+fn the_order_of_a_hash_map_in_the_state() {
+    state_is_found("votes", "votes close");
+}
+
+#[test]
+fn the_wall_clock_in_a_reply() {
+    shows_in_the_reply("visits", "visits stamp");
+}
+
+#[test]
+fn the_wall_clock_in_the_state() {
+    state_is_found("visits", "visits open");
+}
+
+#[test]
+fn a_race_between_threads_in_a_reply() {
+    shows_in_the_reply("shares", "shares split");
+}
+
+#[test]
+fn a_race_between_threads_in_the_state() {
+    state_is_found("shares", "shares settle");
+}
+
+#[test]
+fn an_address_in_a_reply() {
+    shows_in_the_reply("seats", "seats find");
+}
+
+#[test]
+fn an_address_in_the_state() {
+    state_is_found("seats", "seats sort");
+}
+
+#[test]
+fn a_setting_of_one_machine_in_a_reply_which_no_replay_shows() {
+    shows_in_the_reply("prices", "prices total");
+}
+
+#[test]
+fn a_setting_of_one_machine_in_the_state_is_found_in_that_machines_environment() {
+    let (stage, index) = shows_in_the_state("prices", "prices print");
+    // Here replays do not differ: what is known is between which snapshots, what parted, and who was it.
+    let told = stage.diff(None);
+    tell(format_args!("{told:#}"));
+    assert_eq!(told["index"], Value::Null, "{told}");
+    assert_eq!(
+        (&told["after"], &told["through"]),
+        (&EVERY.into(), &(2 * EVERY).into())
+    );
+    assert_eq!(
+        (told["what"].as_str(), told["by"].as_str()),
+        (Some("state"), Some("snapshots"))
+    );
+    assert_eq!(
+        told["confirmed"],
+        serde_json::json!([true, false]),
+        "{told}"
+    );
+    assert_eq!(told["parts_of"], "directories");
+    assert_eq!(told["parts"][0]["name"], "prices printed");
+    assert_eq!(
+        told["parts"][0]["values"],
+        serde_json::json!(["3.75", "3,75"])
+    );
+    let [a, b] = ["a", "b"].map(|name| stage.dir(name).display().to_string());
+    let text = stage.run(&["replay", "--diff", &a, &b], None);
+    tell(&text.stdout);
+    let words = format!("they come to what {a} recorded, so it was {b} that went another way");
+    assert!(text.stdout.contains(&words), "{}", text.stdout);
+
+    let told = stage.diff(Some(("PRICES_DECIMAL", ",")));
+    assert_eq!(
+        (&told["index"], told["by"].as_str()),
+        (&index.into(), Some("replays")),
+        "{told}"
+    );
+    assert_eq!(told["confirmed"], serde_json::json!([true, true]));
+}
+
+#[test]
+fn two_that_are_the_same_are_said_to_be() {
+    let mut stage = begin("votes");
+    stage.scene.until_agreement();
+    let told = stage.diff(None);
+    assert_eq!(
+        (&told["same"], &told["index"]),
+        (&true.into(), &Value::Null),
+        "{told}"
+    );
+    assert_eq!(
+        (&told["compared"], &told["pairs"]),
+        (&1.into(), &1.into()),
+        "{told}"
+    );
+    let [a, b] = ["a", "b"].map(|name| stage.dir(name).display().to_string());
+    let text = stage.run(&["replay", "--diff", &a, &b], None);
+    tell(&text.stdout);
+    assert_eq!(
+        (text.status, text.stdout.starts_with("the same: ")),
+        (Some(0), true)
+    );
+    for (arguments, words) in [
+        (&["replay", "--diff", &a][..], "OTHER_DIR"),
+        (&["replay", &a, &b], "--diff"),
+        (&["replay", "--diff", &a, &b, "--verify"], "--verify"),
+    ] {
+        let ran = stage.run(arguments, None);
+        assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
