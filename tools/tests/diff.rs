@@ -32,7 +32,8 @@ thread_local! {
     static WORLD: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Adds up bytes. At 100 it adds what the world shows, at 101 it only says that, at 102 it fails in world 3.
+/// Adds up bytes. At 100 it adds what the world shows, at 101 it only says that, at 103 whether that is odd; at 102 it fails in
+/// world 3.
 #[derive(Debug, Default)]
 struct Wavering(u64);
 
@@ -48,6 +49,9 @@ impl StateMachine for Wavering {
             [100] => world,
             _ => command.iter().map(|byte| u64::from(*byte)).sum(),
         };
+        if command == [103] {
+            reply.extend_from_slice((world % 2).to_string().as_bytes());
+        }
         if command == [101] {
             reply.extend_from_slice(world.to_string().as_bytes());
         }
@@ -432,6 +436,28 @@ fn a_state_that_parts_before_a_reply_shows_it_comes_first() {
     assert_eq!(
         (found.until, found.by, found.is_reply),
         (Index(150), By::Replies, true)
+    );
+}
+
+/// The machine has another bug besides, at which these replicas happened to come to the same.
+#[test]
+fn a_reply_that_parts_in_replays_alone_is_not_the_one() {
+    let commands = || {
+        with(103, 130, 320)
+            .enumerate()
+            .map(|(at, it)| if at == 148 { 101 } else { it })
+    };
+    let [one, other] =
+        [1, 3].map(|world| Made::new(world).commands(commands(), 100).remembers(120));
+    let found = parted([1, 2], &one, &other);
+    assert_eq!(
+        (found.until, found.by, found.is_reply),
+        (Index(150), By::Replies, true)
+    );
+    let replies = ["\"1\"", "\"3\""].map(str::to_owned);
+    assert_eq!(
+        (found.replies, found.reply_at),
+        (Some(replies), Some(Index(150)))
     );
 }
 
