@@ -26,7 +26,8 @@ mod votes;
 use std::io;
 use std::process::ExitCode;
 
-use standin::machine::{Context, StateMachine};
+use standin::simulate::Subject;
+use standin::{Context, RandomStream, StateMachine};
 
 /// All of them, side by side.
 #[derive(Clone, Default)]
@@ -122,6 +123,14 @@ impl StateMachine for Broken {
         String::from_utf8_lossy(command).into_owned()
     }
 
+    fn parse_command(words: &str) -> Result<Vec<u8>, String> {
+        Ok(words.into())
+    }
+
+    fn parse_query(words: &str) -> Result<Vec<u8>, String> {
+        Ok(words.into())
+    }
+
     fn reply_words(reply: &[u8]) -> String {
         String::from_utf8_lossy(reply).into_owned()
     }
@@ -130,6 +139,27 @@ impl StateMachine for Broken {
         for (name, words) in self.parts() {
             tell(&name, &words);
         }
+    }
+}
+
+impl Subject for Broken {
+    /// Mostly good ones: the demo and the simulator need not look long.
+    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+        let command = match random.below(100) {
+            0 => "votes ranking",
+            1 => "visits stamp",
+            2 => "seats find",
+            3 => "prices total",
+            4 => "shares split",
+            5..50 => "votes for nobody",
+            50..75 => "shares put 3",
+            _ => "prices add 2",
+        };
+        command.into()
+    }
+
+    fn draw_query(_random: &mut RandomStream) -> Vec<u8> {
+        Vec::new()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use ron::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -173,6 +174,16 @@ impl<M: Machine> StateMachine for M {
         parsed::<M::Query>(words)
     }
 
+    /// Each number, text and so on in the state by its place: `jobs.17.attempts`.
+    fn state_words(&self, tell: &mut dyn FnMut(&str, &str)) {
+        let words = ron::to_string(self).unwrap_or_default();
+        match ron::from_str(&words) {
+            Ok(value) => tell_parts(&mut String::new(), &value, tell),
+            // RON has values that can be told from others only by their type.
+            Err(_) => tell("state", &cut_words(words)),
+        }
+    }
+
     fn reply_words(reply: &[u8]) -> String {
         match reply.split_first() {
             Some((&REPLY, bytes)) => said::<M::Reply>(bytes),
@@ -220,6 +231,46 @@ fn said<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
     let value = decode_payload::<T>(bytes);
     let words = value.and_then(|value| ron::to_string(&value).ok());
     words.map_or_else(|| bytes_in_words(bytes), cut_words)
+}
+
+/// Tells what is in `value` and has no parts, each by its path.
+fn tell_parts(path: &mut String, value: &Value, tell: &mut dyn FnMut(&str, &str)) {
+    let mut tell_part = |name: &str, part| {
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(name);
+        tell_parts(path, part, tell);
+        path.truncate(length);
+    };
+    match value {
+        Value::Map(parts) if !parts.is_empty() => {
+            for (key, part) in parts.iter() {
+                tell_part(&key_words(key), part);
+            }
+        }
+        Value::Seq(parts) if !parts.is_empty() => {
+            for (place, part) in parts.iter().enumerate() {
+                tell_part(&place.to_string(), part);
+            }
+        }
+        _ => {
+            let name = if path.is_empty() { "state" } else { path };
+            tell(name, &cut_words(value_words(value)));
+        }
+    }
+}
+
+fn key_words(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        _ => value_words(key),
+    }
+}
+
+fn value_words(value: &Value) -> String {
+    ron::to_string(value).unwrap_or_else(|error| error.to_string())
 }
 
 /// RON as encoded bytes.
@@ -354,6 +405,26 @@ mod tests {
             "{} bytes",
             long.len()
         );
+    }
+
+    fn parts<M: Machine>(machine: &M) -> Vec<(String, String)> {
+        let mut parts = Vec::new();
+        machine.state_words(&mut |name, words| parts.push((name.to_owned(), words.to_owned())));
+        parts
+    }
+
+    #[test]
+    fn a_state_is_told_part_by_part() {
+        let counts = [("nails", 3), ("screws", 0)];
+        let counts = counts.map(|(item, count)| (item.to_owned(), count));
+        let told = parts(&Stock(BTreeMap::from(counts)));
+        let told = told
+            .iter()
+            .map(|(name, words)| (name.as_str(), words.as_str()));
+        let told: BTreeMap<&str, &str> = told.collect();
+        let expected = [("0.nails", "3"), ("0.screws", "0")];
+        assert_eq!(told, BTreeMap::from(expected));
+        assert_eq!(parts(&Stock::default()).len(), 1);
     }
 
     #[test]

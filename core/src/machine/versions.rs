@@ -241,6 +241,13 @@ impl<Old: StateMachine, New: Successor<Old>> StateMachine for Versions<Old, New>
         New::parse_query(words)
     }
 
+    fn state_words(&self, tell: &mut dyn FnMut(&str, &str)) {
+        match &self.0 {
+            Stage::Old(old) => old.state_words(tell),
+            Stage::New(new) => new.state_words(tell),
+        }
+    }
+
     fn reply_words(reply: &[u8]) -> String {
         New::reply_words(reply)
     }
