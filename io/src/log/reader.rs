@@ -156,6 +156,8 @@ struct Open<F> {
     /// Where the window begins in the file.
     window_at: u64,
     window: Vec<u8>,
+    /// The memory of the window before, to be filled again.
+    spare: Vec<u8>,
 }
 
 impl LogReader {
@@ -398,6 +400,7 @@ impl<F: StorageFile> Open<F> {
             at: 0,
             window_at: 0,
             window: Vec::new(),
+            spare: Vec::new(),
         };
         segment.load()?;
         segment.at = ENTRIES_AT;
@@ -429,12 +432,13 @@ impl<F: StorageFile> Open<F> {
     fn load(&mut self) -> Result<bool, ReadError> {
         let left = self.length()?.saturating_sub(self.at);
         let bytes = usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES));
-        let mut window = vec![0; bytes];
+        let mut window = std::mem::take(&mut self.spare);
+        window.resize(bytes, 0);
         self.file
             .read_exact_at(&mut window, self.at)
             .map_err(ReadError::io("reading", &self.path))?;
         let is_changed = self.ahead() != window;
-        self.window = window;
+        self.spare = std::mem::replace(&mut self.window, window);
         self.window_at = self.at;
         Ok(is_changed)
     }
