@@ -7,15 +7,14 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use standin::machines::kv::{KeyValue, arguments};
-use standin_core::entry::{Entry, EntryKind, Index, LogTip};
+use standin_core::entry::{EntryKind, Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
     Consistency, Hello, Message as _, Party, QueryRequest, Reply as Answer, ReplyStatus, Seen,
 };
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
-use standin_io::log::Salvage;
-use standin_io::storage::OsStorage;
+use standin_io::log::LogReader;
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
 use standin_resp::reply::Reply;
@@ -194,31 +193,31 @@ pub(crate) fn replay(
     from: LogTip,
     to: Index,
 ) -> Replayed {
-    let mut log = sure(Salvage::open(OsStorage, dir));
-    let mut tip = from;
+    let mut log = sure(LogReader::open(dir));
+    sure(log.go_near(from.index.next()));
+    while log.tip().index < from.index {
+        sure(log.next_entry()).expect("the log has what comes before");
+    }
+    let mut tip = log.tip();
+    assert_eq!(tip, from, "the log goes on from there");
     let mut replayed = Replayed::default();
     let mut reply = Vec::new();
     while tip.index < to {
-        let bytes = sure(log.read(tip, usize::MAX));
-        assert!(!bytes.is_empty(), "the log ends after {}", tip.index);
-        let mut at = 0;
-        while at < bytes.len() && tip.index < to {
-            let entry = sure(Entry::decode(&bytes[at..]));
-            let next = entry.tip();
-            assert!(next.time >= tip.time, "time went back at {}", next.index);
-            replayed.entries += 1;
-            match entry.header.kind {
-                EntryKind::ViewStart => replayed.views.push(next.time),
-                EntryKind::Timer => replayed.fired += 1,
-                _ => {}
-            }
-            reply.clear();
-            if let Err(fault) = state.apply(&entry, &mut reply) {
-                panic!("the machine failed at {}: {}", next.index, fault.words);
-            }
-            at += standin_core::entry::ENTRY_HEADER_BYTES + entry.payload.len();
-            tip = next;
+        let entry = sure(log.next_entry());
+        let entry = entry.unwrap_or_else(|| panic!("the log ends after {}", tip.index));
+        let next = entry.tip();
+        assert!(next.time >= tip.time, "time went back at {}", next.index);
+        replayed.entries += 1;
+        match entry.header.kind {
+            EntryKind::ViewStart => replayed.views.push(next.time),
+            EntryKind::Timer => replayed.fired += 1,
+            _ => {}
         }
+        reply.clear();
+        if let Err(fault) = state.apply(&entry, &mut reply) {
+            panic!("the machine failed at {}: {}", next.index, fault.words);
+        }
+        tip = next;
     }
     replayed
 }
