@@ -431,7 +431,7 @@ impl<F: StorageFile> Open<F> {
     /// Reads the window anew, from where the next entry begins; whether anything in it was not there before.
     fn load(&mut self) -> Result<bool, ReadError> {
         let left = self.length()?.saturating_sub(self.at);
-        let bytes = usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES));
+        let bytes = window_bytes(left);
         let mut window = std::mem::take(&mut self.spare);
         window.resize(bytes, 0);
         self.file
@@ -452,9 +452,9 @@ impl<F: StorageFile> Open<F> {
     fn is_unused(&self) -> Result<bool, ReadError> {
         let end = self.length()?;
         let mut at = self.at;
-        let mut piece = vec![0; WINDOW_BYTES];
+        let mut piece = vec![0; window_bytes(end.saturating_sub(at))];
         while at < end {
-            let bytes = usize::try_from(end - at).map_or(WINDOW_BYTES, |it| it.min(WINDOW_BYTES));
+            let bytes = window_bytes(end - at);
             let piece = &mut piece[..bytes];
             self.file
                 .read_exact_at(piece, at)
@@ -476,6 +476,11 @@ impl<F: StorageFile> Open<F> {
             .map_err(ReadError::io("reading", &self.path))?;
         Ok(rest)
     }
+}
+
+/// How much is read at once if there are so many bytes left.
+fn window_bytes(left: u64) -> usize {
+    usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES))
 }
 
 /// What the system said when a segment was to be opened that was there a moment ago.
