@@ -40,7 +40,7 @@ impl Machine for Record {
     }
 
     fn draw_command(random: &mut RandomStream) -> Give {
-        Give(i32::from(random.next_u64() as u8))
+        Give(i32::try_from(random.below(100)).unwrap_or(0))
     }
 
     fn draw_query(_random: &mut RandomStream) {}

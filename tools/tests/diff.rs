@@ -125,6 +125,7 @@ impl Made {
             replies_bytes_max: 1000,
             session_idle_min_ms: 10,
             skips: Vec::new(),
+            machine_version: Some(1),
         };
         made.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
         made

@@ -147,8 +147,11 @@ impl ApplyMark for Executions {
 mod tests {
     use super::*;
 
-    /// Two clients, each with two commands, and the log that has them: session, sequence, command, reply, executions.
-    const LOG: [(u64, u64, &[u8], &[u8], u64); 5] = [
+    /// Session, sequence, command, reply, executions.
+    type Row = (u64, u64, &'static [u8], &'static [u8], u64);
+
+    /// Two clients, each with two commands.
+    const LOG: [Row; 5] = [
         (3, 1, b"a", b"A", 1),
         (4, 1, b"b", b"B", 1),
         (3, 2, b"c", b"C", 1),
