@@ -180,6 +180,7 @@ fn begin(tip: LogTip) -> Batch {
         replies_bytes_max: limits.replies_bytes_max,
         session_idle_min_ms: milliseconds(limits.idle_min),
         skips: Vec::new(),
+        machine_version: Some(1),
     };
     let mut builder = BatchBuilder::new(tip, stamp(tip, 1, &mut RandomStream::new(1, 2)));
     builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));

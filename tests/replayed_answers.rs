@@ -39,7 +39,7 @@ const BY_COMMAND: usize = 15;
 #[derive(Clone, Debug)]
 struct Told {
     index: Index,
-    words: Vec<String>,
+    words: String,
     reply: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ trait Asked: StateMachine {
     fn a_command(random: &mut RandomStream, number: u64) -> Vec<u8>;
 
     /// A query, as people type it.
-    fn a_query(random: &mut RandomStream) -> Vec<String>;
+    fn a_query(random: &mut RandomStream) -> String;
 }
 
 impl Asked for Counter {
@@ -75,8 +75,8 @@ impl Asked for Counter {
         encode_add(i64::try_from(number).expect("few")).to_vec()
     }
 
-    fn a_query(_: &mut RandomStream) -> Vec<String> {
-        vec!["get".to_owned()]
+    fn a_query(_: &mut RandomStream) -> String {
+        "get".to_owned()
     }
 }
 
@@ -93,21 +93,19 @@ impl Asked for KeyValue {
         arguments::command(Version::default(), DatabaseId::default(), words)
     }
 
-    fn a_query(random: &mut RandomStream) -> Vec<String> {
+    fn a_query(random: &mut RandomStream) -> String {
         let key = random.next_u64() % KEYS;
-        let words = match random.next_u64() % 8 {
+        match random.next_u64() % 8 {
             0 => format!("LLEN list:{key}"),
             1 => format!("LINDEX list:{key} -1"),
             2 => format!("get key:{key}"),
             _ => "MGET key:0 key:1 key:2 key:3 key:4".to_owned(),
-        };
-        words.split(' ').map(str::to_owned).collect()
+        }
     }
 }
 
-fn parse<M: StateMachine>(words: &[String]) -> Vec<u8> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    M::parse_query(&words).expect("the machine has that query")
+fn parse<M: StateMachine>(words: &str) -> Vec<u8> {
+    M::parse_query(words).expect("the machine has that query")
 }
 
 /// One client: a command and a query in turns, until there are answers enough.
@@ -236,7 +234,7 @@ fn compare_by_command<M: StateMachine>(dir: &Path, heard: &Heard) {
     for _ in 0..BY_COMMAND {
         let drawn = random.next_u64() % heard.told.len() as u64;
         let told = &heard.told[usize::try_from(drawn).expect("few")];
-        let (until, query) = (told.index.to_string(), told.words.join(" "));
+        let (until, query) = (told.index.to_string(), told.words.clone());
         let words = ["replay", &dir, "--until", &until, "--query", &query];
         let ran = cli::run("127.0.0.1:1", &[&words[..], &["--json"]].concat());
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
