@@ -137,7 +137,7 @@ fn check_replays(scene: &Scene, replicas: &[&str], programs: &Programs) {
             panic!("{name}: {upgrades:?}");
         };
         assert_eq!(upgrade["input"], "to version 2 of the machine");
-        let error = replay(&programs.old, &dir).expect_err("it lacks a version");
+        let error = replay(&programs.old, &dir).expect_err("it lacks the version");
         let words = format!(
             "entry {} is executed by version 2 of the machine, and this program supports version 1",
             upgrade["index"]

@@ -6,7 +6,7 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index, Upgrade};
-use standin_core::message::{Follow, Refusal, encode_payload};
+use standin_core::message::{Follow, Refusal, Room, encode_payload};
 use standin_core::time::{Instant, Now};
 
 use crate::follower::{Follower, Phase};
@@ -44,7 +44,9 @@ impl Primary {
     /// The newest version that this replica and its backup support, if it is newer than the one that is executed, and
     /// the machine has not failed when it was to be executed.
     fn version_in_common(&self) -> Option<u32> {
-        let may_order = self.is_serving() && self.swap.is_none() && !self.is_holding();
+        // What is left of a log without room is kept for what a change of view needs.
+        let has_room = self.room == Room::Enough;
+        let may_order = self.is_serving() && self.swap.is_none() && !self.is_holding() && has_room;
         let is_paired = matches!(self.gate, Gate::Paired { .. });
         if !may_order || !is_paired {
             return None;

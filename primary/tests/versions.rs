@@ -7,7 +7,7 @@ mod support;
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index, LogTip, Upgrade, ViewStart};
 use standin_core::identity::{ClusterId, Durability};
-use standin_core::message::decode_payload;
+use standin_core::message::{Room, decode_payload};
 use standin_core::poison::Skip;
 use standin_core::time::Duration;
 use standin_core::version::{VersionRange, VersionStart, VersionStarts};
@@ -177,6 +177,18 @@ fn no_upgrade_comes_behind_a_handover() {
     bench.follow(C, &identity("b", 2));
     bench.ack_all(C);
     assert_eq!(upgrades(&mut bench), []);
+}
+
+#[test]
+fn an_upgrade_waits_for_room_in_the_log() {
+    let mut bench = mixed();
+    bench.versions = range(1, 2);
+    bench.pair();
+    bench.event(Event::Room(Room::Lacking));
+    bench.ack_all(B);
+    assert_eq!(upgrades(&mut bench), []);
+    bench.event(Event::Room(Room::Enough));
+    assert_eq!(upgrades(&mut bench), [2]);
 }
 
 fn start(index: u64, version: u32, is_upgrade: bool) -> VersionStart {
