@@ -85,6 +85,7 @@ impl World {
             identity: identity.clone(),
             address: "h:1".to_owned(),
             data_dir: String::new(),
+            program: String::new(),
             durability: Default::default(),
             versions: VersionRange::of::<Counter>(),
             session_limits: SessionLimits {

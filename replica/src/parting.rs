@@ -49,9 +49,10 @@ impl<M: StateMachine> Replica<M> {
             "" => "DIR",
             dir => dir,
         };
+        let program = &self.config.program;
         format!(
-            "`standin replay --diff {own} {other_dir}` finds the entry ({other_dir}: the data directory of {other}), and \
-             `standin replay {own} --verify` tells whether this one comes to the same again"
+            "`{program} replay --diff {own} {other_dir}` finds the entry ({other_dir}: the data directory of {other}), and \
+             `{program} replay {own} --verify` tells whether this one comes to the same again"
         )
     }
 

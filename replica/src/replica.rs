@@ -84,6 +84,8 @@ pub struct Config {
     pub address: String,
     /// Where its data directory is, as people type it: for words only. Empty: they say `DIR`.
     pub data_dir: String,
+    /// What its program is called, for words that name a command.
+    pub program: String,
     /// The durability level when it is primary.
     pub durability: Durability,
     /// The versions of the machine that its program supports. Invariant: `M` supports them all, and what it goes on from

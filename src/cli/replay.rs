@@ -148,10 +148,11 @@ fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
 fn failure_words(error: &ReplayError, dir: &Path) -> String {
     match error {
         ReplayError::Differs(difference) => format!(
-            "{error}; the first entry that differs is one of {} to {}, and `standin replay --diff {} OTHER_DIR` finds it, with \
+            "{error}; the first entry that differs is one of {} to {}, and `{} replay --diff {} OTHER_DIR` finds it, with \
              OTHER_DIR that of a replica that recorded another digest, or a copy of this one",
             difference.agreed.next(),
             difference.index,
+            output::program(),
             dir.display()
         ),
         error => error.to_string(),

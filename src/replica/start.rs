@@ -26,6 +26,7 @@ use standin_io::{clock, entropy};
 use standin_kv::KeyValue;
 use standin_kv::conversation::KeyspaceInfo;
 use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica, SnapshotConfig};
+use standin_tools::output;
 
 use super::host::{Host, ViewServiceLink};
 use super::repair::{Repaired, Workshop};
@@ -265,6 +266,7 @@ fn run_with<M: StateMachine>(
             identity,
             address,
             data_dir: absolute(&config.data),
+            program: output::program().to_owned(),
             durability: config.durability,
             versions: VersionRange::of::<M>(),
             session_limits: config.session_limits,

@@ -121,6 +121,7 @@ pub(crate) fn config(identity: Identity, adopted: ViewId, recovered: Recovered) 
         identity,
         address: "127.0.0.1:1".to_owned(),
         data_dir: "/data/a".to_owned(),
+        program: "standin".to_owned(),
         durability: Durability::Os,
         versions: standin_core::version::VersionRange::only(1),
         session_limits: SessionLimits {

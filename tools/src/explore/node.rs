@@ -113,6 +113,7 @@ impl Node {
             identity,
             address: address_of(host),
             data_dir: String::new(),
+            program: String::new(),
             durability: bounds.durability,
             versions: VersionRange::of::<Journal>(),
             session_limits: SessionLimits {

@@ -281,6 +281,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             data_dir: String::new(),
+            program: String::new(),
             durability: plan.durability,
             versions: machine.program,
             session_limits: plan.session_limits,
