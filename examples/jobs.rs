@@ -231,6 +231,6 @@ mod tests {
 
     #[test]
     fn it_holds_under_faults() {
-        assert!(standin::simulate::<Jobs>(1..=20).failures.is_empty());
+        standin::simulate::<Jobs>(1..=20).assert_holds();
     }
 }

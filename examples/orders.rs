@@ -208,6 +208,6 @@ mod tests {
 
     #[test]
     fn it_holds_under_faults() {
-        assert!(standin::simulate::<Orders>(1..=20).failures.is_empty());
+        standin::simulate::<Orders>(1..=20).assert_holds();
     }
 }

@@ -62,6 +62,6 @@ mod tests {
 
     #[test]
     fn it_holds_under_faults() {
-        assert!(standin::simulate::<Visits>(1..=20).failures.is_empty());
+        standin::simulate::<Visits>(1..=20).assert_holds();
     }
 }

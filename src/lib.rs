@@ -31,8 +31,7 @@ pub mod replica;
 ///
 /// ```
 /// # use standin::simulate::Ledger as MyMachine;
-/// let summary = standin::simulate::<MyMachine>(1..=20);
-/// assert!(summary.failures.is_empty(), "{:?}", summary.failures);
+/// standin::simulate::<MyMachine>(1..=20).assert_holds();
 /// ```
 #[must_use]
 pub fn simulate<M: simulate::Subject>(seeds: std::ops::RangeInclusive<u64>) -> simulate::Summary {

@@ -259,6 +259,13 @@ pub trait StateMachine: Default + Send + 'static {
     /// `standin replay --diff` shows by it in what two states differ. Nothing rests on it; a machine need not.
     fn state_words(&self, _tell: &mut dyn FnMut(&str, &str)) {}
 
+    /// Why nothing was executed or answered, in words, if that is what a reply says: `client command` and `client query` then
+    /// fail. Nothing else rests on it.
+    #[must_use]
+    fn refusal_words(_reply: &[u8]) -> Option<String> {
+        None
+    }
+
     /// What a query was answered with, for people. Nothing rests on it.
     #[must_use]
     fn reply_words(reply: &[u8]) -> String {
@@ -284,8 +291,9 @@ pub fn bytes_in_words(bytes: &[u8]) -> String {
     format!("\"{}\"{cut}", shown.escape_ascii())
 }
 
-/// Of long words the beginning, and how long they are.
-fn cut_words(words: String) -> String {
+/// Of long words the beginning, at most 1 KiB, and how long they are.
+#[must_use]
+pub fn cut_words(words: String) -> String {
     let mut end = words.len().min(CUT_BYTES_MAX);
     while !words.is_char_boundary(end) {
         end -= 1;
@@ -343,6 +351,14 @@ impl Context<'_> {
     /// The next random number, drawn from the logged seed: the same on every replica.
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()
+    }
+
+    /// A random number below `bound`, likewise.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
+    pub fn random_below(&mut self, bound: u64) -> u64 {
+        self.random.below(bound)
     }
 
     /// Sets timer `id`, or sets it anew. [`StateMachine::timer`] is called in an entry of its own

@@ -4,7 +4,7 @@ use crate::entry::{
     BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip,
 };
 use crate::machine::typed::{decode_reply, encode};
-use crate::machine::{Machine, StateMachine};
+use crate::machine::{Machine, StateMachine, cut_words};
 use crate::message::{ReplyStatus, encode_payload};
 use crate::state::Replicated;
 use crate::time::{Duration, WallTime};
@@ -177,8 +177,8 @@ impl<M: StateMachine> Solo<M> {
         assert!(
             reply == twins,
             "not deterministic: entry {index} was answered {}, and by a second copy {}",
-            M::reply_words(&reply),
-            M::reply_words(&twins)
+            cut_words(M::reply_words(&reply)),
+            cut_words(M::reply_words(&twins))
         );
         let (bytes, twins) = (bytes_of(&self.state), bytes_of(&self.twin));
         assert!(

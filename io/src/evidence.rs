@@ -50,7 +50,7 @@ pub enum EvidenceFileError {
 pub fn keep_evidence(dir: &Path, evidence: &Evidence) -> io::Result<()> {
     let dir = dir.join(EVIDENCE_DIR);
     create_dir_durably(&OsStorage, &dir)?;
-    let path = dir.join(format!("{:020}{SUFFIX}", evidence.last().0));
+    let path = dir.join(file_name(evidence));
     if OsStorage.exists(&path) {
         return Ok(());
     }
@@ -61,6 +61,16 @@ pub fn keep_evidence(dir: &Path, evidence: &Evidence) -> io::Result<()> {
         OsStorage.remove(path)?;
     }
     Ok(())
+}
+
+fn file_name(evidence: &Evidence) -> String {
+    format!("{:020}{SUFFIX}", evidence.last().0)
+}
+
+/// The file of this evidence, inside a data directory.
+#[must_use]
+pub fn evidence_name(evidence: &Evidence) -> PathBuf {
+    Path::new(EVIDENCE_DIR).join(file_name(evidence))
 }
 
 /// All evidence in the data directory `dir`, and what is wrong with files that are of no use. Changes nothing.

@@ -12,6 +12,9 @@ use standin_primary as primary;
 
 use crate::replica::{Action, Level, Replica, Role};
 
+/// In all words that say how to find the entry.
+pub const FINDS_THE_ENTRY: &str = "finds the entry";
+
 /// What is known of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parting {
@@ -30,8 +33,8 @@ impl<M: StateMachine> Replica<M> {
         let name = primary.name_of(store).map(ToString::to_string);
         let name = name.unwrap_or_else(|| format!("the replica with data directory {store}"));
         let words = format!(
-            "{name} has come to {what} than this replica from the same entries: one of the two is wrong; {name} is dropped, \
-             and both logs are kept for comparison; {}",
+            "{name} has come to {what} than this replica from the same entries: the machine is not deterministic (see \
+             docs/determinism.md), or one of the two is damaged; {name} is dropped, and both logs are kept for comparison; {}",
             self.commands(&format!("DIR_OF_{}", short(&name)), &name)
         );
         self.actions
@@ -51,7 +54,7 @@ impl<M: StateMachine> Replica<M> {
         };
         let program = &self.config.program;
         format!(
-            "`{program} replay --diff {own} {other_dir}` finds the entry ({other_dir}: the data directory of {other}), and \
+            "`{program} replay --diff {own} {other_dir}` {FINDS_THE_ENTRY} ({other_dir}: the data directory of {other}), and \
              `{program} replay {own} --verify` tells whether this one comes to the same again"
         )
     }

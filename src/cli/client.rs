@@ -140,6 +140,8 @@ enum Failure {
     NoKey(OsString),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("the machine refused: {0}")]
+    Refused(String),
     #[error("the machine {machine} has no {what} '{words}': {why}")]
     Words {
         machine: &'static str,
@@ -211,14 +213,19 @@ fn ask_kv(kv: &mut KvClient, verb: KvVerb) -> Result<Vec<u8>, Failure> {
 
 fn command<M: StateMachine>(client: &mut Client, words: &str) -> Result<Vec<u8>, Failure> {
     let bytes = M::parse_command(words).map_err(refused::<M>("command", words))?;
-    let answer = client.command(&bytes)?;
-    Ok(M::reply_words(&answer.bytes).into_bytes())
+    told::<M>(&client.command(&bytes)?.bytes)
 }
 
 fn query<M: StateMachine>(client: &mut Client, words: &str) -> Result<Vec<u8>, Failure> {
     let bytes = M::parse_query(words).map_err(refused::<M>("query", words))?;
-    let answer = client.query(&bytes, Consistency::Confirmed)?;
-    Ok(M::reply_words(&answer.bytes).into_bytes())
+    told::<M>(&client.query(&bytes, Consistency::Confirmed)?.bytes)
+}
+
+fn told<M: StateMachine>(reply: &[u8]) -> Result<Vec<u8>, Failure> {
+    match M::refusal_words(reply) {
+        Some(words) => Err(Failure::Refused(words)),
+        None => Ok(M::reply_words(reply).into_bytes()),
+    }
 }
 
 fn refused<M: StateMachine>(what: &'static str, words: &str) -> impl FnOnce(String) -> Failure {

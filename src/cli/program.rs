@@ -56,6 +56,8 @@ fn called(command: clap::Command, program: &'static str) -> clap::Command {
             let help = help.replace(" --machine counter", "");
             let help = help.replace("'counter get'", "WORDS");
             let help = help.replace("counter add 2", "command WORDS");
+            let help = help.replace("command 'Add(5)'", "command WORDS");
+            let help = help.replace("query Count", "query WORDS");
             command.after_help(help)
         }
         None => command,

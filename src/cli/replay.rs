@@ -228,9 +228,14 @@ impl Account {
              in {seconds:.3} s, {rate:.0} per second",
             index - from
         );
-        if let Some(verified) = self.verified {
-            let _infallible = write!(text, "\nverified: {verified} recorded digests are the same");
-        }
+        let _infallible = match self.verified {
+            Some(0) => write!(
+                text,
+                "\nverified: nothing, for no digest was recorded on the way; each snapshot records some (--snapshot-every)"
+            ),
+            Some(verified) => write!(text, "\nverified: {verified} recorded digests are the same"),
+            None => Ok(()),
+        };
         if let Some(answer) = &self.answer {
             let _infallible = write!(text, "\n{answer}");
         }

@@ -102,6 +102,10 @@ impl StateMachine for Counter {
         tell("value", &self.value.to_string());
     }
 
+    fn refusal_words(reply: &[u8]) -> Option<String> {
+        decode_reply(reply)?.err()
+    }
+
     fn reply_words(reply: &[u8]) -> String {
         match decode_reply(reply) {
             Some(Ok(value)) => value.to_string(),

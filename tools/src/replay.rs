@@ -16,11 +16,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use standin_core::entry::{Entry, Index, LogTip};
+use standin_core::evidence::Evidence;
 use standin_core::machine::{MachineId, StateMachine};
 use standin_core::mark::ApplyMark;
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 use standin_core::view::ViewNumber;
+use standin_io::evidence::evidence_in;
 use standin_io::log::{LogReader, Unfinished};
 use standin_io::snapshots::{SnapshotFile, SnapshotIds, SnapshotsError, all_in};
 use standin_io::storage::{OsStorage, Storage};
@@ -106,6 +108,8 @@ pub struct Replay<M, S: Storage = OsStorage> {
     /// The last entry at which all was as it was recorded; or `from`.
     agreed: Index,
     verified: u64,
+    /// Replies that the replica remembered when another's were found to differ, and from which it has compared some.
+    evidence: Vec<Evidence>,
     /// To the last entry; used again for each, so that nothing is allocated for one.
     reply: Vec<u8>,
 }
@@ -151,7 +155,16 @@ impl<M: StateMachine> Replay<M> {
     /// # Errors
     /// [`ReplayError`].
     pub fn open(dir: &Path, verifies: bool) -> Result<Self, ReplayError> {
-        Self::open_in(&OsStorage, dir, verifies)
+        let mut replay = Self::open_in(&OsStorage, dir, verifies)?;
+        if verifies {
+            let (evidence, _damaged) = evidence_in(dir)?;
+            let store = replay.reader.header().store;
+            replay.evidence = evidence
+                .into_iter()
+                .filter(|it| it.store == store)
+                .collect();
+        }
+        Ok(replay)
     }
 
     /// Begins before the first entry if `from` is zero, else with the snapshot of this entry, of those that are in the data
@@ -201,6 +214,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
             recorded,
             agreed: from,
             verified: 0,
+            evidence: Vec::new(),
             reply: Vec::new(),
         };
         replay.compare()?;
@@ -225,6 +239,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let applied = self.state.apply(&entry, &mut self.reply);
         let status = applied.map_err(ReplayError::Fault)?;
         self.view = entry.header.view;
+        self.verified += begin::compare_replies(&self.state, &self.evidence)?;
         if !self.recorded.is_empty() {
             let tip = entry.tip();
             let agreed = &mut self.agreed;

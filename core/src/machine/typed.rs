@@ -163,7 +163,7 @@ impl<M: Machine> StateMachine for M {
     }
 
     fn command_words(command: &[u8]) -> String {
-        said::<M::Command>(command)
+        cut_words(said::<M::Command>(command))
     }
 
     fn parse_command(words: &str) -> Result<Vec<u8>, String> {
@@ -184,11 +184,18 @@ impl<M: Machine> StateMachine for M {
         }
     }
 
+    fn refusal_words(reply: &[u8]) -> Option<String> {
+        let (&REFUSED, text) = reply.split_first()? else {
+            return None;
+        };
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// The whole of it, however long.
     fn reply_words(reply: &[u8]) -> String {
         match reply.split_first() {
             Some((&REPLY, bytes)) => said::<M::Reply>(bytes),
-            Some((&REFUSED, text)) => String::from_utf8_lossy(text).into_owned(),
-            _ => bytes_in_words(reply),
+            _ => M::refusal_words(reply).unwrap_or_else(|| bytes_in_words(reply)),
         }
     }
 }
@@ -230,7 +237,7 @@ fn put_refusal<M: Machine>(reply: &mut Vec<u8>, what: &str) {
 fn said<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
     let value = decode_payload::<T>(bytes);
     let words = value.and_then(|value| ron::to_string(&value).ok());
-    words.map_or_else(|| bytes_in_words(bytes), cut_words)
+    words.unwrap_or_else(|| bytes_in_words(bytes))
 }
 
 /// Tells what is in `value` and has no parts, each by its path.

@@ -241,6 +241,10 @@ impl<Old: StateMachine, New: Successor<Old>> StateMachine for Versions<Old, New>
         New::parse_query(words)
     }
 
+    fn refusal_words(reply: &[u8]) -> Option<String> {
+        New::refusal_words(reply)
+    }
+
     fn state_words(&self, tell: &mut dyn FnMut(&str, &str)) {
         match &self.0 {
             Stage::Old(old) => old.state_words(tell),

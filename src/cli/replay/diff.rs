@@ -330,7 +330,9 @@ impl Account {
         match self.by {
             Some("replies") => lines.push("found by: the replies that both replicas remembered".to_owned()),
             Some("replays") => lines.push(
-                "found by: replays in processes of their own, which differ: the machine is not deterministic".to_owned(),
+                "found by: replays in processes of their own, which differ: the machine is not deterministic \
+                 (docs/determinism.md has the usual reasons)"
+                    .to_owned(),
             ),
             Some("snapshots") => {
                 lines.push("found by: the digests that the replicas recorded".to_owned());
@@ -359,7 +361,9 @@ impl Account {
                 self.through.unwrap_or(0)
             ),
             [true, true] => {
-                "some come to what the one recorded, some to what the other did".to_owned()
+                "some come to what the one recorded, some to what the other did: the machine is not deterministic \
+                 (docs/determinism.md has the usual reasons)"
+                    .to_owned()
             }
             [true, false] => {
                 format!("they come to what {one} recorded, so it was {other} that went another way")

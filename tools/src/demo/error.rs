@@ -23,6 +23,8 @@ pub(super) enum ShowError {
     Read(#[from] ClientError),
     #[error("a replica answered something that is no number")]
     Answer,
+    #[error("the replicas have parted: {0}")]
+    Parted(String),
     #[error("cannot replay the primary's log: {0}")]
     Replay(#[from] ReplayError),
     #[error("cannot {doing}: {source}")]
@@ -39,7 +41,7 @@ impl ShowError {
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
             Self::Keep(_) => 2,
             Self::Crowd(CrowdError::Client(error)) | Self::Read(error) => client_exit(error),
-            Self::Crowd(CrowdError::Answer) | Self::Answer | Self::Replay(_) => 1,
+            Self::Crowd(CrowdError::Answer) | Self::Answer | Self::Parted(_) | Self::Replay(_) => 1,
             Self::Cluster(_) | Self::Crowd(CrowdError::Thread(_)) | Self::Io { .. } => 3,
         }
     }

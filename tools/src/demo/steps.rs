@@ -4,6 +4,7 @@ use standin_core::message::{RoleName, StatusReply};
 use standin_core::time::Duration;
 use standin_core::view::{ViewId, ViewRecord};
 use standin_io::clock;
+use standin_replica::FINDS_THE_ENTRY;
 
 use super::copies::{self, Copy};
 use super::crowd::Crowd;
@@ -102,15 +103,26 @@ impl Show<'_> {
 
     pub(super) fn until_pair(&mut self) -> Result<Pair, ShowError> {
         self.until("a primary with a backup", |show| {
-            Ok(show.cluster.status().ok().as_ref().and_then(Pair::of))
+            Ok(show.status()?.as_ref().and_then(Pair::of))
         })
+    }
+
+    /// The status, if it can be had; an error if replicas have parted: then nothing that is waited for will come.
+    fn status(&self) -> Result<Option<StatusReply>, ShowError> {
+        let status = self.cluster.status().ok();
+        let replicas = status.iter().flat_map(|status| &status.replicas);
+        let mut troubles = replicas.filter_map(|replica| replica.trouble.as_ref());
+        match troubles.find(|words| words.contains(FINDS_THE_ENTRY)) {
+            Some(words) => Err(ShowError::Parted(words.clone())),
+            None => Ok(status),
+        }
     }
 
     /// Waits for another primary than `dead`: its name and its view.
     pub(super) fn until_taken_over(&mut self, dead: &str) -> Result<(String, ViewId), ShowError> {
         let is_other = |record: &ViewRecord| record.active && record.primary.name.as_str() != dead;
         self.until("the backup to take over", |show| {
-            let record = show.cluster.status().ok().and_then(|status| status.record);
+            let record = show.status()?.and_then(|status| status.record);
             let record = record.filter(is_other);
             Ok(record.map(|record| (record.primary.name.to_string(), record.id())))
         })

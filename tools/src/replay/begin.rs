@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use standin_core::digest::DigestChain;
 use standin_core::entry::{Entry, Index, LogTip};
+use standin_core::evidence::Evidence;
 use standin_core::machine::{StateMachine, VersionRange};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
+use standin_io::evidence::evidence_name;
 use standin_io::log::LogReader;
 use standin_io::snapshots::{SnapshotFile, SnapshotsError};
 use standin_io::storage::Storage;
@@ -137,6 +139,35 @@ pub(super) fn compare<M: StateMachine, S: Storage>(
             *agreed = state.applied();
         }
         recorded.pop_front();
+    }
+    Ok(compared)
+}
+
+/// Holds the replies up to the last entry against what the replica remembered of that very entry; how many digests were
+/// compared. It remembered each entry from some one on, so the first that differs is the entry at which it went another way.
+pub(super) fn compare_replies<M: StateMachine>(
+    state: &Replicated<M>,
+    evidence: &[Evidence],
+) -> Result<u64, ReplayError> {
+    let index = state.applied();
+    let found = state.reply_digest();
+    let remembered = evidence
+        .iter()
+        .filter_map(|it| Some((it, it.chain_at(index)?)));
+    let mut compared = 0;
+    for (evidence, recorded) in remembered {
+        if recorded != found {
+            return Err(ReplayError::Differs(Difference {
+                what: "chain over all replies",
+                index,
+                file: evidence_name(evidence),
+                recorded: recorded.0,
+                found: found.0,
+                // What is remembered begins there, or the entry before was the same.
+                agreed: Index(index.0 - 1),
+            }));
+        }
+        compared += 1;
     }
     Ok(compared)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use standin_core::entry::Index;
 use standin_core::machine::{MachineId, VersionRange};
 use standin_core::poison::MachineFault;
+use standin_io::evidence::EvidenceFileError;
 use standin_io::log::ReadError;
 use standin_io::snapshots::SnapshotsError;
 
@@ -18,6 +19,9 @@ pub enum ReplayError {
     /// A snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotsError),
+    /// Evidence cannot be read.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceFileError),
     /// The log is another machine's.
     #[error("the log is of {found}, and what should replay it is {expected}")]
     OtherMachine {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use standin_core::entry::Index;
-use standin_core::machine::{StateMachine, bytes_in_words};
+use standin_core::machine::{StateMachine, bytes_in_words, cut_words};
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 
@@ -151,7 +151,7 @@ pub(super) fn parts_of<M: StateMachine>(machine: &M) -> BTreeMap<String, String>
 pub(super) fn reply_words<M: StateMachine>(status: ReplyStatus, reply: &[u8]) -> String {
     match status {
         ReplyStatus::Done if reply.is_empty() => "done, with an empty reply".to_owned(),
-        ReplyStatus::Done => M::reply_words(reply),
+        ReplyStatus::Done => cut_words(M::reply_words(reply)),
         other => status_words(other, reply),
     }
 }

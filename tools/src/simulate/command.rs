@@ -205,15 +205,7 @@ fn seconds(nanos: u64) -> f64 {
 fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Result<()> {
     let all = &summary.all;
     for failure in &summary.failures {
-        writeln!(
-            out,
-            "seed {} breaks {} at {:.6} s: {}\n  {}",
-            failure.seed,
-            failure.violation.property,
-            seconds(failure.nanos),
-            failure.violation.what,
-            reproduce(failure)
-        )?;
+        writeln!(out, "{failure}\n  {}", reproduce(failure))?;
     }
     for words in missing(summary) {
         writeln!(

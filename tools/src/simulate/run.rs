@@ -1,6 +1,7 @@
 //! Running one seed, or many.
 
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
@@ -47,6 +48,15 @@ pub struct Failure {
     pub nanos: u64,
 }
 
+impl fmt::Display for Failure {
+    #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { property, what } = &self.violation;
+        let (seed, seconds) = (self.seed, self.nanos as f64 / 1e9);
+        write!(f, "seed {seed} breaks {property} at {seconds:.6} s: {what}")
+    }
+}
+
 /// What many runs came to.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -59,6 +69,21 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// For tests: everything held.
+    ///
+    /// # Panics
+    /// In words, if something did not.
+    #[track_caller]
+    pub fn assert_holds(&self) {
+        let failures: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        let (count, runs) = (failures.len(), self.runs);
+        assert!(
+            failures.is_empty(),
+            "{count} of {runs} runs failed; docs/testing.md tells what S1 and the like are, docs/determinism.md what breaks S10:\n{}",
+            failures.join("\n")
+        );
+    }
+
     pub(crate) fn add(&mut self, result: Result<Outcome, Failure>) {
         self.runs += 1;
         match result {
