@@ -137,7 +137,7 @@ impl StateMachine for Ballast {
 }
 
 impl Subject for Ballast {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
         let mut command = vec![3];
         command.extend_from_slice(&100_u64.to_le_bytes());
         command.extend_from_slice(&random.below(200).to_le_bytes());

@@ -88,8 +88,8 @@ impl StateMachine for Brittle {
 }
 
 impl Subject for Brittle {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
-        Counter::draw_command(random)
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
+        Counter::draw_command(random, None)
     }
 
     fn draw_query(random: &mut RandomStream) -> Vec<u8> {

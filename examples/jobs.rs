@@ -152,14 +152,12 @@ impl Machine for Jobs {
         }
     }
 
-    fn draw_command(random: &mut RandomStream) -> Command {
-        match random.below(3) {
-            0 => Command::Add(format!("job {}", random.below(100))),
-            1 => Command::Take,
-            _ => Command::Done {
-                job: random.below(100),
-                token: random.next_u64(),
-            },
+    fn draw_command(random: &mut RandomStream, last: Option<&Reply>) -> Command {
+        match (random.below(4), last) {
+            // Who has been given a job mostly does it.
+            (0..=2, Some(&Reply::Taken { job, token, .. })) => Command::Done { job, token },
+            (0 | 1, _) => Command::Add(format!("job {}", random.below(100))),
+            _ => Command::Take,
         }
     }
 

@@ -138,14 +138,12 @@ impl Machine for Orders {
         Reply::Best { buy, sell }
     }
 
-    fn draw_command(random: &mut RandomStream) -> Command {
+    fn draw_command(random: &mut RandomStream, last: Option<&Reply>) -> Command {
         let mut below = |bound| u32::try_from(random.below(bound)).unwrap_or(0);
-        match below(10) {
-            0 => Command::Cancel {
-                order: below(200).into(),
-            },
-            kind => Command::Place {
-                side: if kind % 2 == 0 { Side::Buy } else { Side::Sell },
+        match (below(10), last) {
+            (0, Some(&Reply::Placed { order, .. })) => Command::Cancel { order },
+            (kind, _) => Command::Place {
+                side: [Side::Buy, Side::Sell][usize::from(kind < 5)],
                 price: 95 + below(11),
                 count: 1 + below(5),
             },

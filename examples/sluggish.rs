@@ -53,8 +53,8 @@ impl StateMachine for Sluggish {
 }
 
 impl Subject for Sluggish {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
-        Counter::draw_command(random)
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
+        Counter::draw_command(random, None)
     }
 
     fn draw_query(random: &mut RandomStream) -> Vec<u8> {

@@ -36,7 +36,7 @@ impl Machine for Visits {
     fn query(&self, (): ()) -> u64 {
         self.0
     }
-    fn draw_command(random: &mut RandomStream) -> Command {
+    fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> Command {
         Command::Add(random.below(3))
     }
     fn draw_query(_random: &mut RandomStream) {}

@@ -30,7 +30,7 @@ use crate::replica::{self, Listening, ReplicaConfig, ReplicaError, SnapshotConfi
 /// #     type Reply = u64;
 /// #     fn apply(&mut self, _: &mut Context<'_>, n: u64) -> u64 { self.0 += n; self.0 }
 /// #     fn query(&self, (): ()) -> u64 { self.0 }
-/// #     fn draw_command(random: &mut RandomStream) -> u64 { random.below(9) }
+/// #     fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> u64 { random.below(9) }
 /// #     fn draw_query(_: &mut RandomStream) {}
 /// # }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

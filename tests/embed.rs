@@ -39,7 +39,7 @@ impl Machine for Record {
         (self.greatest, self.given)
     }
 
-    fn draw_command(random: &mut RandomStream) -> Give {
+    fn draw_command(random: &mut RandomStream, _last: Option<&(i32, u64)>) -> Give {
         Give(i32::try_from(random.below(100)).unwrap_or(0))
     }
 

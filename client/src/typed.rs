@@ -17,11 +17,13 @@ pub enum MachineError {
     /// The request did not get through; it may have been executed only if this says so.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The machine knows no such command or query and executed nothing: it is of another version than this program.
-    #[error("the machine refused: {0}; check which version the replicas run")]
+    /// The machine knows no such command or query and executed nothing: it is another one, or of another version than this program.
+    #[error("the machine refused: {0}")]
     Refused(String),
-    /// The reply is none of this machine's.
-    #[error("the reply is none of the machine {0}; check which machine the replicas run")]
+    /// The reply is none that this program knows.
+    #[error(
+        "the reply is none of the machine {0}, or not of this program's version of it; check which machine the replicas run, and which version"
+    )]
     OtherMachine(&'static str),
 }
 
@@ -45,7 +47,7 @@ pub enum MachineError {
 /// #     type Reply = u64;
 /// #     fn apply(&mut self, _: &mut Context<'_>, Command::Add(n): Command) -> u64 { self.0 += n; self.0 }
 /// #     fn query(&self, _: Query) -> u64 { self.0 }
-/// #     fn draw_command(random: &mut RandomStream) -> Command { Command::Add(random.below(9)) }
+/// #     fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> Command { Command::Add(random.below(9)) }
 /// #     fn draw_query(_: &mut RandomStream) -> Query { Query::Count }
 /// # }
 /// use standin_client::{ClientConfig, MachineClient};
@@ -95,7 +97,7 @@ impl<M: Machine> MachineClient<M> {
     /// # Errors
     /// [`MachineError`]; its variants tell whether the command may have been executed all the same.
     pub fn command(&mut self, command: &M::Command) -> Result<M::Reply, MachineError> {
-        reply_of::<M>(&self.client.command(&encode(command))?.bytes)
+        reply_of::<M>(&self.client.command(&encode::<M, _>(command))?.bytes)
     }
 
     /// Asks the machine; the answer has everything in it that was answered before.
@@ -115,7 +117,12 @@ impl<M: Machine> MachineClient<M> {
         query: &M::Query,
         consistency: Consistency,
     ) -> Result<M::Reply, MachineError> {
-        reply_of::<M>(&self.client.query(&encode(query), consistency)?.bytes)
+        reply_of::<M>(
+            &self
+                .client
+                .query(&encode::<M, _>(query), consistency)?
+                .bytes,
+        )
     }
 
     /// The client inside.

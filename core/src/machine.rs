@@ -180,7 +180,7 @@ pub trait StateMachine: Default + Send + 'static {
     /// on every replica in the same place. Only for machines that support more than one version.
     ///
     /// A panic is what it is in [`StateMachine::apply`]: the entry is skipped, so the version stays, and it is not tried
-    /// again with this version.
+    /// again with this version as long as a primary knows of it: give a program that is mended a version of its own.
     fn upgrade(&mut self, _ctx: &mut Context<'_>, _version: u32) {}
 
     /// Executes one command and appends its reply, at most [`crate::entry::COMMAND_BYTES_MAX`] bytes, to

@@ -1,6 +1,6 @@
 //! A state machine that can be put under load by whoever knows nothing of it: the demo and the simulator.
 
-use crate::machine::typed::encode;
+use crate::machine::typed::{decode_reply, encode};
 use crate::machine::{Machine, StateMachine, Successor, Versions};
 use crate::random::RandomStream;
 
@@ -8,8 +8,8 @@ use crate::random::RandomStream;
 ///
 /// The commands and queries of a simulation are drawn from its seed, so a failure comes back with it.
 pub trait Subject: StateMachine {
-    /// A command that a client sends.
-    fn draw_command(random: &mut RandomStream) -> Vec<u8>;
+    /// A command that a client sends, who was answered `last` before, if that is known.
+    fn draw_command(random: &mut RandomStream, last: Option<&[u8]>) -> Vec<u8>;
 
     /// A query that a client sends.
     fn draw_query(random: &mut RandomStream) -> Vec<u8>;
@@ -56,19 +56,20 @@ pub enum RegisterOutput<Value> {
 }
 
 impl<M: Machine> Subject for M {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
-        encode(&<M as Machine>::draw_command(random))
+    fn draw_command(random: &mut RandomStream, last: Option<&[u8]>) -> Vec<u8> {
+        let last = last.and_then(|reply| decode_reply::<M>(reply)?.ok());
+        encode::<M, _>(&<M as Machine>::draw_command(random, last.as_ref()))
     }
 
     fn draw_query(random: &mut RandomStream) -> Vec<u8> {
-        encode(&<M as Machine>::draw_query(random))
+        encode::<M, _>(&<M as Machine>::draw_query(random))
     }
 }
 
 /// It is sent what clients of the new machine send.
 impl<Old: StateMachine, New: Successor<Old> + Subject> Subject for Versions<Old, New> {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
-        New::draw_command(random)
+    fn draw_command(random: &mut RandomStream, last: Option<&[u8]>) -> Vec<u8> {
+        New::draw_command(random, last)
     }
 
     fn draw_query(random: &mut RandomStream) -> Vec<u8> {

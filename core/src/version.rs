@@ -3,6 +3,7 @@
 //! All replicas execute one and the same version at an entry, whatever newer ones their programs have: it is part
 //! of the replicated state, and changes only by an entry (`protocol.md` section 12).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -74,12 +75,14 @@ pub struct VersionStart {
 
 /// Where in a log versions begin, as far as the log says so.
 ///
-/// Invariant: both indexes and versions rise. An Upgrade that is skipped changes nothing, and stays here only so that
-/// it is not tried again.
+/// Invariant: indexes rise, and so do the versions of those that are not skipped. An Upgrade that is skipped changes
+/// nothing, and stays here only so that it is not tried again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionStarts {
     /// Each with whether it is skipped.
     starts: Vec<(VersionStart, bool)>,
+    /// Versions of Upgrades that were skipped, and that the log has no more.
+    failed: BTreeSet<u32>,
 }
 
 impl VersionStarts {
@@ -88,7 +91,8 @@ impl VersionStarts {
         let is_new = match self.starts.last() {
             None => true,
             Some((last, _)) => {
-                start.is_upgrade && start.version > last.version && start.at.index > last.at.index
+                let is_newer = self.executing().is_none_or(|it| start.version > it);
+                start.is_upgrade && is_newer && start.at.index > last.at.index
             }
         };
         if is_new {
@@ -111,6 +115,9 @@ impl VersionStarts {
     /// Entries up to this one are gone, and a snapshot has them. What is executed after it stays known.
     pub fn forget(&mut self, base: Index) {
         let executed = self.at(base).copied();
+        let gone = self.starts.iter().take_while(|(it, _)| it.at.index <= base);
+        let failed = gone.filter(|(_, is_skipped)| *is_skipped);
+        self.failed.extend(failed.map(|(it, _)| it.version));
         self.starts
             .retain(|(start, _)| start.at.index > base || Some(start) == executed.as_ref());
     }
@@ -128,11 +135,13 @@ impl VersionStarts {
         self.at(Index(u64::MAX)).map(|start| start.version)
     }
 
-    /// The newest version that made the machine fail when it was to be executed: it is not tried again.
+    /// Whether the machine failed when it was to go over to this version: it is not tried again. That is known as long as the
+    /// log has it, and after that until the process ends.
     #[must_use]
-    pub fn failed(&self) -> Option<u32> {
-        let failed = self.starts.iter().filter(|(_, is_skipped)| *is_skipped);
-        failed.map(|(start, _)| start.version).max()
+    pub fn has_failed(&self, version: u32) -> bool {
+        let mut starts = self.starts.iter();
+        let is_skipped = starts.any(|(start, is_skipped)| *is_skipped && start.version == version);
+        is_skipped || self.failed.contains(&version)
     }
 
     /// From where on a program that supports `range` can execute what follows `common`, if it cannot do so from there
@@ -203,15 +212,28 @@ mod tests {
         let mut starts = log(&[(1, 1, false), (5, 1, false), (9, 2, true), (20, 4, true)]);
         assert_eq!(starts.executing(), Some(4));
         starts.skip(&[start(20, 4, true).at]);
-        assert_eq!((starts.executing(), starts.failed()), (Some(2), Some(4)));
+        assert_eq!(starts.executing(), Some(2));
+        assert!(starts.has_failed(4) && !starts.has_failed(3));
         // The views that follow say what is executed, which is less.
         starts.note(start(21, 2, false));
         assert_eq!(starts.executing(), Some(2));
         starts.cut(Index(10));
-        assert_eq!((starts.executing(), starts.failed()), (Some(2), None));
+        assert_eq!(starts.executing(), Some(2));
+        assert!(!starts.has_failed(4), "it is not in this log");
         starts.cut(Index(8));
         assert_eq!(starts.executing(), Some(1));
         assert_eq!(log(&[]).executing(), None);
+    }
+
+    #[test]
+    fn a_version_that_failed_stays_known_when_its_entry_is_gone_and_a_lower_one_may_follow() {
+        let mut starts = log(&[(1, 1, false), (9, 2, true), (20, 4, true)]);
+        starts.skip(&[start(20, 4, true).at]);
+        starts.note(start(30, 3, true));
+        assert_eq!(starts.executing(), Some(3));
+        starts.forget(Index(25));
+        assert!(starts.has_failed(4) && !starts.has_failed(2));
+        assert_eq!(starts.executing(), Some(3));
     }
 
     #[test]

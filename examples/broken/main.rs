@@ -144,7 +144,7 @@ impl StateMachine for Broken {
 
 impl Subject for Broken {
     /// Mostly good ones: the demo and the simulator need not look long.
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
         let command = match random.below(100) {
             0 => "votes ranking",
             1 => "visits stamp",

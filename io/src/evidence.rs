@@ -85,15 +85,20 @@ pub fn evidence_in(
     if !OsStorage.is_dir(&dir) {
         return Ok((good, bad));
     }
-    let failed = |file: &Path| {
-        let file = file.to_owned();
-        move |source| EvidenceFileError::Io { file, source }
-    };
-    for (_, file) in listed(&dir).map_err(failed(&dir))? {
-        let read = OsStorage.read(&file, FILE_BYTES_MAX);
-        match Evidence::decode(&read.map_err(failed(&file))?) {
-            Ok(evidence) => good.push(evidence),
-            Err(source) => bad.push(EvidenceFileError::Unsound { file, source }),
+    let all = listed(&dir).map_err(|source| EvidenceFileError::Io {
+        file: dir.clone(),
+        source,
+    })?;
+    for (_, file) in all {
+        match OsStorage
+            .read(&file, FILE_BYTES_MAX)
+            .map(|it| Evidence::decode(&it))
+        {
+            Ok(Ok(evidence)) => good.push(evidence),
+            Ok(Err(source)) => bad.push(EvidenceFileError::Unsound { file, source }),
+            // One that came later has taken its place.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => bad.push(EvidenceFileError::Io { file, source }),
         }
     }
     Ok((good, bad))

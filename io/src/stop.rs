@@ -1,7 +1,7 @@
 //! Asking an event loop to stop from another thread of its process.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
@@ -12,7 +12,8 @@ pub struct Stop(Arc<Asked>);
 #[derive(Debug, Default)]
 struct Asked {
     times: AtomicU32,
-    waker: OnceLock<Arc<Waker>>,
+    /// Of the loop that listens now.
+    waker: Mutex<Option<Arc<Waker>>>,
 }
 
 impl Stop {
@@ -20,17 +21,25 @@ impl Stop {
     /// without whatever it would still do first.
     pub fn ask(&self) {
         self.0.times.fetch_add(1, Ordering::SeqCst);
-        if let Some(waker) = self.0.waker.get() {
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker().as_ref() {
             // It fails only if the loop is gone.
             let _ = waker.wake();
         }
     }
 
-    /// From now on `waker` wakes the loop that is to stop. Only the first one counts.
+    fn waker(&self) -> MutexGuard<'_, Option<Arc<Waker>>> {
+        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on `waker` wakes the loop that is to stop, and no other one.
     pub(crate) fn wake_with(&self, waker: Arc<Waker>) {
-        let waker = self.0.waker.get_or_init(|| waker);
+        *self.waker() = Some(waker);
         if self.0.times.load(Ordering::SeqCst) > 0 {
-            let _ = waker.wake();
+            self.wake();
         }
     }
 

@@ -54,7 +54,7 @@ impl Primary {
         let streams = |it: &&Follower| it.phase == Phase::Streaming;
         let backup = self.gate_follower().filter(streams)?;
         let version = backup.versions.newest.min(self.program.newest);
-        let has_failed = self.version_starts.failed() >= Some(version);
+        let has_failed = self.version_starts.has_failed(version);
         (version > self.executing() && !has_failed).then_some(version)
     }
 

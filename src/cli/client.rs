@@ -270,6 +270,7 @@ fn status_of(error: &ClientError) -> u8 {
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
+    use crate::machines::counter::{Counter, encode_get};
     use clap::Parser;
     use standin_client::Trouble;
     use standin_core::entry::Index;
@@ -332,6 +333,21 @@ mod tests {
         let words = ["client", "--viewservice", "h:1", "kv", "get"].map(OsString::from);
         let line = Line::try_parse_from(words.iter().chain([&bytes])).unwrap();
         assert!(matches!(line.args.machine, Machine::Kv(KvVerb::Get { key }) if key == bytes));
+    }
+
+    #[test]
+    fn a_refusal_is_no_reply() {
+        let mut reply = Vec::new();
+        Counter::default().query(b"nonsense", &mut reply);
+        let refused = told::<Counter>(&reply).unwrap_err();
+        assert_eq!(exit_status(&refused), EXIT_NO);
+        assert!(
+            refused.to_string().contains("the counter knows"),
+            "{refused}"
+        );
+        reply.clear();
+        Counter::default().query(&encode_get(), &mut reply);
+        assert_eq!(told::<Counter>(&reply).unwrap(), b"0");
     }
 
     #[test]

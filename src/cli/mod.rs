@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
 /// #     type Reply = u64;
 /// #     fn apply(&mut self, _: &mut Context<'_>, n: u64) -> u64 { self.0 += n; self.0 }
 /// #     fn query(&self, (): ()) -> u64 { self.0 }
-/// #     fn draw_command(random: &mut RandomStream) -> u64 { random.below(9) }
+/// #     fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> u64 { random.below(9) }
 /// #     fn draw_query(_: &mut RandomStream) {}
 /// # }
 /// fn main() -> std::process::ExitCode {

@@ -40,14 +40,14 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Data directory of another replica, for --diff
-    #[arg(value_name = "OTHER_DIR", requires = "diff")]
+    #[arg(value_name = "OTHER_DIR")]
     other: Option<PathBuf>,
     /// Compare two data directories
-    #[arg(long, env = "STANDIN_DIFF", value_parser = BoolishValueParser::new(), requires = "other",
+    #[arg(long, env = "STANDIN_DIFF", value_parser = BoolishValueParser::new(),
         conflicts_with_all = ["until", "verify", "query"])]
     diff: bool,
     /// With --diff: how often two replays are compared, at most, before they count as the same
-    #[arg(long, env = "STANDIN_ATTEMPTS", value_name = "N", default_value_t = 4, requires = "diff",
+    #[arg(long, env = "STANDIN_ATTEMPTS", value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     attempts: u32,
     /// Last entry to apply; all of them if it is not given
@@ -89,8 +89,12 @@ type Failure = (u8, String);
 
 /// Replays what the data directory has.
 pub(crate) fn run<M: StateMachine>(args: &ReplayArgs) -> u8 {
-    if let (true, Some(other)) = (args.diff, &args.other) {
-        return diff::run::<M>([&args.dir, other], args.attempts, args.json);
+    // Not left to clap: it would ask for the one also where the other comes from the environment, and says no.
+    match (args.diff, &args.other) {
+        (true, Some(other)) => return diff::run::<M>([&args.dir, other], args.attempts, args.json),
+        (false, None) => {}
+        (true, None) => return misused("--diff compares two directories: name OTHER_DIR as well"),
+        (false, Some(_)) => return misused("two directories are compared with --diff"),
     }
     match replay_known::<M>(args) {
         Ok(account) => output::line(format_args!("{}", account.render(args.json))),
@@ -100,6 +104,12 @@ pub(crate) fn run<M: StateMachine>(args: &ReplayArgs) -> u8 {
             status
         }
     }
+}
+
+fn misused(why: &str) -> u8 {
+    let program = output::program();
+    output::error(format_args!("{why}; see '{program} replay --help'"));
+    EXIT_MISUSED
 }
 
 /// By the machine whose log it is.

@@ -116,7 +116,7 @@ impl StateMachine for Counter {
 }
 
 impl Subject for Counter {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
         let n = i64::try_from(random.below(10)).expect("it is below 10");
         encode_add(n).to_vec()
     }

@@ -86,6 +86,8 @@ pub(super) struct Images<M> {
     is_syncing: bool,
     /// Evidence is being written.
     is_keeping: bool,
+    /// What is to be written next.
+    to_keep: Option<(PathBuf, Box<Evidence>)>,
     /// The one that was fetched and is whole.
     fetched: Option<Fetched<M>>,
 }
@@ -130,6 +132,7 @@ impl<M: StateMachine> Images<M> {
             receiving: None,
             is_syncing: false,
             is_keeping: false,
+            to_keep: None,
             fetched: None,
         })
     }
@@ -142,10 +145,20 @@ impl<M: StateMachine> Images<M> {
         self.ask(Job::Digest(image));
     }
 
-    /// Writes what is remembered of replies into the data directory `dir`, unless that is being done.
+    /// Writes what is remembered of replies into the data directory `dir`: as soon as that is done which is being done, and only
+    /// the newest of what comes meanwhile.
     pub(super) fn keep_evidence(&mut self, dir: &Path, evidence: Box<Evidence>) {
-        if !std::mem::replace(&mut self.is_keeping, true) {
-            self.ask(Job::KeepEvidence(dir.to_owned(), evidence));
+        self.to_keep = Some((dir.to_owned(), evidence));
+        self.keep_next();
+    }
+
+    fn keep_next(&mut self) {
+        if self.is_keeping {
+            return;
+        }
+        if let Some((dir, evidence)) = self.to_keep.take() {
+            self.is_keeping = true;
+            self.ask(Job::KeepEvidence(dir, evidence));
         }
     }
 
@@ -186,6 +199,7 @@ impl<M: StateMachine> Images<M> {
                         // Nothing rests on it.
                         log::warn!("cannot keep what shows where another replica parted: {error}");
                     }
+                    self.keep_next();
                     continue;
                 }
                 Done::SyncedPieces(synced) => {

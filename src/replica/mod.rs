@@ -140,8 +140,8 @@ pub enum ReplicaError {
         /// What the machine said.
         source: std::io::Error,
     },
-    /// Entries of the log are executed by a version of the machine that this program does not support. Nothing was
-    /// touched.
+    /// Entries of the log are executed by a version of the machine that this program does not support. Nothing was done but
+    /// what each start does: a torn end is cut, an installation that was begun is finished.
     #[error(
         "cannot use data directory {}: entries of its log are executed by version {executing} of the machine, and this \
          program supports {supported}; start a program that supports version {executing}, or choose another --data",

@@ -93,7 +93,7 @@ impl StateMachine for Moody {
 }
 
 impl Subject for Moody {
-    fn draw_command(_random: &mut RandomStream) -> Vec<u8> {
+    fn draw_command(_random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
         vec![1]
     }
 

@@ -24,6 +24,9 @@ const REFUSED: u8 = 1;
 /// (`Add(5)`). The whole state is copied at each snapshot: implement [`StateMachine`] itself where that takes too long, or
 /// where the encoding should be another.
 ///
+/// `Command` and `Query` come from whoever reaches the port, so they must not contain themselves (`Box<Self>`): bytes may nest
+/// deeper than the stack is. Nor should they hold sequences of things that take no bytes (`Vec<()>`).
+///
 /// What a machine must not do is told in [`crate::machine`]. Its state is what serde sees of it, so a field with
 /// `#[serde(skip)]` is lost when a snapshot is restored, and a `HashMap` in it makes replicas differ.
 ///
@@ -68,7 +71,7 @@ const REFUSED: u8 = 1;
 ///         let Query::Count = query;
 ///         self.0
 ///     }
-///     fn draw_command(random: &mut RandomStream) -> Command {
+///     fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> Command {
 ///         Command::Add(random.below(10))
 ///     }
 ///     fn draw_query(_random: &mut RandomStream) -> Query {
@@ -88,6 +91,12 @@ pub trait Machine: Default + Clone + Serialize + DeserializeOwned + Send + Sync 
     /// The machine's version: to be raised when `apply` or `timer` come to do something else, or the state's type changes.
     /// [`super::Versions`] rolls the new one out.
     const VERSION: u32;
+
+    /// The oldest version whose clients this one understands, and is understood by. If it is below `VERSION`, then `Command`, `Query`
+    /// and `Reply` have only got new variants since, at their ends, and nothing else: no variant and no field was
+    /// changed, moved or taken away. Others are refused, in words, rather than taken for something that they do not mean. Clients of
+    /// a later version are refused, too: give people the new one when all replicas have gone over.
+    const CLIENTS_SINCE: u32 = Self::VERSION;
 
     /// What changes the state. The encoded form has at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
     type Command: Serialize + DeserializeOwned;
@@ -109,8 +118,9 @@ pub trait Machine: Default + Clone + Serialize + DeserializeOwned + Send + Sync 
     fn query(&self, query: Self::Query) -> Self::Reply;
 
     /// A command such as clients send, drawn with `random`: the demo and the simulator send these. The more of them meet
-    /// the same parts of the state the better.
-    fn draw_command(random: &mut RandomStream) -> Self::Command;
+    /// the same parts of the state the better. `last` is what the client was answered last, if that is known: a number that a
+    /// reply gave out can so come back in a command.
+    fn draw_command(random: &mut RandomStream, last: Option<&Self::Reply>) -> Self::Command;
 
     /// A query such as clients send.
     fn draw_query(random: &mut RandomStream) -> Self::Query;
@@ -122,9 +132,9 @@ impl<M: Machine> StateMachine for M {
     type Capture = M;
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
-        match decode_payload(command) {
-            Some(command) => put_reply(reply, &Machine::apply(self, ctx, command)),
-            None => put_refusal::<M>(reply, "command"),
+        match decode::<M, _>("command", command) {
+            Ok(command) => put_reply(reply, &Machine::apply(self, ctx, command)),
+            Err(words) => put_refusal(reply, &words),
         }
     }
 
@@ -133,9 +143,9 @@ impl<M: Machine> StateMachine for M {
     }
 
     fn query(&self, query: &[u8], reply: &mut Vec<u8>) {
-        match decode_payload(query) {
-            Some(query) => put_reply(reply, &Machine::query(self, query)),
-            None => put_refusal::<M>(reply, "query"),
+        match decode::<M, _>("query", query) {
+            Ok(query) => put_reply(reply, &Machine::query(self, query)),
+            Err(words) => put_refusal(reply, &words),
         }
     }
 
@@ -163,15 +173,17 @@ impl<M: Machine> StateMachine for M {
     }
 
     fn command_words(command: &[u8]) -> String {
-        cut_words(said::<M::Command>(command))
+        let decoded = decode::<M, M::Command>("command", command).ok();
+        let words = decoded.and_then(|command| ron::to_string(&command).ok());
+        words.map_or_else(|| bytes_in_words(command), cut_words)
     }
 
     fn parse_command(words: &str) -> Result<Vec<u8>, String> {
-        parsed::<M::Command>(words)
+        parsed::<M, M::Command>(words)
     }
 
     fn parse_query(words: &str) -> Result<Vec<u8>, String> {
-        parsed::<M::Query>(words)
+        parsed::<M, M::Query>(words)
     }
 
     /// Each number, text and so on in the state by its place: `jobs.17.attempts`.
@@ -200,15 +212,30 @@ impl<M: Machine> StateMachine for M {
     }
 }
 
-/// A command or a query as a machine is sent it.
+/// A command or a query as the machine `M` is sent it: the version of the client's types, then the value.
 ///
 /// # Panics
 /// If its `Serialize` fails, or writes sequences whose length it does not tell.
 #[must_use]
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub fn encode<M: Machine, T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
+    encode_payload(&M::VERSION, &mut bytes);
     encode_payload(value, &mut bytes);
     bytes
+}
+
+/// What [`encode`] wrote for a version that `M` understands; in words, why it is no command or query of it.
+fn decode<M: Machine, T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
+    let (name, executed) = (M::NAME, M::VERSION);
+    let none = || format!("that is no {what} of the machine {name}, version {executed}");
+    let (version, rest) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| none())?;
+    if !(M::CLIENTS_SINCE..=executed).contains(&version) {
+        return Err(format!(
+            "the {what} is one of version {version}, and version {executed} of the machine {name} is executed: use a client \
+             of that version"
+        ));
+    }
+    decode_payload(rest).ok_or_else(none)
 }
 
 /// The reply of the machine `M`, or why it executed nothing, in words; `None` if these bytes are no reply of that machine's.
@@ -226,11 +253,9 @@ fn put_reply<T: Serialize>(reply: &mut Vec<u8>, value: &T) {
     encode_payload(value, reply);
 }
 
-fn put_refusal<M: Machine>(reply: &mut Vec<u8>, what: &str) {
+fn put_refusal(reply: &mut Vec<u8>, words: &str) {
     reply.push(REFUSED);
-    let (name, version) = (M::NAME, M::VERSION);
-    let text = format!("that is no {what} of the machine {name}, version {version}");
-    reply.extend_from_slice(text.as_bytes());
+    reply.extend_from_slice(words.as_bytes());
 }
 
 /// Encoded bytes as RON.
@@ -281,9 +306,9 @@ fn value_words(value: &Value) -> String {
 }
 
 /// RON as encoded bytes.
-fn parsed<T: Serialize + DeserializeOwned>(words: &str) -> Result<Vec<u8>, String> {
+fn parsed<M: Machine, T: Serialize + DeserializeOwned>(words: &str) -> Result<Vec<u8>, String> {
     let value: T = ron::from_str(words).map_err(|error| error.to_string())?;
-    Ok(encode(&value))
+    Ok(encode::<M, T>(&value))
 }
 
 /// Passes on what is written, and keeps the error that ended it: postcard has no place for one.
@@ -340,6 +365,7 @@ mod tests {
     impl Machine for Stock {
         const NAME: &'static str = "stock";
         const VERSION: u32 = 3;
+        const CLIENTS_SINCE: u32 = 2;
         type Command = Command;
         type Query = CountOf;
         type Reply = Option<u64>;
@@ -358,7 +384,7 @@ mod tests {
             self.0.get(&item).copied()
         }
 
-        fn draw_command(random: &mut RandomStream) -> Command {
+        fn draw_command(random: &mut RandomStream, _last: Option<&Option<u64>>) -> Command {
             match random.below(10) {
                 0 => Command::Clear,
                 count => Command::Put {
@@ -390,13 +416,13 @@ mod tests {
 
     #[test]
     fn they_are_said_and_read_as_ron() {
-        let command = encode(&put("a \"b\"\n", 7));
+        let command = encode::<Stock, _>(&put("a \"b\"\n", 7));
         let words = Stock::command_words(&command);
         assert_eq!(words, r#"Put(item:"a \"b\"\n",count:7)"#);
         assert_eq!(Stock::parse_command(&words), Ok(command));
         assert_eq!(
             Stock::parse_query("( \"x\" )"),
-            Ok(encode(&CountOf("x".to_owned())))
+            Ok(encode::<Stock, _>(&CountOf("x".to_owned())))
         );
         for (words, why) in [("Put(item:\"a\")", "count"), ("Take", "Take"), ("", "1:1")] {
             let refused = Stock::parse_command(words).unwrap_err();
@@ -406,7 +432,7 @@ mod tests {
         put_reply(&mut reply, &Some(9_u64));
         assert_eq!(Stock::reply_words(&reply), "Some(9)");
         assert_eq!(decode_reply::<Stock>(&reply), Some(Ok(Some(9))));
-        let long = Stock::command_words(&encode(&put(&"ü".repeat(10_000), 1)));
+        let long = Stock::command_words(&encode::<Stock, _>(&put(&"ü".repeat(10_000), 1)));
         assert!(
             long.len() < 2_000 && long.contains(".."),
             "{} bytes",
@@ -438,9 +464,9 @@ mod tests {
     fn what_is_no_command_changes_nothing_and_is_told() {
         let mut stock = Solo::<Stock>::new();
         stock.command(&put("nails", 3));
-        let mut long = encode(&Command::Clear);
+        let mut long = encode::<Stock, _>(&Command::Clear);
         long.push(0);
-        for bytes in [&[][..], &[9], &[0, 5, b'a'], &long] {
+        for bytes in [&[][..], &[3], &[3, 9], &[3, 0, 5, b'a'], &long] {
             let reply = stock.command_bytes(bytes);
             let why = decode_reply::<Stock>(&reply).unwrap().unwrap_err();
             assert_eq!(why, "that is no command of the machine stock, version 3");
@@ -450,6 +476,20 @@ mod tests {
         assert_eq!(decode_reply::<Stock>(&[]), None);
         assert_eq!(decode_reply::<Stock>(&[7, 1]), None);
         assert_eq!(decode_reply::<Stock>(&[REPLY, 9]), None);
+    }
+
+    #[test]
+    fn a_client_of_a_version_that_is_not_understood_is_told_so() {
+        let mut stock = Solo::<Stock>::new();
+        for (version, is_understood) in [(0, false), (1, false), (2, true), (3, true), (4, false)] {
+            let mut command = vec![version];
+            encode_payload(&put("nails", 3), &mut command);
+            let reply = stock.command_bytes(&command);
+            let refused = Stock::refusal_words(&reply);
+            assert_eq!(refused.is_none(), is_understood, "{version}: {refused:?}");
+            let words = format!("one of version {version}, and version 3");
+            assert!(is_understood || refused.is_some_and(|it| it.contains(&words)));
+        }
     }
 
     #[test]
@@ -494,7 +534,8 @@ mod tests {
 
         #[test]
         fn words_of_a_drawn_command_are_that_command(seed: u64) {
-            let command = encode(&Stock::draw_command(&mut RandomStream::new(seed, 0)));
+            let command = Stock::draw_command(&mut RandomStream::new(seed, 0), None);
+            let command = encode::<Stock, _>(&command);
             prop_assert_eq!(Stock::parse_command(&Stock::command_words(&command)), Ok(command));
         }
     }

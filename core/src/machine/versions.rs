@@ -50,7 +50,7 @@ where
 /// #       type Reply = u64;
 /// #       fn apply(&mut self, _: &mut Context<'_>, n: u64) -> u64 { self.0 += n; self.0 }
 /// #       fn query(&self, (): ()) -> u64 { self.0 }
-/// #       fn draw_command(random: &mut RandomStream) -> u64 { random.below(9) }
+/// #       fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> u64 { random.below(9) }
 /// #       fn draw_query(_: &mut RandomStream) {}
 ///     }
 /// }
@@ -65,6 +65,7 @@ where
 /// impl Machine for Visits {
 ///     const NAME: &'static str = "visits";
 ///     const VERSION: u32 = 2;
+///     const CLIENTS_SINCE: u32 = 1; // the types have only got new variants, at their ends
 ///     // what is new
 /// #   type Command = u64;
 /// #   type Query = ();
@@ -75,7 +76,7 @@ where
 /// #       self.sum
 /// #   }
 /// #   fn query(&self, (): ()) -> u64 { self.greatest }
-/// #   fn draw_command(random: &mut RandomStream) -> u64 { random.below(9) }
+/// #   fn draw_command(random: &mut RandomStream, _last: Option<&u64>) -> u64 { random.below(9) }
 /// #   fn draw_query(_: &mut RandomStream) {}
 /// }
 ///

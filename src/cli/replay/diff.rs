@@ -43,6 +43,8 @@ struct Account {
     replies: Option<[String; 2]>,
     /// The first entry whose replies the replicas remembered to differ.
     reply_index: Option<u64>,
+    /// Both of them, if both are remembered.
+    reply_words: Option<[String; 2]>,
     parts: Vec<Part>,
     /// How many parts differ.
     parts_count: usize,
@@ -134,6 +136,7 @@ impl Account {
             entries: Vec::new(),
             replies: None,
             reply_index: None,
+            reply_words: None,
             parts: Vec::new(),
             parts_count: 0,
             parts_index: None,
@@ -196,6 +199,7 @@ impl Account {
             entries: parting.entry.iter().map(entry).collect(),
             replies: parting.replies.clone(),
             reply_index: parting.reply_at.map(|it| it.0),
+            reply_words: parting.replies_at.clone(),
             parts_count: parting.parts.len(),
             parts: parting
                 .parts
@@ -240,8 +244,12 @@ impl Account {
         }
         self.parts_words().into_iter().for_each(&mut line);
         if let Some(index) = self.reply_index.filter(|it| self.index != Some(*it)) {
+            let both = self.reply_words.as_ref();
+            let both = both.map_or_else(String::new, |[first, second]| {
+                format!(": {first} in {one}, and {second} in {other}")
+            });
             line(format!(
-                "the first reply that differs is that of entry {index}"
+                "the first reply that differs is that of entry {index}{both}"
             ));
         }
         self.known_words().into_iter().for_each(&mut line);
@@ -281,7 +289,10 @@ impl Account {
 
     fn parts_words(&self) -> Vec<String> {
         let (Some(index), Some(of)) = (self.parts_index, self.parts_of) else {
-            return Vec::new();
+            let hint = "no part of the state differs by itself, of those that the machine tells of: what differs is their order (is there a \
+                        HashMap or HashSet in it?), or something that it does not tell of";
+            let is_state = self.what == Some("state") && self.index.is_some();
+            return is_state.then(|| hint.to_owned()).into_iter().collect();
         };
         let [one, other] = match of {
             "directories" => self.directories.clone(),

@@ -41,7 +41,7 @@ pub(super) enum Numbers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
     name: &'static str,
-    pub(super) draw_command: fn(&mut RandomStream) -> Vec<u8>,
+    pub(super) draw_command: fn(&mut RandomStream, Option<&[u8]>) -> Vec<u8>,
     pub(super) audit: fn(&Path, &[Record]) -> Result<Audit, ReplayError>,
 }
 

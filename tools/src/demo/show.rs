@@ -26,6 +26,8 @@ const EXIT_NO: u8 = 1;
 pub(super) const REPLICAS: [&str; 3] = ["a", "b", "c"];
 /// How long a primary that is not heard of stays primary.
 const LEASE: Duration = Duration::from_secs(1);
+/// How many entries there are between snapshots of a machine of which nothing is known.
+const SNAPSHOT_EVERY: &str = "1000";
 /// So many pulls are told in full, and the clients get a moment of peace before each; further ones
 /// are told in a line, and follow quickly.
 const PULLS_IN_FULL: u32 = 3;
@@ -122,8 +124,10 @@ fn play(
         machine: machine.name().to_owned(),
         replica_arguments: match machine {
             DemoMachine::Numbers(_) => Vec::new(),
-            // The audit is a replay of it.
-            DemoMachine::Own(_) => vec!["--keep-log".to_owned()],
+            // The audit is a replay of it, and states are to be compared on the way.
+            DemoMachine::Own(_) => ["--keep-log", "--snapshot-every", SNAPSHOT_EVERY]
+                .map(str::to_owned)
+                .to_vec(),
         },
         keep: args.keep.clone(),
         ..ClusterConfig::new(program)

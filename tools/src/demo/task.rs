@@ -21,6 +21,8 @@ pub(super) enum Task {
         own: Own,
         number: usize,
         random: RandomStream,
+        /// What it was answered last.
+        last: Option<Vec<u8>>,
     },
 }
 
@@ -36,6 +38,7 @@ pub(super) fn task_of(machine: DemoMachine, number: usize) -> Task {
             own,
             number,
             random: RandomStream::new(entropy::u64(), number as u64),
+            last: None,
         },
     }
 }
@@ -52,7 +55,9 @@ impl Task {
                 *at = (*at + 1) % values.len();
                 numbers.add_one(*at)
             }
-            Self::Draw { own, random, .. } => (own.draw_command)(random),
+            Self::Draw {
+                own, random, last, ..
+            } => (own.draw_command)(random, last.as_deref()),
         }
     }
 
@@ -77,7 +82,8 @@ impl Task {
                 let before = std::mem::replace(&mut values[*at], value);
                 lock(tallies)[*at].answered(value, before);
             }
-            (Self::Draw { number, .. }, Notes::Own(records)) => {
+            (Self::Draw { number, last, .. }, Notes::Own(records)) => {
+                *last = Some(reply.to_vec());
                 lock(&records[*number]).answered(session, command, reply);
             }
             _ => unreachable!("all clients speak to the same machine"),

@@ -15,12 +15,12 @@ use standin_core::message::ReplyStatus;
 use standin_io::evidence::EvidenceFileError;
 use standin_io::log::ReadError;
 
-use super::ReplayError;
 use super::begin::restore;
 use super::logs::{Extent, FoundEntry, Logs, compare, entry_at, extent};
 use super::records::{Known, Records, ReplyBound};
 use super::run::{RunRequest, parts_of, reply_words, status_words};
 use super::search::{Differing, DifferingPart, Found, Place, Runs, Search, differing_parts};
+use super::{ATTEMPTS_MAX, ReplayError};
 
 /// Why two data directories cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,17 @@ pub enum DiffError {
         .0[0].before.next(), .0[0].last, .0[1].before.next(), .0[1].last
     )]
     Apart(Box<[Extent; 2]>),
+}
+
+impl DiffError {
+    /// Whether something was there a moment ago and is not any more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, ReadError::Gone(_)),
+            Self::Replay(error) => error.is_gone(),
+            _ => false,
+        }
+    }
 }
 
 /// What comparing two data directories came to.
@@ -118,6 +129,8 @@ pub struct Parting {
     pub replies: Option<[String; 2]>,
     /// The first entry whose replies the replicas remembered to be not the same.
     pub reply_at: Option<Index>,
+    /// Both of these in words, if both are known.
+    pub replies_at: Option<[String; 2]>,
     /// Parts of the state that are not the same, if the machine tells any.
     pub parts: Vec<DifferingPart>,
     /// After which entry these are; and whether they are the replicas' own, of two snapshots. Else they are two replays'.
@@ -141,6 +154,20 @@ impl Parting {
 /// # Errors
 /// [`DiffError`].
 pub fn diff<M: StateMachine, R: Runs<Error: Display>>(
+    dirs: [&Path; 2],
+    attempts: u32,
+    runs: &mut R,
+) -> Result<Diff, DiffError> {
+    for _ in 1..ATTEMPTS_MAX {
+        match diff_once::<M, R>(dirs, attempts, runs) {
+            Err(error) if error.is_gone() => {}
+            outcome => return outcome,
+        }
+    }
+    diff_once::<M, R>(dirs, attempts, runs)
+}
+
+fn diff_once<M: StateMachine, R: Runs<Error: Display>>(
     dirs: [&Path; 2],
     attempts: u32,
     runs: &mut R,
@@ -317,6 +344,7 @@ impl Sides<'_> {
             by: By::Snapshots,
             replies: None,
             reply_at,
+            replies_at: reply_at.and_then(|at| self.own_replies::<M>(at)),
             parts: Vec::new(),
             parts_of: None,
             confirmed: [false; 2],
@@ -325,10 +353,10 @@ impl Sides<'_> {
         let parting = match (place, reply_at) {
             // The replicas' own replies were the same there, so what replays show earlier was not what parted them.
             (Place::Entry(it), Some(at)) if it.index >= at || it.is_reply => {
-                self.by_replies::<M>(base, at, Some(it))?
+                self.by_replies(base, at, Some(it))?
             }
             (Place::Entry(it), _) => self.by_replays(base, it)?,
-            (_, Some(at)) => self.by_replies::<M>(base, at, None)?,
+            (_, Some(at)) => self.by_replies(base, at, None)?,
             (Place::Between(low, high), None) => Parting {
                 after: Some(*low),
                 until: *high,
@@ -353,31 +381,33 @@ impl Sides<'_> {
         is_other || self.known.reply == Some(ReplyBound::Before(until))
     }
 
-    fn by_replies<M: StateMachine>(
+    fn by_replies(
         &self,
         base: Parting,
         at: Index,
         replays: Option<&Differing>,
     ) -> Result<Parting, DiffError> {
-        let kept = [0, 1].map(|side| {
-            let evidence = self.known.evidence(side, &self.records[side]);
-            evidence.and_then(|it| it.reply(at))
-        });
-        let replies = match kept {
-            [Some(one), Some(other)] => Some(both_words::<M>([one, other])),
-            _ => None,
-        };
         let same = replays.filter(|it| it.index == at && !it.parts.is_empty());
         Ok(Parting {
             until: at,
             entry: entry_at(self.dirs[0], at)?,
             is_reply: true,
             by: By::Replies,
-            replies,
+            replies: base.replies_at.clone(),
             parts: same.map(|it| it.parts.clone()).unwrap_or_default(),
             parts_of: same.map(|it| (it.index, false)),
             ..base
         })
+    }
+
+    /// The replies that both replicas gave to an entry, if both remember.
+    fn own_replies<M: StateMachine>(&self, at: Index) -> Option<[String; 2]> {
+        let kept = [0, 1].map(|side| {
+            let evidence = self.known.evidence(side, &self.records[side]);
+            evidence.and_then(|it| it.reply(at))
+        });
+        let [one, other] = kept;
+        Some(both_words::<M>([one?, other?]))
     }
 
     fn by_replays(&self, base: Parting, it: &Differing) -> Result<Parting, DiffError> {

@@ -4,7 +4,7 @@
 //! the last segment of each, and, if they differ, a few more in between.
 
 use std::cmp::min;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use standin_core::entry::{Entry, EntryHeader, Index, LogTip};
 use standin_core::segment::SegmentHeader;
@@ -118,11 +118,13 @@ pub fn entry_at(dir: &Path, index: Index) -> Result<Option<FoundEntry>, ReadErro
     find(&mut reader, index)
 }
 
-struct Pair([LogReader; 2]);
+/// Two logs, and where they are.
+struct Pair([LogReader; 2], [PathBuf; 2]);
 
 impl Pair {
     fn open(dirs: [&Path; 2]) -> Result<Self, ReadError> {
-        Ok(Self([LogReader::open(dirs[0])?, LogReader::open(dirs[1])?]))
+        let readers = [LogReader::open(dirs[0])?, LogReader::open(dirs[1])?];
+        Ok(Self(readers, dirs.map(Path::to_owned)))
     }
 
     fn is_same_at(&mut self, index: Index) -> Result<bool, ReadError> {
@@ -135,8 +137,12 @@ impl Pair {
         let [one, other] = &mut self.0;
         let mut both = (find(one, after.next())?, find(other, after.next())?);
         loop {
-            let (Some(first), Some(second)) = both else {
-                unreachable!("both logs were read up to an entry that is not the same");
+            // Both were read up to an entry that is not the same, but a replica may have cut its log since.
+            let gone = |side: usize| ReadError::Gone(self.1[side].clone());
+            let (first, second) = match both {
+                (Some(first), Some(second)) => (first, second),
+                (None, _) => return Err(gone(0)),
+                (_, None) => return Err(gone(1)),
             };
             if first != second {
                 return Ok([first, second]);

@@ -67,6 +67,8 @@ pub(crate) struct Caller {
     stray: Vec<(ConnId, Vec<u8>)>,
     /// The frames of commands that are open, by call, as they were sent last.
     sent: BTreeMap<u64, Vec<u8>>,
+    /// What it was answered last.
+    last_reply: Option<Vec<u8>>,
     /// The frames of commands that were answered.
     remembered: VecDeque<Vec<u8>>,
     /// Its next command is one that makes the machine fail, in this way; 0 if it is not.
@@ -106,6 +108,7 @@ impl Caller {
             silence: plan.silence(),
             stray: Vec::new(),
             sent: BTreeMap::new(),
+            last_reply: None,
             remembered: VecDeque::new(),
             poison_next: 0,
             next_deadly: 0,
@@ -193,7 +196,8 @@ impl Caller {
             0..14 => {
                 call |= std::mem::take(&mut self.next_deadly);
                 call |= std::mem::take(&mut self.poison_next);
-                Work::Command(command(call, &M::draw_command(stage.random)))
+                let drawn = M::draw_command(stage.random, self.last_reply.as_deref());
+                Work::Command(command(call, &drawn))
             }
             14..18 => query::<M>(stage.random, Consistency::Confirmed),
             18 => query::<M>(stage.random, Consistency::Lease),
@@ -310,6 +314,9 @@ impl Caller {
             if self.remembered.len() > REMEMBERED_MAX {
                 self.remembered.pop_front();
             }
+        }
+        if let Ok(answer) = result {
+            self.last_reply = Some(answer.bytes.clone());
         }
         let end = match result {
             Ok(answer) => End::Answered(&answer.bytes, answer.seen),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::fault::FaultKind;
 use super::marks::Mark;
 use super::plan::Plan;
-use super::run::{Failure, Outcome, Summary, run_many, run_traced, shrink};
+use super::run::{Failure, Outcome, Summary, run, run_many, run_traced, shrink};
 use super::watched::Subject;
 use crate::output;
 
@@ -86,12 +86,26 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
         },
         None => run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds)),
     };
+    if let Some(seed) = irreproducible::<M>(&summary) {
+        output::error(format_args!(
+            "seed {seed}, run once more, came to something else: the machine is not deterministic (docs/determinism.md has the \
+             usual reasons)"
+        ));
+    }
     let written = output::written(tell(&mut io::stdout().lock(), &summary, args.json));
     if summary.failures.is_empty() && missing(&summary).is_empty() {
         written
     } else {
         EXIT_NO
     }
+}
+
+/// The first seed that failed, if it does not fail likewise once more: what a simulator does comes from the seed alone.
+fn irreproducible<M: Subject>(summary: &Summary) -> Option<u64> {
+    let failure = summary.failures.first()?;
+    let again = run::<M>(failure.seed);
+    let is_same = again.is_err_and(|it| it.violation == failure.violation);
+    (!is_same).then_some(failure.seed)
 }
 
 /// Situations that so many runs should have reached and have not.

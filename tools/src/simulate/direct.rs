@@ -78,7 +78,7 @@ impl Directs {
         };
         self.made += 1;
         let call = (self.client as u64) << 32 | DIRECT | self.made;
-        let bytes = command(call, &M::draw_command(&mut self.random));
+        let bytes = command(call, &M::draw_command(&mut self.random, None));
         stage.saw(&Fact::Called {
             call,
             client: self.client,

@@ -189,7 +189,7 @@ impl StateMachine for Ledger {
 }
 
 impl Subject for Ledger {
-    fn draw_command(random: &mut RandomStream) -> Vec<u8> {
+    fn draw_command(random: &mut RandomStream, _last: Option<&[u8]>) -> Vec<u8> {
         let (key, value) = (random.below(KEYS), random.below(VALUES));
         let (kind, numbers) = match random.below(10) {
             0..4 => (SET, vec![key, value]),
