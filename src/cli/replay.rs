@@ -156,17 +156,19 @@ fn replay_as<M: StateMachine>(args: &ReplayArgs) -> Result<Account, Failure> {
 
 /// What is wrong; and, if a digest differs, how the entry is found: one log and one replay do not have it.
 fn failure_words(error: &ReplayError, dir: &Path) -> String {
-    match error {
-        ReplayError::Differs(difference) => format!(
-            "{error}; the first entry that differs is one of {} to {}, and `{} replay --diff {} OTHER_DIR` finds it, with \
-             OTHER_DIR that of a replica that recorded another digest, or a copy of this one",
-            difference.agreed.next(),
-            difference.index,
-            output::program(),
-            dir.display()
-        ),
-        error => error.to_string(),
-    }
+    let ReplayError::Differs(difference) = error else {
+        return error.to_string();
+    };
+    let (first, last) = (difference.agreed.next(), difference.index);
+    let which = match first == last {
+        true => format!("{last}"),
+        false => format!("one of {first} to {last}"),
+    };
+    let (program, dir) = (output::program(), dir.display());
+    format!(
+        "{error}; the first entry that differs is {which}, and `{program} replay --diff {dir} OTHER_DIR` finds it, with \
+         OTHER_DIR that of a replica that recorded another digest, or a copy of this one"
+    )
 }
 
 /// The machine's query; its name may stand before it.

@@ -239,7 +239,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let applied = self.state.apply(&entry, &mut self.reply);
         let status = applied.map_err(ReplayError::Fault)?;
         self.view = entry.header.view;
-        self.verified += begin::compare_replies(&self.state, &self.evidence)?;
+        self.verified += begin::compare_replies(&self.state, &self.evidence, self.agreed)?;
         if !self.recorded.is_empty() {
             let tip = entry.tip();
             let agreed = &mut self.agreed;

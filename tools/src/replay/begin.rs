@@ -148,6 +148,7 @@ pub(super) fn compare<M: StateMachine, S: Storage>(
 pub(super) fn compare_replies<M: StateMachine>(
     state: &Replicated<M>,
     evidence: &[Evidence],
+    agreed: Index,
 ) -> Result<u64, ReplayError> {
     let index = state.applied();
     let found = state.reply_digest();
@@ -163,8 +164,11 @@ pub(super) fn compare_replies<M: StateMachine>(
                 file: evidence_name(evidence),
                 recorded: recorded.0,
                 found: found.0,
-                // What is remembered begins there, or the entry before was the same.
-                agreed: Index(index.0 - 1),
+                // The entry before was the same, unless what is remembered begins here.
+                agreed: match index == evidence.before {
+                    true => agreed,
+                    false => Index(index.0 - 1),
+                },
             }));
         }
         compared += 1;
