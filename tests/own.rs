@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use standin_core::identity::Durability;
 use standin_core::time::Duration;
@@ -13,9 +16,17 @@ use support::{example, sure};
 
 const LEASE: Duration = Duration::from_secs(10);
 
+/// The example's program, which is built once.
+fn program(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = built.entry(name.to_owned());
+    path.or_insert_with(|| example(name)).clone()
+}
+
 /// What the example of this name prints on standard output, and its exit status.
 fn run(name: &str, arguments: &[&str]) -> (String, Option<i32>) {
-    let ended = sure(Command::new(example(name)).args(arguments).output());
+    let ended = sure(Command::new(program(name)).args(arguments).output());
     let out = String::from_utf8_lossy(&ended.stdout).into_owned();
     (out, ended.status.code())
 }
@@ -76,7 +87,7 @@ fn commands_and_queries_are_given_in_words_and_found_again_in_the_log() {
         durability: Durability::Os,
         machine: "visits".to_owned(),
         replica_arguments: vec!["--keep-log".to_owned()],
-        ..ClusterConfig::new(example("visits"))
+        ..ClusterConfig::new(program("visits"))
     };
     let mut scene = Scene::with("a machine of one's own", config);
     sure(scene.start_all(&["a", "b"]));
@@ -91,7 +102,7 @@ fn commands_and_queries_are_given_in_words_and_found_again_in_the_log() {
             "60s",
         ];
         all.extend(words);
-        let ended = sure(Command::new(example("visits")).args(all).output());
+        let ended = sure(Command::new(program("visits")).args(all).output());
         let said = [ended.stdout, ended.stderr].concat();
         (
             String::from_utf8_lossy(&said).into_owned(),

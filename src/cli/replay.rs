@@ -179,7 +179,7 @@ fn parse<M: StateMachine>(words: &str) -> Result<Vec<u8>, Failure> {
         let name = M::NAME;
         (
             EXIT_MISUSED,
-            format!("the machine {name} has no query '{query}': {why}"),
+            format!("the machine {name} has no query '{words}': {why}"),
         )
     })
 }
