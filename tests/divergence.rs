@@ -171,7 +171,7 @@ impl Stage {
         assert!(json.contains(&commands[0]), "{json}");
         for name in [&primary, &backup] {
             let log = sure(fs::read_to_string(self.scene.log_path(name)));
-            assert!(log.contains("standin replay --diff"), "{name}: {log}");
+            assert!(log.contains("broken replay --diff"), "{name}: {log}");
         }
         for name in ["a", "b"] {
             let dir = self.dir(name).join("evidence");

@@ -9,7 +9,7 @@ use standin_core::machine::{StateMachine, VersionRange};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
 use standin_io::evidence::evidence_name;
-use standin_io::log::LogReader;
+use standin_io::log::{LogReader, ReadError};
 use standin_io::snapshots::{SnapshotFile, SnapshotsError};
 use standin_io::storage::Storage;
 
@@ -70,12 +70,15 @@ pub(super) fn begin_at<M: StateMachine, S: Storage>(
     })
 }
 
-/// Goes to the entry that comes after `tip`; whether the log has that very one before it. A log may end before.
+/// Goes to the entry that comes after `tip`; whether the log has that very one before it. A log may end before, and also be
+/// damaged there: a snapshot outlives a loss of power, and what it covers of the log may not. Then what comes next is that error.
 fn goes_on_from<S: Storage>(reader: &mut LogReader<S>, tip: LogTip) -> Result<bool, ReplayError> {
     reader.go_near(tip.index.next())?;
     while reader.tip().index < tip.index {
-        if reader.next_entry()?.is_none() {
-            return Ok(true);
+        match reader.next_entry() {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(ReadError::Damaged { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(reader.tip() == tip)
