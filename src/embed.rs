@@ -63,6 +63,7 @@ impl Replica {
             keep_log: false,
             replace: false,
             takes_signals: true,
+            http: None,
             stop: Stop::default(),
             on_ready: Box::new(|_| {}),
             machine: PhantomData,
@@ -114,6 +115,7 @@ pub struct ReplicaBuilder<M> {
     keep_log: bool,
     replace: bool,
     takes_signals: bool,
+    http: Option<String>,
     stop: Stop,
     on_ready: Box<dyn FnOnce(Listening) + Send>,
     machine: PhantomData<fn() -> M>,
@@ -146,6 +148,7 @@ impl<M> ReplicaBuilder<M> {
             keep_log: self.keep_log,
             replace: self.replace,
             takes_signals: self.takes_signals,
+            http: self.http,
             stop: self.stop,
             on_ready: self.on_ready,
             machine: PhantomData,
@@ -223,6 +226,14 @@ impl<M> ReplicaBuilder<M> {
         self
     }
 
+    /// Where it serves HTTP, `HOST:PORT`, port 0 for any free one: `/livez`, `/readyz`, `/primary`, `/backup`, `/replica`,
+    /// `/status` and `/metrics`. Nowhere if nothing is said.
+    #[must_use]
+    pub fn http(mut self, address: &str) -> Self {
+        self.http = Some(address.to_owned());
+        self
+    }
+
     /// What asks it to stop: `run` then hands over to the backup, if it is primary, and returns. For one replica alone.
     #[must_use]
     pub fn stop(mut self, stop: &Stop) -> Self {
@@ -274,14 +285,9 @@ impl<M: StateMachine> ReplicaBuilder<M> {
             },
             keep_log: self.keep_log,
             takes_signals: self.takes_signals,
+            http: self.http,
             stop: self.stop,
-            ..ReplicaConfig::new(
-                name,
-                listen,
-                viewservice.as_slice().to_vec(),
-                data,
-                self.durability,
-            )
+            ..ReplicaConfig::new(name, listen, viewservice, data, self.durability)
         };
         Ok(replica::run::<M>(&config, self.on_ready)?)
     }

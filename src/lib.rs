@@ -22,8 +22,10 @@ pub mod cli;
 mod embed;
 mod front;
 pub mod gateway;
+mod http;
 pub mod machines;
 pub mod replica;
+mod status;
 
 /// Runs whole clusters with the machine `M` in virtual time, among faults drawn from each seed, and
 /// checks that every rule holds: nothing answered is lost, nothing runs twice, and `M` is

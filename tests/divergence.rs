@@ -15,6 +15,7 @@ use standin_core::time::Duration;
 use standin_tools::cluster::{ClusterConfig, Placement};
 
 use support::cli::Ran;
+use support::http::metric;
 use support::scene::{Pair, Scene, replica};
 use support::{PATIENCE, example, sure, tell};
 
@@ -49,6 +50,7 @@ impl Stage {
             lease: LEASE,
             durability: Durability::Os,
             machine: "broken".to_owned(),
+            serves_http: true,
             replica_arguments: ["--snapshot-every", &EVERY.to_string()]
                 .map(str::to_owned)
                 .to_vec(),
@@ -143,7 +145,8 @@ impl Stage {
         told
     }
 
-    /// What people see of it, once the primary has dropped the backup: in the status, in its JSON and in both logs.
+    /// What people see of it, once the primary has dropped the backup: in the status, in its JSON, in both logs and in the
+    /// primary's metrics.
     fn until_told(&mut self, what: &str) {
         let Pair {
             primary, backup, ..
@@ -169,6 +172,10 @@ impl Stage {
         assert!(shown.contains(&commands[0]), "{shown}");
         let json = self.scene.cli(&["status", "--json"]).stdout;
         assert!(json.contains(&commands[0]), "{json}");
+        let metrics = sure(self.scene.http_address(&primary));
+        let parted = format!("standin_parted{{replica=\"{backup}\"}}");
+        assert_eq!(metric(metrics, &parted), Some(1.0));
+        assert!(metric(metrics, "standin_partings_total") >= Some(1.0));
         for name in [&primary, &backup] {
             let log = sure(fs::read_to_string(self.scene.log_path(name)));
             assert!(log.contains("broken replay --diff"), "{name}: {log}");

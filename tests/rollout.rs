@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use standin::machines::counter::{decode_reply, encode_add, encode_get};
 use standin_client::{Client, ClientConfig, Consistency};
 use standin_core::identity::Durability;
@@ -79,6 +79,17 @@ fn renew(scene: &mut Scene, name: &str, programs: &Programs) {
     assert!(status.success(), "{name}: {status}");
     scene.set_program(name, &programs.new);
     sure(scene.start(name));
+}
+
+/// The version of its machine that a replica executes, and the range that it supports, as the status has them.
+fn versions(scene: &Scene, name: &str) -> Value {
+    let told: Value = sure(serde_json::from_str(
+        &scene.cli(&["status", "--json"]).stdout,
+    ));
+    let replicas = told["replicas"].as_array().expect("a list");
+    let replica = replicas.iter().find(|replica| replica["name"] == name);
+    let replica = replica.expect("the status has it");
+    json!([replica["machine_version"], replica["machine_versions"]])
 }
 
 fn log_of(scene: &Scene, name: &str) -> String {
@@ -245,6 +256,11 @@ fn two_replicas_go_over_and_agree_at_every_step() {
     pay(&mut scene, &mut client);
     assert!(ask(&mut client, &FARE).is_err(), "nobody has gone over");
     assert!(names.iter().all(|name| !has_gone_over(&scene, name)));
+    assert_eq!(versions(&scene, &pair.backup), json!([1, [1, 2]]));
+    assert_eq!(versions(&scene, &pair.primary), json!([1, [1, 1]]));
+    let shown = scene.cli(&["status"]).stdout;
+    let words = format!("; {} executes 1, supports 1 to 2", pair.backup);
+    assert!(shown.contains(&words), "{shown}");
 
     // The last one: whatever view that comes to, they go over.
     renew(&mut scene, &pair.primary, &programs);
@@ -255,6 +271,11 @@ fn two_replicas_go_over_and_agree_at_every_step() {
     assert_eq!(ask(&mut client, &FARE), Ok(7));
     pay(&mut scene, &mut client);
     assert_eq!(ask(&mut client, &PAYMENTS), Ok(25));
+    for name in names {
+        scene.until("the status to say so", |scene| {
+            (versions(scene, name) == json!([2, [1, 2]])).then_some(())
+        });
+    }
     check_replays(&scene, &names, &programs);
     let pair = scene.until_pair();
     check_refusal(&mut scene, &pair.backup, &programs);

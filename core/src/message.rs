@@ -26,7 +26,7 @@ use crate::machine::MachineId;
 use crate::mark::Fatal;
 use crate::poison::{FAULT_WORDS_BYTES_MAX, LOG_SKIPS_MAX, Poison, Skip};
 use crate::time::WallTime;
-use crate::version::VersionRange;
+use crate::version::{VersionRange, VersionStanding};
 use crate::view::{ViewId, ViewNumber, ViewRecord};
 
 pub use crate::address::ADDRESS_BYTES_MAX;
@@ -341,6 +341,8 @@ pub struct Report {
     pub room: Room,
     /// Of a primary: how far its followers are behind; at most [`REPLICAS_MAX`]. Since protocol version 4.
     pub lags: Vec<Lag>,
+    /// The versions of its machine; `None` while it does not execute anything. Since protocol version 6.
+    pub versions: Option<VersionStanding>,
 }
 
 /// A replica as the view service knows it.
@@ -490,6 +492,8 @@ pub struct ReplicaStatus {
     /// How long ago the primary sent what this replica has not acknowledged or not applied yet, in milliseconds,
     /// by the primary's last word; `None` if the primary does not say. Since protocol version 4.
     pub behind_ms: Option<u64>,
+    /// The versions of its machine, by its own last word. Since protocol version 6.
+    pub versions: Option<VersionStanding>,
 }
 
 /// View service to anyone.

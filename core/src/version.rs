@@ -62,6 +62,15 @@ impl fmt::Display for VersionRange {
     }
 }
 
+/// Which version of its machine a replica executes, and which ones its program supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStanding {
+    /// The version that the next entry is executed by.
+    pub executing: u32,
+    /// What the program supports.
+    pub supported: VersionRange,
+}
+
 /// An entry that says which version is executed from it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionStart {

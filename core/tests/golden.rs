@@ -34,7 +34,7 @@ use standin_core::snapshot::{
     SNAPSHOT_BLOCK_BYTES, SnapshotHeader, SnapshotPoint, SnapshotReader, encode_snapshot,
 };
 use standin_core::time::WallTime;
-use standin_core::version::VersionRange;
+use standin_core::version::{VersionRange, VersionStanding};
 use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 /// What version 2 changed: refusals, messages and statuses of replies came to it, and limits to ViewStart.
@@ -96,13 +96,15 @@ const CHANGED_IN_5: [&str; 6] = [
 ];
 
 /// What version 6 changed: replicas whose programs support different versions of the machine work together.
-const CHANGED_IN_6: [&str; 9] = [
+const CHANGED_IN_6: [&str; 11] = [
     "direct",
     "frames/Entries",
     "frames/Follow",
     "frames/Hello",
     "frames/Refusal",
+    "frames/Report",
     "frames/SnapshotOffer",
+    "frames/StatusReply",
     "handover",
     "segment",
     "upgrade",
@@ -381,6 +383,16 @@ fn check_handshake(frames: &mut Frames) {
     frames.messages(&refusals());
 }
 
+fn versions() -> VersionStanding {
+    VersionStanding {
+        executing: 2,
+        supported: VersionRange {
+            oldest: 2,
+            newest: 3,
+        },
+    }
+}
+
 fn check_view_service(frames: &mut Frames) {
     frames.messages(&ROLES.map(|role| {
         Report {
@@ -396,6 +408,7 @@ fn check_view_service(frames: &mut Frames) {
                 .then(|| lag(identity("b-2").store))
                 .into_iter()
                 .collect(),
+            versions: (role != RoleName::Quarantined).then(versions),
         }
     }));
     let mut replies = REASONS
@@ -548,6 +561,7 @@ fn check_view_service(frames: &mut Frames) {
                     trouble: (!is_well).then(|| "its disk is full".to_owned()),
                     room: is_well.then_some(ROOMS[role as usize % ROOMS.len()]),
                     behind_ms: is_well.then_some(300),
+                    versions: is_well.then(versions),
                 })
                 .to_vec(),
             unavailable: (!is_well).then(|| "start b".to_owned()),

@@ -159,6 +159,7 @@ fn report(input: &mut Unstructured<'_>, world: &World) -> Result<Report> {
             1..32 => vec![lag(input)?],
             _ => Vec::new(),
         },
+        versions: None,
     })
 }
 

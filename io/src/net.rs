@@ -38,6 +38,7 @@ use standin_core::message::{Message as _, Party, Refusal};
 use standin_core::time::{Duration, Instant};
 
 use crate::clock;
+use crate::questions::{Asked, Asker, questions};
 use crate::signals::Signals;
 use crate::stop::Stop;
 use buffer::Pool;
@@ -220,6 +221,13 @@ impl Net {
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
+    }
+
+    /// What other threads ask this loop by, and what it looks at on [`NetEvent::Woken`]. At most `waiting_max` questions
+    /// wait at a time.
+    #[must_use]
+    pub fn questions<T>(&self, waiting_max: usize) -> (Asker<T>, Asked<T>) {
+        questions(waiting_max, self.waker())
     }
 
     /// Reports signals as [`NetEvent::Signal`] from now on.

@@ -9,6 +9,7 @@
 //! program so that both can drive the very same struct. It never opens a socket or a file, reads a
 //! clock or draws a random number.
 
+mod account;
 mod answers;
 mod apply;
 mod clients;
@@ -34,6 +35,7 @@ mod versions;
 mod views;
 mod wire;
 
+pub use account::{Account, FollowerAccount};
 pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
 pub use handover::{HELD_BYTES_MAX, HELD_REQUESTS_MAX};
 pub use last_words::{LastAction, LastWords};

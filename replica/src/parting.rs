@@ -3,6 +3,8 @@
 //! Which of them is wrong nobody here can know. The primary drops the other, both keep what shows at which entry it was,
 //! and both say so, with the commands that find it, for as long as it lasts.
 
+use std::collections::BTreeSet;
+
 use standin_core::entry::Index;
 use standin_core::evidence::Evidence;
 use standin_core::identity::StoreId;
@@ -20,6 +22,10 @@ pub const FINDS_THE_ENTRY: &str = "finds the entry";
 pub(crate) struct Parting {
     /// What people are told as long as this primary keeps somebody out.
     pub(crate) words: Option<String>,
+    /// Whom it keeps out. One for each name that there is, at most.
+    pub(crate) names: BTreeSet<String>,
+    /// How often that was found in this life.
+    pub(crate) count: u64,
     /// The last entry that was applied when evidence was kept.
     kept_at: Option<Index>,
 }
@@ -40,6 +46,8 @@ impl<M: StateMachine> Replica<M> {
         self.actions
             .push_back(Action::Log(Level::Error, words.clone()));
         self.parting.words = Some(words);
+        self.parting.names.insert(name);
+        self.parting.count += 1;
         self.snapshots.keep_all();
         self.keep_evidence();
         self.tell_primary(now, primary::Event::Diverged(store));
@@ -81,6 +89,7 @@ impl<M: StateMachine> Replica<M> {
     /// This primary's role has ended, and with it what it knew of others.
     pub(crate) fn forget_parting(&mut self) {
         self.parting.words = None;
+        self.parting.names.clear();
         self.snapshots.keep_as_usual();
     }
 }

@@ -489,6 +489,7 @@ impl Repair {
             trouble: Some(self.trouble()),
             room: Room::Enough,
             lags: Vec::new(),
+            versions: None,
         };
         self.act(RepairAction::Report(Box::new(report)));
     }

@@ -57,23 +57,20 @@ impl<M: StateMachine> Replica<M> {
             standing: self.standing(),
             renew,
             replace: self.config.replace,
-            trouble: (self.trouble.clone())
-                .or_else(|| self.parting.words.clone())
-                .or_else(|| self.want_of_room())
-                .or_else(|| self.loss())
-                .or_else(|| self.fatality()),
+            trouble: self.remark(),
             room: self.room(),
             lags: match &self.role {
                 Role::Primary(primary) => primary.lags(now.boot).collect(),
                 Role::Backup(_) | Role::Between | Role::Quarantined => Vec::new(),
             },
+            versions: Some(self.versions()),
         };
         self.actions.push_back(Action::Report(Box::new(report)));
     }
 
     /// What to tell people of committed entries that went with the machine's power, as long as they are not
     /// here again. It keeps nobody from promoting this replica: that its token has died does.
-    fn loss(&self) -> Option<String> {
+    pub(crate) fn loss(&self) -> Option<String> {
         let (last, lost) = (self.log.tip.index, self.config.recovered.lost);
         let is_missing =
             last < lost && !matches!(self.role, Role::Primary(_)) && !self.is_log_outdated();

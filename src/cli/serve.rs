@@ -11,9 +11,10 @@ use standin_core::machine::StateMachine;
 use standin_core::time::Duration;
 use standin_io::log::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use standin_viewservice::LeaseTerm;
-use standin_viewservice::daemon::{self, DaemonConfig};
+use standin_viewservice::daemon::{self, DaemonConfig, HttpConfig};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
+use crate::http;
 use crate::machines::{counter::Counter, kv::KeyValue};
 use crate::replica::{
     self, Listening, ParentLink, ReplicaConfig, ReplicaError, RespConfig, SnapshotConfig, parent,
@@ -37,6 +38,9 @@ pub(crate) struct ViewserviceArgs {
     /// How long a primary that is not heard of stays primary
     #[arg(long, env = "STANDIN_LEASE", default_value = "1s", value_parser = lease_term)]
     lease: Duration,
+    /// Address on which HTTP is served, HOST:PORT: /livez, /readyz, /status and /metrics
+    #[arg(long, env = "STANDIN_HTTP", value_name = "ADDR", value_parser = listen_address)]
+    http: Option<String>,
     /// The view record is lost: wait until 'standin recover --rebuild' makes it again
     #[arg(long, env = "STANDIN_REBUILD", value_parser = BoolishValueParser::new())]
     rebuild: bool,
@@ -74,6 +78,10 @@ pub(crate) struct ReplicaArgs {
     /// Address at which Redis clients reach this replica, if that differs
     #[arg(long, env = "STANDIN_RESP_ADVERTISE", value_name = "ADDR", value_parser = reached_address, requires = "resp")]
     resp_advertise: Option<String>,
+    /// Address on which HTTP is served, HOST:PORT: /livez, /readyz, /primary, /backup, /replica?max_behind=N, /status and
+    /// /metrics
+    #[arg(long, env = "STANDIN_HTTP", value_name = "ADDR", value_parser = listen_address)]
+    http: Option<String>,
     /// Password that Redis clients have to give (AUTH); better in the environment than here
     #[arg(
         long,
@@ -136,7 +144,18 @@ pub(crate) fn viewservice(args: ViewserviceArgs) -> u8 {
         data: args.data,
         lease: args.lease,
         rebuild: args.rebuild,
-        on_ready: Box::new(|address| ready(&format!("ready viewservice {address}"))),
+        http: args.http.map(|listen| HttpConfig {
+            listen,
+            answer: |request, cluster| http::viewservice::answer(request, cluster),
+            patience: http::LOOP_PATIENCE,
+        }),
+        on_ready: Box::new(|listening| {
+            // First, so that whoever waits for the other line has both.
+            if let Some(http) = listening.http {
+                ready(&format!("http viewservice {http}"));
+            }
+            ready(&format!("ready viewservice {}", listening.address));
+        }),
     };
     ended(daemon::run(config).map_err(|error| (EXIT_NO, error.to_string())))
 }
@@ -166,18 +185,26 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
         },
         segment_bytes: args.segment_bytes,
         keep_log: args.keep_log,
+        http: args.http,
         ..ReplicaConfig::new(
             args.name,
             args.listen,
-            args.viewservice.as_slice().to_vec(),
+            args.viewservice,
             args.data,
             args.durability,
         )
     };
     let name = config.name.clone();
     let on_ready = move |listening: Listening| {
-        let Listening { address, resp } = listening;
-        // First, so that whoever waits for the other line has both.
+        let Listening {
+            address,
+            resp,
+            http,
+        } = listening;
+        // First, so that whoever waits for the last line has all.
+        if let Some(http) = http {
+            ready(&format!("http replica {name} {http}"));
+        }
         if let Some(resp) = resp {
             ready(&format!("resp replica {name} {resp}"));
         }

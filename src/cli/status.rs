@@ -5,14 +5,13 @@ use std::io::{self, IsTerminal};
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 use standin_client::ViewServices;
 use standin_core::identity::ReplicaName;
-use standin_core::message::{ReplicaStatus, RoleName, Room, StatusReply, UNSEEN_DEAD_MS};
+use standin_core::message::{RoleName, StatusReply, UNSEEN_DEAD_MS};
 use standin_core::time::Duration;
-use standin_core::view::{Member, ViewRecord};
 
 use super::{EXIT_MISUSED, EXIT_NO, duration, output};
+use crate::status::{Account, LeaseAccount, ReplicaAccount, ViewAccount, role};
 
 /// How often `--watch` looks.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
@@ -66,62 +65,6 @@ impl Expected {
             Self::Spare => RoleName::Spare,
         }
     }
-}
-
-/// What `--json` prints. The fields are a promise; more may be added.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Account {
-    view: Option<ViewAccount>,
-    lease: LeaseAccount,
-    replicas: Vec<ReplicaAccount>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unavailable: Option<String>,
-    cluster: String,
-    /// What is wrong with the view service itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    viewservice_trouble: Option<String>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct ViewAccount {
-    number: u64,
-    primary: String,
-    backup: Option<String>,
-    active: bool,
-    data_epoch: u32,
-    cause: &'static str,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct LeaseAccount {
-    holder: Option<String>,
-    term_ms: u32,
-    remaining_ms: Option<u64>,
-}
-
-/// One replica. What it has not reported itself is null.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct ReplicaAccount {
-    name: String,
-    /// Null for one that is not alive: it is in no role.
-    role: Option<&'static str>,
-    address: String,
-    incarnation: String,
-    alive: bool,
-    view: Option<u64>,
-    last_index: Option<u64>,
-    commit_index: Option<u64>,
-    applied_index: Option<u64>,
-    /// The chain over all replies up to `applied_index`.
-    digest: Option<String>,
-    /// How many entries the primary has more; null if either end is unknown.
-    behind: Option<u64>,
-    /// How long ago the primary sent what this one has not dealt with yet; null if the primary does not say.
-    behind_ms: Option<u64>,
-    /// Whether its log has room: `enough`, `lacking` or `out`.
-    room: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trouble: Option<String>,
 }
 
 /// Shows the status, once or again and again, or answers what is expected.
@@ -230,69 +173,12 @@ fn show_news(
 
 fn render(account: &Account, is_json: bool) -> String {
     if is_json {
-        let json = serde_json::to_string(account).expect("plain structs become JSON");
-        return format!("{json}\n");
+        return account.json();
     }
     account.table()
 }
 
-/// What a living replica is by the record; `None` for one that is not alive.
-fn role(record: Option<&ViewRecord>, replica: &ReplicaStatus) -> Option<RoleName> {
-    if !replica.is_alive {
-        return None;
-    }
-    let own_word = replica.standing.map(|standing| standing.role);
-    if own_word == Some(RoleName::Quarantined) {
-        return Some(RoleName::Quarantined);
-    }
-    let Some(record) = record else {
-        return Some(RoleName::Spare);
-    };
-    let identity = &replica.peer.identity;
-    // A backup is who has what was acknowledged, also in another life: it may come back before it
-    // is missed. A primary is not; rule R4 gives it another view.
-    let is_backup = |backup: &Member| backup.name == identity.name && record.is_holder(identity);
-    let role = if record.primary.is(identity) && record.active {
-        RoleName::Primary
-    } else if record.primary.is(identity) {
-        RoleName::Candidate
-    } else if record.backup.as_ref().is_some_and(is_backup) {
-        RoleName::Backup
-    } else {
-        RoleName::Spare
-    };
-    Some(role)
-}
-
 impl Account {
-    fn of(reply: &StatusReply) -> Self {
-        let record = reply.record.as_ref();
-        let primary = reply
-            .replicas
-            .iter()
-            .find(|replica| record.is_some_and(|record| record.primary.is(&replica.peer.identity)));
-        let primary_last = primary
-            .and_then(|primary| primary.standing)
-            .map(|standing| standing.last.index.0);
-        let holder = reply.lease_remaining_ms.and(record);
-        Self {
-            view: record.map(ViewAccount::of),
-            lease: LeaseAccount {
-                holder: holder.map(|record| record.primary.name.to_string()),
-                term_ms: reply.term_ms,
-                remaining_ms: reply.lease_remaining_ms,
-            },
-            replicas: reply
-                .replicas
-                .iter()
-                .map(|replica| ReplicaAccount::of(record, replica, primary_last))
-                .collect(),
-            unavailable: reply.unavailable.clone(),
-            cluster: reply.cluster.to_string(),
-            viewservice_trouble: reply.trouble.clone(),
-        }
-    }
-
     fn without_time(mut self) -> Self {
         self.lease.remaining_ms = None;
         for replica in &mut self.replicas {
@@ -308,6 +194,9 @@ impl Account {
             None => text.push_str("view    none yet: no replica has been seen\n"),
         }
         self.lease.words(&mut text);
+        if let Some(versions) = self.versions_words() {
+            push_line(&mut text, format_args!("machine {versions}"));
+        }
         if let Some(reason) = &self.unavailable {
             push_line(&mut text, format_args!("unavailable: {reason}"));
         }
@@ -324,6 +213,34 @@ impl Account {
             }
         }
         text
+    }
+
+    /// Which version of the machine each replica executes and supports; `None` if none supports another than the one
+    /// that all execute.
+    fn versions_words(&self) -> Option<String> {
+        let known =
+            |replica: &ReplicaAccount| replica.machine_version.zip(replica.machine_versions);
+        let newest = self
+            .replicas
+            .iter()
+            .filter_map(known)
+            .map(|it| it.0)
+            .max()?;
+        let mut is_settled = true;
+        let mut words = format!("version {newest}");
+        for replica in &self.replicas {
+            let Some((executing, supported)) = known(replica) else {
+                continue;
+            };
+            is_settled &= executing == newest && supported == [newest; 2];
+            let [oldest, newest_supported] = supported;
+            let _ = write!(words, "; {} executes {executing}", replica.name);
+            let _ = match oldest == newest_supported {
+                true => write!(words, ", supports {oldest}"),
+                false => write!(words, ", supports {oldest} to {newest_supported}"),
+            };
+        }
+        (!is_settled).then_some(words)
     }
 }
 
@@ -363,17 +280,6 @@ fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 impl ViewAccount {
-    fn of(record: &ViewRecord) -> Self {
-        Self {
-            number: record.view.0,
-            primary: record.primary.name.to_string(),
-            backup: record.backup.as_ref().map(|backup| backup.name.to_string()),
-            active: record.active,
-            data_epoch: record.data_epoch.0,
-            cause: record.reason.words(),
-        }
-    }
-
     fn words(&self, text: &mut String) {
         let primary = &self.primary;
         let role = if self.active { "primary" } else { "candidate" };
@@ -400,29 +306,6 @@ impl LeaseAccount {
 }
 
 impl ReplicaAccount {
-    fn of(record: Option<&ViewRecord>, replica: &ReplicaStatus, primary_last: Option<u64>) -> Self {
-        let identity = &replica.peer.identity;
-        let standing = replica.standing;
-        let last = standing.map(|standing| standing.last.index.0);
-        let behind = primary_last.zip(last);
-        Self {
-            name: identity.name.to_string(),
-            role: role(record, replica).map(RoleName::word),
-            address: replica.peer.address.clone(),
-            incarnation: identity.life.incarnation.to_string(),
-            alive: replica.is_alive,
-            view: standing.map(|standing| standing.view.view.0),
-            last_index: last,
-            commit_index: standing.map(|standing| standing.commit.0),
-            applied_index: standing.map(|standing| standing.applied.0),
-            digest: standing.map(|standing| format!("{:032x}", standing.reply_digest)),
-            behind: behind.map(|(primary, own)| primary.saturating_sub(own)),
-            behind_ms: replica.behind_ms,
-            room: replica.room.map(Room::word),
-            trouble: replica.trouble.clone(),
-        }
-    }
-
     fn row(&self) -> [String; HEAD.len()] {
         let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
         let digest = self.digest.as_deref().and_then(|digest| digest.get(..8));

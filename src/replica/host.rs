@@ -29,6 +29,7 @@ use standin_replica::{Action, Answers, Destination, Event, Level, ReadFor, Repli
 pub(super) use link::ViewServiceLink;
 use room::room_of;
 
+use super::http::Http;
 use super::images::{Imaged, Images};
 use super::intake::{BYTES_PER_PEER, FRAMES_PER_PEER, Intake};
 use super::resp::Resp;
@@ -73,6 +74,8 @@ pub(super) struct Host<M> {
     images: Images<M>,
     /// Clients that speak RESP, if they may.
     resp: Option<Resp<M>>,
+    /// Whoever asks by HTTP how this replica fares, if that is served.
+    http: Option<Http>,
     follow_ups: VecDeque<FollowUp>,
     answers: Answers,
     /// What the disk said when there was no room for the next segment.
@@ -118,6 +121,7 @@ impl<M: StateMachine> Host<M> {
             log_thread,
             images,
             resp: None,
+            http: None,
             follow_ups: VecDeque::from([FollowUp::Room]),
             answers: Answers::default(),
             no_room: None,
@@ -133,6 +137,12 @@ impl<M: StateMachine> Host<M> {
     /// Serves clients that speak RESP as well.
     pub(super) fn serve_resp(&mut self, resp: Resp<M>) {
         self.resp = Some(resp);
+    }
+
+    /// Tells those who ask by HTTP how it fares.
+    pub(super) fn serve_http(&mut self, http: Http) {
+        http.answers();
+        self.http = Some(http);
     }
 
     /// Runs until it is told to stop or cannot go on. `on_ready` is called once the view service has
@@ -348,6 +358,9 @@ impl<M: StateMachine> Host<M> {
     }
 
     fn on_woken(&mut self, now: Now) -> Result<(), ReplicaError> {
+        if let Some(http) = &self.http {
+            http.tell(|| self.replica.account(now));
+        }
         while let Some(done) = self.images.poll()? {
             match done {
                 Imaged::Taken(kept) => self.handle(now, Event::SnapshotTaken(kept))?,

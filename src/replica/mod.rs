@@ -4,6 +4,7 @@
 //! carries out actions, and decides nothing about the protocol itself.
 
 mod host;
+mod http;
 mod images;
 mod intake;
 mod last_words;
@@ -16,6 +17,7 @@ mod will;
 
 use std::path::PathBuf;
 
+use standin_client::ViewServices;
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::VersionRange;
 use standin_core::message::{Party, Refusal};
@@ -41,8 +43,8 @@ pub struct ReplicaConfig {
     pub listen: String,
     /// Where others reach it, if that differs from where it listens.
     pub advertise: Option<String>,
-    /// Addresses of the view service, tried in turn. Not empty.
-    pub viewservice: Vec<String>,
+    /// Addresses of the view service, tried in turn.
+    pub viewservice: ViewServices,
     /// Its data directory.
     pub data: PathBuf,
     /// The durability level when it is primary.
@@ -62,6 +64,8 @@ pub struct ReplicaConfig {
     /// Take over SIGTERM, SIGINT and SIGHUP, to stop when one comes. They must not have other threads to go to: see
     /// [`standin_io::signals::Signals::block`].
     pub takes_signals: bool,
+    /// Where HTTP is served, `HOST:PORT`, if it is; port 0 means any.
+    pub http: Option<String>,
     /// What asks this replica to stop from within its process.
     pub stop: Stop,
 }
@@ -72,7 +76,7 @@ impl ReplicaConfig {
     pub fn new(
         name: ReplicaName,
         listen: String,
-        viewservice: Vec<String>,
+        viewservice: ViewServices,
         data: PathBuf,
         durability: Durability,
     ) -> Self {
@@ -90,6 +94,7 @@ impl ReplicaConfig {
             snapshots: SnapshotConfig::default(),
             keep_log: false,
             takes_signals: true,
+            http: None,
             stop: Stop::default(),
         }
     }
@@ -100,10 +105,12 @@ impl ReplicaConfig {
 #[non_exhaustive]
 pub enum ReplicaError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another --listen address")]
+    #[error("cannot listen on {address}: {source}; choose another {flag} address")]
     Listen {
         /// The address.
         address: String,
+        /// What names it.
+        flag: &'static str,
         /// What the operating system said.
         source: std::io::Error,
     },

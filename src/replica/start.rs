@@ -29,6 +29,7 @@ use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica, Snapshot
 use standin_tools::output;
 
 use super::host::{Host, ViewServiceLink};
+use super::http::Http;
 use super::repair::{Repaired, Workshop};
 use super::resp::{Resp, RespConfig};
 use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
@@ -69,6 +70,8 @@ pub struct Listening {
     pub address: SocketAddr,
     /// For clients that speak RESP.
     pub resp: Option<SocketAddr>,
+    /// For HTTP.
+    pub http: Option<SocketAddr>,
 }
 
 /// How clients that speak RESP are served, and what the machine tells them of itself.
@@ -80,12 +83,12 @@ fn run_with<M: StateMachine>(
     on_ready: impl FnOnce(Listening),
 ) -> Result<(), ReplicaError> {
     // Before anything is touched, and while signals still end the process: names take their time.
-    let listen = resolve(&config.listen)?;
+    let listen = resolve(&config.listen, "--listen")?;
     check_reachable(config.advertise.as_deref(), listen, "--advertise")?;
     let resp = match resp {
         None => None,
         Some((resp, keyspace)) => {
-            let listen = resolve(&resp.listen)?;
+            let listen = resolve(&resp.listen, "--resp")?;
             check_reachable(resp.advertise.as_deref(), listen, "--resp-advertise")?;
             Some((resp, listen, keyspace))
         }
@@ -127,14 +130,14 @@ fn run_with<M: StateMachine>(
             .map_err(ReplicaError::io("waiting for signals"))?;
     }
     let listened = net.listen(listen);
-    let listens_on = listened.map_err(cannot_listen(&config.listen))?;
+    let listens_on = listened.map_err(cannot_listen(&config.listen, "--listen"))?;
     let address = config.advertise.clone();
     let address = address.unwrap_or_else(|| listens_on.to_string());
     let resp = match resp {
         None => None,
         Some((resp, listen, keyspace)) => {
             let listened = net.listen_plain(listen);
-            let listens_on = listened.map_err(cannot_listen(&resp.listen))?;
+            let listens_on = listened.map_err(cannot_listen(&resp.listen, "--resp"))?;
             let address = resp.advertise.clone();
             let address = address.unwrap_or_else(|| listens_on.to_string());
             let password = resp.password.clone();
@@ -144,7 +147,11 @@ fn run_with<M: StateMachine>(
         }
     };
 
-    let mut link = ViewServiceLink::new(config.viewservice.clone());
+    let http = config.http.as_ref();
+    let http = http.map(|listen| Http::begin(listen, &net, config.viewservice.clone()));
+    let http = http.transpose()?;
+
+    let mut link = ViewServiceLink::new(config.viewservice.as_slice().to_vec());
     link.replaces = config.replace;
     let Some(cluster) = find_cluster(&mut net, &mut link, &mut dir)? else {
         return Ok(()); // told to stop before anything began
@@ -311,6 +318,7 @@ fn run_with<M: StateMachine>(
     let listening = Listening {
         address: listens_on,
         resp: resp.as_ref().map(|(_, listens_on, _)| *listens_on),
+        http: http.as_ref().map(Http::address),
     };
     let resp = resp.map(|(resp, _, address)| {
         // It was checked where it came in, or is a socket's.
@@ -320,6 +328,9 @@ fn run_with<M: StateMachine>(
     let mut host = Host::new(replica, net, link, dir, log, stored.snapshots, mark)?;
     if let Some(resp) = resp {
         host.serve_resp(resp);
+    }
+    if let Some(http) = http {
+        host.serve_http(http);
     }
     host.run(|| on_ready(listening))
 }
@@ -481,17 +492,24 @@ fn open_log(
     Ok((log, recovered))
 }
 
-fn resolve(address: &str) -> Result<SocketAddr, ReplicaError> {
+pub(super) fn resolve(address: &str, flag: &'static str) -> Result<SocketAddr, ReplicaError> {
     let first = address.to_socket_addrs().map(|mut all| all.next());
     let none = io::ErrorKind::AddrNotAvailable;
     first
         .and_then(|first| first.ok_or_else(|| none.into()))
-        .map_err(cannot_listen(address))
+        .map_err(cannot_listen(address, flag))
 }
 
-fn cannot_listen(address: &str) -> impl FnOnce(io::Error) -> ReplicaError {
+pub(super) fn cannot_listen(
+    address: &str,
+    flag: &'static str,
+) -> impl FnOnce(io::Error) -> ReplicaError {
     let address = address.to_owned();
-    move |source| ReplicaError::Listen { address, source }
+    move |source| ReplicaError::Listen {
+        address,
+        flag,
+        source,
+    }
 }
 
 /// Checks that what others will be told of is not the address that means all of a machine's.

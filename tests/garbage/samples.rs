@@ -71,6 +71,7 @@ pub(crate) fn sample_report(identity: Identity) -> Report {
         trouble: None,
         room: Room::Enough,
         lags: Vec::new(),
+        versions: None,
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod counter_history;
+pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod python;
 pub(crate) mod raw;

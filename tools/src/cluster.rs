@@ -58,6 +58,8 @@ pub struct ClusterConfig {
     pub machine: String,
     /// Whether replicas serve clients that speak RESP, each on a port of its own: see [`Cluster::resp_address`].
     pub serves_resp: bool,
+    /// Whether all processes serve HTTP, each on a port of its own: see [`Cluster::http_address`].
+    pub serves_http: bool,
     /// More arguments for each replica.
     pub replica_arguments: Vec<String>,
     /// Where the data directories and logs go, and stay. It must be empty, or not exist. `None`: a
@@ -82,6 +84,7 @@ impl ClusterConfig {
             durability: Durability::default(),
             machine: "counter".to_owned(),
             serves_resp: false,
+            serves_http: false,
             replica_arguments: Vec::new(),
             keep: None,
             placements: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl Cluster {
                 arguments,
                 placement,
                 serves_resp: self.config.serves_resp && name != VIEW_SERVICE,
+                serves_http: self.config.serves_http,
                 directory: self.directory.path().to_owned(),
             })
         });
@@ -339,6 +343,17 @@ impl Cluster {
     /// [`ClusterError::NoAddress`] if it does not, or has never been ready.
     pub fn resp_address(&self, name: &str) -> Result<&str, ClusterError> {
         let address = self.processes.get(name).and_then(Process::resp_address);
+        address.ok_or_else(|| ClusterError::NoAddress {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Where a process serves HTTP.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoAddress`] if it does not, or has never been ready.
+    pub fn http_address(&self, name: &str) -> Result<&str, ClusterError> {
+        let address = self.processes.get(name).and_then(Process::http_address);
         address.ok_or_else(|| ClusterError::NoAddress {
             name: name.to_owned(),
         })

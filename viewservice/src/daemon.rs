@@ -16,10 +16,12 @@ use std::path::PathBuf;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::ClusterId;
-use standin_core::message::{Hello, Party, Refusal};
+use standin_core::message::{Hello, Party, Refusal, StatusReply};
 use standin_core::time::{Duration, Now};
 use standin_core::view::ViewRecord;
+use standin_io::http::{HTTP_CONNECTIONS_MAX, HttpListener, HttpRequest, HttpResponse, HttpServer};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits, ShareLimits};
+use standin_io::questions::Asked;
 use standin_io::signals::Signals;
 use standin_io::{clock, entropy};
 
@@ -42,6 +44,27 @@ const READ_BYTES_PER_CONN: usize = 64 << 10;
 /// Most frames handled of one connection per wake-up, so that none starves the others' renewals.
 const FRAMES_PER_WAKE_UP: usize = 32;
 
+/// Where a view service serves HTTP, and how it answers.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where to listen, `HOST:PORT`; port 0 means any.
+    pub listen: String,
+    /// The answer to a request. The function that it is given asks the event loop for the status; `None` if that does not
+    /// answer in time. Called by several threads at once.
+    pub answer: fn(&HttpRequest, &dyn Fn() -> Option<StatusReply>) -> HttpResponse,
+    /// How long the event loop may take to answer.
+    pub patience: Duration,
+}
+
+/// Where a view service listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For replicas and clients.
+    pub address: SocketAddr,
+    /// For HTTP.
+    pub http: Option<SocketAddr>,
+}
+
 /// How a view service is to run.
 pub struct DaemonConfig {
     /// Where to listen, `HOST:PORT`; port 0 means any.
@@ -54,8 +77,10 @@ pub struct DaemonConfig {
     /// The record was lost: wait until an operator has it made again from what the replicas know. A data
     /// directory that has a record makes it needless.
     pub rebuild: bool,
-    /// Called once, with the address that is listened on, when connections are accepted.
-    pub on_ready: Box<dyn FnOnce(SocketAddr) + Send>,
+    /// Whether HTTP is served, too.
+    pub http: Option<HttpConfig>,
+    /// Called once, with the addresses that are listened on, when connections are accepted.
+    pub on_ready: Box<dyn FnOnce(Listening) + Send>,
 }
 
 impl fmt::Debug for DaemonConfig {
@@ -65,6 +90,7 @@ impl fmt::Debug for DaemonConfig {
             .field("data", &self.data)
             .field("lease", &self.lease)
             .field("rebuild", &self.rebuild)
+            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }
@@ -80,10 +106,12 @@ pub enum DaemonError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The address is none of this machine's, or is taken.
-    #[error("cannot listen on {addr}: {source}; choose another --listen")]
+    #[error("cannot listen on {addr}: {source}; choose another {flag}")]
     Listen {
         /// The address.
         addr: String,
+        /// What names it.
+        flag: &'static str,
         /// What the operating system said.
         source: io::Error,
     },
@@ -102,7 +130,8 @@ pub enum DaemonError {
 pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     let term = LeaseTerm::new(config.lease)?;
     // While signals still end the process: a name may take its time.
-    let addrs = resolve(&config.listen)?;
+    let addrs = resolve(&config.listen, "--listen")?;
+    let http = config.http.map(HttpServing::bind).transpose()?;
     let signals = Signals::block().map_err(DaemonError::Loop)?;
     let store = match config.rebuild {
         true => FileStore::open_unformatted(&config.data)?,
@@ -133,7 +162,9 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     })
     .map_err(DaemonError::Loop)?;
     net.watch_signals(signals).map_err(DaemonError::Loop)?;
-    let addr = listen(&mut net, &config.listen, addrs)?;
+    let addr = first_of(addrs, |addr| net.listen(addr))
+        .map_err(cannot_listen(&config.listen, "--listen"))?;
+    let http = http.map(|http| http.begin(&net)).transpose()?;
     log_start(&store, addr);
     let (history, remark) = store.history();
     if let Some(remark) = &remark {
@@ -150,11 +181,15 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
         );
     }
     let service = service.with_history(history, remark);
-    (config.on_ready)(addr);
+    (config.on_ready)(Listening {
+        address: addr,
+        http: http.as_ref().map(|http| http.address),
+    });
     Daemon {
         net,
         store,
         service,
+        http,
         replicas: BTreeMap::new(),
         strangers: None,
         history: None,
@@ -164,26 +199,65 @@ pub fn run(config: DaemonConfig) -> Result<(), DaemonError> {
     .run()
 }
 
-fn resolve(addr: &str) -> Result<Vec<SocketAddr>, DaemonError> {
-    let resolved = addr.to_socket_addrs().map_err(cannot_listen(addr))?;
+fn resolve(addr: &str, flag: &'static str) -> Result<Vec<SocketAddr>, DaemonError> {
+    let resolved = addr.to_socket_addrs().map_err(cannot_listen(addr, flag))?;
     Ok(resolved.collect())
 }
 
-/// Listens on the first of a name's addresses that allows it.
-fn listen(net: &mut Net, addr: &str, addrs: Vec<SocketAddr>) -> Result<SocketAddr, DaemonError> {
+/// The first of a name's addresses that can be used.
+fn first_of<T>(
+    addrs: Vec<SocketAddr>,
+    mut used: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for resolved in addrs {
-        match net.listen(resolved) {
-            Ok(bound) => return Ok(bound),
-            Err(source) => last = source,
+    for addr in addrs {
+        match used(addr) {
+            Ok(used) => return Ok(used),
+            Err(error) => last = error,
         }
     }
-    Err(cannot_listen(addr)(last))
+    Err(last)
 }
 
-fn cannot_listen(addr: &str) -> impl FnOnce(io::Error) -> DaemonError {
+fn cannot_listen(addr: &str, flag: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     let addr = addr.to_owned();
-    move |source| DaemonError::Listen { addr, source }
+    move |source| DaemonError::Listen { addr, flag, source }
+}
+
+/// A socket for HTTP, and how it is to be served.
+struct HttpServing {
+    config: HttpConfig,
+    listener: HttpListener,
+}
+
+impl HttpServing {
+    fn bind(config: HttpConfig) -> Result<Self, DaemonError> {
+        let addrs = resolve(&config.listen, "--http")?;
+        let bound = first_of(addrs, HttpListener::bind);
+        let listener = bound.map_err(cannot_listen(&config.listen, "--http"))?;
+        Ok(Self { config, listener })
+    }
+
+    fn begin(self, net: &Net) -> Result<Http, DaemonError> {
+        let (asker, asked) = net.questions(HTTP_CONNECTIONS_MAX);
+        let (answer, patience) = (self.config.answer, self.config.patience);
+        let address = self.listener.address();
+        let served = self
+            .listener
+            .serve(move |request| answer(request, &|| asker.ask(patience)));
+        Ok(Http {
+            address,
+            asked,
+            _server: served.map_err(DaemonError::Loop)?,
+        })
+    }
+}
+
+/// HTTP, as it is served.
+struct Http {
+    address: SocketAddr,
+    asked: Asked<StatusReply>,
+    _server: HttpServer,
 }
 
 /// The loop and all that it owns.
@@ -191,6 +265,7 @@ struct Daemon {
     net: Net,
     store: FileStore,
     service: ViewService,
+    http: Option<Http>,
     /// Connections whose hello said that they are a replica's, and of which cluster.
     replicas: BTreeMap<ConnId, Option<ClusterId>>,
     /// A cluster whose replicas were turned away, as was said.
@@ -222,7 +297,11 @@ impl Daemon {
                         return Ok(());
                     }
                     NetEvent::Ready { conn, hello, .. } => self.on_ready(conn, &hello),
-                    NetEvent::Woken => {}
+                    NetEvent::Woken => {
+                        if let Some(http) = &self.http {
+                            http.asked.answer(|| self.service.status(now.boot));
+                        }
+                    }
                 }
             }
             self.look_for_strangers(now)?;

@@ -10,6 +10,7 @@ use standin_core::message::{
 };
 use standin_core::planted::Planted;
 use standin_core::time::{Duration, Instant};
+use standin_core::version::VersionStanding;
 use standin_core::view::{Member, ViewId, ViewRecord};
 
 /// Longest remark of a replica on what keeps it from serving, in bytes; the rest is cut off.
@@ -30,6 +31,8 @@ pub(crate) struct Replica {
     pub(crate) room: Room,
     /// How far its followers are behind, if it is primary.
     pub(crate) lags: Vec<Lag>,
+    /// Which versions of its machine it executes and supports, if it says so.
+    pub(crate) versions: Option<VersionStanding>,
     /// When it was last heard of.
     pub(crate) seen_at: Instant,
     /// Its newest connection, while that is open.
@@ -113,6 +116,7 @@ impl Replica {
             trouble,
             room: report.room,
             lags: report.lags,
+            versions: report.versions,
             seen_at: now,
             conn: Some(conn),
             conn_newest: conn,

@@ -63,6 +63,7 @@ fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
         trouble: None,
         room: None,
         behind_ms: None,
+        versions: None,
     });
     let reported = facts.roster.iter().map(|replica| ReplicaStatus {
         peer: replica.peer(facts.now),
@@ -71,6 +72,7 @@ fn replicas(facts: &Facts<'_>) -> Vec<ReplicaStatus> {
         trouble: replica.trouble.clone(),
         room: Some(replica.room),
         behind_ms: behind_ms(facts, replica),
+        versions: replica.versions,
     });
     let mut all: Vec<ReplicaStatus> = reported.chain(unreported).collect();
     all.sort_by(|a, b| a.peer.identity.name.cmp(&b.peer.identity.name));

@@ -76,7 +76,8 @@ fn daemon(data: &str) {
         listen: std::env::var(LISTEN).unwrap(),
         data: data.into(),
         lease: LEASE,
-        on_ready: Box::new(|addr| println!("ready {addr}")),
+        http: None,
+        on_ready: Box::new(|on| println!("ready {}", on.address)),
     });
     if let Err(error) = outcome {
         println!("error {error}");
@@ -192,6 +193,7 @@ fn bad_options() {
         listen: "127.0.0.1:0".to_owned(),
         data: other.path().into(),
         lease: Duration::from_millis(5),
+        http: None,
         on_ready: Box::new(|_| unreachable!("it must not start")),
     };
     let error = run(config).unwrap_err().to_string();
@@ -454,6 +456,7 @@ impl Peer {
             trouble: None,
             room: Room::Enough,
             lags: Vec::new(),
+            versions: None,
         };
         let mut out = Vec::new();
         report.encode(&mut out);

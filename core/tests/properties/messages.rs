@@ -11,7 +11,7 @@ use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::message::*;
 use standin_core::poison::Poison;
 use standin_core::time::WallTime;
-use standin_core::version::VersionRange;
+use standin_core::version::{VersionRange, VersionStanding};
 use standin_core::view::{Member, ViewNumber, ViewRecord};
 
 use crate::any::*;
@@ -116,8 +116,10 @@ proptest! {
         let lag = Lag { store: identity.store, unacknowledged_ms: number, unapplied_ms: 7 };
         let lags = vec![lag; usize::from(replace)];
         let room = if replace { Room::Lacking } else { Room::Enough };
+        let supported = VersionRange { oldest: 1, newest: u32::MAX };
+        let versions = replace.then_some(VersionStanding { executing: 300, supported });
         check_whole(&Report {
-            number, identity, address, standing, renew, replace, trouble, room, lags,
+            number, identity, address, standing, renew, replace, trouble, room, lags, versions,
         })?;
     }
 
@@ -140,6 +142,10 @@ proptest! {
             trouble: words.clone(),
             room: granted.then_some(Room::Out),
             behind_ms: granted.then_some(number),
+            versions: granted.then_some(VersionStanding {
+                executing: term_ms,
+                supported: VersionRange::only(term_ms),
+            }),
         });
         let replicas = replicas.collect();
         check_whole(&LookupReply {

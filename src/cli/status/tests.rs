@@ -4,9 +4,10 @@ use clap::Parser;
 use serde_json::json;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Durability, Identity, Incarnation, Life, StoreId};
-use standin_core::message::{Peer, Room, Standing, UNSEEN_DEAD_MS};
+use standin_core::message::{Peer, ReplicaStatus, Room, Standing};
 use standin_core::time::WallTime;
-use standin_core::view::{DataEpoch, Holder, Reason, ViewId, ViewNumber};
+use standin_core::version::{VersionRange, VersionStanding};
+use standin_core::view::{DataEpoch, Holder, Member, Reason, ViewId, ViewNumber, ViewRecord};
 
 use super::*;
 
@@ -56,6 +57,10 @@ fn replica(of: &str, role: RoleName, last: u64) -> ReplicaStatus {
         trouble: None,
         room: Some(Room::Enough),
         behind_ms: Some(0),
+        versions: Some(VersionStanding {
+            executing: 0,
+            supported: VersionRange::only(0),
+        }),
     }
 }
 
@@ -104,7 +109,7 @@ fn the_json_is_as_promised() {
             "incarnation": "2-000000000000000a", "alive": true, "view": 3,
             "last_index": last, "commit_index": last - 1, "applied_index": last - 2,
             "digest": "00000000000000000000000000000abc", "behind": behind,
-            "behind_ms": 0, "room": "enough",
+            "behind_ms": 0, "room": "enough", "machine_version": 0, "machine_versions": [0, 0],
         })
     };
     let expected = json!({
@@ -232,6 +237,37 @@ fn the_table_shows_every_replica_and_why_nobody_serves() {
     assert!(text.contains("\nb: its disk failed\n"), "{text}");
     assert!(text.contains("\nunavailable: why\n"), "{text}");
     assert!(text.contains("\nview service: no room\n"), "{text}");
+}
+
+#[test]
+fn versions_of_the_machine_are_shown_while_they_may_change() {
+    let words = |reply: &StatusReply| Account::of(reply).versions_words();
+    let mut reply = reply();
+    assert_eq!(words(&reply), None, "there is one version alone");
+    reply.replicas[0].versions = None;
+    let versions = reply.replicas[1].versions.as_mut().unwrap();
+    versions.supported.newest = 2;
+    assert_eq!(
+        words(&reply).unwrap(),
+        "version 0; b executes 0, supports 0 to 2; c executes 0, supports 0"
+    );
+    let json = &json_of(&reply)["replicas"];
+    assert_eq!(json[0]["machine_version"], json!(null));
+    assert_eq!(json[1]["machine_versions"], json!([0, 2]));
+    let table = render(&Account::of(&reply), false);
+    assert!(table.contains("\nmachine version 0; b executes"), "{table}");
+    // As it is after an Upgrade of which a spare has not read yet.
+    let only = VersionRange::only(2);
+    for (replica, executing) in reply.replicas[1..].iter_mut().zip([2, 1]) {
+        replica.versions = Some(VersionStanding {
+            executing,
+            supported: only,
+        });
+    }
+    assert_eq!(
+        words(&reply).unwrap(),
+        "version 2; b executes 2, supports 2; c executes 1, supports 2"
+    );
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct ProcessConfig {
     pub(super) placement: Placement,
     /// Whether it serves clients that speak RESP.
     pub(super) serves_resp: bool,
+    /// Whether it serves HTTP.
+    pub(super) serves_http: bool,
     /// The cluster's directory.
     pub(super) directory: PathBuf,
 }
@@ -44,6 +46,8 @@ pub(super) struct Process {
     address: Option<String>,
     /// Where it serves clients that speak RESP, if it does; known from then on, too.
     resp_address: Option<String>,
+    /// Where it serves HTTP, if it does; known from then on, too.
+    http_address: Option<String>,
 }
 
 impl Process {
@@ -57,6 +61,7 @@ impl Process {
             is_ready: false,
             address: None,
             resp_address: None,
+            http_address: None,
         }
     }
 
@@ -84,13 +89,13 @@ impl Process {
         let mut command = self.command();
         let listen = self.address.as_deref();
         let listen = listen.unwrap_or_else(|| self.config.placement.listen_first());
-        let resp = self.config.serves_resp.then(|| {
-            let resp = self.resp_address.as_deref();
-            [
-                "--resp",
-                resp.unwrap_or_else(|| self.config.placement.listen_first()),
-            ]
-        });
+        let listen_first = self.config.placement.listen_first();
+        let serves = |is_it: bool, flag, address: &'_ Option<String>| {
+            let address = address.as_deref().unwrap_or(listen_first);
+            is_it.then(|| [flag, address].map(str::to_owned))
+        };
+        let resp = serves(self.config.serves_resp, "--resp", &self.resp_address);
+        let http = serves(self.config.serves_http, "--http", &self.http_address);
         // The flags given here are to hold, whatever the environment says.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("STANDIN_") {
@@ -101,7 +106,7 @@ impl Process {
             .args(&self.config.arguments)
             .args(more)
             .args(["--listen", listen])
-            .args(resp.into_iter().flatten())
+            .args(resp.into_iter().chain(http).flatten())
             .arg("--data")
             .arg(self.config.directory.join(&self.config.name))
             .env(PARENT_VARIABLE, std::process::id().to_string())
@@ -136,6 +141,7 @@ impl Process {
         if let Some(address) = ready_address(&output) {
             self.address = Some(address.to_owned());
             self.resp_address = address_of(&output, "resp ").map(str::to_owned);
+            self.http_address = address_of(&output, "http ").map(str::to_owned);
             self.is_ready = true;
         }
         Ok(self.is_ready)
@@ -255,6 +261,10 @@ impl Process {
 
     pub(super) fn resp_address(&self) -> Option<&str> {
         self.resp_address.as_deref()
+    }
+
+    pub(super) fn http_address(&self) -> Option<&str> {
+        self.http_address.as_deref()
     }
 
     /// The end of the log, in one line.

@@ -239,6 +239,7 @@ impl Rig {
             trouble: node.trouble.clone(),
             room: Room::Enough,
             lags: Vec::new(),
+            versions: None,
         }
     }
 
