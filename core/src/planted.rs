@@ -182,6 +182,9 @@ pub struct Planted {
 }
 
 impl Planted {
+    /// Whether this build can have a bug planted: one for tests.
+    pub const IS_POSSIBLE: bool = cfg!(feature = "planted-bugs");
+
     /// No bug.
     pub const NONE: Self = Self {
         #[cfg(feature = "planted-bugs")]

@@ -17,10 +17,13 @@ pub(crate) mod scene;
 pub(crate) mod tables;
 pub(crate) mod tmpfs;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
+use standin_core::planted::Planted;
 use standin_core::time::Duration;
 
 /// How long anything may take that should come about at all. No test measures with it: it only ends
@@ -52,12 +55,23 @@ pub(crate) fn ms(duration: Duration) -> String {
 
 /// One of the project's examples. Cargo builds them along with all tests, but not with one alone.
 pub(crate) fn example(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = built.entry(name.to_owned());
+    path.or_insert_with(|| build_example(name)).clone()
+}
+
+/// Asks for it with the features that this test was built with, or all that both are made of is compiled once more.
+fn build_example(name: &str) -> PathBuf {
     let program = sure(std::env::current_exe());
     let profile = program.parent().and_then(Path::parent);
     let profile = profile.expect("tests are built into TARGET/PROFILE/deps");
     let target = profile.parent().expect("tests are built into TARGET");
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--example", name]);
+    if Planted::IS_POSSIBLE {
+        build.arg("--workspace");
+    }
     if profile.ends_with("release") {
         build.arg("--release");
     }
