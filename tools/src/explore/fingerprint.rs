@@ -1,26 +1,24 @@
 //! States by their fingerprint: 128 bits over all that is in them.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// Hashes text as it is written, so that no string is ever built.
-struct Hasher(Xxh3Default);
-
-impl fmt::Write for Hasher {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
-    }
+thread_local! {
+    /// Where a value is written out to be hashed: in one piece, since its text comes in thousands of little ones.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// The fingerprint of a value: over its debug form, which all our plain structs derive, so that no
 /// field is forgotten.
 pub(super) fn fingerprint(value: &impl fmt::Debug) -> u128 {
-    let mut hasher = Hasher(Xxh3Default::new());
-    write!(hasher, "{value:?}").expect("hashing cannot fail");
-    hasher.0.digest128()
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        write!(text, "{value:?}").expect("a string takes everything");
+        xxh3_128(text.as_bytes())
+    })
 }
 
 /// A part of a state, shared by all states in which it is the same, with its fingerprint.
