@@ -2,13 +2,11 @@
 //! files.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use sample::snapshots::{ids, open, point, put_in_place, snapshot_path, state_of, write};
+use crate::sample::snapshots::{ids, open, point, put_in_place, snapshot_path, state_of, write};
 use standin_core::entry::Index;
 use standin_core::identity::{ClusterId, ReplicaName, StoreId};
 use standin_core::machine::MachineId;
@@ -59,7 +57,7 @@ fn found(snapshots: &Snapshots) -> (Option<u64>, Vec<u64>) {
 
 #[test]
 fn what_was_written_is_found_and_reads_back() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     assert_eq!(found(&snapshots), (None, Vec::new()));
     for index in [5, 70, 9] {
@@ -97,7 +95,7 @@ fn what_was_written_is_found_and_reads_back() {
 
 #[test]
 fn a_state_that_cannot_be_written_leaves_nothing() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     let error = snapshots.write(snapshots.ticket(), point(1, 5), |out| {
         out.write_all(&[7; 100_000])?;
@@ -111,7 +109,7 @@ fn a_state_that_cannot_be_written_leaves_nothing() {
 
 #[test]
 fn what_was_being_written_is_removed_at_the_start_and_nothing_else_is() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 5, 10);
     for name in [
@@ -134,7 +132,7 @@ fn what_was_being_written_is_removed_at_the_start_and_nothing_else_is() {
 
 #[test]
 fn those_before_an_entry_are_let_go_of() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     for index in [5, 9, 12] {
         write(&snapshots, 1, index, 10);
@@ -156,7 +154,7 @@ fn those_before_an_entry_are_let_go_of() {
 /// What is being written meanwhile is of the history that was let go of.
 #[test]
 fn all_are_let_go_of_with_what_is_being_written() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 5, 10);
     let other = snapshots.clone();
@@ -172,7 +170,7 @@ fn all_are_let_go_of_with_what_is_being_written() {
 
 #[test]
 fn a_higher_data_epoch_goes_before_a_higher_index() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 40, 10);
     write(&snapshots, 1, 100, 10);
@@ -205,7 +203,7 @@ fn mishaps(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn row_damaged_snapshot_with_an_older_good_one() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 5, 300);
     write(&snapshots, 1, 9, SNAPSHOT_BLOCK_BYTES + 500);
@@ -235,7 +233,7 @@ fn row_damaged_snapshot_with_an_older_good_one() {
 
 #[test]
 fn row_damaged_only_snapshot_is_reported_and_set_aside() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 9, 700);
     let path = snapshot_path(root.path(), 9);
@@ -249,7 +247,7 @@ fn row_damaged_only_snapshot_is_reported_and_set_aside() {
 
 #[test]
 fn of_damaged_snapshots_the_newest_few_are_kept() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     for index in 1..=6 {
         write(&snapshots, 1, index, 10);
@@ -274,7 +272,7 @@ fn row_snapshot_of_another_cluster_machine_or_name_is_refused_unchanged() {
             ..ids()
         },
     ];
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 9, 10);
     fs::write(snapshot_path(root.path(), 3), "rot").unwrap();
@@ -325,7 +323,7 @@ const LONG: usize = 2 * SNAPSHOT_BLOCK_BYTES + 5000;
 fn what_comes_of_a_snapshot_is_to_be_synced_every_few_mebibytes_and_never_twice() {
     const MIB: usize = 1 << 20;
     let (header, bytes) = sent(20 * MIB);
-    let root = sample::root();
+    let root = crate::sample::root();
     let mut receiving = open(root.path()).receive(&header).unwrap();
     let mut asked_at = Vec::new();
     while !receiving.is_whole() {
@@ -350,7 +348,7 @@ fn a_snapshot_is_received_in_pieces_across_cut_connections_and_restarts() {
     for length in [0, 700, LONG] {
         let (header, bytes) = sent(length);
         for piece in [100, 65_536, bytes.len()] {
-            let root = sample::root();
+            let root = crate::sample::root();
             write(&open(root.path()), 1, 5, 10);
             let mut pieces = 0;
             let mut receiving = open(root.path()).receive(&header).unwrap();
@@ -397,7 +395,7 @@ fn a_snapshot_is_received_in_pieces_across_cut_connections_and_restarts() {
 #[test]
 fn a_damaged_piece_is_noticed_at_once_and_can_come_again() {
     let (header, bytes) = sent(LONG);
-    let root = sample::root();
+    let root = crate::sample::root();
     let mut receiving = open(root.path()).receive(&header).unwrap();
     let first = SNAPSHOT_HEADER_BYTES;
     let second = first + SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES;
@@ -439,7 +437,7 @@ fn what_has_come_is_only_believed_when_it_was_read_back() {
     let first = SNAPSHOT_HEADER_BYTES as u64;
     let block = (SNAPSHOT_BLOCK_HEADER_BYTES + SNAPSHOT_BLOCK_BYTES) as u64;
     let half = SNAPSHOT_HEADER_BYTES + 2 * place(block);
-    let root = sample::root();
+    let root = crate::sample::root();
     let part = root.path().join("snapshots").join(name(80, "part"));
     let begin = || {
         let mut receiving = open(root.path()).receive(&header).unwrap();
@@ -486,7 +484,7 @@ fn what_has_come_is_only_believed_when_it_was_read_back() {
 #[test]
 fn what_has_come_of_another_snapshot_is_removed() {
     let (header, bytes) = sent(LONG);
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     let mut receiving = snapshots.receive(&header).unwrap();
     receiving.put(receiving.at(), &bytes[192..]).unwrap();
@@ -512,7 +510,7 @@ fn what_has_come_of_another_snapshot_is_removed() {
 
 #[test]
 fn a_directory_in_the_place_of_a_snapshot_is_an_error_that_names_it() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     fs::create_dir(snapshot_path(root.path(), 4)).unwrap();
     let error = snapshots.newest().unwrap_err();
@@ -523,7 +521,7 @@ fn a_directory_in_the_place_of_a_snapshot_is_an_error_that_names_it() {
 /// The replica may run: what is damaged is its own to set aside.
 #[test]
 fn the_newest_whole_one_is_copied_and_nothing_is_changed() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     for index in [5, 9, 12] {
         write(&snapshots, 1, index, 10);
@@ -556,7 +554,7 @@ fn the_newest_whole_one_is_copied_and_nothing_is_changed() {
 
 #[test]
 fn a_data_directory_is_made_of_a_snapshot_or_is_not_there() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let snapshots = open(root.path());
     write(&snapshots, 1, 9, 10);
     let file = snapshots.file_of(Index(9)).unwrap().unwrap();
@@ -590,7 +588,7 @@ fn a_data_directory_is_made_of_a_snapshot_or_is_not_there() {
         (point.data_epoch, point.tip.view)
     );
     let first = format!("{:020}.log", 10);
-    assert_eq!(sample::segments(&dir), [dir.join("log").join(first)]);
+    assert_eq!(crate::sample::segments(&dir), [dir.join("log").join(first)]);
     assert!(meta.has_log && meta.holds.is_none());
     assert!(DataDir::open(&dir, &name, &ids().machine, StoreId(8)).is_ok());
     let error = restore(&file, &dir).unwrap_err();

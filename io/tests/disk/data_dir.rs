@@ -420,7 +420,11 @@ fn hold_a_directory_if_asked_to() {
 fn a_directory_in_use_by_another_process_is_refused_until_that_process_is_dead() {
     let root = tempfile::tempdir().unwrap();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "hold_a_directory_if_asked_to", "--nocapture"])
+        .args([
+            "--exact",
+            "data_dir::hold_a_directory_if_asked_to",
+            "--nocapture",
+        ])
         .env(HOLD, root.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

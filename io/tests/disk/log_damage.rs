@@ -2,12 +2,10 @@
 //! `docs/format.md`, on real files.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sample::{
+use crate::sample::{
     batch, batch_knowing, contents, fill, ids, open, segments, try_open, try_open_after_loss, used,
 };
 use standin_core::entry::{Batch, Index, LogTip};
@@ -18,7 +16,7 @@ use standin_io::log::{LogConfig, LogError, Recovered, SegmentLog, TornBy};
 
 /// A log of several segments, and its entries.
 fn sample_log() -> (tempfile::TempDir, Batch) {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 45);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -148,7 +146,7 @@ fn row_file_that_ends_within_an_entry_is_cut_and_grown_again() {
     assert_eq!(log.tip().index.next(), all.last());
     assert_eq!(
         fs::metadata(&last).unwrap().len(),
-        sample::CONFIG.segment_bytes
+        crate::sample::CONFIG.segment_bytes
     );
 }
 
@@ -161,7 +159,7 @@ fn row_file_shorter_than_its_preallocation_is_grown_again() {
     assert_eq!((log.tip(), recovered.torn), (all.tip(), None));
     assert_eq!(
         fs::metadata(&last).unwrap().len(),
-        sample::CONFIG.segment_bytes
+        crate::sample::CONFIG.segment_bytes
     );
 }
 
@@ -263,7 +261,7 @@ fn row_segment_of_another_cluster_store_or_machine() {
     ];
     let before = picture(root.path());
     for other in others {
-        let error = SegmentLog::open(root.path(), other, sample::CONFIG).unwrap_err();
+        let error = SegmentLog::open(root.path(), other, crate::sample::CONFIG).unwrap_err();
         assert!(matches!(error, LogError::Foreign { .. }), "{error}");
         assert!(picture(root.path()) == before);
     }
@@ -272,7 +270,7 @@ fn row_segment_of_another_cluster_store_or_machine() {
         machine: MachineId::new("counter", 2).unwrap(),
         ..ids()
     };
-    let (_, recovered) = SegmentLog::open(root.path(), newer, sample::CONFIG).unwrap();
+    let (_, recovered) = SegmentLog::open(root.path(), newer, crate::sample::CONFIG).unwrap();
     assert_eq!(recovered.header_version, Some(1));
 }
 
@@ -366,7 +364,7 @@ fn row_header_without_entries_is_an_empty_segment() {
 
 #[test]
 fn row_the_only_segment_is_never_dropped() {
-    let root = sample::root();
+    let root = crate::sample::root();
     drop(open(root.path()));
     let file = segments(root.path()).pop().unwrap();
     fs::write(&file, vec![0; 4096]).unwrap();
@@ -391,7 +389,7 @@ fn row_unknown_format_version_is_never_dropped() {
 /// A log of several segments of a lone primary that died before it heard of its last sync: it knew
 /// entries up to 10 to be committed. Says where each entry stands, too.
 fn sample_of_a_lone_primary() -> (tempfile::TempDir, Batch, Vec<Place>) {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let mut places = Vec::new();
     for number in 0..40_u64 {
@@ -441,7 +439,7 @@ fn torn_after_loss(dir: &Path, all: &Batch, bad: u64) -> standin_io::log::Torn {
     assert_eq!(tails, 1, "what was cut off is kept");
     for file in segments(dir) {
         let length = fs::metadata(&file).unwrap().len();
-        assert_eq!(length, sample::CONFIG.segment_bytes);
+        assert_eq!(length, crate::sample::CONFIG.segment_bytes);
     }
     let next = batch(log.tip(), 9, 1, 1);
     log.append(&next).unwrap();
@@ -481,7 +479,7 @@ fn row_gap_in_what_somebody_calls_committed_stays_damage_after_a_loss() {
         assert!(matches!(error, LogError::Damaged { .. }), "{error}");
     }
     // Whoever says so may stand in the last segment only.
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     for number in 0..40_u64 {
         let commit = Index(if number == 39 { 5 } else { 0 });
@@ -512,7 +510,7 @@ fn row_gap_in_what_somebody_calls_committed_is_torn_after_a_loss_if_nobody_relie
     let config = LogConfig {
         may_have_lost_writes: true,
         may_be_holder: false,
-        ..sample::CONFIG
+        ..crate::sample::CONFIG
     };
     for bad in 1..=KNOWN.0 {
         let (root, all, places) = sample_of_a_lone_primary();
@@ -585,7 +583,7 @@ fn row_torn_end_before_a_later_segment_is_torn_after_a_loss() {
 #[test]
 fn row_bytes_behind_a_segment_that_the_next_one_follows_are_damage_also_after_a_loss() {
     for number in [0, 1] {
-        let root = sample::root();
+        let root = crate::sample::root();
         let (mut log, _) = open(root.path());
         // Nothing tells that anything was committed.
         for _ in 0..45 {
@@ -727,7 +725,7 @@ fn damage_that_comes_while_the_log_is_open_is_noticed_by_reading() {
 
 #[test]
 fn a_good_entry_in_the_wrong_place_is_noticed_by_reading() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let three = batch(log.tip(), 1, 3, 50);
     log.append(&three).unwrap();

@@ -2,12 +2,10 @@
 //! stood there, and then all is byte for byte as it was. Or it is refused.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sample::{CONFIG, ids, segments};
+use crate::sample::{CONFIG, ids, segments};
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, Entry, EntryKind, Index, LogTip};
 use standin_core::gap::{Filling, Fit};
 use standin_core::identity::{Durability, Incarnation, ReplicaName, StoreId};
@@ -38,15 +36,15 @@ impl Sample {
 
     /// Each seed is another history, whose entries are as many and as long.
     fn with_seed(seed: u64) -> Self {
-        let root = sample::root();
-        let (mut log, _) = sample::open(root.path());
+        let root = crate::sample::root();
+        let (mut log, _) = crate::sample::open(root.path());
         let mut tips = vec![log.tip()];
         for number in 0..40_u64 {
             let batch = batch(log.tip(), number / 15 + 1, number, seed);
             log.append(&batch).unwrap();
             tips.extend(batch.entries().map(|entry| entry.tip()));
         }
-        let all = Batch::verify(sample::contents(&log), LogTip::default()).unwrap();
+        let all = Batch::verify(crate::sample::contents(&log), LogTip::default()).unwrap();
         drop(log);
         let files = picture(root.path());
         assert!(files.len() > 3);
@@ -123,7 +121,7 @@ impl Sample {
         match self.open(CONFIG) {
             Ok((log, _)) => {
                 assert_eq!(log.tip(), self.all.tip(), "{what}");
-                assert_eq!(sample::contents(&log), self.all.bytes(), "{what}");
+                assert_eq!(crate::sample::contents(&log), self.all.bytes(), "{what}");
                 true
             }
             Err(_) => false,

@@ -2,14 +2,12 @@
 //! written is read, and nothing that still stands there is lost.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::sample::{contents, fill, segments, try_open};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sample::{contents, fill, segments, try_open};
 use standin_core::entry::{Batch, Entry, Index, LogTip};
 use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName, StoreId, Token};
 use standin_core::machine::MachineId;
@@ -96,7 +94,7 @@ impl Mishap {
 
     /// Lets it happen, more often to the part of the file that is in use than its share would be.
     fn strike(&self, bytes: &mut Vec<u8>) {
-        let used = sample::used(bytes).max(1).min(bytes.len());
+        let used = crate::sample::used(bytes).max(1).min(bytes.len());
         if used == 0 {
             return;
         }
@@ -172,8 +170,8 @@ proptest! {
         harm in vec((any::<prop::sample::Index>(), Mishap::any()), 1..4),
         gone in proptest::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
-        let root = sample::root();
-        let (mut log, _) = sample::open(root.path());
+        let root = crate::sample::root();
+        let (mut log, _) = crate::sample::open(root.path());
         fill(&mut log, batches);
         let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
         drop(log);
@@ -215,8 +213,8 @@ proptest! {
         gone in vec(any::<prop::sample::Index>(), 0..3),
         forgotten in any::<prop::sample::Index>(),
     ) {
-        let root = sample::root();
-        let (mut log, _) = sample::open(root.path());
+        let root = crate::sample::root();
+        let (mut log, _) = crate::sample::open(root.path());
         let tips = fill(&mut log, batches);
         let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
         drop(log);
@@ -240,10 +238,10 @@ proptest! {
                 view_first: Index(view_first as u64),
                 data_epoch: DataEpoch(0),
             }),
-            ..sample::CONFIG
+            ..crate::sample::CONFIG
         };
         let harmed = picture(root.path());
-        let open = || SegmentLog::open(root.path(), sample::ids(), config);
+        let open = || SegmentLog::open(root.path(), crate::sample::ids(), config);
         let Ok((log, recovered)) = open() else {
             prop_assert!(picture(root.path()) == harmed, "a log was changed and refused");
             return Ok(());

@@ -1,14 +1,12 @@
 //! The log thread: group commit, segments made ahead of time, cuts in between.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use sample::{batch, contents, fill, open, segments};
+use crate::sample::{batch, contents, fill, open, segments};
 use standin_core::entry::Index;
 use standin_io::log::SegmentLog;
 use standin_io::log_thread::{LogDone, LogThread};
@@ -67,7 +65,7 @@ fn prepared_files(dir: &Path) -> usize {
 
 #[test]
 fn a_sync_is_reported_through_the_entry_it_was_asked_for() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     fill(&mut log, 30);
@@ -84,7 +82,7 @@ fn a_sync_is_reported_through_the_entry_it_was_asked_for() {
 
 #[test]
 fn requests_that_queue_up_are_served_together() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     let requests = 500;
@@ -104,7 +102,7 @@ fn requests_that_queue_up_are_served_together() {
 
 #[test]
 fn a_sync_from_before_a_cut_is_not_reported_after_it() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     fill(&mut log, 10);
@@ -126,7 +124,7 @@ fn a_sync_from_before_a_cut_is_not_reported_after_it() {
 
 #[test]
 fn segments_are_made_ahead_and_full_ones_synced_without_being_asked_for() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     let mut made_ahead = 0;
@@ -171,7 +169,7 @@ fn segments_are_made_ahead_and_full_ones_synced_without_being_asked_for() {
 
 #[test]
 fn a_segment_that_is_ready_is_the_next_one() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     // More than half of the first segment.
@@ -202,7 +200,7 @@ fn a_segment_that_is_ready_is_the_next_one() {
 
 #[test]
 fn a_segment_that_cannot_be_made_for_another_reason_than_room_ends_all() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let (thread, wakes) = start();
     // The name that the first file would get is taken.
@@ -225,7 +223,7 @@ fn a_segment_that_cannot_be_made_for_another_reason_than_room_ends_all() {
 
 #[test]
 fn a_blocking_sync_covers_what_the_thread_has_not_done() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 30);
     let never_run = log.sync_request().unwrap();

@@ -2,13 +2,11 @@
 //! test per row about the two in the table in `docs/format.md`, on real files.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use sample::{CONFIG, batch, ids, segments, used};
+use crate::sample::{CONFIG, batch, ids, segments, used};
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip, ViewStart};
 use standin_core::identity::{Durability, Incarnation, ReplicaName, StoreId};
 use standin_core::message::encode_payload;
@@ -33,10 +31,10 @@ const EPOCH: DataEpoch = DataEpoch(0);
 impl Sample {
     /// Several segments of 90 entries in three views.
     fn new() -> Self {
-        let root = sample::root();
-        let (mut log, _) = sample::open(root.path());
-        let tips = sample::fill(&mut log, 45);
-        let bytes = sample::contents(&log);
+        let root = crate::sample::root();
+        let (mut log, _) = crate::sample::open(root.path());
+        let tips = crate::sample::fill(&mut log, 45);
+        let bytes = crate::sample::contents(&log);
         assert!(segments(root.path()).len() > 3);
         Self { root, tips, bytes }
     }
@@ -171,7 +169,7 @@ fn begins_after(base: LogBase, dir: &Path, mut log: SegmentLog, found: &Recovere
 #[test]
 fn row_log_without_snapshot_begins_at_entry_1() {
     let sample = Sample::new();
-    let (log, found) = sample::open(sample.dir());
+    let (log, found) = crate::sample::open(sample.dir());
     assert_eq!(
         (log.first(), found.tip),
         (Index(1), sample.tips[sample.last()])
@@ -182,7 +180,7 @@ fn row_log_without_snapshot_begins_at_entry_1() {
 #[test]
 fn a_whole_log_goes_on_from_a_snapshot_at_any_of_its_entries() {
     let sample = Sample::new();
-    let (_, whole) = sample::open(sample.dir());
+    let (_, whole) = crate::sample::open(sample.dir());
     for index in 1..=sample.last() {
         let (log, found) = open(sample.dir(), sample.base(index));
         assert_eq!((log.first(), log.tip()), (Index(1), whole.tip));
@@ -197,7 +195,7 @@ fn a_whole_log_goes_on_from_a_snapshot_at_any_of_its_entries() {
 fn row_earlier_segments_are_missing() {
     let sample = Sample::new();
     let firsts = sample.firsts();
-    let (_, whole) = sample::open(sample.dir());
+    let (_, whole) = crate::sample::open(sample.dir());
     for (number, path) in segments(sample.dir()).into_iter().enumerate() {
         let first = firsts[number];
         for index in 1..=sample.last() {
@@ -263,8 +261,8 @@ fn row_segment_right_after_the_snapshot_behind_others_that_end_elsewhere() {
     let first = Sample::new().firsts()[1];
     for count in [first - 3, first - 1, first + 5] {
         let sample = Sample::new();
-        let old = sample::root();
-        let (mut log, _) = sample::open(old.path());
+        let old = crate::sample::root();
+        let (mut log, _) = crate::sample::open(old.path());
         log.append(&batch(LogTip::default(), 1, count, 1)).unwrap();
         drop(log);
         let (files, old) = (segments(sample.dir()), segments(old.path()));
@@ -280,7 +278,7 @@ fn row_segment_right_after_the_snapshot_behind_others_that_end_elsewhere() {
 #[test]
 fn row_log_ends_before_the_snapshot() {
     let sample = Sample::new();
-    let whole = sample::open(sample.dir()).1;
+    let whole = crate::sample::open(sample.dir()).1;
     // A log that was longer once: by one entry, and by many.
     for beyond in [1, 500] {
         let sample = Sample::new();
@@ -320,8 +318,8 @@ fn row_log_ends_before_the_snapshot() {
         begins_after(base, sample.dir(), log, &found);
     }
     // An empty one, as a replica has that has just been set up.
-    let root = sample::root();
-    drop(sample::open(root.path()));
+    let root = crate::sample::root();
+    drop(crate::sample::open(root.path()));
     let base = sample.base(40);
     let (log, found) = open(root.path(), base);
     let superseded = found.superseded.clone().unwrap();
@@ -392,8 +390,8 @@ fn view_start(tip: LogTip, view: u64, data_epoch: u32) -> Batch {
 
 #[test]
 fn row_log_of_a_higher_data_epoch_never_gives_way() {
-    let root = sample::root();
-    let (mut log, _) = sample::open(root.path());
+    let root = crate::sample::root();
+    let (mut log, _) = crate::sample::open(root.path());
     log.append(&view_start(log.tip(), 1, 1)).unwrap();
     log.append(&view_start(log.tip(), 2, 2)).unwrap();
     let tip = log.tip();
@@ -444,12 +442,12 @@ fn a_torn_end_before_the_snapshot_is_cut_off_and_the_log_begins_anew() {
 /// A log of which a power loss has left entries behind a gap: 31 is missing, and the last entry calls
 /// `commit` committed. It says where the missing one was, too.
 fn log_with_a_gap(commit: u64) -> Sample {
-    let root = sample::root();
-    let (mut log, _) = sample::open(root.path());
+    let root = crate::sample::root();
+    let (mut log, _) = crate::sample::open(root.path());
     let mut tips = vec![log.tip()];
     for number in 1..=60 {
         let known = if number == 60 { commit } else { number.min(20) };
-        let next = sample::batch_knowing(Index(known), log.tip(), 1, 1, 100);
+        let next = crate::sample::batch_knowing(Index(known), log.tip(), 1, 1, 100);
         log.append(&next).unwrap();
         tips.push(log.tip());
         if number == 31 {
@@ -459,7 +457,7 @@ fn log_with_a_gap(commit: u64) -> Sample {
             fs::write(root.path().join("file"), file.to_str().unwrap()).unwrap();
         }
     }
-    let bytes = sample::contents(&log);
+    let bytes = crate::sample::contents(&log);
     drop(log);
     let read = |name| fs::read_to_string(root.path().join(name)).unwrap();
     let (file, end): (_, usize) = (read("file"), read("place").parse().unwrap());
@@ -527,21 +525,21 @@ fn open_dir(dir: &Path) -> Result<DataDir, DataDirError> {
 /// A snapshot of the log in `sample`, at entry `index`.
 fn write_snapshot(snapshots: &Snapshots, sample: &Sample, index: usize) {
     let base = sample.base(index);
-    let point = sample::snapshots::point_at(base.data_epoch.0, base.tip, base.view_first);
+    let point = crate::sample::snapshots::point_at(base.data_epoch.0, base.tip, base.view_first);
     let written = snapshots.write(snapshots.ticket(), point, |out| out.write_all(b"state"));
     assert_eq!(LogBase::of(&written.unwrap().unwrap().point), base);
 }
 
 /// A data directory with a log and snapshots at these entries.
 fn data_dir_with(at: &[usize]) -> (Sample, Snapshots) {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = open_dir(root.path()).unwrap();
-    let (mut log, _) = sample::open(root.path());
-    let tips = sample::fill(&mut log, 45);
-    let bytes = sample::contents(&log);
+    let (mut log, _) = crate::sample::open(root.path());
+    let tips = crate::sample::fill(&mut log, 45);
+    let bytes = crate::sample::contents(&log);
     drop((dir, log));
     let sample = Sample { root, tips, bytes };
-    let snapshots = sample::snapshots::open(sample.dir());
+    let snapshots = crate::sample::snapshots::open(sample.dir());
     for index in at {
         write_snapshot(&snapshots, &sample, *index);
     }
@@ -569,7 +567,7 @@ fn row_snapshot_without_log() {
         assert!(matches!(error, DataDirError::LogLost { .. }), "{error}");
     }
     // Whoever makes a directory from a snapshot makes the log that goes on from it.
-    let root = sample::root();
+    let root = crate::sample::root();
     let base = Sample::new().base(40);
     let (log, found) = open(root.path(), base);
     assert_eq!(found.superseded, None);
@@ -579,7 +577,7 @@ fn row_snapshot_without_log() {
 /// What a start makes of it: the snapshot that it goes on from, and the log.
 fn start(dir: &Path) -> (Option<LogBase>, Result<(SegmentLog, Recovered), LogError>) {
     let _dir = open_dir(dir).unwrap();
-    let newest = sample::snapshots::open(dir).newest().unwrap();
+    let newest = crate::sample::snapshots::open(dir).newest().unwrap();
     let base = newest
         .snapshot
         .map(|file| LogBase::of(&file.header().point));
@@ -588,7 +586,7 @@ fn start(dir: &Path) -> (Option<LogBase>, Result<(SegmentLog, Recovered), LogErr
 }
 
 fn rot(dir: &Path, index: usize) {
-    let path = sample::snapshots::snapshot_path(dir, index as u64);
+    let path = crate::sample::snapshots::snapshot_path(dir, index as u64);
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(path, bytes).unwrap();
@@ -668,7 +666,7 @@ fn whole_segments_that_a_snapshot_covers_are_forgotten_and_no_others() {
     ] {
         let sample = Sample::new();
         let last = sample.last();
-        let (mut log, _) = sample::open(sample.dir());
+        let (mut log, _) = crate::sample::open(sample.dir());
         log.forget(Index(through as u64)).unwrap();
         let gone = firsts[1..]
             .iter()
@@ -709,9 +707,9 @@ fn nothing_is_forgotten_where_everything_is_kept_or_the_rest_is_not_on_disk() {
     assert_eq!(contents(&log), sample.bytes);
     drop(log);
     // The header of the segment that the log would begin with may not be on disk yet.
-    let root = sample::root();
-    let (mut log, _) = sample::open(root.path());
-    sample::fill(&mut log, 45);
+    let root = crate::sample::root();
+    let (mut log, _) = crate::sample::open(root.path());
+    crate::sample::fill(&mut log, 45);
     assert!(log.forget_request(Index(90)).is_none());
     log.sync_now().unwrap();
     let before = segments(root.path()).len();
@@ -727,7 +725,7 @@ fn a_log_begins_anew_after_a_snapshot_that_was_received() {
     // Far beyond the end, right behind it, and where the log has entries of its own.
     for index in [500, 91, 90, firsts[2] - 1, firsts[2], 5] {
         let sample = Sample::new();
-        let (mut log, _) = sample::open(sample.dir());
+        let (mut log, _) = crate::sample::open(sample.dir());
         let base = LogBase {
             tip: LogTip {
                 index: Index(index as u64),
@@ -785,7 +783,7 @@ fn a_log_begins_anew_after_a_snapshot_that_was_received() {
 fn what_is_known_to_be_in_the_snapshot_is_not_kept_as_a_tail() {
     for (covered, first_kept) in [(0, Some(1)), (40, Some(41)), (89, Some(90)), (90, None)] {
         let sample = Sample::new();
-        let (mut log, _) = sample::open(sample.dir());
+        let (mut log, _) = crate::sample::open(sample.dir());
         let mut base = sample.base(90);
         base.tip.index = Index(200);
         let kept = log.begin_after(base, Index(covered)).unwrap();

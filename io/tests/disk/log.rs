@@ -1,14 +1,12 @@
 //! The log on a healthy disk: append, roll, read, cut, reopen.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sample::{CONFIG, batch, contents, fill, first_index, ids, open, segments, try_open};
+use crate::sample::{CONFIG, batch, contents, fill, first_index, ids, open, segments, try_open};
 use standin_core::entry::{Batch, Index, LogTip};
 use standin_core::segment::{ScanEnd, SegmentHeader, scan};
 use standin_core::view::ViewNumber;
@@ -16,7 +14,7 @@ use standin_io::log::{CUT_TAILS_MAX, LogConfig, SegmentLog};
 
 #[test]
 fn asking_for_what_was_never_written_gives_an_empty_answer() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (log, recovered) = open(root.path());
     assert_eq!(log.tip(), LogTip::default());
     assert_eq!(recovered.tip, LogTip::default());
@@ -27,7 +25,7 @@ fn asking_for_what_was_never_written_gives_an_empty_answer() {
 
 #[test]
 fn what_was_appended_is_there_after_reopening() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let tips = fill(&mut log, 100);
     let before = contents(&log);
@@ -59,7 +57,7 @@ fn what_was_appended_is_there_after_reopening() {
 
 #[test]
 fn a_reopened_log_goes_on() {
-    let root = sample::root();
+    let root = crate::sample::root();
     for _ in 0..5 {
         let (mut log, _) = open(root.path());
         let view = log.tip().view.0 + 1;
@@ -77,7 +75,7 @@ fn a_reopened_log_goes_on() {
 
 #[test]
 fn reading_begins_anywhere_and_keeps_to_its_bound() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 100);
     let whole = contents(&log);
@@ -95,7 +93,7 @@ fn reading_begins_anywhere_and_keeps_to_its_bound() {
 
 #[test]
 fn long_segments_are_read_from_any_position_too() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let config = LogConfig {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
@@ -135,7 +133,7 @@ fn long_segments_are_read_from_any_position_too() {
 
 #[test]
 fn a_batch_longer_than_a_segment_has_one_to_itself() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     for bytes in [10, 10_000, 10] {
         let next = batch(log.tip(), 1, 2, bytes);
@@ -150,7 +148,7 @@ fn a_batch_longer_than_a_segment_has_one_to_itself() {
 
 #[test]
 fn segments_are_preallocated() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 50);
     for file in segments(root.path()) {
@@ -161,7 +159,7 @@ fn segments_are_preallocated() {
 
 #[test]
 fn after_a_cut_anywhere_the_log_ends_there_and_goes_on() {
-    let sample = sample::root();
+    let sample = crate::sample::root();
     let (mut log, _) = open(sample.path());
     let tips = fill(&mut log, 45);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -169,7 +167,7 @@ fn after_a_cut_anywhere_the_log_ends_there_and_goes_on() {
     assert!(segments(sample.path()).len() > 2);
     drop(log);
     for (after, tip) in tips.iter().enumerate() {
-        let root = sample::root();
+        let root = crate::sample::root();
         fs::create_dir(root.path().join("log")).unwrap();
         for file in segments(sample.path()) {
             let name = file.file_name().unwrap();
@@ -216,7 +214,7 @@ fn tail_bytes(all: &Batch, after: Index) -> usize {
 
 #[test]
 fn a_long_segment_reads_right_after_a_cut_in_it() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let config = LogConfig {
         segment_bytes: 8 << 20,
         may_have_lost_writes: false,
@@ -241,7 +239,7 @@ fn a_long_segment_reads_right_after_a_cut_in_it() {
 
 #[test]
 fn a_cut_tail_is_kept_for_people() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     let tips = fill(&mut log, 60);
     let all = Batch::verify(contents(&log), LogTip::default()).unwrap();
@@ -259,7 +257,7 @@ fn a_cut_tail_is_kept_for_people() {
 
 #[test]
 fn only_the_newest_cut_tails_are_kept() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     for _ in 0..CUT_TAILS_MAX + 5 {
         let (view, kept) = (log.tip().view.0 + 1, log.tip().index);
@@ -278,7 +276,7 @@ fn only_the_newest_cut_tails_are_kept() {
 
 #[test]
 fn cutting_nothing_changes_nothing() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 10);
     let tip = log.tip();
@@ -289,7 +287,7 @@ fn cutting_nothing_changes_nothing() {
 
 #[test]
 fn files_that_were_being_prepared_are_removed() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let (mut log, _) = open(root.path());
     fill(&mut log, 10);
     drop(log);
@@ -317,10 +315,14 @@ fn append_without_end_if_asked_to() {
 
 #[test]
 fn what_was_appended_survives_the_death_of_the_process() {
-    let root = sample::root();
+    let root = crate::sample::root();
     for round in 1..=10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "append_without_end_if_asked_to", "--nocapture"])
+            .args([
+                "--exact",
+                "log::append_without_end_if_asked_to",
+                "--nocapture",
+            ])
             .env(APPEND, root.path())
             .stdout(Stdio::piped())
             .spawn()

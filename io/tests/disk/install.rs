@@ -2,8 +2,6 @@
 //! it, the next start finds what there was before, whole, or what was fetched.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod sample;
-
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -24,8 +22,8 @@ use standin_io::log::{LogBase, LogConfig, SegmentLog};
 use standin_io::snapshots::{Snapshots, SnapshotsError};
 use standin_io::storage::{OsStorage, Storage, StorageFile};
 
-use sample::snapshots::{point_at, state_of};
-use sample::{CONFIG, batch, ids};
+use crate::sample::snapshots::{point_at, state_of};
+use crate::sample::{CONFIG, batch, ids};
 
 /// Real files, until the process dies: that is, so many changes later nothing works any more. What was
 /// written until then is in the page cache, and stays.
@@ -196,8 +194,8 @@ impl StorageFile for MortalFile {
 /// What the replica has: views 5 to 7 of data epoch 1, snapshots as of entries 40 and 80, and the log from the
 /// first of them on.
 fn prepare(dir: &Path) -> LogTip {
-    let (mut log, _) = sample::open(dir);
-    let snapshots = sample::snapshots::open(dir);
+    let (mut log, _) = crate::sample::open(dir);
+    let snapshots = crate::sample::snapshots::open(dir);
     for number in 0..90 {
         let next = batch(log.tip(), 5 + number / 40, 1, 150);
         log.append(&next).unwrap();
@@ -249,7 +247,7 @@ fn install_until(dir: &Path, point: &SnapshotPoint, changes: u64) -> bool {
 }
 
 fn open_snapshots(storage: &Mortal, dir: &Path) -> Snapshots<Mortal> {
-    Snapshots::open_in(storage.clone(), dir, sample::snapshots::ids()).unwrap()
+    Snapshots::open_in(storage.clone(), dir, crate::sample::snapshots::ids()).unwrap()
 }
 
 /// What a start does before it opens the log; dies after so many changes.
@@ -263,7 +261,7 @@ fn begin_start(dir: &Path, changes: u64) -> Result<Finished, InstallError> {
 /// A start finds the one or the other, and both as they should be. Says whether it is what was fetched.
 fn check(dir: &Path, own: LogTip, point: &SnapshotPoint) -> bool {
     begin_start(dir, u64::MAX).unwrap();
-    let snapshots = sample::snapshots::open(dir);
+    let snapshots = crate::sample::snapshots::open(dir);
     let newest = snapshots.newest().unwrap();
     assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
     let newest = newest.snapshot.unwrap();
@@ -305,7 +303,7 @@ fn a_process_that_dies_as_it_puts_what_was_fetched_in_its_place_is_followed_by_o
             while is_dead {
                 // The next start dies, too, ever later, until it does not.
                 for later in 0.. {
-                    let root = sample::root();
+                    let root = crate::sample::root();
                     let dir = root.path();
                     let own = prepare(dir);
                     is_dead = install_until(dir, &point, changes);
@@ -345,7 +343,7 @@ fn flip_last_bit(path: &Path) {
 /// more was logged.
 #[test]
 fn a_fetched_snapshot_that_was_once_damaged_before_the_log_has_begun_anew_never_counts_again() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = root.path();
     let own = prepare(dir);
     let point = fetched(0, 3, 50);
@@ -365,11 +363,11 @@ fn a_fetched_snapshot_that_was_once_damaged_before_the_log_has_begun_anew_never_
 /// Which would be to judge it by another read than the one that is relied upon.
 #[test]
 fn a_fetched_snapshot_that_is_not_in_its_place_is_never_the_newest() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = root.path();
     prepare(dir);
     let path = place_only(dir, &fetched(2, 9, 500));
-    let snapshots = sample::snapshots::open(dir);
+    let snapshots = crate::sample::snapshots::open(dir);
     let newest = snapshots.newest().unwrap().snapshot.unwrap();
     assert_eq!(newest.header().point.tip.index, Index(80));
     assert_eq!(snapshots.list().unwrap().len(), 2);
@@ -379,7 +377,7 @@ fn a_fetched_snapshot_that_is_not_in_its_place_is_never_the_newest() {
 /// It may count.
 #[test]
 fn a_fetched_snapshot_of_a_later_version_stays_where_it_is() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = root.path();
     prepare(dir);
     let path = place_only(dir, &fetched(2, 9, 500));
@@ -400,7 +398,7 @@ fn what_was_fetched_gets_its_place_where_only_the_snapshots_that_it_replaces_lea
     let point = fetched(2, 9, 500);
     let (mut has_died, mut changes) = (true, 0);
     while has_died {
-        let root = sample::root();
+        let root = crate::sample::root();
         let dir = root.path();
         let own = prepare(dir);
         place_only(dir, &point);
@@ -422,7 +420,7 @@ fn what_was_fetched_gets_its_place_where_only_the_snapshots_that_it_replaces_lea
 /// The next start may find room.
 #[test]
 fn what_was_fetched_waits_for_its_place_where_there_is_no_room() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = root.path();
     let own = prepare(dir);
     let point = fetched(2, 9, 500);
@@ -441,7 +439,7 @@ fn what_was_fetched_waits_for_its_place_where_there_is_no_room() {
 /// A segment that a snapshot covers may have the name that the log begins anew with.
 #[test]
 fn a_log_is_not_begun_anew_while_another_thread_removes_a_segment() {
-    let root = sample::root();
+    let root = crate::sample::root();
     let dir = root.path();
     let storage = Mortal::new(u64::MAX);
     let (mut log, _) = SegmentLog::open_in(storage.clone(), dir, ids(), CONFIG).unwrap();
@@ -463,6 +461,6 @@ fn a_log_is_not_begun_anew_while_another_thread_removes_a_segment() {
     log.append(&next).unwrap();
     log.sync_now().unwrap();
     drop(log);
-    let (log, _) = sample::open(dir);
+    let (log, _) = crate::sample::open(dir);
     assert_eq!((log.first(), log.tip()), (Index(1), next.tip()));
 }
