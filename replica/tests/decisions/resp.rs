@@ -1,7 +1,5 @@
 //! Where replicas answer Redis clients: told once for each stream, known as long as it is true.
 
-mod support;
-
 use standin_core::address::Address;
 use standin_core::conn::ConnId;
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index};
@@ -11,7 +9,7 @@ use standin_core::message::RoleName;
 use standin_core::view::{Holder, ViewNumber, ViewRecord};
 use standin_replica::{Action, Destination, Event, ReadFor, Side};
 
-use support::*;
+use crate::support::*;
 
 /// Of a follower, at the primary.
 const FOLLOWER: ConnId = ConnId(61);

@@ -1,8 +1,6 @@
 //! A planned change of the primary as the whole replica decides it: what clients ask is held, whoever asked
 //! hears what came of it, and a process that stops hands over first.
 
-mod support;
-
 use std::sync::Arc;
 
 use standin_core::conn::ConnId;
@@ -16,7 +14,7 @@ use standin_core::time::{Duration, WallTime};
 use standin_core::view::{Holder, Reason, ViewRecord};
 use standin_replica::{Action, Event, HELD_REQUESTS_MAX, LogRoom, ROOM_RESERVE_BYTES};
 
-use support::*;
+use crate::support::*;
 
 const OPERATOR: ConnId = ConnId(60);
 const B: ConnId = ConnId(61);

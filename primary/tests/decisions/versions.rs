@@ -1,8 +1,5 @@
 //! Rolling a version of the machine out: when the primary orders the Upgrade, and whom it turns away.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "other tests use more of the bench")]
-
-mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index, LogTip, Upgrade, ViewStart};
@@ -14,7 +11,7 @@ use standin_core::version::{VersionRange, VersionStart, VersionStarts};
 use standin_core::view::{ViewNumber, ViewRecord};
 use standin_primary::Event;
 
-use support::{Asked, Bench, identity};
+use crate::support::{Asked, Bench, identity};
 
 const B: ConnId = ConnId(1);
 const C: ConnId = ConnId(2);

@@ -1,8 +1,6 @@
 //! Entries for a replica whose log is damaged: whoever has them sends them, and nobody sends others.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod support;
-
 use standin_core::conn::ConnId;
 use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip};
 use standin_core::message::{ENTRIES_PIECE_BYTES_MAX, EntriesRead, RoleName};
@@ -10,7 +8,7 @@ use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
 use standin_replica::{Action, Event, ReadFor, Recovered};
 
-use support::*;
+use crate::support::*;
 
 /// A replica of three entries, the first of which a snapshot has.
 fn with_entries() -> (Bench, Batch, LogTip) {

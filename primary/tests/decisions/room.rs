@@ -1,14 +1,12 @@
 //! Logs without room: who is handed over to, dropped, not joined, and when input is refused (section 12).
 
-mod support;
-
+use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
 use standin_core::identity::Durability;
 use standin_core::message::Room;
 use standin_core::time::Duration;
 use standin_core::view::Reason;
 use standin_primary::{Event, HandOverFailure};
-use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
 const C: ConnId = ConnId(2);

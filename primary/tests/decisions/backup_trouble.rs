@@ -1,7 +1,6 @@
 //! A backup that stalls, comes back, or sends what it should not, and a primary that was away.
 
-mod support;
-
+use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{BootId, Durability, Identity, StoreId};
@@ -9,7 +8,6 @@ use standin_core::message::{Consistency, Follow};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber, ViewRecord};
 use standin_primary::{EXCLUDED_STORES_MAX, Event, Query, READS_BYTES_MAX, Waiter};
-use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
 const JUST: Duration = Duration::from_millis(1);

@@ -1,8 +1,5 @@
 //! A log whose beginning is gone: who follows from where, and who is offered a snapshot instead.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "other tests use more of the bench")]
-
-mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
@@ -10,7 +7,7 @@ use standin_core::identity::Durability;
 use standin_core::message::Follow;
 use standin_primary::Event;
 
-use support::{Bench, identity};
+use crate::support::{Bench, identity};
 
 const C: ConnId = ConnId(3);
 

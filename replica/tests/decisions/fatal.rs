@@ -4,8 +4,6 @@
     reason = "a mark is told from behind a shared reference"
 )]
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
 use standin_core::entry::Index;
@@ -16,7 +14,7 @@ use standin_core::poison::Skip;
 use standin_core::view::{ViewNumber, ViewRecord};
 use standin_replica::{Action, Recovered};
 
-use support::{Bench, POISON, config, identity, view};
+use crate::support::{Bench, POISON, config, identity, view};
 
 const FATAL: FatalEntry = FatalEntry {
     entry: Skip {

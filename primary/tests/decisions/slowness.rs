@@ -1,8 +1,7 @@
 //! A backup that is slow (`protocol.md` sections 6 and 12): it is waited for, then dropped, and not joined again before it
 //! keeps up; one that only pauses stays.
 
-mod support;
-
+use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::{Durability, Identity};
@@ -10,7 +9,6 @@ use standin_core::message::Ack;
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Reason;
 use standin_primary::{Event, HandOverFailure};
-use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
 const C: ConnId = ConnId(2);

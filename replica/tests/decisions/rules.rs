@@ -1,7 +1,5 @@
 //! The protocol's rules R4, R5 and R7 as a replica keeps them, one test for each way to break them.
 
-mod support;
-
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
@@ -17,7 +15,7 @@ use standin_replica::{
     Action, Config, Event, Level, ReadFor, Recovered, Replica, Request, RequestBody,
 };
 
-use support::*;
+use crate::support::*;
 
 #[test]
 fn r4_a_restarted_primary_does_not_resume_the_view_it_held() {

@@ -1,9 +1,8 @@
 //! What is answered when it is asked, and what only when it is applied (`protocol.md` section 9).
 
-mod support;
-
 use std::cell::Cell;
 
+use crate::support::*;
 use standin_core::conn::ConnId;
 use standin_core::entry::{COMMAND_BYTES_MAX, Index};
 use standin_core::identity::ClusterId;
@@ -13,7 +12,6 @@ use standin_core::message::{
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewRecord;
 use standin_replica::{ANSWERS_BYTES_MAX, Action, Event, Request, RequestBody};
-use support::*;
 
 /// The session that the first opening makes: the entry before it begins the view.
 const SESSION: u64 = 2;

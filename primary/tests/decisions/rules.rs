@@ -1,14 +1,12 @@
 //! The protocol's rules R1, R3 and R7 as the primary keeps them, one test for each way to break them.
 
-mod support;
-
+use crate::support::{Bench, TERM};
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index};
 use standin_core::identity::{BootId, Durability, Identity};
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber};
 use standin_primary::{Event, Payload};
-use support::{Bench, TERM};
 
 const B: ConnId = ConnId(1);
 const JUST: Duration = Duration::from_millis(1);
@@ -226,7 +224,7 @@ fn only_the_token_in_the_record_counts_as_the_backup() {
     let mut bench = Bench::paired(Durability::Memory);
     bench.event(Event::Closed(B));
     // The same store, restarted: what it held in memory is gone, though it has the log from disk.
-    let restarted = support::identity("b", 2);
+    let restarted = crate::support::identity("b", 2);
     bench.follow(B, &restarted);
     bench.ack_all(B);
     let index = bench.command();
@@ -248,8 +246,8 @@ fn only_the_token_in_the_record_counts_as_the_backup() {
 
 /// A later life of `b`, in the machine's boot `boot`, after one that stopped cleanly.
 fn after_a_clean_stop(boot: u64) -> Identity {
-    let before = support::identity("b", 1).life;
-    let mut identity = support::identity("b", 2);
+    let before = crate::support::identity("b", 1).life;
+    let mut identity = crate::support::identity("b", 2);
     identity.life.boot = BootId(boot.into());
     identity.clean_lives.push(before);
     identity
@@ -285,7 +283,7 @@ fn at_os_what_is_acknowledged_in_a_new_boot_after_a_clean_stop_commits_nothing()
 
 #[test]
 fn at_memory_the_very_life_in_the_record_counts_on_another_connection() {
-    let same_life = support::identity("b", 1);
+    let same_life = crate::support::identity("b", 1);
     assert!(counts_as_the_backup(Durability::Memory, &same_life));
 }
 
@@ -390,7 +388,7 @@ fn r3_every_view_begins_with_a_view_start() {
 fn r7_a_follower_of_a_lower_view_is_refused_with_the_own_view() {
     let mut bench = Bench::paired(Durability::Os);
     let mut follow = standin_core::message::Follow {
-        identity: support::identity("c", 1),
+        identity: crate::support::identity("c", 1),
         view: bench.primary.record().id(),
         last: bench.primary.tip(),
         view_starts: bench.primary.view_starts().clone(),

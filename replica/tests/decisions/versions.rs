@@ -1,8 +1,6 @@
 //! A replica that lacks the version of the machine that is executed: where it stops, and what it says.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod support;
-
 use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, Index, LogTip, Upgrade};
 use standin_core::identity::{ClusterId, Durability};
@@ -11,7 +9,7 @@ use standin_core::time::{Duration, WallTime};
 use standin_core::view::ViewRecord;
 use standin_replica::{Action, Event, Level};
 
-use support::{Bench, identity, view, view_start};
+use crate::support::{Bench, identity, view, view_start};
 
 const PRIMARY: ConnId = ConnId(7);
 

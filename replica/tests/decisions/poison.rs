@@ -1,8 +1,6 @@
 //! A machine that fails at an entry (`protocol.md` section 12): in which order things happen then, and that
 //! nothing is made of what is left of its state.
 
-mod support;
-
 use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, Command, EntryKind, Index, LogTip};
 use standin_core::identity::Durability;
@@ -12,7 +10,7 @@ use standin_core::time::WallTime;
 use standin_core::view::{ViewNumber, ViewRecord};
 use standin_replica::{Action, Event};
 
-use support::{Bench, POISON, identity, view, view_start};
+use crate::support::{Bench, POISON, identity, view, view_start};
 
 /// A lone primary whose machine has just failed, before that is noted. What came before the entry is answered.
 fn failed() -> Bench {

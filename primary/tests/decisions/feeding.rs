@@ -1,8 +1,5 @@
 //! Entries from the log for a follower that is behind, while others are served.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "other tests use more of the bench")]
-
-mod support;
 
 use std::sync::Arc;
 
@@ -11,7 +8,7 @@ use standin_core::entry::Batch;
 use standin_core::identity::Durability;
 use standin_primary::{Event, LOG_READ_BYTES};
 
-use support::{Bench, identity};
+use crate::support::{Bench, identity};
 
 const C: ConnId = ConnId(3);
 /// Two such entries are less than may be read in one wake-up, and three are more.

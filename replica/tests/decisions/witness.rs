@@ -1,8 +1,6 @@
 //! What a replica keeps of the record, and tells a view service that has lost it (`protocol.md` section 11).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod support;
-
 use standin_core::conn::ConnId;
 use standin_core::entry::Index;
 use standin_core::identity::Token;
@@ -10,7 +8,7 @@ use standin_core::message::{Ack, Follow, JoinAsked, Kept, ReportReply, Room, Wit
 use standin_core::view::{Reason, ViewNumber};
 use standin_replica::{Action, Event, Replica};
 
-use support::*;
+use crate::support::*;
 
 const FOLLOWER: ConnId = ConnId(2);
 

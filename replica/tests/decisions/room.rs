@@ -1,7 +1,6 @@
 //! Room for the log: what is refused and in which words, that reads go on, and that a snapshot is tried (section 12).
 
-mod support;
-
+use crate::support::*;
 use standin_core::conn::ConnId;
 use standin_core::entry::{
     BatchBuilder, BatchStamp, COMMAND_HEADER_BYTES, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip,
@@ -13,7 +12,6 @@ use standin_core::message::{
 use standin_core::time::{Duration, WallTime};
 use standin_core::view::ViewRecord;
 use standin_replica::{Action, Event, LogRoom, ROOM_RESERVE_BYTES, Request, RequestBody};
-use support::*;
 
 /// What the disk says.
 const WHY: &str = "No space left on device";

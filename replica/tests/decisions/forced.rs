@@ -1,8 +1,6 @@
 //! After a forced takeover (`protocol.md` section 7): who is named goes on with its log, everybody else sets
 //! theirs aside, and clients are told what may be lost.
 
-mod support;
-
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Durability, Token};
@@ -13,7 +11,7 @@ use standin_core::time::Duration;
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{Action, Event, Recovered, Request, RequestBody};
 
-use support::*;
+use crate::support::*;
 
 const PRIMARY: ConnId = ConnId(9);
 

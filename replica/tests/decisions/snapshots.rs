@@ -1,8 +1,5 @@
 //! Snapshots: when they are taken, what is forgotten then, who is handed one, and what is compared.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "other tests use more of the bench")]
-
-mod support;
 
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
@@ -21,7 +18,7 @@ use standin_replica::{
     SharedImage,
 };
 
-use support::{Bench, POISON, Tally, identity, view};
+use crate::support::{Bench, POISON, Tally, identity, view};
 
 const FOLLOWER: ConnId = ConnId(60);
 const OTHER: ConnId = ConnId(61);

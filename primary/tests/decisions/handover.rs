@@ -1,7 +1,6 @@
 //! Handing over as planned: held, drained, asked, and gated until the outcome is read.
 
-mod support;
-
+use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index};
 use standin_core::identity::Durability;
@@ -9,7 +8,6 @@ use standin_core::message::Ack;
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewRecord};
 use standin_primary::{Event, HandOverFailure, hand_over_max};
-use support::{Bench, TERM, identity};
 
 const B: ConnId = ConnId(1);
 const JUST: Duration = Duration::from_millis(1);
@@ -273,7 +271,7 @@ fn a_backup_that_says_it_goes_is_dropped_at_once_and_is_not_taken_for_one_that_f
         bench.record(&join);
         bench.follow(B, &b);
         bench.ack_all(B);
-        bench.asked = support::Asked::default();
+        bench.asked = crate::support::Asked::default();
     }
 }
 

@@ -1,0 +1,11 @@
+//! The decisions of a primary, step by step: one event in, the actions compared.
+
+mod backup_trouble;
+mod feeding;
+mod forgetting;
+mod handover;
+mod room;
+mod rules;
+mod slowness;
+mod support;
+mod versions;

@@ -1,0 +1,15 @@
+//! The decisions of a replica, step by step: one event in, the actions compared.
+
+mod admission;
+mod fatal;
+mod forced;
+mod handover;
+mod lending;
+mod poison;
+mod resp;
+mod room;
+mod rules;
+mod snapshots;
+mod support;
+mod versions;
+mod witness;
