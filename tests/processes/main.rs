@@ -12,6 +12,7 @@ mod divergence;
 mod embed;
 mod freeze;
 mod gateway;
+mod http;
 mod kv;
 mod log;
 mod misuse;

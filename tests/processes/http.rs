@@ -1,7 +1,5 @@
 //! HTTP for load balancers, probes and metrics, asked of real processes.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
@@ -13,9 +11,9 @@ use standin::{Context, Duration, Machine, RandomStream, Replica, Stop};
 use standin_core::identity::Durability;
 use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
-use support::http::{HttpAnswer, get, metric};
-use support::scene::Scene;
-use support::{PATIENCE, sure};
+use crate::support::http::{HttpAnswer, get, metric};
+use crate::support::scene::Scene;
+use crate::support::{PATIENCE, sure};
 
 const STANDIN: &str = env!("CARGO_BIN_EXE_standin");
 /// No takeover comes by itself, however slow the machine is.
