@@ -40,103 +40,71 @@ pub struct ViewStart {
     pub machine_version: Option<u32>,
 }
 
-/// The payload of log formats 3 and 4.
+/// What the payload begins with in all log formats; log format 1 has no more. Each later one has put fields behind it.
 #[derive(Deserialize)]
-struct ViewStart3 {
+struct Beginning {
     data_epoch: DataEpoch,
     primary: ReplicaName,
     incarnation: Incarnation,
     durability: Durability,
     session_timeout_ms: u64,
     sessions_max: u32,
-    replies_bytes_max: u64,
-    session_idle_min_ms: u64,
-    skips: Vec<Skip>,
 }
 
-/// The payload of log format 2.
+/// What log format 2 put behind it.
 #[derive(Deserialize)]
-struct ViewStart2 {
-    data_epoch: DataEpoch,
-    primary: ReplicaName,
-    incarnation: Incarnation,
-    durability: Durability,
-    session_timeout_ms: u64,
-    sessions_max: u32,
+struct Limits {
     replies_bytes_max: u64,
     session_idle_min_ms: u64,
 }
 
-/// The payload of log format 1.
-#[derive(Deserialize)]
-struct ViewStart1 {
-    data_epoch: DataEpoch,
-    primary: ReplicaName,
-    incarnation: Incarnation,
-    durability: Durability,
-    session_timeout_ms: u64,
-    sessions_max: u32,
+impl Limits {
+    /// As it was before there were any.
+    const NONE: Self = Self {
+        replies_bytes_max: u64::MAX,
+        session_idle_min_ms: 0,
+    };
+}
+
+impl Beginning {
+    /// The payload of a format that had no versions of the machine.
+    fn with(self, limits: Limits, skips: Vec<Skip>) -> ViewStart {
+        ViewStart {
+            data_epoch: self.data_epoch,
+            primary: self.primary,
+            incarnation: self.incarnation,
+            durability: self.durability,
+            session_timeout_ms: self.session_timeout_ms,
+            sessions_max: self.sessions_max,
+            replies_bytes_max: limits.replies_bytes_max,
+            session_idle_min_ms: limits.session_idle_min_ms,
+            skips,
+            machine_version: None,
+        }
+    }
 }
 
 impl ViewStart {
-    /// Reads the encoded form, also that of log format 3, which knew one version of the machine, of log format 2,
+    /// Reads the encoded form, also that of log formats 3 and 4, which knew one version of the machine, of log format 2,
     /// which knew no skips, and of log format 1, which knew no limits but the first two: each is applied as
     /// it was then.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        let start = decode_payload(payload)
-            .or_else(|| Self::decode_3(payload))
-            .or_else(|| Self::decode_2(payload))
-            .or_else(|| Self::decode_1(payload));
+        let format_3 = || {
+            let (beginning, limits, skips): (Beginning, _, _) = decode_payload(payload)?;
+            Some(beginning.with(limits, skips))
+        };
+        let format_2 = || {
+            let (beginning, limits): (Beginning, _) = decode_payload(payload)?;
+            Some(beginning.with(limits, Vec::new()))
+        };
+        let format_1 = || {
+            let beginning: Beginning = decode_payload(payload)?;
+            Some(beginning.with(Limits::NONE, Vec::new()))
+        };
+        let start = decode_payload(payload).or_else(format_3);
+        let start = start.or_else(format_2).or_else(format_1);
         start.filter(|start: &Self| start.skips.len() <= SKIPS_MAX)
-    }
-
-    fn decode_3(payload: &[u8]) -> Option<Self> {
-        let start: ViewStart3 = decode_payload(payload)?;
-        Some(Self {
-            data_epoch: start.data_epoch,
-            primary: start.primary,
-            incarnation: start.incarnation,
-            durability: start.durability,
-            session_timeout_ms: start.session_timeout_ms,
-            sessions_max: start.sessions_max,
-            replies_bytes_max: start.replies_bytes_max,
-            session_idle_min_ms: start.session_idle_min_ms,
-            skips: start.skips,
-            machine_version: None,
-        })
-    }
-
-    fn decode_2(payload: &[u8]) -> Option<Self> {
-        let start: ViewStart2 = decode_payload(payload)?;
-        Some(Self {
-            data_epoch: start.data_epoch,
-            primary: start.primary,
-            incarnation: start.incarnation,
-            durability: start.durability,
-            session_timeout_ms: start.session_timeout_ms,
-            sessions_max: start.sessions_max,
-            replies_bytes_max: start.replies_bytes_max,
-            session_idle_min_ms: start.session_idle_min_ms,
-            skips: Vec::new(),
-            machine_version: None,
-        })
-    }
-
-    fn decode_1(payload: &[u8]) -> Option<Self> {
-        let start: ViewStart1 = decode_payload(payload)?;
-        Some(Self {
-            data_epoch: start.data_epoch,
-            primary: start.primary,
-            incarnation: start.incarnation,
-            durability: start.durability,
-            session_timeout_ms: start.session_timeout_ms,
-            sessions_max: start.sessions_max,
-            replies_bytes_max: u64::MAX,
-            session_idle_min_ms: 0,
-            skips: Vec::new(),
-            machine_version: None,
-        })
     }
 
     /// Its limits for sessions.
