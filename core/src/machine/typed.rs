@@ -174,7 +174,7 @@ impl<M: Machine> StateMachine for M {
 
     fn command_words(command: &[u8]) -> String {
         let decoded = decode::<M, M::Command>("command", command).ok();
-        let words = decoded.and_then(|command| ron::to_string(&command).ok());
+        let words = decoded.and_then(|command| in_words(&command));
         words.map_or_else(|| bytes_in_words(command), cut_words)
     }
 
@@ -259,6 +259,15 @@ fn put_refusal(reply: &mut Vec<u8>, words: &str) {
 }
 
 /// Encoded bytes as RON.
+/// On one line, and with the names of structures: `Give(5)`, and not `(5)`.
+fn in_words<T: Serialize>(value: &T) -> Option<String> {
+    let style = ron::ser::PrettyConfig::new()
+        .depth_limit(0)
+        .separator("")
+        .struct_names(true);
+    ron::ser::to_string_pretty(value, style).ok()
+}
+
 fn said<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
     let value = decode_payload::<T>(bytes);
     let words = value.and_then(|value| ron::to_string(&value).ok());
@@ -412,6 +421,22 @@ mod tests {
         assert_eq!(stock.query(&CountOf("nails".to_owned())), Some(4));
         assert_eq!(stock.command(&Command::Clear), None);
         assert_eq!(stock.query(&CountOf("nails".to_owned())), None);
+    }
+
+    #[test]
+    fn a_command_that_is_a_structure_is_said_with_its_name() {
+        #[derive(Serialize)]
+        struct Give(u64);
+        #[derive(Serialize)]
+        struct Move {
+            from: Give,
+            all: Vec<Option<u8>>,
+        }
+        assert_eq!(in_words(&Give(5)).as_deref(), Some("Give(5)"));
+        let all = vec![Some(1), None];
+        let said = in_words(&Move { from: Give(5), all });
+        let expected = "Move(from:Give(5),all:[Some(1),None])";
+        assert_eq!(said.as_deref(), Some(expected));
     }
 
     #[test]
