@@ -29,11 +29,13 @@ pub(crate) use run::{RunArgs, run as run_one};
     standin replay --diff data-a data-b\n\n\
     Applies the entries of the log to a new state and prints what that comes to. With --keep-log a log goes back to the \
     first entry; else the replay begins with the oldest snapshot that the log goes on from. Changes nothing; the replica \
-    may run. --verify also compares each digest that a snapshot has recorded on the way.\n\n\
+    may run. --verify also compares each digest that was recorded on the way: by snapshots, and of replies when replicas parted.\n\n\
     --diff compares two replicas' directories: their logs, what they recorded of replies and states, and replays of what lies \
     between the last record that agrees and the first that does not, in processes of their own. It names the first entry \
-    whose reply or state differs. The machine's own program must be the same.\n\n\
-    Exit status: 0 done, or the same; 1 it cannot be done, a digest differs, or the two differ; 2 misused."
+    whose reply or state differs, or says that the replays differ among themselves. The machine's own program must be the \
+    same.\n\n\
+    Exit status: 0 done, or the same; 1 it cannot be done, a digest differs or with --verify none was recorded, or the two \
+    differ; 2 misused."
 )]
 pub(crate) struct ReplayArgs {
     /// Data directory of a replica
@@ -84,6 +86,10 @@ struct Account {
     answer: Option<String>,
 }
 
+/// Why nothing was verified, where nothing else is wrong.
+const NOTHING_RECORDED: &str = "no digest was recorded on the way, so nothing was compared; each snapshot records some (start \
+    the replica with a smaller --snapshot-every)";
+
 /// Why there is no result, and the exit status.
 type Failure = (u8, String);
 
@@ -97,7 +103,17 @@ pub(crate) fn run<M: StateMachine>(args: &ReplayArgs) -> u8 {
         (false, Some(_)) => return misused("two directories are compared with --diff"),
     }
     match replay_known::<M>(args) {
-        Ok(account) => output::line(format_args!("{}", account.render(args.json))),
+        Ok(account) => {
+            let written = output::line(format_args!("{}", account.render(args.json)));
+            if account.verified != Some(0) {
+                return written;
+            }
+            let dir = args.dir.display();
+            output::error(format_args!(
+                "cannot verify the replay of {dir}: {NOTHING_RECORDED}"
+            ));
+            EXIT_NO
+        }
         Err((status, why)) => {
             let dir = args.dir.display();
             output::error(format_args!("cannot replay {dir}: {why}"));
@@ -166,8 +182,9 @@ fn failure_words(error: &ReplayError, dir: &Path) -> String {
     };
     let (program, dir) = (output::program(), dir.display());
     format!(
-        "{error}; the first entry that differs is {which}, and `{program} replay --diff {dir} OTHER_DIR` finds it, with \
-         OTHER_DIR that of a replica that recorded another digest, or a copy of this one"
+        "{error}; either the machine is not deterministic (docs/determinism.md has the usual reasons), or this is not the program \
+         that recorded it, or one of the files is damaged; the first entry that differs is {which}, and `{program} replay --diff \
+         {dir} OTHER_DIR` finds it, with OTHER_DIR that of a replica that recorded another digest, or a copy of this one"
     )
 }
 
@@ -241,10 +258,7 @@ impl Account {
             index - from
         );
         let _infallible = match self.verified {
-            Some(0) => write!(
-                text,
-                "\nverified: nothing, for no digest was recorded on the way; each snapshot records some (--snapshot-every)"
-            ),
+            Some(0) => write!(text, "\nverified: nothing"),
             Some(verified) => write!(text, "\nverified: {verified} recorded digests are the same"),
             None => Ok(()),
         };

@@ -274,6 +274,11 @@ fn shows_in_the_reply(machine: &str, bug: &str) {
         assert_eq!(ran.status, Some(1), "{ran:?}");
         let words = format!("the first entry that differs is {index}, and `broken replay --diff");
         assert!(ran.stderr.contains(&words), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("the machine is not deterministic"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 
@@ -329,6 +334,12 @@ fn state_is_found(machine: &str, bug: &str) {
     assert_eq!(parts.len(), 1, "{told}");
     let name = parts[0]["name"].as_str().expect("a name");
     assert!(name.starts_with(machine), "{name}");
+    assert_eq!(told["unlike_through"], index, "{told}");
+    let [a, b] = ["a", "b"].map(|name| stage.dir(name).display().to_string());
+    let text = stage.run(&["replay", "--diff", &a, &b], None).stdout;
+    let words = format!("which differ among themselves from entry {index} on: the machine is not");
+    assert!(text.contains(&words), "{text}");
+    assert!(!text.contains("went another way"), "{text}");
     stage.go_on();
     let later = stage.diff(None);
     assert_eq!(later["index"], index, "{later}");

@@ -108,6 +108,14 @@ fn a_log_that_is_kept_leads_to_the_state_and_to_every_answer() {
         "{}",
         ran.stdout
     );
+    // No snapshot is of one of the first two entries.
+    let ran = standin(&["replay", &a, "--until", "2", "--verify"]);
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(ran.stdout.ends_with("verified: nothing\n"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("no digest was recorded on the way") && ran.stderr.lines().count() == 1,
+        "{ran:?}"
+    );
     for (arguments, status, words) in [
         (
             &["--until", "100000"][..],

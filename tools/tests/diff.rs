@@ -376,6 +376,7 @@ fn a_state_that_parts_is_found_between_the_snapshots_by_replays_that_part() {
         assert_eq!(found.parts, sums(sum + 1, sum + 2));
         assert_eq!(found.parts_of, Some((Index(at), false)));
         assert_eq!(found.confirmed, [true, true]);
+        assert_eq!(found.unlike, Some((Index(at - 1), Index(at))));
         assert_eq!(found.after, (at > 100).then_some(Index(100)));
     }
 }
@@ -388,10 +389,23 @@ fn replays_that_do_not_part_tell_whose_record_they_confirm() {
         assert_eq!((found.after, found.until), (Some(Index(100)), Index(200)));
         assert!(!found.is_exact() && !found.is_reply);
         assert_eq!((found.by, found.confirmed), (By::Snapshots, confirmed));
+        assert_eq!(found.unlike, None);
         assert_eq!(found.replays, Ok(2));
         // Those of the replicas themselves.
         assert_eq!(found.parts, sums(199, 200));
         assert_eq!(found.parts_of, Some((Index(200), true)));
+    }
+}
+
+/// One of them comes to what a replica recorded, or none does: that tells nothing of who was wrong.
+#[test]
+fn replays_that_part_are_unlike_whomever_they_confirm() {
+    let [one, other] = [1, 2].map(|world| Made::new(world).commands(with(100, 150, 320), 100));
+    for (worlds, confirmed) in [([1, 3], [true, false]), ([3, 4], [false, false])] {
+        let found = parted(worlds, &one, &other);
+        assert_eq!((found.until, found.by), (Index(150), By::Replays));
+        assert_eq!(found.confirmed, confirmed);
+        assert_eq!(found.unlike, Some((Index(149), Index(150))));
     }
 }
 
@@ -415,6 +429,8 @@ fn a_reply_that_parts_is_known_exactly_by_what_both_remember() {
         assert_eq!(found.parts, []);
         let [first, second] = worlds.map(|world| world < 3);
         assert_eq!(found.confirmed, [first, second && worlds[1] == 2]);
+        let unlike = (worlds == [1, 2]).then_some((Index(149), Index(150)));
+        assert_eq!(found.unlike, unlike);
     }
 }
 

@@ -53,6 +53,9 @@ struct Account {
     parts_of: Option<&'static str>,
     /// Which directories recorded what some replay comes to.
     confirmed: [bool; 2],
+    /// Where replays differ among themselves: behind the first of these entries, up to the second.
+    unlike_after: Option<u64>,
+    unlike_through: Option<u64>,
     /// Pairs of replays that were made.
     pairs: Option<u32>,
     not_replayed: Option<String>,
@@ -119,35 +122,7 @@ fn compare<M: StateMachine>(dirs: [&Path; 2], attempts: u32) -> Result<(Account,
 impl Account {
     fn of(found: &Diff, words: fn(&[u8]) -> String) -> Self {
         let entry = |it: &FoundEntry| EntryAccount::of(&it.entry(), words);
-        let span = |it: &Extent| Span {
-            first: it.before.0 + 1,
-            last: it.last.0,
-        };
-        let base = Self {
-            same: false,
-            machine: found.extents[0].header.machine.to_string(),
-            directories: found.dirs.each_ref().map(|dir| dir.display().to_string()),
-            logs: found.extents.each_ref().map(span),
-            what: None,
-            index: None,
-            after: None,
-            through: None,
-            by: None,
-            entries: Vec::new(),
-            replies: None,
-            reply_index: None,
-            reply_words: None,
-            parts: Vec::new(),
-            parts_count: 0,
-            parts_index: None,
-            parts_of: None,
-            confirmed: [false; 2],
-            pairs: None,
-            not_replayed: None,
-            compared: found.compared,
-            replies_through: found.replies_through.map(|it| it.0),
-            damaged: found.damaged.clone(),
-        };
+        let base = Self::base(found);
         match &found.verdict {
             Verdict::Same {
                 before,
@@ -174,6 +149,41 @@ impl Account {
                 }
             }
             Verdict::Parted(parting) => base.with(parting, entry),
+        }
+    }
+
+    /// What is said whatever the answer is.
+    fn base(found: &Diff) -> Self {
+        let span = |it: &Extent| Span {
+            first: it.before.0 + 1,
+            last: it.last.0,
+        };
+        Self {
+            same: false,
+            machine: found.extents[0].header.machine.to_string(),
+            directories: found.dirs.each_ref().map(|dir| dir.display().to_string()),
+            logs: found.extents.each_ref().map(span),
+            what: None,
+            index: None,
+            after: None,
+            through: None,
+            by: None,
+            entries: Vec::new(),
+            replies: None,
+            reply_index: None,
+            reply_words: None,
+            parts: Vec::new(),
+            parts_count: 0,
+            parts_index: None,
+            parts_of: None,
+            confirmed: [false; 2],
+            unlike_after: None,
+            unlike_through: None,
+            pairs: None,
+            not_replayed: None,
+            compared: found.compared,
+            replies_through: found.replies_through.map(|it| it.0),
+            damaged: found.damaged.clone(),
         }
     }
 
@@ -213,6 +223,8 @@ impl Account {
                 false => "replays",
             }),
             confirmed: parting.confirmed,
+            unlike_after: parting.unlike.map(|(after, _)| after.0),
+            unlike_through: parting.unlike.map(|(_, through)| through.0),
             pairs: parting.replays.as_ref().ok().copied(),
             not_replayed: parting.replays.as_ref().err().cloned(),
             ..self
@@ -339,12 +351,12 @@ impl Account {
             }
         ));
         match self.by {
-            Some("replies") => lines.push("found by: the replies that both replicas remembered".to_owned()),
-            Some("replays") => lines.push(
-                "found by: replays in processes of their own, which differ: the machine is not deterministic \
-                 (docs/determinism.md has the usual reasons)"
-                    .to_owned(),
-            ),
+            Some("replies") => {
+                lines.push("found by: the replies that both replicas remembered".to_owned())
+            }
+            Some("replays") => {
+                lines.push("found by: replays in processes of their own, which differ".to_owned());
+            }
             Some("snapshots") => {
                 lines.push("found by: the digests that the replicas recorded".to_owned());
             }
@@ -364,26 +376,7 @@ impl Account {
             1 => "one pair".to_owned(),
             pairs => format!("{pairs} pairs"),
         };
-        let [one, other] = &self.directories;
-        let confirmed = match self.confirmed {
-            _ if self.same => format!(
-                "the same from entry {} to {}",
-                self.after.unwrap_or(0) + 1,
-                self.through.unwrap_or(0)
-            ),
-            [true, true] => {
-                "some come to what the one recorded, some to what the other did: the machine is not deterministic \
-                 (docs/determinism.md has the usual reasons)"
-                    .to_owned()
-            }
-            [true, false] => {
-                format!("they come to what {one} recorded, so it was {other} that went another way")
-            }
-            [false, true] => {
-                format!("they come to what {other} recorded, so it was {one} that went another way")
-            }
-            [false, false] => "none comes to what either recorded".to_owned(),
-        };
+        let came_to = self.came_to();
         let advice = match (self.same, self.by, self.index) {
             (false, Some("snapshots"), None) => {
                 "; they do not differ from each other: what the machine looks at is the same for all of them, such as a setting \
@@ -391,6 +384,42 @@ impl Account {
             }
             _ => "",
         };
-        format!("replays: {pairs}, {confirmed}{advice}")
+        format!("replays: {pairs}, {came_to}{advice}")
+    }
+
+    /// What replays came to. Whose record they confirm says who was wrong only if they are all the same.
+    fn came_to(&self) -> String {
+        let [one, other] = &self.directories;
+        if self.same {
+            let (first, last) = (self.after.unwrap_or(0) + 1, self.through.unwrap_or(0));
+            return format!("the same from entry {first} to {last}");
+        }
+        if let (Some(after), Some(through)) = (self.unlike_after, self.unlike_through) {
+            let place = match after + 1 == through {
+                true => format!("entry {through}"),
+                false => format!("one of the entries {} to {through}", after + 1),
+            };
+            return format!(
+                "which differ among themselves from {place} on: the machine is not deterministic (docs/determinism.md has the \
+                 usual reasons){}",
+                match self.confirmed {
+                    [true, true] =>
+                        "; some come to what the one recorded, some to what the other did"
+                            .to_owned(),
+                    [true, false] => format!("; some come to what {one} recorded"),
+                    [false, true] => format!("; some come to what {other} recorded"),
+                    [false, false] => String::new(),
+                }
+            );
+        }
+        match self.confirmed {
+            [true, _] => {
+                format!("they come to what {one} recorded, so it was {other} that went another way")
+            }
+            [false, true] => {
+                format!("they come to what {other} recorded, so it was {one} that went another way")
+            }
+            [false, false] => "which all come to the same, and to what neither recorded".to_owned(),
+        }
     }
 }

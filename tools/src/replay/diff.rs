@@ -135,8 +135,11 @@ pub struct Parting {
     pub parts: Vec<DifferingPart>,
     /// After which entry these are; and whether they are the replicas' own, of two snapshots. Else they are two replays'.
     pub parts_of: Option<(Index, bool)>,
-    /// Which of the two recorded, of the entry `until` was taken from, what replays come to.
+    /// Which of the two recorded, of the entry `until` was taken from, what some replay comes to.
     pub confirmed: [bool; 2],
+    /// Replays of the same entries differ among themselves, so that the machine is not deterministic: from some entry on
+    /// behind the first of these, up to the second.
+    pub unlike: Option<(Index, Index)>,
     /// Pairs of replays that were made; or why none was.
     pub replays: Result<u32, String>,
 }
@@ -268,6 +271,10 @@ impl Sides<'_> {
         }
         let mut parting = self.place::<M>(place, until)?;
         parting.confirmed = self.confirmed(&found);
+        parting.unlike = match &found {
+            Ok(found) => found.unlike((start.unwrap_or(before), until)),
+            Err(_) => None,
+        };
         parting.replays = found.map(|found| found.pairs);
         if let (Some(at), true) = (parting.entry_index(), parting.entry.is_none()) {
             // Its log may have gone on without it.
@@ -348,6 +355,7 @@ impl Sides<'_> {
             parts: Vec::new(),
             parts_of: None,
             confirmed: [false; 2],
+            unlike: None,
             replays: Ok(0),
         };
         let parting = match (place, reply_at) {

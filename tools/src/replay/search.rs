@@ -108,6 +108,17 @@ impl Found {
             pairs: 0,
         }
     }
+
+    /// Whether two runs differed: behind the first of these entries, up to the second. `searched` is from where to where
+    /// all of them went.
+    pub(super) fn unlike(&self, searched: (Index, Index)) -> Option<(Index, Index)> {
+        match &self.place {
+            Place::Entry(it) => Some((Index(it.index.0 - 1), it.index)),
+            Place::Between(low, high) => Some((*low, *high)),
+            // Each pair may have come to the same, and another one to something else.
+            Place::Nowhere => (self.ends.len() > 1).then_some(searched),
+        }
+    }
 }
 
 impl End {
@@ -341,7 +352,8 @@ mod tests {
         }
     }
 
-    fn search(machine: &mut Wavering, attempts: u32, state_bytes: u64) -> Found {
+    /// A search among a hundred thousand entries.
+    fn search<R: Runs<Error = ()>>(runs: &mut R, attempts: u32, state_bytes: u64) -> Found {
         let request = RunRequest {
             dir: PathBuf::new(),
             from: Index(100),
@@ -357,7 +369,7 @@ mod tests {
             attempts,
             state_bytes,
         };
-        search.go(machine).expect("it always runs")
+        search.go(runs).expect("it always runs")
     }
 
     fn wavering(state_at: u64, reply_at: u64, one_in: u32) -> Wavering {
@@ -411,22 +423,7 @@ mod tests {
             }
         }
         let mut machine = Earlier(wavering(0, u64::MAX, 1));
-        let request = RunRequest {
-            dir: PathBuf::new(),
-            from: Index(100),
-            after: Index::ZERO,
-            until: Index::ZERO,
-            step: 1,
-            tells_parts: false,
-        };
-        let search = Search {
-            requests: [request.clone(), request],
-            after: Index(100),
-            until: Index(100_100),
-            attempts: 1,
-            state_bytes: 1 << 40,
-        };
-        let found = search.go(&mut machine).expect("it always runs");
+        let found = search(&mut machine, 1, 1 << 40);
         assert!(matches!(found.place, Place::Entry(it) if it.index == Index(300)));
     }
 
@@ -435,17 +432,39 @@ mod tests {
         let found = search(&mut wavering(700, u64::MAX, 3), 3, 10);
         assert!(matches!(found.place, Place::Entry(it) if it.index == Index(700)));
         let found = search(&mut wavering(700, u64::MAX, 5), 3, 10);
-        assert_eq!((found.place, found.pairs), (Place::Nowhere, 3));
+        assert_eq!(found.unlike((Index(100), Index(100_100))), None);
         assert_eq!(found.ends.len(), 1);
+        assert_eq!((found.place, found.pairs), (Place::Nowhere, 3));
         // The first pair, and none of those that look closer.
         let mut machine = wavering(700, u64::MAX, 6);
         machine.pairs = 5;
         let found = search(&mut machine, 3, 1 << 40);
+        assert_eq!(found.ends.len(), 2);
+        let unlike = found.unlike((Index(100), Index(100_100)));
         let Place::Between(low, high) = found.place else {
             panic!("{found:?}");
         };
+        assert_eq!(unlike, Some((low, high)));
         assert!(low < Index(700) && Index(700) <= high, "{low} to {high}");
         assert!(high.0 - low.0 < 10_000);
-        assert_eq!(found.ends.len(), 2);
+    }
+
+    /// What each process draws once, and then uses for all: the two of a pair may have drawn the same.
+    #[test]
+    fn pairs_that_come_to_the_same_and_to_something_else_than_each_other_are_unlike() {
+        struct ByPairs(Wavering);
+        impl Runs for ByPairs {
+            type Error = ();
+            fn pair(&mut self, requests: [&RunRequest; 2]) -> Result<[Vec<Point>; 2], ()> {
+                self.0.pairs += 1;
+                let is_wrong = self.0.pairs == 2;
+                Ok(requests.map(|request| self.0.run(request, is_wrong)))
+            }
+        }
+        let mut machine = ByPairs(wavering(700, u64::MAX, 1));
+        let found = search(&mut machine, 2, 10);
+        assert_eq!(found.place, Place::Nowhere);
+        let searched = (Index(100), Index(100_100));
+        assert_eq!(found.unlike(searched), Some(searched));
     }
 }
