@@ -22,6 +22,7 @@ use super::disk::Disk;
 use super::journal::Journal;
 use super::links::{Letter, Links, Party, name_of};
 use super::past::{Answered, Asked, Fact};
+use crate::output;
 
 /// Whoever asks for a switchover, and does not hear what came of it.
 const OPERATOR: ConnId = ConnId(u64::MAX);
@@ -113,7 +114,7 @@ impl Node {
             identity,
             address: address_of(host),
             data_dir: String::new(),
-            program: String::new(),
+            program: output::program().to_owned(),
             durability: bounds.durability,
             versions: VersionRange::of::<Journal>(),
             session_limits: SessionLimits {

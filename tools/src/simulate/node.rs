@@ -2,6 +2,7 @@
 //! another shell around them. What `src/replica/host.rs` does with sockets, this does with the
 //! simulated network.
 
+mod actions;
 mod answering;
 mod death;
 mod fatal;
@@ -24,18 +25,18 @@ use standin_core::entry::{Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
 use standin_core::identity::{BootId, ClusterId, ReplicaName, StoreId};
 use standin_core::machine::{MachineId, VersionRange};
-use standin_core::message::{Party, Refusal, RoleName, SnapshotOffer};
+use standin_core::message::{Party, Refusal, SnapshotOffer};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now, earliest};
-use standin_core::view::{DataEpoch, Member, Reason, ViewId};
+use standin_core::view::{Member, ViewId};
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::install::finish_install;
-use standin_io::log::{LogBase, LogConfig, LogError, SegmentIds, SegmentLog};
+use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
 use standin_replica::{
-    Action, Answers, Config, Destination, Event, FromClient, KeptSnapshot, ReadFor, Recovered,
-    Replica, Request, Side, client_frame,
+    Action, Answers, Config, Event, FromClient, KeptSnapshot, ReadFor, Recovered, Replica, Request,
+    Side, client_frame,
 };
 
 use super::check::l5::Bounds;
@@ -46,9 +47,10 @@ use super::marks::Mark;
 use super::mending::Mending;
 use super::network::Arrival;
 use super::plan::Plan;
-use super::stage::{Output, Stage, address_of, host_at, resp_of};
+use super::stage::{Output, Stage, address_of, resp_of};
 use super::watched::{Falsehood, Subject, Watched};
 use super::world::Process;
+use crate::output;
 
 use fatal::fatal_entry;
 use images::{Images, install_failed, kept, restore, snapshots_failed};
@@ -281,7 +283,7 @@ impl<M: Subject> Node<M> {
             identity,
             address: address_of(stage.host),
             data_dir: String::new(),
-            program: String::new(),
+            program: output::program().to_owned(),
             durability: plan.durability,
             versions: machine.program,
             session_limits: plan.session_limits,
@@ -605,211 +607,5 @@ impl<M: Subject> Node<M> {
         }
         self.replica.handle(now, Event::Requests(&requests));
         self.carry_out(stage, now)
-    }
-
-    fn carry_out(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
-        loop {
-            if let Some(entry) = self.falsehood.doom.take_death() {
-                stage.saw(&Fact::DiedAt { entry });
-                return Err(Death::AtEntry(entry));
-            }
-            self.tell_commit(stage, now);
-            while let Some(action) = self.replica.next_action() {
-                stage.stall();
-                // What was applied was told to others even if the process dies over what comes next.
-                self.carry_out_one(stage, now, action)
-                    .inspect_err(|_| self.tell_applied(stage))?;
-            }
-            self.tell_applied(stage);
-            self.send_answers(stage, now);
-            let Some(follow_up) = self.follow_ups.pop_front() else {
-                return Ok(());
-            };
-            let event = match follow_up {
-                FollowUp::Written(through) => Event::Written(through),
-                FollowUp::Synced(through) => Event::Synced(through),
-                FollowUp::Room => {
-                    self.tell_room(now);
-                    continue;
-                }
-                FollowUp::LogRead(read, bytes) => Event::LogRead(read, bytes),
-                FollowUp::Cut(tip) => Event::Cut(tip),
-                FollowUp::Adopted(view) => Event::Adopted(view),
-                FollowUp::PoisonNoted => Event::PoisonNoted,
-                FollowUp::Digested(digest) => Event::Digested(digest),
-                FollowUp::FetchBegun(have) => Event::FetchBegun(have),
-                FollowUp::Fetched(index, is_whole) => Event::Fetched(index, is_whole),
-                FollowUp::Forgotten(base) => Event::Forgotten(base),
-                FollowUp::Install(offer) => {
-                    self.install(stage, now, &offer)?;
-                    self.begin_room(now);
-                    continue;
-                }
-            };
-            self.replica.handle(now, event);
-        }
-    }
-
-    fn carry_out_one(
-        &mut self,
-        stage: &mut Stage<'_, M>,
-        now: Now,
-        action: Action,
-    ) -> Result<(), Death> {
-        if let Some(destination) = action.destination() {
-            self.send(stage, destination, &action);
-            return Ok(());
-        }
-        let host = stage.host;
-        match action {
-            Action::RedialViewService => {
-                if let Some(conn) = self.link {
-                    self.close(stage, conn, None);
-                }
-            }
-            Action::Adopt(view, holds, kept) => {
-                let mut meta = self.dir.meta().clone();
-                meta.adopted = view;
-                meta.holds = holds;
-                meta.kept = kept.map(|kept| *kept);
-                self.dir.store(meta).map_err(dir_failed)?;
-                stage.wait_for_disk();
-                stage.saw(&Fact::Adopted { host, view });
-                self.follow_ups.push_back(FollowUp::Adopted(view));
-            }
-            Action::NotePoison(poison) => {
-                let skip = poison.skip;
-                stage.saw(&Fact::Poisoned { host, skip });
-                let mut meta = self.dir.meta().clone();
-                meta.poison = Some(poison);
-                self.dir.store(meta).map_err(dir_failed)?;
-                stage.wait_for_disk();
-                self.follow_ups.push_back(FollowUp::PoisonNoted);
-            }
-            Action::Quarantine(why) => {
-                stage.saw(&Fact::Quarantined { host, why: &why });
-                let mut meta = self.dir.meta().clone();
-                meta.quarantine = Some(why);
-                self.dir.store(meta).map_err(dir_failed)?;
-                stage.wait_for_disk();
-            }
-            Action::Append(batch) => {
-                let is_primary = self.replica.role_name() == RoleName::Primary;
-                // A write that fails may still have written everything.
-                stage.saw(&Fact::Appended {
-                    host,
-                    batch: &batch,
-                    is_primary,
-                });
-                if is_primary {
-                    self.watch_order(stage, &batch);
-                }
-                self.log.append(&batch).map_err(log_failed)?;
-                self.keep_up(stage, now)?;
-                self.written(batch.last());
-            }
-            Action::Sync => self.sync(stage),
-            Action::ReadLog(read, from, bytes_max) => {
-                let bytes = match self.log.read(from, bytes_max) {
-                    // Who asks for it lacks it, too. That is no reason to serve no longer.
-                    Err(LogError::Damaged { .. }) if matches!(read, ReadFor::Lend(..)) => {
-                        Vec::new()
-                    }
-                    read => read.map_err(log_failed)?,
-                };
-                self.follow_ups.push_back(FollowUp::LogRead(read, bytes));
-            }
-            Action::Cut(after) => {
-                let standing = self.replica.standing();
-                stage.saw(&Fact::Cut {
-                    host,
-                    after,
-                    standing,
-                });
-                if after == Index::ZERO {
-                    self.log.begin_anew().map_err(log_failed)?;
-                    let discarded = self.images.snapshots.discard();
-                    discarded.map_err(snapshots_failed)?;
-                } else {
-                    self.log.cut(after).map_err(log_failed)?;
-                }
-                let tip = self.log.tip();
-                self.begin_room(now);
-                stage.wait_for_disk();
-                let is_outdated = after == Index::ZERO && standing.view.data_epoch > DataEpoch(0);
-                stage.mark(if is_outdated {
-                    Mark::SetAside
-                } else {
-                    Mark::Cut
-                });
-                self.follow_ups.push_back(FollowUp::Cut(tip));
-            }
-            Action::TakeSnapshot(mark, image) => self.take_snapshot(stage, mark, image),
-            Action::Digest(image) => {
-                let digest = image.0.digest();
-                self.follow_ups.push_back(FollowUp::Digested(digest));
-            }
-            Action::KeepEvidence(_) => {} // for people
-            Action::Forget(index) => self.forget(stage, index)?,
-            Action::ReadSnapshot(conn, read) => self.send_piece(stage, conn, &read)?,
-            Action::BeginFetch(offer) => self.begin_fetch(&offer)?,
-            Action::StorePiece(offset, bytes) => self.store_piece(offset, &bytes)?,
-            Action::CheckFetched => self.check_fetched()?,
-            Action::Install(offer) => self.follow_ups.push_back(FollowUp::Install(offer)),
-            Action::Dial(address) => {
-                self.hang(stage);
-                if let Some(to) = host_at(&address) {
-                    self.dial = Some(stage.dial(to, Party::Replica));
-                }
-            }
-            Action::Hang => self.hang(stage),
-            Action::CloseFollower(INSPECTOR) => {}
-            Action::CloseFollower(conn) => self.close(stage, conn, None),
-            Action::RefuseFollower(conn, refusal) => {
-                if matches!(refusal, Refusal::MachineVersion { .. }) {
-                    stage.mark(Mark::LeftBehind);
-                }
-                self.close(stage, conn, Some(refusal));
-            }
-            Action::Log(_, text) => stage.trace.line(stage.now, host, || text),
-            _ => unreachable!("what sends a message was sent"),
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, stage: &mut Stage<'_, M>, destination: Destination, action: &Action) {
-        let host = stage.host;
-        match action {
-            Action::Ack(_, ack) => stage.saw(&Fact::Acked { host, ack }),
-            Action::Resume(conn, resume) => self.name_stream(*conn, resume.nonce, resume.view),
-            Action::Swap(swap) => {
-                stage.join_asked |= swap.proposed.reason == Reason::Joined;
-                stage.hand_over_asked |= swap.proposed.reason == Reason::HandedOver;
-                self.watch_proposal(stage, swap);
-                stage.saw(&Fact::Proposed { swap });
-            }
-            _ => {}
-        }
-        let conn = match destination {
-            Destination::ViewService => self.link,
-            Destination::Conn(conn) => {
-                Some(conn).filter(|conn| ![INSPECTOR, OPERATOR].contains(conn))
-            }
-        };
-        if let Some(conn) = conn {
-            stage.send(conn, |out| action.encode(out));
-        }
-    }
-
-    /// Closes a connection, whose end is reported like any other's.
-    fn close(&mut self, stage: &mut Stage<'_, M>, conn: ConnId, why: Option<Refusal>) {
-        stage.close(conn, why);
-        self.closed.push_back(conn);
-    }
-
-    fn hang(&mut self, stage: &mut Stage<'_, M>) {
-        if let Some(conn) = self.dial.take() {
-            stage.close(conn, None);
-        }
     }
 }
