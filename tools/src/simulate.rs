@@ -28,6 +28,7 @@ mod network;
 mod node;
 mod plan;
 mod planned;
+mod property;
 mod queue;
 mod rebuilding;
 mod record;

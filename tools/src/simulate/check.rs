@@ -39,6 +39,7 @@ use standin_core::view::ViewRecord;
 use super::fact::Fact;
 use super::marks::Mark;
 use super::plan::Plan;
+use super::property;
 use super::reference::Reference;
 use super::truth::Truth;
 use super::watched::Subject;
@@ -54,7 +55,15 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.property, self.what)
+        write!(f, "{} ({}): {}", self.property, self.demands(), self.what)
+    }
+}
+
+impl Violation {
+    /// What the property demands, in words.
+    #[must_use]
+    pub fn demands(&self) -> &'static str {
+        property::words(self.property)
     }
 }
 

@@ -22,6 +22,8 @@ const EXIT_MISUSED: u8 = 2;
 const SEEDS_THAT_REACH_ALL: u64 = 1000;
 /// So many failures are enough to look at.
 const FAILURES_MAX: usize = 10;
+/// So many of them are told in full.
+const FAILURES_TOLD: usize = 3;
 
 /// The arguments of `standin simulate`.
 #[derive(Clone, Debug, Args)]
@@ -84,15 +86,15 @@ pub fn command<M: Subject>(args: &SimulateArgs) -> u8 {
                 return EXIT_MISUSED;
             }
         },
-        None => run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds)),
+        None => many::<M>(args),
     };
+    let written = output::written(tell(&mut io::stdout().lock(), &summary, args.json));
     if let Some(seed) = irreproducible::<M>(&summary) {
         output::error(format_args!(
             "seed {seed}, run once more, came to something else: the machine is not deterministic (docs/determinism.md has the \
              usual reasons)"
         ));
     }
-    let written = output::written(tell(&mut io::stdout().lock(), &summary, args.json));
     if summary.failures.is_empty() && missing(&summary).is_empty() {
         written
     } else {
@@ -142,6 +144,15 @@ fn plan_of(seed: u64, args: &SimulateArgs) -> Plan {
     plan
 }
 
+fn many<M: Subject>(args: &SimulateArgs) -> Summary {
+    let summary = run_many::<M>(args.from, args.seeds, FAILURES_MAX, &progress(args.seeds));
+    if summary.runs < summary.asked && io::stderr().is_terminal() {
+        // The line that shows how far it is was to be written again.
+        let _ = writeln!(io::stderr());
+    }
+    summary
+}
+
 fn one<M: Subject>(plan: Plan, trace: Option<&PathBuf>) -> io::Result<Summary> {
     let mut file = trace
         .map(std::fs::File::create)
@@ -152,21 +163,29 @@ fn one<M: Subject>(plan: Plan, trace: Option<&PathBuf>) -> io::Result<Summary> {
         file.write_all(lines.as_bytes())?;
         file.flush()?;
     }
-    let mut summary = Summary::default();
+    let mut summary = Summary {
+        asked: 1,
+        ..Summary::default()
+    };
     summary.add(result);
     Ok(summary)
 }
 
 fn shrink_one<M: Subject>(plan: Plan) -> u8 {
+    let before = plan.flags();
     let Some((plan, failure)) = shrink::<M>(plan) else {
         return output::line(format_args!("everything holds: there is nothing to shrink"));
     };
+    let flags = plan.flags();
+    let came_of_it = match flags == before {
+        true => "no smaller run was found that fails likewise",
+        false => "the smallest run that was found and fails likewise",
+    };
     let told = output::line(format_args!(
-        "{} at {:.6} s\n  {} simulate {} --trace trace.txt",
+        "{} at {:.6} s\n{came_of_it}:\n  {} simulate {flags} --trace trace.txt",
         failure.violation,
         seconds(failure.nanos),
         output::program(),
-        plan.flags()
     ));
     told.max(EXIT_NO)
 }
@@ -186,6 +205,7 @@ fn progress(seeds: u64) -> impl Fn(u64) + Sync {
 /// The outcome as JSON. Names are promises to scripts.
 #[derive(Serialize)]
 struct Json<'a> {
+    /// Those that were run.
     seeds: u64,
     failed: Vec<JsonFailure<'a>>,
     steps: u64,
@@ -195,12 +215,15 @@ struct Json<'a> {
     faults: Vec<(&'static str, u64)>,
     situations: Vec<(&'static str, u64)>,
     demands: Vec<(&'static str, u64)>,
+    /// Seeds that were asked for.
+    asked: u64,
 }
 
 #[derive(Serialize)]
 struct JsonFailure<'a> {
     seed: u64,
     property: &'static str,
+    demands: &'static str,
     at_seconds: f64,
     what: &'a str,
     command: String,
@@ -217,9 +240,8 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Result<()> {
-    let all = &summary.all;
-    for failure in &summary.failures {
-        writeln!(out, "{failure}\n  {}", reproduce(failure))?;
+    if !is_json {
+        tell_people(out, summary)?;
     }
     for words in missing(summary) {
         writeln!(
@@ -227,12 +249,55 @@ fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Resul
             "never reached: {words}; the runs prove less than they should"
         )?;
     }
-    if !is_json {
-        return tell_people(out, summary);
+    tell_failures(out, summary)?;
+    match is_json {
+        true => tell_json(out, summary),
+        false => Ok(()),
     }
+}
+
+/// What is to be looked at comes last.
+fn tell_failures(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
+    let failures = &summary.failures;
+    if failures.is_empty() {
+        return Ok(());
+    }
+    for failure in failures.iter().take(FAILURES_TOLD) {
+        writeln!(out, "{failure}\n  {}", reproduce(failure))?;
+    }
+    let more = failures.iter().skip(FAILURES_TOLD);
+    let more: Vec<String> = more.map(|failure| failure.seed.to_string()).collect();
+    if !more.is_empty() {
+        writeln!(out, "and likewise with --seed {}", more.join(", "))?;
+    }
+    let (count, runs) = (failures.len(), seeds(summary.runs));
+    write!(out, "{count} of {runs} failed")?;
+    if summary.runs < summary.asked {
+        write!(
+            out,
+            "; these were enough, and the others of the {} that were asked for were not run",
+            summary.asked
+        )?;
+    }
+    writeln!(
+        out,
+        "; docs/determinism.md tells what S1 and the like mean for the author of a machine"
+    )
+}
+
+fn seeds(count: u64) -> String {
+    match count {
+        1 => "1 seed".to_owned(),
+        count => format!("{count} seeds"),
+    }
+}
+
+fn tell_json(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
+    let all = &summary.all;
     let failed = summary.failures.iter().map(|failure| JsonFailure {
         seed: failure.seed,
         property: failure.violation.property,
+        demands: failure.violation.demands(),
         at_seconds: seconds(failure.nanos),
         what: &failure.violation.what,
         command: reproduce(failure),
@@ -247,6 +312,7 @@ fn tell(out: &mut impl io::Write, summary: &Summary, is_json: bool) -> io::Resul
         faults: faults(all).collect(),
         situations: situations(all).collect(),
         demands: all.demands.rows().to_vec(),
+        asked: summary.asked,
     };
     serde_json::to_writer(&mut *out, &json)?;
     writeln!(out)
@@ -264,13 +330,18 @@ fn situations(all: &Outcome) -> impl Iterator<Item = (&'static str, u64)> {
         .map(|mark| (mark.words(), all.marks.count(mark)))
 }
 
+/// What came of those seeds with which everything held.
 fn tell_people(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     let all = &summary.all;
+    let failed = summary.failures.len();
+    write!(out, "{}, {failed} failed", seeds(summary.runs))?;
+    if summary.runs == failed as u64 {
+        return writeln!(out);
+    }
     writeln!(
         out,
-        "{} seeds, {} failed: {} steps, {} virtual seconds, {} calls answered, {} not",
-        summary.runs,
-        summary.failures.len(),
+        "{}: {} steps, {} virtual seconds, {} calls answered, {} not",
+        if failed > 0 { "; the others" } else { "" },
         all.steps,
         all.nanos / 1_000_000_000,
         all.answered,

@@ -27,6 +27,21 @@ pub(crate) enum Asked {
     Read(Consistency),
 }
 
+impl Asked {
+    /// It, in words.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Open => "the opening of a session".to_owned(),
+            Self::Close => "the end of a session".to_owned(),
+            Self::Command { session, sequence } => {
+                format!("command {sequence} of session {session}")
+            }
+            Self::Direct => "a command without a session".to_owned(),
+            Self::Read(_) => "a query".to_owned(),
+        }
+    }
+}
+
 /// An answer that leaves a replica.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answered<'a> {

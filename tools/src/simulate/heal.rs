@@ -24,6 +24,7 @@ use super::marks::Mark;
 use super::queue::Coming;
 use super::watched::Subject;
 use super::world::{Host, Process, World};
+use crate::cluster::Outline;
 
 pub(crate) use demands::Demands;
 pub(crate) use duty::Duty;
@@ -60,6 +61,22 @@ pub(crate) enum Broken {
     Unseen,
     /// Its machine has replied wrongly.
     Wrong,
+}
+
+impl Broken {
+    /// What is wrong with it, in words.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Off => "is off",
+            Self::Paused => "stands still",
+            Self::Isolated => "is cut off from all others",
+            Self::Mute => "is not heard by anybody",
+            Self::Deaf => "hears nobody",
+            Self::StalledDisk => "has a disk that hangs",
+            Self::Unseen => "is cut off from the view service",
+            Self::Wrong => "has replied wrongly",
+        }
+    }
 }
 
 /// What is demanded of a healed cluster.
@@ -437,12 +454,11 @@ impl<M: Subject> World<M> {
         ];
         for (property, verdict) in verdicts {
             if let Err(what) = verdict {
-                let says = self
-                    .ask_service()
-                    .map(|status| (status.unavailable, status.replicas));
-                return self
-                    .checks
-                    .fail(property, format!("{what}; it is said: {says:?}"));
+                let says = match self.ask_service() {
+                    Some(status) => format!("the view service says: {}", Outline(&status)),
+                    None => "the view service is away".to_owned(),
+                };
+                return self.checks.fail(property, format!("{what}; {says}"));
             }
         }
         if let Some(what) = self.is_left_damaged(healing, health) {

@@ -53,16 +53,22 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { property, what } = &self.violation;
         let (seed, seconds) = (self.seed, self.nanos as f64 / 1e9);
-        write!(f, "seed {seed} breaks {property} at {seconds:.6} s: {what}")
+        let demands = self.violation.demands();
+        write!(
+            f,
+            "seed {seed} breaks {property} ({demands}) at {seconds:.6} s: {what}"
+        )
     }
 }
 
 /// What many runs came to.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Runs that were made.
+    /// Runs that were asked for.
+    pub asked: u64,
+    /// Runs that were made: fewer, if enough failed.
     pub runs: u64,
-    /// All of them together.
+    /// All those together in which everything held.
     pub all: Outcome,
     /// Those in which something did not hold, by seed.
     pub failures: Vec<Failure>,
@@ -76,10 +82,11 @@ impl Summary {
     #[track_caller]
     pub fn assert_holds(&self) {
         let failures: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
-        let (count, runs) = (failures.len(), self.runs);
+        let (count, runs, asked) = (failures.len(), self.runs, self.asked);
         assert!(
             failures.is_empty(),
-            "{count} of {runs} runs failed; docs/testing.md tells what S1 and the like are, docs/determinism.md what breaks S10:\n{}",
+            "{count} of the {runs} seeds that were run failed, of {asked}; the program's `simulate --seed N --trace trace.txt` \
+             runs one again; docs/determinism.md tells what S1 and the like mean, and what breaks S10:\n{}",
             failures.join("\n")
         );
     }
@@ -127,7 +134,8 @@ pub fn run_planted<M: Subject>(
 }
 
 /// Makes a run that fails smaller, as long as the same property does not hold, or the same assertion:
-/// fewer kinds of fault, clients and calls. `None` if the plan's run does not fail.
+/// fewer kinds of fault, clients and calls. What it comes to is `plan` itself if no smaller one fails so; `None` if the plan's
+/// run does not fail.
 #[must_use]
 pub fn shrink<M: Subject>(plan: Plan) -> Option<(Plan, Failure)> {
     let mut smallest = plan;
@@ -237,7 +245,10 @@ pub fn run_many<M: Subject>(
     let next = AtomicU64::new(0);
     let done = AtomicU64::new(0);
     let is_enough = AtomicBool::new(false);
-    let summary = Mutex::new(Summary::default());
+    let summary = Mutex::new(Summary {
+        asked: count,
+        ..Summary::default()
+    });
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -253,7 +253,10 @@ impl<M: Subject> World<M> {
             0
         };
         if self.steps_at_once > STEPS_AT_ONE_MOMENT_MAX {
-            self.checks.fail("L4", format!("it spins: {coming:?}"));
+            self.checks.fail(
+                "L4",
+                format!("nothing moves on, the same comes again and again: {coming:?}"),
+            );
         }
         self.now = at;
         match coming {

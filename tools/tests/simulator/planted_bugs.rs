@@ -179,3 +179,22 @@ fn every_planted_bug_is_found() {
     }
     assert_eq!(missed, Vec::new(), "some planted bugs were not found");
 }
+
+/// What is seen of a cluster that does not come right is for people, and no dump of what is in memory.
+#[test]
+fn a_failure_to_come_right_is_told_in_words() {
+    for (bug, property) in [
+        (Bug::SkipForgotten, "L2"),
+        (Bug::TimerUnskipped, "L1"),
+        (Bug::SilentKept, "L3"),
+    ] {
+        let failed = |seed| run_planted::<Ledger>(seed, Planted::new(bug)).err();
+        let mut failures = (1..=400).filter_map(failed);
+        let failure = failures.find(|it| it.violation.property == property);
+        let told = failure.expect("it is found").to_string();
+        for dump in ["{", "Some(", "None", "ReplicaName", "[", "holders 0"] {
+            assert!(!told.contains(dump), "{bug:?} has '{dump}': {told}");
+        }
+        assert!(told.contains("the view service says: view "), "{told}");
+    }
+}

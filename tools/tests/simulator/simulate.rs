@@ -113,6 +113,17 @@ fn a_machine_that_is_not_deterministic_is_found_at_once() {
 }
 
 #[test]
+fn a_run_of_many_that_fail_ends_early_and_says_how_many_were_asked_for() {
+    let summary = run_many::<Moody>(1, 500, 2, &|_| {});
+    assert_eq!(summary.asked, 500);
+    assert!((2..100).contains(&summary.runs), "{} runs", summary.runs);
+    assert!(summary.failures.len() as u64 <= summary.runs);
+    let told = summary.failures[0].to_string();
+    let demands = summary.failures[0].violation.demands();
+    assert!(told.contains(&format!(" ({demands}) at ")), "{told}");
+}
+
+#[test]
 fn a_failure_is_made_smaller() {
     let plan = Plan::draw(2);
     let (smallest, failure) = shrink::<Moody>(plan.clone()).unwrap();

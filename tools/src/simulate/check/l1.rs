@@ -11,7 +11,7 @@ pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
     }
     let waited = health.now.since(healing.at);
     Err(format!(
-        "no active primary after {waited:?}: {}",
+        "{waited:?} after the faults have ended there is no active primary: {}",
         health.words
     ))
 }

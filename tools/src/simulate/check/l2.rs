@@ -13,5 +13,9 @@ pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
     if waited < WITHIN || healing.settled.is_some() {
         return Ok(());
     }
-    Err(format!("not settled after {waited:?}: {}", health.words))
+    let lacking = health.lacking(healing);
+    Err(format!(
+        "{waited:?} after the faults have ended {lacking}: {}",
+        health.words
+    ))
 }

@@ -33,7 +33,8 @@ pub(crate) fn look(healing: &Healing, health: &Health) -> Verdict {
         return Ok(());
     }
     Err(format!(
-        "{duty:?} is due since {waited:?}, and was within {limit:?}: {}",
+        "{} since {waited:?}, and was within {limit:?}: {}",
+        duty.words(),
         health.words
     ))
 }

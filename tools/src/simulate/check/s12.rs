@@ -53,10 +53,22 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
         Some(outcome) if outcome.status == answered.status && outcome.reply == answered.bytes => {
             Ok(())
         }
-        outcome => Err(format!(
-            "host {} answers {:?} at entry {index} with {:?}, and its outcome is {outcome:?}",
-            answered.host, answered.asked, answered.bytes
-        )),
+        outcome => {
+            let told = M::reply_words(answered.bytes);
+            let told = format!("{:?} {told}", answered.status);
+            let expected = outcome.map_or_else(
+                || "no entry up to there is of it".to_owned(),
+                |it| {
+                    let reply = M::reply_words(&it.reply);
+                    format!("the log leads to {:?} {reply}", it.status)
+                },
+            );
+            Err(format!(
+                "host {} answers {} at entry {index} with {told}, and {expected}",
+                answered.host,
+                answered.asked.words(),
+            ))
+        }
     }
 }
 
@@ -110,8 +122,12 @@ impl Check for RealTime {
                     Some(Consistency::Lease | Consistency::Stale) => return Ok(()),
                 };
                 if is_late {
+                    let what = match asked {
+                        None => "command",
+                        Some(_) => "query",
+                    };
                     return Err(format!(
-                        "call {call} ({asked:?}) came to entry {}, and {} had been answered \
+                        "call {call}, a {what}, came to entry {}, and {} had been answered \
                          before it was made",
                         seen.index, floor.1
                     ));

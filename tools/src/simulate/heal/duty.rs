@@ -22,6 +22,18 @@ pub(crate) enum Duty {
     DeposeStalled,
 }
 
+impl Duty {
+    /// It, in words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::DropSilent => "a backup that acknowledges nothing is to be dropped",
+            Self::DropUnseen => "a backup that the view service does not see is to be dropped",
+            Self::DeposeSilent => "a primary that does not renew its lease is to be deposed",
+            Self::DeposeStalled => "a primary that gets on with nothing is to be deposed",
+        }
+    }
+}
+
 impl<M: Subject> World<M> {
     /// What is to be done about who is broken for good, if it is in a role, and since when.
     pub(super) fn duty(

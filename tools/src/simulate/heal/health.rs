@@ -3,7 +3,7 @@
 use standin_core::entry::Index;
 use standin_core::message::{RoleName, Standing};
 use standin_core::time::{Duration, Instant};
-use standin_core::view::{Member, ViewRecord};
+use standin_core::view::ViewRecord;
 
 use super::{Broken, Healing};
 use crate::simulate::truth::Truly;
@@ -35,6 +35,35 @@ pub(crate) struct Health {
     pub(crate) steps: u64,
     pub(crate) hosts: u64,
     pub(crate) words: String,
+}
+
+impl Health {
+    /// What keeps it from being well, in words.
+    pub(crate) fn lacking(&self, healing: &Healing) -> String {
+        let causes = [
+            (!self.is_served, "nobody serves"),
+            (!self.are_calls_done, "calls of clients have not returned"),
+            (
+                !self.is_even,
+                "the replicas have not applied the same entries",
+            ),
+            (
+                self.has_broken_role,
+                "one that is broken for good has a role",
+            ),
+            (
+                healing.differs_since.is_some(),
+                "two that differ are a pair",
+            ),
+            (self.can_pair && !self.is_paired, "there is no pair"),
+        ];
+        let causes = causes.iter().filter(|(is_so, _)| *is_so);
+        let causes: Vec<&str> = causes.map(|(_, words)| *words).collect();
+        match causes.is_empty() {
+            true => "a damaged log is not mended".to_owned(),
+            false => causes.join(", "),
+        }
+    }
 }
 
 impl<M: Subject> World<M> {
@@ -127,22 +156,34 @@ fn words(
     healing: &Healing,
     standings: &[(usize, Standing)],
 ) -> String {
-    let mut words = format!("broken {:?}", healing.broken);
-    if let Some(record) = record {
-        let name = |member: &Member| member.name.to_string();
-        let backup = record.backup.as_ref().map(name);
-        words += &format!(
-            "; view {} of {} and {backup:?}, active {}, holders {:?}",
-            record.id(),
-            record.primary.name,
-            record.active,
-            record.holders
-        );
+    let mut words = match healing.broken {
+        Some((host, how)) => format!("h{host} {} for good", how.words()),
+        None => "nothing is broken any more".to_owned(),
+    };
+    match record {
+        Some(record) => {
+            let backup = record.backup.as_ref().map(|member| member.name.to_string());
+            let holders = record.holders.iter().map(|holder| holder.name.to_string());
+            let holders: Vec<String> = holders.collect();
+            words += &format!(
+                "; view {} ({}) of {} with {}, holders {}",
+                record.id(),
+                if record.active { "active" } else { "inactive" },
+                record.primary.name,
+                backup.map_or("no backup".to_owned(), |name| format!("backup {name}")),
+                holders.join(" and ")
+            );
+        }
+        None => words += "; no view yet",
     }
     for (host, it) in standings {
         words += &format!(
-            "; h{host} {:?} in view {}, last {}, commit {}, applied {}",
-            it.role, it.view, it.last.index, it.commit, it.applied
+            "; h{host} is {} in view {}, its log ends at entry {}, committed {}, applied {}",
+            it.role.word(),
+            it.view,
+            it.last.index,
+            it.commit,
+            it.applied
         );
     }
     words

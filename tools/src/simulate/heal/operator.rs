@@ -59,7 +59,14 @@ impl<M: Subject> World<M> {
                 return self.checks.fail("S18", what);
             }
             if self.must_be_rebuilt() {
-                let what = format!("nothing is in doubt, and yet: {came:?}; {}", health.words);
+                let came = match &came {
+                    Recovery::Refused(reason) => reason.as_str(),
+                    Recovery::Done | Recovery::NobodyToName => "no replica runs",
+                };
+                let what = format!(
+                    "nothing is in doubt, and the record cannot be made again: {came}; {}",
+                    health.words
+                );
                 return self.checks.fail("L1", what);
             }
             // One that has been in no view does not know of which cluster it is.
