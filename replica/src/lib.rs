@@ -40,7 +40,7 @@ pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
 pub use handover::{HELD_BYTES_MAX, HELD_REQUESTS_MAX};
 pub use last_words::{LastAction, LastWords};
 pub use limits::Limits;
-pub use parting::FINDS_THE_ENTRY;
+pub use parting::{DIR_OF, FINDS_THE_ENTRY};
 pub use repair::{Repair, RepairAction, RepairConfig};
 pub use replica::{Action, Config, Event, Level, ReadFor, Recovered, Replica};
 pub use replies::REPLY_BYTES_KEPT;

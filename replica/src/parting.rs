@@ -17,6 +17,9 @@ use crate::replica::{Action, Level, Replica, Role};
 /// In all words that say how to find the entry.
 pub const FINDS_THE_ENTRY: &str = "finds the entry";
 
+/// In these words, before its name, the data directory of another replica: where it is only people know.
+pub const DIR_OF: &str = "DIR_OF_";
+
 /// What is known of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parting {
@@ -41,7 +44,7 @@ impl<M: StateMachine> Replica<M> {
         let words = format!(
             "{name} has come to {what} than this replica from the same entries: the machine is not deterministic (see \
              docs/determinism.md), or one of the two is damaged; {name} is dropped, and both logs are kept for comparison; {}",
-            self.commands(&format!("DIR_OF_{}", short(&name)), &name)
+            self.commands(&format!("{DIR_OF}{}", short(&name)), &name)
         );
         self.actions
             .push_back(Action::Log(Level::Error, words.clone()));

@@ -14,6 +14,7 @@ use standin_core::view::{ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::Primary;
 
+use crate::parting::DIR_OF;
 use crate::replica::{Action, Level, Replica, Role};
 
 /// How a quarantine ends. It stands behind the reason, wherever that is told.
@@ -554,7 +555,7 @@ impl<M: StateMachine> Replica<M> {
                 format!(
                     "; {}; then set the data directory of the wrong one aside and start it with an empty --data and \
                      --replace",
-                    self.commands("DIR_OF_PRIMARY", "the primary")
+                    self.commands(&format!("{DIR_OF}PRIMARY"), "the primary")
                 )
             }
             Refusal::MachineVersion { executing } => {

@@ -59,6 +59,17 @@ pub fn error(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", error_line(text));
 }
 
+/// Writes an error of which there is more to be said: what is wrong in the first line, and behind it the `details`, each
+/// in a line of its own.
+pub fn error_with(text: fmt::Arguments<'_>, details: &[String]) {
+    let mut lines = error_line(text);
+    for detail in details {
+        lines.push_str("\n  ");
+        lines.push_str(detail.trim_end());
+    }
+    let _ = writeln!(io::stderr().lock(), "{lines}");
+}
+
 /// An error as it is written: whatever stands in it, it stays one line.
 #[must_use]
 pub fn error_line(text: fmt::Arguments<'_>) -> String {

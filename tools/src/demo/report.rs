@@ -51,6 +51,13 @@ impl Outcome {
         copies::agree(&self.copies, &self.values)
     }
 
+    /// Two replicas whose copies are not the same, if there are any.
+    pub(super) fn differing(&self) -> Option<[&str; 2]> {
+        let mut pairs = self.copies.windows(2);
+        let pair = pairs.find(|pair| !copies::agree(pair, &self.values))?;
+        Some([&pair[0].name, &pair[1].name])
+    }
+
     /// Whether the demo shows what it is there to show.
     pub(super) fn is_good(&self) -> bool {
         self.audit.is_clean() && self.replicas_agree()

@@ -10,7 +10,7 @@ use standin_io::signals::Signals;
 use super::DemoArgs;
 use super::audit::{Audit, audit_all};
 use super::crowd::{Crowd, Figures, Told};
-use super::error::ShowError;
+use super::error::{ShowError, finds_the_entry};
 use super::machine::{DemoMachine, Numbers};
 use super::report::Outcome;
 use super::steps::{Pair, STEP_PATIENCE};
@@ -67,12 +67,7 @@ pub fn run<M: Subject>(args: &DemoArgs) -> u8 {
     match ended {
         Ok(outcome) => {
             outcome.tell(&story);
-            if let Some(path) = &args.keep {
-                story.print(&format!(
-                    "The data directories and logs are in {}.",
-                    path.display()
-                ));
-            }
+            tell_what_is_kept(args, &story, &outcome);
             if args.json {
                 story.print(&outcome.json());
             }
@@ -88,22 +83,44 @@ pub fn run<M: Subject>(args: &DemoArgs) -> u8 {
 
 /// Says why there is no audit.
 fn explain(args: &DemoArgs, story: &Story, error: &ShowError) {
-    let what_is_left = match &args.keep {
-        Some(path) => format!("the data directories and logs are in {}", path.display()),
-        None => "nothing is left behind".to_owned(),
-    };
-    let line = match error {
+    match error {
         ShowError::Interrupted(_) => {
+            let what_is_left = match &args.keep {
+                Some(path) => format!("the data directories and logs are in {}", path.display()),
+                None => "nothing is left behind".to_owned(),
+            };
             story.tell(&format!(
                 "Interrupted: all processes are stopped, and {what_is_left}."
             ));
-            return;
         }
-        ShowError::Keep(_) => format!("cannot run the demo: {error}"),
-        _ if args.keep.is_some() => format!("the demo could not go on: {error}; {what_is_left}"),
-        _ => format!("the demo could not go on: {error}; --keep DIR keeps all logs in DIR"),
-    };
-    output::error(format_args!("{line}"));
+        ShowError::Keep(_) => output::error(format_args!("cannot run the demo: {error}")),
+        _ => {
+            let (what, details) = error.told(args.keep.as_deref());
+            output::error_with(format_args!("the demo could not go on: {what}"), &details);
+        }
+    }
+}
+
+/// Says what can be looked at, if anything can or must be.
+fn tell_what_is_kept(args: &DemoArgs, story: &Story, outcome: &Outcome) {
+    match &args.keep {
+        Some(dir) => {
+            let dir = dir.as_path();
+            story.print(&format!(
+                "The data directories and logs are in {}.",
+                dir.display()
+            ));
+            if let Some(names) = outcome.differing() {
+                finds_the_entry(dir, names)
+                    .iter()
+                    .for_each(|line| story.print(line));
+            }
+        }
+        None if !outcome.is_good() => {
+            story.print("Run it with --keep DIR to keep the data directories and logs in DIR.");
+        }
+        None => {}
+    }
 }
 
 /// Everything up to the audit. When this returns, all processes are gone and so is what they kept.
@@ -240,16 +257,17 @@ impl Show<'_> {
         if is_in_full(nth) {
             let answered = count(self.crowd().acknowledged(), self.machine.request());
             self.story.shout(&format!(
-                "{plug}: {dead}, the primary, is killed (kill -9, {pid}). {answered} are answered so \
-                 far."
+                "{plug}: {dead}, the primary, is killed, with the process beside it that would tell of \
+                 its death (kill -9, {pid}). {answered} are answered so far."
             ));
         }
         let (successor, view) = self.until_taken_over(dead)?;
         self.detail(
             nth,
             &format!(
-                "{dead} was not heard of for a whole lease. {successor}, its backup, has every \
-                 answered {} and stands in as primary (view {}).",
+                "Nobody could tell, as when a machine loses power: {dead} was not heard of for a whole \
+                 lease. {successor}, its backup, has every answered {} and stands in as primary (view \
+                 {}).",
                 self.machine.request(),
                 view.view
             ),

@@ -4,7 +4,7 @@ use standin_core::message::{RoleName, StatusReply};
 use standin_core::time::Duration;
 use standin_core::view::{ViewId, ViewRecord};
 use standin_io::clock;
-use standin_replica::FINDS_THE_ENTRY;
+use standin_replica::{DIR_OF, FINDS_THE_ENTRY};
 
 use super::copies::{self, Copy};
 use super::crowd::Crowd;
@@ -111,11 +111,22 @@ impl Show<'_> {
     fn status(&self) -> Result<Option<StatusReply>, ShowError> {
         let status = self.cluster.status().ok();
         let replicas = status.iter().flat_map(|status| &status.replicas);
-        let mut troubles = replicas.filter_map(|replica| replica.trouble.as_ref());
-        match troubles.find(|words| words.contains(FINDS_THE_ENTRY)) {
-            Some(words) => Err(ShowError::Parted(words.clone())),
-            None => Ok(status),
-        }
+        let mut troubles = replicas.filter_map(|replica| {
+            let words = replica.trouble.as_ref()?;
+            Some((replica.peer.identity.name.to_string(), words))
+        });
+        let found = troubles.find(|(_, words)| words.contains(FINDS_THE_ENTRY));
+        let Some((says, words)) = found else {
+            return Ok(status);
+        };
+        let is_named = |name: &&&str| words.contains(&format!("{DIR_OF}{name}"));
+        let named = REPLICAS.iter().find(is_named).map(ToString::to_string);
+        // Who is not let in by the primary does not name it.
+        let record = status.as_ref().and_then(|status| status.record.as_ref());
+        let primary = || record.map(|record| record.primary.name.to_string());
+        let other = named.or_else(primary).unwrap_or_default();
+        let words = words.clone();
+        Err(ShowError::Parted { says, other, words })
     }
 
     /// Waits for another primary than `dead`: its name and its view.
