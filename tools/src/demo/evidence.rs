@@ -145,6 +145,16 @@ impl ApplyMark for Executions {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use standin_core::entry::{BatchBuilder, BatchStamp, TimerFired, ViewStart};
+    use standin_core::identity::{ClusterId, Durability, Incarnation, ReplicaName, StoreId};
+    use standin_core::machine::{Context, MachineId};
+    use standin_core::message::encode_payload;
+    use standin_core::time::WallTime;
+    use standin_core::view::{DataEpoch, ViewNumber};
+    use standin_io::log::{LogConfig, SegmentIds, SegmentLog};
+
     use super::*;
 
     /// Session, sequence, command, reply, executions.
@@ -236,6 +246,113 @@ mod tests {
         });
         assert_eq!(lost_and_twice(audit), (0, 1));
         assert_eq!(audit.value, 5);
+    }
+
+    /// Replies with how many commands it has executed. Each sets a timer, and each timer sets itself once more.
+    #[derive(Debug, Default)]
+    struct Ticking(u64);
+
+    impl StateMachine for Ticking {
+        const NAME: &'static str = "ticking";
+        const VERSION: u32 = 1;
+        type Capture = u64;
+
+        fn apply(&mut self, ctx: &mut Context<'_>, _: &[u8], reply: &mut Vec<u8>) {
+            self.0 += 1;
+            reply.extend_from_slice(&self.0.to_le_bytes());
+            ctx.set_timer(1, WallTime(7));
+        }
+
+        fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
+            ctx.set_timer(id + 1, WallTime(7));
+        }
+
+        fn query(&self, _: &[u8], _: &mut Vec<u8>) {}
+
+        fn capture(&self) -> u64 {
+            self.0
+        }
+
+        fn write_capture(_: &u64, _: &mut dyn io::Write) -> io::Result<()> {
+            unreachable!("there is no snapshot")
+        }
+
+        fn restore(_: &mut dyn io::Read) -> io::Result<Self> {
+            unreachable!("there is no snapshot")
+        }
+    }
+
+    fn view_start(out: &mut Vec<u8>) {
+        let start = ViewStart {
+            data_epoch: DataEpoch(0),
+            primary: ReplicaName::new("a").unwrap(),
+            incarnation: Incarnation { start: 1, nonce: 1 },
+            durability: Durability::Os,
+            session_timeout_ms: 1000,
+            sessions_max: 10,
+            replies_bytes_max: 1000,
+            session_idle_min_ms: 10,
+            skips: Vec::new(),
+            machine_version: Some(1),
+        };
+        encode_payload(&start, out);
+    }
+
+    /// The log of a primary at which session 2 gave two commands, the second of them twice, with timers in between.
+    fn ticking_log(dir: &Path) {
+        let ids = SegmentIds {
+            cluster: ClusterId(1),
+            store: StoreId(1),
+            machine: MachineId::of::<Ticking>(),
+        };
+        let (mut log, _) = SegmentLog::open(dir, ids, LogConfig::default()).unwrap();
+        let command = |sequence| Command {
+            session: 2,
+            sequence,
+            acknowledged: 0,
+            bytes: b"count",
+        };
+        let timer = |id| TimerFired {
+            id,
+            deadline: WallTime(7),
+        };
+        let mut push = |kind, payload: &dyn Fn(&mut Vec<u8>)| {
+            let stamp = BatchStamp {
+                view: ViewNumber(1),
+                time: WallTime(10),
+                seed: 1,
+                commit: log.tip().index,
+            };
+            let mut builder = BatchBuilder::new(log.tip(), stamp);
+            builder.push(kind, payload);
+            log.append(&builder.finish().unwrap()).unwrap();
+        };
+        push(EntryKind::ViewStart, &view_start);
+        push(EntryKind::OpenSession, &|_| {});
+        push(EntryKind::Command, &|out| command(1).encode(out));
+        push(EntryKind::Timer, &|out| encode_payload(&timer(1), out));
+        push(EntryKind::Timer, &|out| encode_payload(&timer(2), out));
+        push(EntryKind::Command, &|out| command(2).encode(out));
+        push(EntryKind::Command, &|out| command(2).encode(out));
+        // Whoever has no session may send whatever bytes it likes.
+        push(EntryKind::Direct, &|out| command(3).encode(out));
+        push(EntryKind::Timer, &|out| encode_payload(&timer(1), out));
+    }
+
+    #[test]
+    fn of_a_log_only_what_sessions_asked_for_is_counted() {
+        let root = tempfile::tempdir().unwrap();
+        ticking_log(root.path());
+        let mut record = Record::default();
+        record.answered(2, b"count", &1_u64.to_le_bytes());
+        record.answered(2, b"count", &2_u64.to_le_bytes());
+        let told = audit_log::<Ticking>(root.path(), &[record.clone()]).unwrap();
+        assert!(told.is_clean(), "{told:?}");
+        assert_eq!((told.acknowledged, told.value), (2, 2));
+        // One that was answered and that the log does not have.
+        record.answered(2, b"count", &4_u64.to_le_bytes());
+        let told = audit_log::<Ticking>(root.path(), &[record]).unwrap();
+        assert_eq!(lost_and_twice(told), (1, 0));
     }
 
     #[test]
