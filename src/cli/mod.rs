@@ -193,7 +193,8 @@ fn misused<M: StateMachine>(error: &clap::Error) -> ExitCode {
         return ExitCode::from(output::line(format_args!("{}", text.trim_end())));
     }
     let line = program::command_line::<M>();
-    output::error(format_args!("{}", misuse_words(error, line)));
+    let words: Vec<OsString> = std::env::args_os().collect();
+    output::error(format_args!("{}", misuse_words(error, &words, line)));
     ExitCode::from(EXIT_MISUSED)
 }
 
@@ -204,15 +205,17 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    let error = Cli::try_parse_from(arguments).err()?;
+    let words: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let error = Cli::try_parse_from(&words).err()?;
     let is_misuse = error.use_stderr();
-    is_misuse.then(|| output::error_line(format_args!("{}", misuse_words(&error, Cli::command()))))
+    let line = || misuse_words(&error, &words, Cli::command());
+    is_misuse.then(|| output::error_line(format_args!("{}", line())))
 }
 
-/// What is wrong, and where to read how it is done right.
-fn misuse_words(error: &clap::Error, line: clap::Command) -> String {
+/// What is wrong with the `words` that were typed, and where to read how it is done right.
+fn misuse_words(error: &clap::Error, words: &[OsString], line: clap::Command) -> String {
     let text = error.render().to_string();
-    let (path, commands) = misused_command(&text, line);
+    let (path, commands) = misused_command(&text, words, line);
     let what = match error.kind() {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             format!("'{path}' needs a command: {commands}")
@@ -234,10 +237,17 @@ fn first_paragraph(text: &str) -> String {
 }
 
 /// The command that an error of clap's is about, as it is typed, and the commands that it has: both
-/// found by the usage line.
-fn misused_command(text: &str, line: clap::Command) -> (String, String) {
+/// found by the usage line, or in what was typed if the error has none.
+fn misused_command(text: &str, typed: &[OsString], line: clap::Command) -> (String, String) {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
-    let words = usage.unwrap_or_default().split(' ').skip(1);
+    let words: Vec<&str> = match usage {
+        Some(usage) => usage.split(' ').skip(1).collect(),
+        None => typed
+            .iter()
+            .skip(1)
+            .filter_map(|word| word.to_str())
+            .collect(),
+    };
     let mut path = line.get_name().to_owned();
     let mut command = line;
     for word in words {

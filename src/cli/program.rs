@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 use standin_core::machine::StateMachine;
 use standin_tools::output;
 
@@ -27,6 +27,18 @@ pub(super) fn command_line<M: StateMachine>() -> clap::Command {
     for verb in ["replica", "demo"] {
         line = line.mut_subcommand(verb, |verb| verb.mut_arg("machine", machine::<M>));
     }
+    if is_own {
+        // Redis clients are served by the database alone.
+        line = line.mut_subcommand("gateway", |verb| verb.hide(true));
+        line = line.mut_subcommand("replay", |verb| {
+            verb.mut_arg("query", |it| {
+                it.help("Ask the machine then, in its own words")
+            })
+        });
+        for flag in ["resp", "resp_advertise", "resp_password"] {
+            line = line.mut_subcommand("replica", |verb| verb.mut_arg(flag, |it| it.hide(true)));
+        }
+    }
     line.mut_subcommand("client", |client| {
         // The machines that come with Standin have verbs of their own.
         let hidden = match is_own {
@@ -40,7 +52,11 @@ pub(super) fn command_line<M: StateMachine>() -> clap::Command {
 
 /// `--machine`, with the names that may be given. A program's own machine need not be named.
 fn machine<M: StateMachine>(argument: clap::Arg) -> clap::Arg {
-    let names = PossibleValuesParser::new(machines::names::<M>());
+    // The machines that come with Standin are there in every program, but people who brought their own seek that.
+    let is_shown = |name: &str| name == M::NAME || !machines::is_own::<M>();
+    let names = machines::names::<M>().into_iter();
+    let names = names.map(|name| PossibleValue::new(name).hide(!is_shown(name)));
+    let names = PossibleValuesParser::new(names);
     let argument = argument.value_parser(names.map(|name| name.to_owned()));
     match machines::is_own::<M>() {
         true => argument.required(false).default_value(M::NAME),

@@ -69,7 +69,10 @@ const MEANINGLESS: [(&str, &[&str]); 31] = [
         &["'nonsense'", "HOST:PORT"],
     ),
     ("demo --plugs 0", &["'0'", "--plugs", "1..=1000"]),
-    ("demo --plugs many", &["'many'", "--plugs"]),
+    (
+        "demo --plugs many",
+        &["'many'", "--plugs", "'standin demo --help'"],
+    ),
     ("demo --clients 257", &["'257'", "--clients", "1..=256"]),
     ("demo --machine sql", &["'sql'", "counter, kv"]),
     (
