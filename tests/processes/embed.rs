@@ -1,11 +1,17 @@
 //! Replicas inside a program of one's own, and the typed client.
 
+use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
 use standin::client::{Client, ClientConfig, MachineClient};
-use standin::{BuildError, Context, Machine, RandomStream, Replica, Stop};
+use standin::{
+    BuildError, Context, Durability, Machine, RandomStream, Replica, ReplicaBuilder, Stop,
+};
+use standin_core::identity::Token;
+use standin_core::message::StatusReply;
+use standin_core::view::{Holder, ViewRecord};
 use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
 use crate::support::{PATIENCE, sure};
@@ -53,6 +59,15 @@ struct Embedded {
 impl Embedded {
     /// Starts it, and waits until it is ready.
     fn start(name: &'static str, cluster: &Cluster) -> Self {
+        Self::start_with(name, cluster, |builder| builder)
+    }
+
+    /// The same, with more said of it.
+    fn start_with(
+        name: &'static str,
+        cluster: &Cluster,
+        more: impl FnOnce(ReplicaBuilder<Record>) -> ReplicaBuilder<Record>,
+    ) -> Self {
         let stop = Stop::default();
         let data = cluster.directory().join(name);
         let services = sure(cluster.view_services()).as_slice().join(",");
@@ -62,6 +77,7 @@ impl Embedded {
             .name(name)
             .listen("127.0.0.1:0")
             .viewservice(&services);
+        let builder = more(builder);
         let asked = stop.clone();
         let thread = thread::spawn(move || {
             let builder = builder.data(data).takes_signals(false).stop(&asked);
@@ -101,15 +117,84 @@ fn replicas_run_inside_a_program_and_one_stands_in_when_another_is_stopped() {
 }
 
 #[test]
+fn what_is_said_of_a_replica_is_what_it_does() {
+    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
+    let mut cluster = sure(Cluster::new(config));
+    sure(cluster.start(VIEW_SERVICE));
+    let first = Embedded::start_with("a", &cluster, |builder| {
+        builder.durability(Durability::Disk).snapshot_every(4)
+    });
+    // Nobody has to reach it there.
+    let second = Embedded::start_with("b", &cluster, |builder| builder.advertise("127.0.0.1:9"));
+    let reached = |status: &StatusReply| {
+        let mut all = status.replicas.iter();
+        all.any(|it| it.peer.identity.name.as_str() == "b" && it.peer.address == "127.0.0.1:9")
+    };
+    sure(cluster.wait_for("the other address", PATIENCE, reached));
+
+    let config = ClientConfig { timeout: PATIENCE };
+    let client = sure(Client::new(sure(cluster.view_services()), config));
+    let mut record = MachineClient::<Record>::new(client);
+    for number in 1..=10 {
+        sure(record.command(&Give(number)));
+    }
+    sure(record.into_client().close());
+    let snapshots = cluster.directory().join("a/snapshots");
+    let has_one = |_: &StatusReply| {
+        let mut files = fs::read_dir(&snapshots).into_iter().flatten().flatten();
+        files.any(|file| file.path().extension().is_some_and(|it| it == "snap"))
+    };
+    let status = sure(cluster.wait_for("a snapshot", PATIENCE, has_one));
+    let holders = status.record.expect("there is a view").holders;
+    let is_at_disk = |holder: &Holder| matches!(holder.token, Token::Disk { .. });
+    assert!(holders.iter().all(is_at_disk), "{holders:?}");
+    sure(second.stop());
+    sure(first.stop());
+}
+
+#[test]
+fn a_name_whose_data_is_lost_is_taken_over_only_if_that_is_said() {
+    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
+    let mut cluster = sure(Cluster::new(config));
+    sure(cluster.start(VIEW_SERVICE));
+    let first = Embedded::start("a", &cluster);
+    let second = Embedded::start("b", &cluster);
+    sure(cluster.wait_for_pair(PATIENCE));
+    sure(first.stop());
+    let is_alone = |status: &StatusReply| {
+        let record = status.record.as_ref();
+        let is_alone = |it: &ViewRecord| it.active && it.primary.name.as_str() == "b";
+        let is_alone = record.is_some_and(|it| is_alone(it) && it.backup.is_none());
+        // Nobody gives up a name that is in use.
+        let mut all = status.replicas.iter();
+        is_alone && !all.any(|it| it.peer.identity.name.as_str() == "a" && it.is_alive)
+    };
+    sure(cluster.wait_for("b alone", PATIENCE, is_alone));
+    sure(fs::remove_dir_all(cluster.directory().join("a")));
+    let services = sure(cluster.view_services()).as_slice().join(",");
+    let builder = Replica::builder().machine::<Record>().name("a");
+    let builder = builder.listen("127.0.0.1:0").viewservice(&services);
+    let builder = builder.data(cluster.directory().join("a"));
+    let refused = builder.takes_signals(false).run();
+    let words = refused.expect_err("the name is taken").to_string();
+    assert!(words.contains("--replace"), "{words}");
+    let third = Embedded::start_with("a", &cluster, |builder| builder.replace(true));
+    sure(cluster.wait_for_pair(PATIENCE));
+    sure(third.stop());
+    sure(second.stop());
+}
+
+#[test]
 fn one_that_was_asked_to_stop_before_it_began_does_not_serve() {
     let dir = sure(tempfile::tempdir());
     let stop = Stop::default();
     stop.ask();
-    let builder = Replica::builder().machine::<Record>().name("a");
-    let builder = builder.listen("127.0.0.1:0").viewservice("127.0.0.1:1");
+    let builder = Replica::builder().name("a").listen("127.0.0.1:0");
+    let builder = builder.viewservice("127.0.0.1:1").stop(&stop);
     let builder = builder.data(dir.path().join("a")).takes_signals(false);
     let told = |_| panic!("nobody accepted it");
-    sure(builder.stop(&stop).on_ready(told).run());
+    // What was said before the machine was named holds as well.
+    sure(builder.on_ready(told).machine::<Record>().run());
 }
 
 #[test]
@@ -130,6 +215,10 @@ fn what_is_missing_or_wrong_is_said_before_anything_is_begun() {
         (
             begin().name("a").listen("h:1"),
             "the view service's address: call viewservice",
+        ),
+        (
+            begin().name("a").listen("h:1").viewservice("h:2"),
+            "a data directory: call data",
         ),
         (whole().name("a b"), "'a b' is no name for a replica"),
         (whole().viewservice("nonsense"), "'nonsense'"),
