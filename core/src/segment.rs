@@ -13,6 +13,8 @@ use crate::view::ViewNumber;
 pub const SEGMENT_HEADER_BYTES: usize = 160;
 /// Version of the log's format: segments, headers and entries.
 pub const LOG_FORMAT_VERSION: u32 = 5;
+/// The first one in which the version that is executed may change.
+const VERSIONED_LOG_FORMAT: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"STANDLOG";
 const AT_VERSION: usize = 8;
@@ -136,6 +138,15 @@ impl SegmentHeader {
             before,
         })
     }
+}
+
+/// The version of the machine that executes all of a log, if these bytes begin with a sound header of a format that knew
+/// only one: those before format 5.
+#[must_use]
+pub fn single_version(bytes: &[u8]) -> Option<u32> {
+    let header = SegmentHeader::decode(bytes).ok()?;
+    let knew_one = u32_at(bytes, AT_VERSION) < VERSIONED_LOG_FORMAT;
+    knew_one.then(|| header.machine.version())
 }
 
 /// How the entries of a segment end.

@@ -76,6 +76,15 @@ pub enum LogError {
         /// The view of the snapshot's.
         snapshot_view: ViewNumber,
     },
+    /// The header of the log's first segment is bad, the entries do not say what it said, and neither does another
+    /// header: those of log formats 1 to 4 do.
+    #[error(
+        "the header of {file} is bad and cannot be made anew: nothing says which version of the machine the log's first entries were made for; nothing was changed; if 'standin status' shows another replica serving, set the data directory aside and start with an empty --data and --replace"
+    )]
+    BeginningUnknown {
+        /// The segment file.
+        file: PathBuf,
+    },
     /// A segment belongs to another cluster, store or machine, or its name is not its own.
     #[error(
         "{file} is not of this log (byte 0): {what}; nothing was changed; move the file away if it was put there by mistake"
@@ -104,6 +113,7 @@ impl LogError {
             | Self::Header { .. }
             | Self::Missing { .. }
             | Self::Newer { .. }
+            | Self::BeginningUnknown { .. }
             | Self::Foreign { .. } => false,
         }
     }
@@ -115,7 +125,10 @@ impl LogError {
         match self {
             Self::Header { source, .. } => !matches!(source, SegmentError::Version(1..)),
             Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } => true,
-            Self::Io { .. } | Self::Failed | Self::Foreign { .. } => false,
+            Self::Io { .. }
+            | Self::Failed
+            | Self::BeginningUnknown { .. }
+            | Self::Foreign { .. } => false,
         }
     }
 

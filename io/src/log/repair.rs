@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use standin_core::entry::{ENTRY_HEADER_BYTES, Entry, Index, LogTip};
 use standin_core::gap::{Fit, Gap, NextSegment};
-use standin_core::segment::{ScanEnd, SegmentHeader, scan, used};
+use standin_core::segment::{ScanEnd, SegmentHeader, scan, single_version, used};
 
 use super::recovery::{drop_unwritten, list, read, read_header};
 use super::segment_file::{self, ENTRIES_AT, HEADER_BYTES, OpenSegment};
@@ -36,8 +36,8 @@ enum Place {
     At {
         path: PathBuf,
         byte: u64,
-        /// Its header is bad, and this one is to take its place.
-        header: Option<Vec<u8>>,
+        /// Its header is bad. A good one says that the segment goes on after this.
+        header: Option<LogTip>,
     },
     /// In segments that are not there.
     Nowhere,
@@ -96,8 +96,10 @@ impl Damage {
     /// between, less is missing, or as much, and it is done again.
     ///
     /// # Errors
-    /// [`LogError`] if it fails.
+    /// [`LogError`] if it fails; [`LogError::BeginningUnknown`], and nothing was changed, if the log's first header is
+    /// missing, and nothing says which version of the machine should stand in it.
     pub fn fill<S: Storage>(&self, storage: &S, bytes: &[u8], fit: Fit) -> Result<(), LogError> {
+        let ids = self.ids(storage, bytes)?;
         let mut rest = bytes;
         let mut end = self.last;
         if let Place::At { path, byte, header } = &self.place {
@@ -112,8 +114,9 @@ impl Damage {
             (here, rest, end) = split(rest, end, room);
             let here_bytes = here.len() as u64;
             opened.file.write_all_at(here, *byte).map_err(failed())?;
-            if let Some(header) = header {
-                opened.file.write_all_at(header, 0).map_err(failed())?;
+            if let Some(before) = header {
+                let header = segment_file::header(&ids, *before);
+                opened.file.write_all_at(&header, 0).map_err(failed())?;
             }
             opened.sync()?;
             if fit == Fit::Segment {
@@ -130,16 +133,58 @@ impl Damage {
                 let length = length.expect("a run holds whole entries") + ENTRY_HEADER_BYTES;
                 (here, after, then) = split(rest, end, length as u64);
             }
-            self.add_segment(storage, end, here)?;
+            self.add_segment(storage, &ids, end, here)?;
             (rest, end) = (after, then);
         }
         Ok(())
+    }
+
+    /// What stands in headers that are made anew. Only of the log's first one the machine's version counts, and only
+    /// there is it another than the newest that is known: the one that the log begins with.
+    fn ids<S: Storage>(&self, storage: &S, filled: &[u8]) -> Result<SegmentIds, LogError> {
+        let mut ids = self.ids.clone();
+        let is_first = match &self.place {
+            Place::At { header, .. } => *header == Some(LogTip::default()),
+            Place::Nowhere => self.last == LogTip::default(),
+        };
+        if is_first {
+            let version = self.begins_with(storage, filled)?;
+            ids.machine = ids.machine.with_version(version);
+        }
+        Ok(ids)
+    }
+
+    /// The version of the machine that the log begins with: its first ViewStart that says one says it, if nothing is missing
+    /// before it once these entries are there. A header of a format that knew only one version says it as well.
+    fn begins_with<S: Storage>(&self, storage: &S, filled: &[u8]) -> Result<u32, LogError> {
+        let mut said = None;
+        let mut note = |entry: &Entry<'_>| said = said.or_else(|| entry.version_start());
+        let mut tip = scan(filled, LogTip::default(), &mut note).tip;
+        let mut single = None;
+        for (first, path) in list(storage, &self.dir)? {
+            let bytes = read(storage, &path)?;
+            single = single.or_else(|| single_version(&bytes));
+            let header = SegmentHeader::decode(&bytes).ok();
+            let begins_at = match (header, first) {
+                (None, Index(1)) => HEADER_BYTES + filled.len(),
+                (Some(header), _) if header.before == tip => HEADER_BYTES,
+                _ => continue,
+            };
+            let entries = bytes.get(begins_at..).unwrap_or_default();
+            tip = scan(entries, tip, &mut note).tip;
+        }
+        let said = said.filter(|start| !start.is_upgrade);
+        let version = said.map(|start| start.version).or(single);
+        version.ok_or_else(|| LogError::BeginningUnknown {
+            file: self.dir.join(segment_file::segment_name(Index(1))),
+        })
     }
 
     /// Adds a segment that goes on after `before`. It gets its name when all of it is on disk.
     fn add_segment<S: Storage>(
         &self,
         storage: &S,
+        ids: &SegmentIds,
         before: LogTip,
         bytes: &[u8],
     ) -> Result<(), LogError> {
@@ -152,7 +197,7 @@ impl Damage {
             storage.remove(&beside).map_err(failed())?;
         }
         let file = segment_file::create(storage, &beside, self.segment_bytes)?;
-        let header = segment_file::header(&self.ids, before);
+        let header = segment_file::header(ids, before);
         file.write_all_at(&header, 0).map_err(failed())?;
         file.write_all_at(bytes, ENTRIES_AT).map_err(failed())?;
         file.sync_all().map_err(failed())?;
@@ -299,7 +344,7 @@ impl<S: Storage> Search<'_, S> {
             let place = Place::At {
                 path: self.files[number].1.clone(),
                 byte: ENTRIES_AT,
-                header: Some(segment_file::header(self.ids, self.tip)),
+                header: Some(self.tip),
             };
             return Ok(Some((gap, place)));
         }
