@@ -35,7 +35,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// It goes over to the new version at its end if a view says one.
+    /// It goes over to the new version where a view says one.
     fn new(said: &[Option<u32>]) -> Self {
         let root = sample::root();
         let (mut log, _) = SegmentLog::open(root.path(), ids(OLD), CONFIG).unwrap();
@@ -45,15 +45,15 @@ impl Sample {
                 builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
             }))
             .unwrap();
-            for _ in 0..3 {
-                log.append(&batch(log.tip(), view, commands)).unwrap();
-            }
             if version.is_some() {
                 let upgrade = Upgrade { version: NEW };
                 log.append(&batch(log.tip(), view, |builder| {
                     builder.push(EntryKind::Upgrade, |out| encode_payload(&upgrade, out));
                 }))
                 .unwrap();
+            }
+            for _ in 0..3 {
+                log.append(&batch(log.tip(), view, commands)).unwrap();
             }
         }
         let all = Batch::verify(sample::contents(&log), LogTip::default()).unwrap();
@@ -181,6 +181,28 @@ fn where_no_view_says_a_version_a_header_of_an_old_format_does() {
     sample.change(1, |file| file[AT_FORMAT] = 4);
     sample.change(0, |file| file[AT_VIEW] ^= 1);
     assert_eq!(sample.mend().unwrap().header_version, Some(OLD));
+}
+
+#[test]
+fn what_a_view_says_behind_entries_that_are_missing_says_nothing_of_the_beginning() {
+    let sample = Sample::new(&[None, Some(OLD), Some(NEW)]);
+    let mut entries = sample.all.entries();
+    let third = entries.find(|entry| entry.header.view == ViewNumber(3));
+    let third = third.unwrap().header.index;
+    let first_of = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>();
+    let files = segments(sample.dir());
+    let with_third = files
+        .iter()
+        .rposition(|it| first_of(it).unwrap() <= third.0);
+    for path in &files[1..with_third.unwrap()] {
+        fs::remove_file(path).unwrap();
+    }
+    sample.change(0, |file| file[AT_VIEW] ^= 1);
+    let error = sample.mend().unwrap_err();
+    assert!(
+        matches!(error, LogError::BeginningUnknown { .. }),
+        "{error}"
+    );
 }
 
 #[test]
