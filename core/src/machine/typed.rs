@@ -1,11 +1,15 @@
 //! The state machine for people: commands, queries and replies are types of their own.
 
+mod nested;
+
 use std::fmt;
 use std::io;
 
 use ron::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use nested::NESTING_MAX;
 
 use super::{Context, StateMachine, bytes_in_words, cut_words};
 use crate::capture::invalid;
@@ -24,8 +28,8 @@ const REFUSED: u8 = 1;
 /// (`Add(5)`). The whole state is copied at each snapshot: implement [`StateMachine`] itself where that takes too long, or
 /// where the encoding should be another.
 ///
-/// `Command` and `Query` come from whoever reaches the port, so they must not contain themselves (`Box<Self>`): bytes may nest
-/// deeper than the stack is. Nor should they hold sequences of things that take no bytes (`Vec<()>`).
+/// `Command` and `Query` come from whoever reaches the port. They may contain themselves (`Box<Self>`), and what nests deeper
+/// than [`NESTING_MAX`] levels is refused as no command. They should not hold sequences of things that take no bytes (`Vec<()>`).
 ///
 /// What a machine must not do is told in [`crate::machine`]. Its state is what serde sees of it, so a field with
 /// `#[serde(skip)]` is lost when a snapshot is restored, and a `HashMap` in it makes replicas differ.
@@ -235,7 +239,7 @@ fn decode<M: Machine, T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T
              of that version"
         ));
     }
-    decode_payload(rest).ok_or_else(none)
+    nested::decode(rest).ok_or_else(none)
 }
 
 /// The reply of the machine `M`, or why it executed nothing, in words; `None` if these bytes are no reply of that machine's.
