@@ -104,6 +104,28 @@ pub fn evidence_in(
     Ok((good, bad))
 }
 
+/// Removes the evidence in the data directory `dir` that tells of entries behind `after`: its log has them no more, and what
+/// comes to stand in their place is something else. To be done before the log goes. Waits for the disk.
+///
+/// # Errors
+/// Those of the file system.
+pub fn forget_evidence_after(dir: &Path, after: Index) -> io::Result<()> {
+    let dir = dir.join(EVIDENCE_DIR);
+    if !OsStorage.is_dir(&dir) {
+        return Ok(());
+    }
+    let files = listed(&dir)?.into_iter();
+    let mut is_changed = false;
+    for (_, path) in files.filter(|(last, _)| *last > after) {
+        OsStorage.remove(&path)?;
+        is_changed = true;
+    }
+    if is_changed {
+        OsStorage.sync_dir(&dir)?;
+    }
+    Ok(())
+}
+
 /// The files, by the last entry that they tell of.
 fn listed(dir: &Path) -> io::Result<Vec<(Index, PathBuf)>> {
     let mut found = Vec::new();

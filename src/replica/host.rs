@@ -491,6 +491,10 @@ impl<M: StateMachine> Host<M> {
                 FollowUp::Forgotten(base) => Event::Forgotten(base),
                 FollowUp::Install(offer) => {
                     let covered = self.replica.standing().commit;
+                    if covered == Index::ZERO {
+                        // The log is of another data epoch, and so is this.
+                        self.images.forget_evidence(self.dir.path());
+                    }
                     let state = self.images.install(&mut self.log, &offer, covered)?;
                     self.replica.install(now, state, &offer);
                     self.begin_room(now);
@@ -541,6 +545,7 @@ impl<M: StateMachine> Host<M> {
             }
             Action::Cut(Index::ZERO) => {
                 // In this order: if it dies in between, the next life goes on from an old snapshot, as it did before.
+                self.images.forget_evidence(self.dir.path());
                 self.log.begin_anew()?;
                 self.images.discard()?;
                 self.begin_room(now);

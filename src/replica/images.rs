@@ -12,7 +12,7 @@ use standin_core::machine::StateMachine;
 use standin_core::message::{SnapshotOffer, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
-use standin_io::evidence::keep_evidence;
+use standin_io::evidence::{EVIDENCE_DIR, forget_evidence_after, keep_evidence};
 use standin_io::install;
 use standin_io::log::{ForgetRequest, SegmentLog};
 use standin_io::snapshots::{
@@ -88,6 +88,9 @@ pub(super) struct Images<M> {
     is_keeping: bool,
     /// What is to be written next.
     to_keep: Option<(PathBuf, Box<Evidence>)>,
+    /// The evidence that is being written is of a log that has been set aside: it goes as soon as it is there. In this
+    /// data directory.
+    stale_in: Option<PathBuf>,
     /// The one that was fetched and is whole.
     fetched: Option<Fetched<M>>,
 }
@@ -133,6 +136,7 @@ impl<M: StateMachine> Images<M> {
             is_syncing: false,
             is_keeping: false,
             to_keep: None,
+            stale_in: None,
             fetched: None,
         })
     }
@@ -149,6 +153,26 @@ impl<M: StateMachine> Images<M> {
     /// the newest of what comes meanwhile.
     pub(super) fn keep_evidence(&mut self, dir: &Path, evidence: Box<Evidence>) {
         self.to_keep = Some((dir.to_owned(), evidence));
+        self.keep_next();
+    }
+
+    /// Removes all evidence from the data directory `dir`, before the log that it is of is set aside: of another one it
+    /// would tell what is not so. Waits for the disk.
+    pub(super) fn forget_evidence(&mut self, dir: &Path) {
+        self.to_keep = None;
+        self.stale_in = self.is_keeping.then(|| dir.to_owned());
+        forget_evidence(dir, Index::ZERO);
+    }
+
+    fn evidence_kept(&mut self, kept: io::Result<()>) {
+        self.is_keeping = false;
+        if let Err(error) = kept {
+            // Nothing rests on it.
+            log::warn!("cannot keep what shows where another replica parted: {error}");
+        }
+        if let Some(dir) = self.stale_in.take() {
+            forget_evidence(&dir, Index::ZERO);
+        }
         self.keep_next();
     }
 
@@ -194,12 +218,7 @@ impl<M: StateMachine> Images<M> {
                     continue;
                 }
                 Done::EvidenceKept(kept) => {
-                    self.is_keeping = false;
-                    if let Err(error) = kept {
-                        // Nothing rests on it.
-                        log::warn!("cannot keep what shows where another replica parted: {error}");
-                    }
-                    self.keep_next();
+                    self.evidence_kept(kept);
                     continue;
                 }
                 Done::SyncedPieces(synced) => {
@@ -332,6 +351,17 @@ impl<M: StateMachine> Images<M> {
     }
 }
 
+/// Removes evidence in the data directory `dir` of entries behind `after`, which its log has no more.
+pub(super) fn forget_evidence(dir: &Path, after: Index) {
+    if let Err(error) = forget_evidence_after(dir, after) {
+        log::warn!(
+            "cannot remove what was kept of entries that the log has no more: {error}; `replay --diff` may take it for \
+             what was kept of those that come: remove it from {}",
+            dir.join(EVIDENCE_DIR).display()
+        );
+    }
+}
+
 /// What a replica knows of a snapshot.
 pub(super) fn kept(header: &SnapshotHeader) -> KeptSnapshot {
     KeptSnapshot {
@@ -404,3 +434,6 @@ pub(super) fn restore<M: StateMachine>(file: &SnapshotFile) -> Result<Replicated
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,18 @@
 //! Both replicas die: who may come back alone, row by row of the table in section 7 of the protocol,
 //! and what is said where nobody may.
 
+use std::path::PathBuf;
+
 use standin::machines::counter::{CounterClient, CounterError};
 use standin_client::{Client, ClientConfig, ClientError};
-use standin_core::identity::Durability;
+use standin_core::digest::DigestChain;
+use standin_core::entry::Index;
+use standin_core::evidence::Evidence;
+use standin_core::identity::{Durability, StoreId};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Reason;
 use standin_io::clock;
+use standin_io::evidence::{evidence_in, keep_evidence};
 use standin_tools::cluster::VIEW_SERVICE;
 
 use crate::support::load::{Load, LoadConfig};
@@ -392,10 +398,38 @@ fn nobody_may_serve(scene: &mut Scene, counter: &mut CounterClient) {
     }
 }
 
+fn directory(scene: &Scene, name: &str) -> PathBuf {
+    scene.directory().join(name)
+}
+
+/// Writes evidence of an entry into the data directories.
+fn keep_evidence_of(scene: &Scene, entry: u64) {
+    let evidence = Evidence {
+        store: StoreId(1),
+        before: Index(entry),
+        chain: DigestChain::default(),
+        replies: Vec::new(),
+        states: Vec::new(),
+    };
+    for name in ["a", "b", "c"] {
+        sure(keep_evidence(&directory(scene, name), &evidence));
+    }
+}
+
+/// Of which entries a replica has evidence.
+fn evidence_of(scene: &Scene, name: &str) -> Vec<u64> {
+    let (good, _) = sure(evidence_in(&directory(scene, name)));
+    good.iter().map(|it| it.last().0).collect()
+}
+
 #[test]
 fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
     let mut scene = Scene::start("recover", LEASE, Durability::Memory, &["a", "b", "c"]);
     let mut counter = client(&scene);
+    // What is kept of entries that a log has no more goes at the start, and with a log that is set aside all of it.
+    scene.until_pair();
+    keep_evidence_of(&scene, 1);
+    keep_evidence_of(&scene, 1 << 40);
     nobody_may_serve(&mut scene, &mut counter);
     scene.until_status("the status to say why nobody serves", |status| {
         let why = status.unavailable.as_ref()?;
@@ -410,6 +444,9 @@ fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
         logs.sort();
         (logs.len() == 3).then(|| logs[0].1.clone())
     });
+    for name in ["a", "b", "c"] {
+        assert_eq!(evidence_of(&scene, name), [1], "{name}");
+    }
     let recover = ["recover", "--primary", &name];
     let ran = scene.cli(&recover);
     assert_eq!(ran.status, Some(1), "{ran:?}");
@@ -445,9 +482,11 @@ fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
     // Said once; then it goes on from what is left.
     let left = sure(counter.get());
     assert_eq!(sure(counter.add(1)), left + 1);
-    scene.until_pair();
+    let pair = scene.until_pair();
     scene.until_agreement();
     assert_eq!(sure(counter.get()), left + 1);
+    assert_eq!(evidence_of(&scene, &name), [1], "it goes on with its log");
+    assert_eq!(evidence_of(&scene, &pair.backup), [0; 0]);
     let status = sure(scene.status());
     assert_eq!(status.unavailable, None);
     let ran = scene.cli(&["recover", "--primary", &name, "--accept-loss"]);

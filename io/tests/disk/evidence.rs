@@ -9,7 +9,9 @@ use standin_core::digest::DigestChain;
 use standin_core::entry::Index;
 use standin_core::evidence::{Evidence, KeptReply};
 use standin_core::identity::StoreId;
-use standin_io::evidence::{EVIDENCE_DIR, EVIDENCE_FILES_MAX, evidence_in, keep_evidence};
+use standin_io::evidence::{
+    EVIDENCE_DIR, EVIDENCE_FILES_MAX, evidence_in, forget_evidence_after, keep_evidence,
+};
 
 fn evidence(last: u64, reply: &[u8]) -> Evidence {
     Evidence {
@@ -45,6 +47,22 @@ fn what_was_found_first_of_an_entry_stays_and_the_latest_entries_are_kept() {
     let newest = 21 - EVIDENCE_FILES_MAX as u64;
     let expected: Vec<Evidence> = (newest..=20).map(|last| evidence(last, b"more")).collect();
     assert_eq!(good(dir.path()), expected);
+}
+
+#[test]
+fn what_tells_of_entries_that_the_log_has_no_more_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    forget_evidence_after(dir.path(), Index(5)).unwrap();
+    for last in 5..=7 {
+        keep_evidence(dir.path(), &evidence(last, b"yes")).unwrap();
+    }
+    forget_evidence_after(dir.path(), Index(5)).unwrap();
+    assert_eq!(good(dir.path()), [evidence(5, b"yes")]);
+    // What came in the place of those entries is remembered like any other.
+    keep_evidence(dir.path(), &evidence(7, b"no")).unwrap();
+    assert_eq!(good(dir.path())[1], evidence(7, b"no"));
+    forget_evidence_after(dir.path(), Index::ZERO).unwrap();
+    assert_eq!(good(dir.path()), []);
 }
 
 #[test]
