@@ -243,7 +243,12 @@ mod tests {
     #[derive(Debug, Default)]
     struct Puppet {
         state: Vec<u8>,
+        /// No part of the bytes.
+        hidden: u8,
     }
+
+    /// The timer that sets itself again.
+    const EVERY_TWO_SECONDS: u64 = 9;
 
     /// Something that is no part of any state.
     static OUTSIDE: AtomicU64 = AtomicU64::new(0);
@@ -260,6 +265,10 @@ mod tests {
                     let deadline = ctx.now().plus(Duration::from_secs((*seconds).into()));
                     ctx.set_timer((*id).into(), deadline);
                 }
+                b"hidden" => {
+                    self.hidden += 1;
+                    reply.push(self.hidden);
+                }
                 b"reply" => reply.extend_from_slice(&outside),
                 b"state" => self.state.extend_from_slice(&outside),
                 b"panic" => panic!("as it was told"),
@@ -267,8 +276,11 @@ mod tests {
             }
         }
 
-        fn timer(&mut self, _ctx: &mut Context<'_>, id: u64) {
+        fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
             self.state.extend_from_slice(&id.to_le_bytes()[..1]);
+            if id == EVERY_TWO_SECONDS {
+                ctx.set_timer(id, ctx.now().plus(Duration::from_secs(2)));
+            }
         }
 
         fn query(&self, _query: &[u8], reply: &mut Vec<u8>) {
@@ -290,7 +302,7 @@ mod tests {
             if let Some(at) = state.iter().position(|byte| *byte == b'x') {
                 state.truncate(at);
             }
-            Ok(Self { state })
+            Ok(Self { state, hidden: 0 })
         }
     }
 
@@ -316,6 +328,13 @@ mod tests {
         assert_eq!(puppet.query_bytes(b""), b"\x01\x02\x03");
         puppet.command_bytes(b"a");
         assert_eq!(puppet.machine().state, b"\x01\x02\x03a");
+    }
+
+    #[test]
+    fn a_timer_that_sets_itself_again_fires_as_often_as_time_allows() {
+        let mut puppet = after(&[b"t\x09\x02"]);
+        puppet.pass(Duration::from_secs(7));
+        assert_eq!(puppet.query_bytes(b""), b"\x09\x09\x09");
     }
 
     /// What is said of a machine that does this.
@@ -344,6 +363,15 @@ mod tests {
         let words = panic_of(&[b"a", b"x"]);
         assert!(
             words.starts_with("the state after entry 3 is another one when it is restored"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_beside_the_state_is_found_once_it_shows() {
+        let words = panic_of(&[b"a", b"hidden", b"hidden"]);
+        assert!(
+            words.starts_with("not deterministic: entry 4 was answered"),
             "{words}"
         );
     }
