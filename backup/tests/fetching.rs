@@ -41,6 +41,7 @@ fn offer() -> SnapshotOffer {
             view_first: Index(400),
             reply_digest: 3,
             machine_version: 1,
+            failed_version: 0,
         },
         state_digest: 4,
         state_bytes: STATE_BYTES,

@@ -31,13 +31,18 @@ pub struct SnapshotMark {
     pub reply_digest: u128,
     /// The version of the machine that is executed after `tip`. Since protocol version 6.
     pub machine_version: u32,
+    /// The newest version that the machine failed to go over to up to `tip`, if it is newer than that one; else 0. Nobody
+    /// tries it again. Since protocol version 6.
+    pub failed_version: u32,
 }
 
 impl SnapshotMark {
     /// Whether it can be true at all.
     #[must_use]
     pub fn is_sound(&self) -> bool {
+        let has_failed = self.failed_version != 0;
         (Index(1)..=self.tip.index).contains(&self.view_first)
+            && (!has_failed || self.failed_version > self.machine_version)
     }
 }
 

@@ -44,7 +44,9 @@ const AT_MACHINE_VERSION: usize = 112;
 const AT_NAME_LENGTH: usize = 116;
 const AT_NAME: usize = 120;
 const NAME_BYTES: usize = crate::machine::MACHINE_NAME_BYTES_MAX;
-const AT_RESERVED: usize = AT_NAME + NAME_BYTES;
+/// Zero but for a version that the machine failed to go over to, and so in all that was written before there were such.
+const AT_FAILED_VERSION: usize = AT_NAME + NAME_BYTES;
+const AT_RESERVED: usize = AT_FAILED_VERSION + 4;
 const _: () = assert!(AT_RESERVED <= SNAPSHOT_HEADER_BYTES);
 
 const AT_BLOCK_CHECKSUM: usize = 4;
@@ -56,6 +58,8 @@ pub struct SnapshotPoint {
     pub cluster: ClusterId,
     /// The state machine, and the version of it that is executed after `tip`: it wrote the state's bytes.
     pub machine: MachineId,
+    /// The newest version that the machine failed to go over to up to `tip`, if it is newer than that one; else 0.
+    pub failed_version: u32,
     /// The data epoch of the newest view at or before `tip`.
     pub data_epoch: DataEpoch,
     /// The last entry that was applied: the log goes on right after it. Its index is at least 1.
@@ -174,6 +178,8 @@ impl SnapshotHeader {
             u32::try_from(name.len()).expect("machine names are short"),
         );
         out.extend_from_slice(name.as_bytes());
+        out.resize(AT_FAILED_VERSION, 0);
+        put_u32(&mut out, point.failed_version);
         out.resize(SNAPSHOT_HEADER_BYTES, 0);
         let checksum = crc32fast::hash(&out[AT_CLUSTER..]);
         out[AT_CHECKSUM..AT_CLUSTER].copy_from_slice(&checksum.to_le_bytes());
@@ -199,11 +205,11 @@ impl SnapshotHeader {
             return Err(SnapshotFlaw::HeaderChecksum);
         }
         let name_length = usize::try_from(u32_at(bytes, AT_NAME_LENGTH)).unwrap_or(usize::MAX);
-        let name = bytes[AT_NAME..AT_RESERVED]
-            .get(..name_length)
+        let (name, behind) = bytes[AT_NAME..AT_FAILED_VERSION]
+            .split_at_checked(name_length)
             .ok_or(SnapshotFlaw::Field)?;
-        // Behind the name, and behind its field, there are only zeros.
-        if bytes[AT_NAME + name_length..].iter().any(|byte| *byte != 0) {
+        let reserved = &bytes[AT_RESERVED..];
+        if behind.iter().chain(reserved).any(|byte| *byte != 0) {
             return Err(SnapshotFlaw::Field);
         }
         let name = std::str::from_utf8(name).map_err(|_| SnapshotFlaw::Field)?;
@@ -211,6 +217,7 @@ impl SnapshotHeader {
         let point = SnapshotPoint {
             cluster: ClusterId(u128_at(bytes, AT_CLUSTER)),
             machine: MachineId::new(name, version).ok_or(SnapshotFlaw::Field)?,
+            failed_version: u32_at(bytes, AT_FAILED_VERSION),
             data_epoch: DataEpoch(u32_at(bytes, AT_DATA_EPOCH)),
             tip: LogTip {
                 index: Index(u64_at(bytes, AT_INDEX)),
@@ -236,7 +243,9 @@ impl SnapshotHeader {
     /// the log can go on.
     fn is_possible(&self) -> bool {
         let point = &self.point;
+        let has_failed = point.failed_version != 0;
         (1..=point.tip.index.0).contains(&point.view_first.0)
+            && (!has_failed || point.failed_version > point.machine.version())
             && point.tip.index.0 < u64::MAX
             && point.tip.view > ViewNumber(0)
             && self.state_bytes <= SNAPSHOT_STATE_BYTES_MAX

@@ -90,7 +90,7 @@ pub struct VersionStart {
 pub struct VersionStarts {
     /// Each with whether it is skipped.
     starts: Vec<(VersionStart, bool)>,
-    /// Versions of Upgrades that were skipped, and that the log has no more.
+    /// Versions of Upgrades that were skipped, and that the log has no more. Snapshots say the newest one.
     failed: BTreeSet<u32>,
 }
 
@@ -131,6 +131,24 @@ impl VersionStarts {
             .retain(|(start, _)| start.at.index > base || Some(start) == executed.as_ref());
     }
 
+    /// The newest version that the machine failed to go over to up to `index`, where it executes `executed`: for a snapshot of
+    /// that entry. 0: none that is newer.
+    #[must_use]
+    pub fn failed_through(&self, index: Index, executed: u32) -> u32 {
+        let skipped = self.starts.iter().filter(|(_, is_skipped)| *is_skipped);
+        let until = skipped.take_while(|(start, _)| start.at.index <= index);
+        let failed = until.map(|(start, _)| start.version);
+        let newest = failed.chain(self.failed.iter().copied()).max();
+        newest.filter(|newest| *newest > executed).unwrap_or(0)
+    }
+
+    /// A snapshot before the log's beginning says this of versions that failed; 0: nothing.
+    pub fn remember_failed(&mut self, version: u32) {
+        if version != 0 {
+            self.failed.insert(version);
+        }
+    }
+
     /// The version that the log's first entry says it begins with; `None`: it says nothing, or is not there.
     #[must_use]
     pub fn beginning(&self) -> Option<u32> {
@@ -145,7 +163,7 @@ impl VersionStarts {
     }
 
     /// Whether the machine failed when it was to go over to this version: it is not tried again. That is known as long as the
-    /// log has it, and after that until the process ends.
+    /// log has it, and after that of the newest one such by the snapshot, and of others until the process ends.
     #[must_use]
     pub fn has_failed(&self, version: u32) -> bool {
         let mut starts = self.starts.iter();
@@ -243,6 +261,26 @@ mod tests {
         starts.forget(Index(25));
         assert!(starts.has_failed(4) && !starts.has_failed(2));
         assert_eq!(starts.executing(), Some(3));
+    }
+
+    #[test]
+    fn a_snapshot_says_the_newest_version_that_failed_before_it_and_is_newer_than_what_is_executed()
+    {
+        let mut starts = log(&[(1, 1, false), (9, 4, true)]);
+        starts.skip(&[start(9, 4, true).at]);
+        starts.note(start(20, 3, true));
+        starts.skip(&[start(20, 3, true).at]);
+        let failed = |starts: &VersionStarts, index| starts.failed_through(Index(index), 1);
+        assert_eq!([8, 9, 30].map(|index| failed(&starts, index)), [0, 4, 4]);
+        starts.forget(Index(15));
+        assert_eq!(failed(&starts, 30), 4, "the log has it no more");
+        assert_eq!(starts.failed_through(Index(30), 4), 0, "it is past that");
+        let mut later = VersionStarts::default();
+        later.remember_failed(0);
+        assert_eq!(later, VersionStarts::default());
+        later.remember_failed(4);
+        assert!(later.has_failed(4) && !later.has_failed(3));
+        assert_eq!(failed(&later, 30), 4, "and the next snapshot says it again");
     }
 
     #[test]

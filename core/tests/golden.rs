@@ -625,6 +625,7 @@ fn check_snapshots(frames: &mut Frames) {
         view_first: Index(71_000),
         reply_digest: standing(RoleName::Backup).reply_digest,
         machine_version: 300,
+        failed_version: 302,
     };
     let (nonce, index) = (0x5152_5354_5556_5758, tip().index);
     frames.messages(&[SnapshotOffer {
@@ -1104,6 +1105,7 @@ fn point() -> SnapshotPoint {
         cluster: record(Reason::Joined).cluster,
         machine: machine(),
         data_epoch: view().data_epoch,
+        failed_version: 0,
         tip: tip(),
         view_first: Index(79_000),
         reply_digest: DigestChain(0x3132_3334_3536_3738_393a_3b3c_3d3e_3f40),

@@ -22,6 +22,7 @@ fn point() -> SnapshotPoint {
     SnapshotPoint {
         cluster: ClusterId(1),
         machine: MachineId::new("counter", 1).unwrap(),
+        failed_version: 2,
         data_epoch: DataEpoch(2),
         tip: LogTip {
             index: Index(70),
@@ -257,9 +258,10 @@ fn a_header_that_cannot_be_is_refused_though_its_checksum_is_right() {
         (64, 71),
         (104, SNAPSHOT_STATE_BYTES_MAX + 1),
         (104, u64::MAX),
-        (116, 0),  // a name of no bytes, and a byte where its version's name was
-        (116, 33), // a name that is longer than its field
-        (152, 1),
+        (116, 0),             // a name of no bytes, and a byte where its version's name was
+        (116, 33),            // a name that is longer than its field
+        (152, 1),             // a version that failed is newer than what is executed
+        (152, 2 | (1 << 32)), // and behind it there is nothing
         (184, 1),
     ] {
         let found = sealed(u64_at(at, value));
@@ -307,6 +309,7 @@ fn any_point() -> impl Strategy<Value = SnapshotPoint> {
         SnapshotPoint {
             cluster: ClusterId(cluster),
             machine: MachineId::new(&name, version).unwrap(),
+            failed_version: version.checked_add(1 + data_epoch % 3).unwrap_or(0),
             data_epoch: DataEpoch(data_epoch),
             tip: LogTip {
                 index: Index(index),

@@ -679,6 +679,7 @@ fn offer(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
             view_first: Index(parties::number(input)?),
             reply_digest: input.arbitrary()?,
             machine_version: input.int_in_range(0..=2)?,
+            failed_version: input.int_in_range(0..=3)?,
         },
         state_digest: input.arbitrary()?,
         state_bytes: u64::from(input.arbitrary::<u16>()?),

@@ -21,9 +21,12 @@ fn any_point(input: &mut Unstructured<'_>) -> Result<SnapshotPoint> {
     tip.index.0 += 1;
     tip.view.0 += 1;
     let name = format!("m{}", input.arbitrary::<u8>()?);
+    let version: u32 = input.arbitrary()?;
+    let failed = version.checked_add(input.int_in_range(1..=3)?);
     Ok(SnapshotPoint {
         cluster: ClusterId(input.arbitrary()?),
-        machine: MachineId::new(&name, input.arbitrary()?).expect("a good name"),
+        machine: MachineId::new(&name, version).expect("a good name"),
+        failed_version: failed.filter(|it| it % 2 == 0).unwrap_or(0),
         data_epoch: DataEpoch(input.arbitrary()?),
         tip,
         view_first: Index(input.int_in_range(1..=tip.index.0)?),

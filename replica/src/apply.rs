@@ -10,6 +10,7 @@ use standin_core::message::Seen;
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
+use standin_core::version::VersionStarts;
 use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
@@ -103,6 +104,7 @@ impl<M: StateMachine> Replica<M> {
         self.inspected = None;
         self.snapshots.begin_anew();
         self.log.base = LogTip::default();
+        self.log.version_starts = VersionStarts::default();
         self.log.commit = Index::ZERO;
         self.log.data_epoch = self.adopted.data_epoch;
         self.config.recovered.lost = Index::ZERO;

@@ -462,11 +462,13 @@ impl<M: StateMachine> Replica<M> {
         let newest = recovered.snapshots.last();
         let data_epoch = newest.map_or(DataEpoch::default(), |newest| newest.mark.data_epoch);
         let snapshots = Snapshots::new(config.snapshots, &recovered.snapshots, data_epoch);
+        let mut version_starts = recovered.version_starts;
+        version_starts.remember_failed(newest.map_or(0, |newest| newest.mark.failed_version));
         let log = Log {
             base: recovered.base,
             tip: recovered.tip,
             view_starts: recovered.view_starts,
-            version_starts: recovered.version_starts,
+            version_starts,
             data_epoch: recovered.data_epoch,
             written: recovered.tip.index,
             synced: recovered.synced,

@@ -263,12 +263,15 @@ impl<M: StateMachine> Replica<M> {
         let Some((_, view_first)) = at.checked_sub(1).map(|at| starts[at]) else {
             return; // a log without a ViewStart: nobody but a test has one
         };
+        let machine_version = self.state.version();
+        let starts = &self.log.version_starts;
         let mark = SnapshotMark {
             data_epoch: self.snapshots.data_epoch,
             tip,
             view_first,
             reply_digest: self.state.reply_digest().0,
-            machine_version: self.state.version(),
+            machine_version,
+            failed_version: starts.failed_through(index, machine_version),
         };
         self.snapshots.bytes = 0;
         self.snapshots.taking = Some(mark);
@@ -485,12 +488,14 @@ impl<M: StateMachine> Replica<M> {
         self.replies = ReplyLog::beginning(mark.tip.index, self.state.reply_digest());
         self.inspected = None;
         self.recent.clear();
+        let mut version_starts = VersionStarts::default();
+        version_starts.remember_failed(mark.failed_version);
         self.log = Log {
             base: mark.tip,
             tip: mark.tip,
             view_starts: vec![(mark.tip.view, mark.view_first)],
             // The state says which one is executed, until the log does.
-            version_starts: VersionStarts::default(),
+            version_starts,
             // The primary goes on from it in this data epoch, whichever it was taken in.
             data_epoch: self.adopted.data_epoch,
             written: mark.tip.index,

@@ -170,6 +170,7 @@ impl Made {
             cluster: ClusterId(1),
             machine: MachineId::of::<Wavering>(),
             data_epoch: DataEpoch(0),
+            failed_version: 0,
             tip: self.log.tip(),
             view_first: Index(1),
             reply_digest: self.state.reply_digest(),

@@ -139,6 +139,7 @@ fn made(commands: &[u8], snapshots: &[u64], skips: &[Skip]) -> tempfile::TempDir
                 cluster: ClusterId(1),
                 machine: MachineId::of::<Wavering>(),
                 data_epoch: DataEpoch(0),
+                failed_version: 0,
                 tip: log.tip(),
                 view_first: Index(1),
                 reply_digest: state.reply_digest(),

@@ -266,6 +266,7 @@ proptest! {
         digests: (u128, u128),
         state_bytes: u64,
         length: u32,
+        failed_version: u32,
     ) {
         let (reply_digest, state_digest) = digests;
         let mark = SnapshotMark {
@@ -274,6 +275,7 @@ proptest! {
             view_first: Index(view_first),
             reply_digest,
             machine_version: length,
+            failed_version,
         };
         let index = tip.index;
         let offer = SnapshotOffer { view, nonce, mark, state_digest, state_bytes };

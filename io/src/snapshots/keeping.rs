@@ -17,6 +17,7 @@ impl<S: Storage> Snapshots<S> {
         SnapshotPoint {
             cluster: self.ids.cluster,
             machine: self.ids.machine.with_version(mark.machine_version),
+            failed_version: mark.failed_version,
             data_epoch: mark.data_epoch,
             tip: mark.tip,
             view_first: mark.view_first,
@@ -189,5 +190,6 @@ pub fn mark_of(header: &SnapshotHeader) -> SnapshotMark {
         view_first: point.view_first,
         reply_digest: point.reply_digest.0,
         machine_version: point.machine.version(),
+        failed_version: point.failed_version,
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn point_at(data_epoch: u32, tip: LogTip, view_first: Index) -> Snaps
         cluster: ids.cluster,
         machine: ids.machine,
         data_epoch: DataEpoch(data_epoch),
+        failed_version: 0,
         tip,
         view_first,
         reply_digest: DigestChain(5),

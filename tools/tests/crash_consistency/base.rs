@@ -106,6 +106,7 @@ impl History {
             cluster: ClusterId(1),
             machine: machine(),
             data_epoch: self.data_epoch,
+            failed_version: 0,
             tip,
             view_first: Index(self.before().0.max(1) + views.unwrap() as u64).min(index),
             reply_digest: DigestChain(index.0.into()),

@@ -31,6 +31,7 @@ fn point(index: u64) -> SnapshotPoint {
         cluster: ClusterId(1),
         machine: MachineId::new("counter", 1).unwrap(),
         data_epoch: DataEpoch(1),
+        failed_version: 0,
         tip: LogTip {
             index: Index(index),
             view: ViewNumber(1),
