@@ -404,7 +404,7 @@ impl<M: StateMachine> Replica<M> {
         });
         let newest = kept.back().filter(|newest| newest.index() >= from);
         let (Some(newest), true) = (newest, readers.len() < READERS_MAX) else {
-            *is_wanted |= from > Index::ZERO;
+            *is_wanted |= newest.is_none() && from > Index::ZERO;
             self.actions.push_back(Action::CloseFollower(conn));
             return self.snapshot_at_once();
         };

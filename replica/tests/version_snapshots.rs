@@ -5,19 +5,22 @@
 mod support;
 
 use standin_core::capture::SnapshotMark;
+use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
-use standin_core::entry::Index;
+use standin_core::entry::{Index, LogTip};
 use standin_core::identity::{ClusterId, Identity};
-use standin_core::message::{Seen, SnapshotOffer};
+use standin_core::message::{Follow, Seen, SnapshotOffer};
 use standin_core::poison::Skip;
 use standin_core::state::Replicated;
-use standin_core::version::{VersionStart, VersionStarts};
+use standin_core::version::{VersionRange, VersionStart, VersionStarts};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{Action, Event, KeptSnapshot, Recovered, Replica};
 
 use support::{Bench, Tally, config, identity, view};
 
 const FAILED: u32 = 2;
+/// So many followers fetch a snapshot at one time.
+const READERS: usize = 16;
 
 /// Orders entries until a snapshot is taken: what it is of, and the state's bytes.
 fn snapshot(bench: &mut Bench) -> (KeptSnapshot, Vec<u8>) {
@@ -158,4 +161,37 @@ fn an_upgrade_that_is_skipped_is_in_the_snapshots_behind_it() {
     };
     let (mut bench, identity) = restarted(recovered, state);
     assert_eq!(says(&mut bench, &identity, 2), FAILED);
+}
+
+#[test]
+fn who_must_wait_until_others_have_fetched_a_snapshot_makes_none_be_taken() {
+    let (kept, state) = after_failure();
+    let mut version_starts = VersionStarts::default();
+    version_starts.note(start(1, 0, false));
+    version_starts.note(start(5, 1, true));
+    let recovered = Recovered {
+        version_starts,
+        base: LogTip::default(),
+        ..recovered(kept)
+    };
+    let (mut bench, identity) = restarted(recovered, state);
+    lead(&mut bench, &identity, 2);
+    bench.command(1, Seen::default());
+    bench.sync();
+    let names = ('b'..).take(READERS + 1).map(String::from);
+    for (conn, name) in (60..).zip(names) {
+        let follow = Follow {
+            identity: self::identity(&name, 1),
+            view: bench.replica.standing().view,
+            last: LogTip::default(),
+            view_starts: Vec::new(),
+            resp: None,
+            versions: VersionRange::only(1),
+        };
+        bench.event(Event::Follow(ConnId(conn), &follow));
+    }
+    let mut count = |wanted: fn(&Action) -> bool| bench.take(wanted).len();
+    assert_eq!(count(|it| matches!(it, Action::Offer(..))), READERS);
+    assert_eq!(count(|it| matches!(it, Action::CloseFollower(_))), 1);
+    assert_eq!(count(|it| matches!(it, Action::TakeSnapshot(..))), 0);
 }
