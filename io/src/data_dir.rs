@@ -90,15 +90,16 @@ pub enum DataDirError {
         /// The machine it was opened for.
         ours: MachineId,
     },
-    /// Its state executes a newer version of the machine than this program has.
+    /// A newer version of the machine than this program has was executed in it, be it before an operator forced a takeover to a
+    /// replica that had not come so far.
     #[error(
-        "cannot use data directory {path}: its state executes {theirs}, and this program supports no version above {newest}; start a program that supports version {}, or choose another --data",
+        "cannot use data directory {path}: {theirs} was executed in it, and this program supports no version above {newest}; start a program that supports version {}, or set the directory aside and start with an empty --data and --replace",
         theirs.version()
     )]
     NewerMachine {
         /// The directory.
         path: PathBuf,
-        /// The machine in it, in the version that it executes.
+        /// The machine in it, in the newest version that was executed.
         theirs: MachineId,
         /// The newest version that this program supports.
         newest: u32,

@@ -167,7 +167,7 @@ fn check_refusal(scene: &mut Scene, name: &str, programs: &Programs) {
     assert!(!status.success());
     let log = log_of(scene, name).split_off(before);
     assert_eq!(log.lines().count(), 1, "{log}");
-    let words = "its state executes tariff version 2, and this program supports no version above 1; start a program \
+    let words = "tariff version 2 was executed in it, and this program supports no version above 1; start a program \
                  that supports version 2";
     assert!(log.contains(words), "{log}");
     // With the new one it goes on.

@@ -257,8 +257,9 @@ fn a_program_older_than_the_version_that_is_executed_is_refused() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot use data directory {}: its state executes counter version 2, and this program supports no version \
-             above 1; start a program that supports version 2, or choose another --data",
+            "cannot use data directory {}: counter version 2 was executed in it, and this program supports no version \
+             above 1; start a program that supports version 2, or set the directory aside and start with an empty --data \
+             and --replace",
             root.path().display()
         )
     );
