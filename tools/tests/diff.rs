@@ -623,3 +623,36 @@ fn nothing_is_changed_and_a_replay_verifies_as_before() {
     };
     replay::<Wavering>(one.dir(), options, &mut |_, _| {}).unwrap();
 }
+
+#[test]
+fn a_replay_is_held_against_the_replies_that_its_replica_remembered() {
+    let one = Made::new(1)
+        .commands(with(101, 150, 320), 1000)
+        .remembers(120);
+    let options = ReplayOptions {
+        until: None,
+        verifies: true,
+    };
+    let verify = |world: u64| {
+        WORLD.set(world);
+        replay::<Wavering>(one.dir(), options, &mut |_, _| {})
+    };
+    assert_eq!(
+        verify(1).unwrap().verified,
+        201,
+        "the chain at 120 and each behind it"
+    );
+    let ReplayError::Differs(found) = verify(2).unwrap_err() else {
+        panic!("it goes another way");
+    };
+    assert_eq!((found.index, found.agreed), (Index(150), Index(149)));
+    let name = format!("evidence/{:020}.evidence", 320);
+    assert_eq!(found.file, Path::new(&name));
+    // What another replica's directory remembered, and was copied here, says nothing of this one.
+    let other = Made::new(2).commands(with(101, 150, 320), 1000);
+    fs::create_dir(other.dir().join("evidence")).unwrap();
+    fs::copy(one.dir().join(&name), other.dir().join(&name)).unwrap();
+    WORLD.set(2);
+    let replayed = replay::<Wavering>(other.dir(), options, &mut |_, _| {}).unwrap();
+    assert_eq!(replayed.verified, 0);
+}
