@@ -172,6 +172,10 @@ bugs! {
     QuickDropped,
     /// Redis clients are sent to a primary of an earlier view until the next one has said where it answers.
     RedirectOld,
+    /// The newest version of the machine that a program supports is executed, and not the one in force (section 12).
+    NewestExecuted,
+    /// A snapshot records another chain over all replies than the state has: a replay comes to what it was (section 12).
+    ChainMisrecorded,
 }
 
 /// The bug that is planted here, if there is one.

@@ -330,7 +330,10 @@ impl<M: StateMachine> Replicated<M> {
             now: entry.header.time,
             index: entry.header.index,
             session,
-            version: self.version,
+            version: match self.planted.has(Bug::NewestExecuted) {
+                true => M::VERSION,
+                false => self.version,
+            },
             random: RandomStream::new(entry.header.seed, entry.header.index.0),
             timers: &mut self.timer_changes,
         };

@@ -264,12 +264,13 @@ impl<M: StateMachine> Replica<M> {
             return; // a log without a ViewStart: nobody but a test has one
         };
         let machine_version = self.state.version();
+        let is_misrecorded = self.planted.has(Bug::ChainMisrecorded);
         let starts = &self.log.version_starts;
         let mark = SnapshotMark {
             data_epoch: self.snapshots.data_epoch,
             tip,
             view_first,
-            reply_digest: self.state.reply_digest().0,
+            reply_digest: self.state.reply_digest().0 ^ u128::from(is_misrecorded),
             machine_version,
             failed_version: starts.failed_through(index, machine_version),
         };

@@ -92,6 +92,8 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::SpeakerUnheard, 2000, &["L5"]),
     (Bug::QuickDropped, 2000, &["L3"]),
     (Bug::RedirectOld, 200, &["RESP"]),
+    (Bug::NewestExecuted, 400, &["S10", "S18"]),
+    (Bug::ChainMisrecorded, 400, &["REPLAY"]),
 ];
 
 /// Names one bug, if the others need not be looked for.
