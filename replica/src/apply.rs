@@ -15,8 +15,9 @@ use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
 use crate::answers::AnswerHead;
+use crate::event::{Action, Event, Level, ReadFor};
 use crate::pace::slice_of;
-use crate::replica::{Action, Event, Level, ReadFor, Replica, Role};
+use crate::replica::{Replica, Role};
 use crate::replies::ReplyLog;
 
 /// Timers that become entries of one batch, at most.

@@ -15,7 +15,8 @@ use standin_primary as primary;
 use standin_primary::{Input, Query, Waiter};
 
 use crate::answers::{AnswerHead, Request, RequestBody};
-use crate::replica::{Action, Replica, Role};
+use crate::event::Action;
+use crate::replica::{Replica, Role};
 use crate::snapshots::SharedImage;
 
 /// How long after the state was digested that is done again at the earliest. Clients wait meanwhile,

@@ -9,7 +9,8 @@ use standin_core::machine::StateMachine;
 use standin_core::mark::{Fatal, FatalEntry};
 use standin_core::poison::Skip;
 
-use crate::replica::{Action, Level, Replica};
+use crate::event::{Action, Level};
+use crate::replica::Replica;
 
 /// What is known of such an entry, as long as this life lasts.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,8 @@ use standin_primary as primary;
 use standin_primary::{HandOverFailure, Waiter, hand_over_max};
 
 use crate::answers::{Request, RequestBody};
-use crate::replica::{Action, Level, Replica, Role};
+use crate::event::{Action, Level};
+use crate::replica::{Replica, Role};
 use crate::wire::{FromClient, client_frame};
 
 /// Requests that are held at one time, at most: two wake-ups' worth, and while any are held a shell reads

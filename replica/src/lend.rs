@@ -9,7 +9,8 @@ use standin_core::entry::{ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, Entry, LogTip};
 use standin_core::machine::StateMachine;
 use standin_core::message::{ENTRIES_PIECE_BYTES_MAX, EntriesRead};
 
-use crate::replica::{Action, ReadFor, Replica};
+use crate::event::{Action, ReadFor};
+use crate::replica::Replica;
 
 impl<M: StateMachine> Replica<M> {
     /// Another replica asks for entries. It waits for an answer, so it gets one in any case.

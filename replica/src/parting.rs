@@ -12,7 +12,8 @@ use standin_core::machine::StateMachine;
 use standin_core::time::Now;
 use standin_primary as primary;
 
-use crate::replica::{Action, Level, Replica, Role};
+use crate::event::{Action, Level};
+use crate::replica::{Replica, Role};
 
 /// In all words that say how to find the entry.
 pub const FINDS_THE_ENTRY: &str = "finds the entry";

@@ -10,7 +10,8 @@ use standin_core::planted::Bug;
 use standin_core::poison::{LOG_SKIPS_MAX, MachineFault, Poison, SKIPS_MAX, Skip};
 use standin_core::time::Now;
 
-use crate::replica::{Action, Level, Replica, Role};
+use crate::event::{Action, Level};
+use crate::replica::{Replica, Role};
 
 /// A failure of the machine that others are to hear of.
 #[derive(Clone, Debug)]

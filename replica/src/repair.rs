@@ -21,7 +21,7 @@ use standin_core::time::{Duration, Instant, earliest};
 use standin_core::view::{ViewId, ViewRecord};
 
 use crate::dialog::{Dialog, term_of};
-use crate::replica::Level;
+use crate::event::Level;
 
 /// How long a replica that was asked may take to connect, or to send the next piece.
 const PATIENCE: Duration = Duration::from_secs(5);

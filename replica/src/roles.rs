@@ -12,7 +12,8 @@ use standin_core::view::{Reason, ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::EXCLUDED_STORES_MAX;
 
-use crate::replica::{Action, Level, ReadFor, Replica, Role};
+use crate::event::{Action, Level, ReadFor};
+use crate::replica::{Replica, Role};
 
 impl<M: StateMachine> Replica<M> {
     pub(crate) fn on_follow(&mut self, now: Now, conn: ConnId, follow: &Follow) {

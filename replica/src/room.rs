@@ -14,8 +14,9 @@ use standin_core::time::{Duration, Instant, Now};
 use standin_primary as primary;
 use standin_primary::{Input, Waiter};
 
+use crate::event::{Action, Level};
 use crate::handover::Cause;
-use crate::replica::{Action, Level, Replica, Role};
+use crate::replica::{Replica, Role};
 
 /// Bytes of a segment that are kept for what a change of view needs, unless configured otherwise.
 pub const ROOM_RESERVE_BYTES: u64 = 16 << 20;

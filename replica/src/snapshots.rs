@@ -22,7 +22,8 @@ use standin_core::version::VersionStarts;
 use standin_core::view::DataEpoch;
 use standin_primary as primary;
 
-use crate::replica::{Action, Level, Log, Replica, Role};
+use crate::event::{Action, Level};
+use crate::replica::{Log, Replica, Role};
 use crate::replies::ReplyLog;
 
 /// Snapshots that are kept: if the newest one rots, there is one before it, and the log from there on.

@@ -4,7 +4,8 @@ use standin_core::entry::{Batch, Entry, EntryKind, Index};
 use standin_core::machine::StateMachine;
 use standin_core::version::VersionStart;
 
-use crate::replica::{Action, Level, Replica};
+use crate::event::{Action, Level};
+use crate::replica::Replica;
 
 impl<M: StateMachine> Replica<M> {
     /// Takes in what entries say that come to the log's end.

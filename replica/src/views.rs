@@ -14,8 +14,9 @@ use standin_core::view::{ViewId, ViewRecord};
 use standin_primary as primary;
 use standin_primary::Primary;
 
+use crate::event::{Action, Level};
 use crate::parting::DIR_OF;
-use crate::replica::{Action, Level, Replica, Role};
+use crate::replica::{Replica, Role};
 
 /// How a quarantine ends. It stands behind the reason, wherever that is told.
 const QUARANTINE_ADVICE: &str = "look at both logs, then set the data directory aside and start with \

@@ -15,7 +15,8 @@ use standin_core::time::Now;
 use standin_primary::Payload;
 
 use crate::answers::RequestBody;
-use crate::replica::{Action, Event, Replica};
+use crate::event::{Action, Event};
+use crate::replica::Replica;
 
 /// Who is at the other end of a connection that is no client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
