@@ -247,9 +247,18 @@ mod tests {
         starts.cut(Index(10));
         assert_eq!(starts.executing(), Some(2));
         assert!(!starts.has_failed(4), "it is not in this log");
+        starts.cut(Index(9));
+        assert_eq!(starts.executing(), Some(2), "the Upgrade is still there");
         starts.cut(Index(8));
         assert_eq!(starts.executing(), Some(1));
         assert_eq!(log(&[]).executing(), None);
+    }
+
+    #[test]
+    fn an_upgrade_to_what_is_executed_or_to_less_changes_nothing() {
+        let starts = log(&[(1, 1, false), (9, 4, true), (20, 3, true), (30, 4, true)]);
+        assert_eq!(starts, log(&[(1, 1, false), (9, 4, true)]));
+        assert_eq!(starts.executing(), Some(4));
     }
 
     #[test]
