@@ -6,6 +6,7 @@ mod evidence;
 mod install;
 mod log;
 mod log_base;
+mod log_beginning;
 mod log_damage;
 mod log_repair;
 mod log_thread;

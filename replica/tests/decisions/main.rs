@@ -11,5 +11,6 @@ mod room;
 mod rules;
 mod snapshots;
 mod support;
+mod version_snapshots;
 mod versions;
 mod witness;

@@ -2,8 +2,6 @@
 //! Upgrade no more, and with them a program begins that lacks what was executed first.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod support;
-
 use standin_core::capture::SnapshotMark;
 use standin_core::conn::ConnId;
 use standin_core::digest::DigestChain;
@@ -16,7 +14,7 @@ use standin_core::version::{VersionRange, VersionStart, VersionStarts};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{Action, Event, KeptSnapshot, Recovered, Replica};
 
-use support::{Bench, Tally, config, identity, view};
+use crate::support::{Bench, Tally, config, identity, view};
 
 const FAILED: u32 = 2;
 /// So many followers fetch a snapshot at one time.

@@ -1,12 +1,10 @@
 //! Which version of the machine a mended header says a log begins with: what is known to be right, and not the newest one.
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
-mod sample;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sample::{CONFIG, segments};
+use crate::sample::{self, CONFIG, segments};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, Command, EntryKind, LogTip, Upgrade, ViewStart,
 };
