@@ -262,8 +262,7 @@ fn put_refusal(reply: &mut Vec<u8>, words: &str) {
     reply.extend_from_slice(words.as_bytes());
 }
 
-/// Encoded bytes as RON.
-/// On one line, and with the names of structures: `Give(5)`, and not `(5)`.
+/// A value as RON, on one line and with the names of structures: `Give(5)`, and not `(5)`.
 fn in_words<T: Serialize>(value: &T) -> Option<String> {
     let style = ron::ser::PrettyConfig::new()
         .depth_limit(0)
@@ -272,6 +271,7 @@ fn in_words<T: Serialize>(value: &T) -> Option<String> {
     ron::ser::to_string_pretty(value, style).ok()
 }
 
+/// Encoded bytes as RON.
 fn said<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
     let value = decode_payload::<T>(bytes);
     let words = value.and_then(|value| ron::to_string(&value).ok());
