@@ -7,8 +7,9 @@ mod names;
 mod plain;
 mod shares;
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Mutex, Once};
+use std::sync::Once;
 use std::time;
 
 use standin_core::frame::{FrameKind, encode_frame};
@@ -182,7 +183,10 @@ fn is_over(stream: &mut TcpStream, received: &mut Vec<u8>) -> bool {
     }
 }
 
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+thread_local! {
+    /// What was logged in a test: others run beside it, and their connections may come from the same ports.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
 struct Recorder;
 
@@ -193,7 +197,7 @@ impl log::Log for Recorder {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LOGGED.lock().unwrap().push(record.args().to_string());
+            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
         }
     }
 
@@ -211,7 +215,8 @@ fn install_logger() {
 /// The warnings that name an address.
 fn warnings_about(addr: SocketAddr) -> Vec<String> {
     let name = format!("{addr} ");
-    let logged = LOGGED.lock().unwrap();
-    let about = logged.iter().filter(|line| line.contains(&name));
-    about.cloned().collect()
+    LOGGED.with_borrow(|logged| {
+        let about = logged.iter().filter(|line| line.contains(&name));
+        about.cloned().collect()
+    })
 }

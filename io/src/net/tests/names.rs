@@ -1,5 +1,6 @@
 //! Connecting to names.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use super::super::resolve::NAMES_WAITING_MAX;
