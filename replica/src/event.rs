@@ -84,7 +84,7 @@ pub enum Event<'a> {
     Switchover(ConnId, &'a Switchover),
     /// A follower is about to stop.
     FollowerLeaves(ConnId, Leave),
-    /// The process is to stop soon: hand over first, or tell the primary. [`Replica::has_left`] says when
+    /// The process is to stop soon: hand over first, or tell the primary. [`Replica::has_left`](crate::Replica::has_left) says when
     /// [`Event::Stop`] may come without anybody waiting for this replica.
     Leave,
     /// Everything up to here is in the page cache.
@@ -184,7 +184,7 @@ pub enum Action {
     /// All of it is here: read it, beside the loop; [`Event::Fetched`] tells whether it is whole.
     CheckFetched,
     /// Let this snapshot, which was fetched and is whole, take the place of all other snapshots and of the
-    /// log, durably; then call [`Replica::install`].
+    /// log, durably; then call [`Replica::install`](crate::Replica::install).
     Install(Box<SnapshotOffer>),
     /// Connect to the primary at this address.
     Dial(String),
