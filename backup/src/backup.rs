@@ -208,6 +208,8 @@ pub struct Backup {
     /// Of the newest snapshot: each primary that is followed is told it (`protocol.md` section 12), also if none
     /// was followed when it was taken.
     state_digest: Option<(Index, u128)>,
+    /// What the primary last said is committed: also what has not come here yet.
+    committed_there: Index,
     /// The last acknowledgement that was sent on this stream.
     acked: Option<Ack>,
     is_sync_wanted: bool,
@@ -241,6 +243,7 @@ impl Backup {
             piece_bytes: config.piece_bytes,
             room: config.room,
             state_digest: config.state_digest,
+            committed_there: Index::ZERO,
             acked: None,
             is_sync_wanted: false,
             sync_asked: config.synced,
@@ -337,6 +340,12 @@ impl Backup {
     #[must_use]
     pub fn commit(&self) -> Index {
         self.commit
+    }
+
+    /// What the primary last said is committed: also what has not come here yet.
+    #[must_use]
+    pub fn committed_there(&self) -> Index {
+        self.committed_there
     }
 
     /// Whether entries flow.
@@ -566,6 +575,7 @@ impl Backup {
         }
         stream.round = stream.round.max(entries.round);
         stream.heard_at = now;
+        self.committed_there = entries.commit;
         let durability = stream.durability;
         if !entries.bytes.is_empty() {
             // The same bytes that were checked are appended: nothing is encoded again.

@@ -3,24 +3,28 @@
 //! A thread of its own accepts, and each connection has one: they are few, each asks one thing, and none of them is ever
 //! in the way of the event loop. One request is answered per connection.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-/// Most connections at a time. One more is closed at once.
+/// Most connections at a time. For one more that one is closed which has kept the server waiting for its request the longest.
 pub const HTTP_CONNECTIONS_MAX: usize = 32;
+/// Most sockets: of those connections, and of others that were closed a moment ago.
+pub const HTTP_SOCKETS_MAX: usize = 2 * HTTP_CONNECTIONS_MAX;
 /// Longest head of a request, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
 /// Most header fields of a request.
 const FIELDS_MAX: usize = 64;
+/// How long a request may take to come, from the beginning of its connection.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one connection may take, from its beginning to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long after a failure to accept that is tried again.
@@ -208,7 +212,7 @@ fn accept<A>(listener: &TcpListener, mut poll: Poll, answer: &Arc<A>)
 where
     A: Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static,
 {
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(Mutex::new(Open::default()));
     let mut events = Events::with_capacity(2);
     let mut timeout = None;
     loop {
@@ -236,32 +240,86 @@ where
     }
 }
 
-/// Counts a connection as long as it is open.
-struct Counted(Arc<AtomicUsize>);
+/// The connections that are open.
+#[derive(Debug, Default)]
+struct Open {
+    count: usize,
+    begun: u64,
+    /// Those whose request has not come yet, the oldest first.
+    waiting: BTreeMap<u64, Arc<TcpStream>>,
+}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Open {
+    /// Makes room for one more; false: there is none.
+    fn make_room(&mut self) -> bool {
+        if self.count >= HTTP_CONNECTIONS_MAX {
+            let Some((_, oldest)) = self.waiting.pop_first() else {
+                return false;
+            };
+            // Its thread reads the end then. It fails only if that has come already.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+        self.count < HTTP_SOCKETS_MAX
+    }
+
+    fn begin(&mut self, stream: &Arc<TcpStream>) -> u64 {
+        self.count += 1;
+        self.begun += 1;
+        self.waiting.insert(self.begun, Arc::clone(stream));
+        self.begun
     }
 }
 
-fn begin<A>(stream: TcpStream, open: &Arc<AtomicUsize>, answer: &Arc<A>)
+/// A connection, counted as long as it is open.
+struct Counted {
+    open: Arc<Mutex<Open>>,
+    number: u64,
+    stream: Arc<TcpStream>,
+}
+
+impl Counted {
+    /// Its request has come: it is not in anybody's way any more.
+    fn asked(&self) {
+        lock(&self.open).waiting.remove(&self.number);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = lock(&self.open);
+        open.waiting.remove(&self.number);
+        open.count -= 1;
+    }
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    // Nobody panics while holding it; were it so, what is in it would still be whole.
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin<A>(stream: TcpStream, open: &Arc<Mutex<Open>>, answer: &Arc<A>)
 where
     A: Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static,
 {
-    // Only this thread adds.
-    if open.fetch_add(1, Ordering::Relaxed) >= HTTP_CONNECTIONS_MAX {
-        open.fetch_sub(1, Ordering::Relaxed);
-        log::debug!("an HTTP connection was closed: there are {HTTP_CONNECTIONS_MAX}");
-        return;
-    }
-    let counted = Counted(Arc::clone(open));
+    let stream = Arc::new(stream);
+    let number = {
+        let mut open = lock(open);
+        if !open.make_room() {
+            log::debug!("an HTTP connection was closed: there are {HTTP_CONNECTIONS_MAX}");
+            return;
+        }
+        open.begin(&stream)
+    };
+    let counted = Counted {
+        open: Arc::clone(open),
+        number,
+        stream,
+    };
     let answer = Arc::clone(answer);
     let spawned = std::thread::Builder::new()
         .name("http-connection".to_owned())
         .spawn(move || {
-            let _counted = counted;
-            if let Err(error) = converse(stream, &*answer) {
+            if let Err(error) = converse(&counted, &*answer) {
                 log::debug!("an HTTP connection ended early: {error}");
             }
         });
@@ -271,15 +329,19 @@ where
 }
 
 /// Reads one request, answers it, and lets the client read that.
-fn converse(mut stream: TcpStream, answer: &Answer) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
+fn converse(connection: &Counted, answer: &Answer) -> io::Result<()> {
+    let mut stream = &*connection.stream;
+    let begun = Instant::now();
     stream.set_nonblocking(false)?;
-    let (response, has_body) = match read_head(&mut stream, until)? {
-        Some(Ok((request, has_body))) => (answer(&request), has_body),
-        Some(Err(refusal)) => (refusal, true),
-        None => return Ok(()),
+    let Some(head) = read_head(stream, begun + HEAD_PATIENCE)? else {
+        return Ok(());
     };
-    stream.set_write_timeout(Some(left(until)?))?;
+    connection.asked();
+    let (response, has_body) = match head {
+        Ok((request, has_body)) => (answer(&request), has_body),
+        Err(refusal) => (refusal, true),
+    };
+    stream.set_write_timeout(Some(left(begun + PATIENCE)?))?;
     stream.write_all(&response.encode(has_body))?;
     stream.shutdown(Shutdown::Write)?;
     // What has come and is not read would break the answer off when the socket is closed.
@@ -305,7 +367,7 @@ fn left(until: Instant) -> io::Result<Duration> {
 /// The request and whether the answer is to have a body, or a refusal; `None` if the client hung up.
 type Head = Option<Result<(HttpRequest, bool), HttpResponse>>;
 
-fn read_head(stream: &mut TcpStream, until: Instant) -> io::Result<Head> {
+fn read_head(mut stream: &TcpStream, until: Instant) -> io::Result<Head> {
     let mut head = Vec::new();
     let mut piece = [0; 1 << 10];
     loop {

@@ -28,6 +28,8 @@ pub struct Following<'a> {
     pub conn: ConnId,
     /// Its name.
     pub name: &'a ReplicaName,
+    /// Its data directory.
+    pub store: StoreId,
     /// Where it answers Redis clients, `HOST:PORT`; `None`: nowhere.
     pub resp: Option<&'a str>,
     /// The last entry that it has acknowledged on this stream; 0: none yet.
@@ -289,10 +291,19 @@ impl Primary {
         self.followers.values().map(move |follower| Following {
             conn: follower.conn,
             name: &follower.identity.name,
+            store: follower.identity.store,
             resp: follower.resp.as_ref().map(Address::as_str),
             acknowledged: follower.acked,
             is_backup: backup.is_some_and(|backup| backup.is(&follower.identity)),
         })
+    }
+
+    /// Whether the backup whose acknowledgements gate what is answered was heard of so recently. If so this primary answers
+    /// also while the view service is away.
+    #[must_use]
+    pub fn hears_backup(&self, now: Instant, within: Duration) -> bool {
+        let gate = self.gate_follower();
+        gate.is_some_and(|gate| gate.unheard(now) <= within)
     }
 
     /// How far each follower is behind, in time.

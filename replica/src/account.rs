@@ -16,15 +16,17 @@ use crate::replica::{Replica, Role};
 pub struct Account {
     /// Where it stands.
     pub standing: Standing,
-    /// Of an active primary: it answers requests, and the lease is held.
+    /// Of an active primary: it answers requests, since it holds the lease or, while the view service is away, hears its backup.
     pub is_serving: bool,
     /// Of a primary: it answers alone.
     pub is_solo: bool,
     /// Of a follower: entries flow from the primary. It may still lack many.
     pub is_following: bool,
+    /// Of a follower: the primary has answered it. Entries flow, or it fetches what it lacks of the state before.
+    pub is_in_touch: bool,
     /// Its disk or its machine has had something to do, and done nothing of it, for longer than a lease term.
     pub is_stalled: bool,
-    /// Committed entries that it knows of and has not applied.
+    /// Entries that are committed, as far as the primary has told it, and that it has not applied.
     pub behind: u64,
     /// What is left of the lease; `None`: it is not primary, or holds none.
     pub lease_remaining: Option<Duration>,
@@ -34,8 +36,8 @@ pub struct Account {
     pub room: Room,
     /// What keeps it from serving or wants looking after, in words.
     pub trouble: Option<String>,
-    /// The versions of the machine.
-    pub versions: VersionStanding,
+    /// The versions of the machine; `None` while it has executed nothing.
+    pub versions: Option<VersionStanding>,
     /// Who follows it, if it is primary.
     pub followers: Vec<FollowerAccount>,
     /// Replicas that this primary keeps out, for they came to other replies or states.
@@ -77,26 +79,33 @@ impl<M: StateMachine> Replica<M> {
         let standing = self.standing();
         let lease = self.lease_until().map(|until| until.since(now.boot));
         let lease = lease.filter(|left| *left > Duration::ZERO);
-        let (is_serving, is_following) = match &self.role {
-            Role::Primary(primary) => (primary.is_serving() && lease.is_some(), false),
-            Role::Backup(backup) => (false, backup.is_streaming()),
-            Role::Between | Role::Quarantined => (false, false),
+        let (is_serving, is_following, committed) = match &self.role {
+            Role::Primary(primary) => {
+                let may_answer = lease.is_some() || primary.hears_backup(now.boot, self.term());
+                (primary.is_serving() && may_answer, false, standing.commit)
+            }
+            Role::Backup(backup) => {
+                let there = backup.committed_there();
+                (false, backup.is_streaming(), there.max(standing.commit))
+            }
+            Role::Between | Role::Quarantined => (false, false, standing.commit),
         };
         Account {
             standing,
             is_serving,
             is_solo: self.is_solo(),
             is_following,
-            is_stalled: self.is_stalled(now.boot),
-            behind: (standing.commit.0).saturating_sub(standing.applied.0),
+            is_in_touch: self.is_in_touch(),
+            is_stalled: (is_serving || is_following) && self.is_stalled(now.boot),
+            behind: committed.0.saturating_sub(standing.applied.0),
             lease_remaining: lease,
             is_view_service_there: self.dialog.is_up
                 && !self.dialog.is_unanswered(now.boot, self.term()),
             room: self.room(),
             trouble: self.remark(),
-            versions: self.versions(),
+            versions: self.version_standing(),
             followers: self.followers().map(FollowerAccount::of).collect(),
-            parted: self.parting.names.clone(),
+            parted: self.kept_out().cloned().collect(),
             partings: self.parting.count,
             sessions: self.state.session_count(),
             waiting: self.waiting(),
@@ -106,18 +115,19 @@ impl<M: StateMachine> Replica<M> {
     /// What is told to people, if anything: what keeps it from serving first.
     pub(crate) fn remark(&self) -> Option<String> {
         (self.trouble.clone())
-            .or_else(|| self.parting.words.clone())
+            .or_else(|| self.parted_words().cloned())
             .or_else(|| self.want_of_room())
             .or_else(|| self.loss())
             .or_else(|| self.fatality())
     }
 
-    /// The versions of its machine.
-    pub(crate) fn versions(&self) -> VersionStanding {
-        VersionStanding {
+    /// The versions of its machine. One that has executed nothing begins with whatever version the log or a snapshot says.
+    pub(crate) fn version_standing(&self) -> Option<VersionStanding> {
+        let has_executed = self.state.applied() > Index::ZERO;
+        has_executed.then(|| VersionStanding {
             executing: self.state.version(),
             supported: self.config.versions,
-        }
+        })
     }
 
     fn waiting(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! Which of them is wrong nobody here can know. The primary drops the other, both keep what shows at which entry it was,
 //! and both say so, with the commands that find it, for as long as it lasts.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use standin_core::entry::Index;
 use standin_core::evidence::Evidence;
@@ -24,10 +24,11 @@ pub const DIR_OF: &str = "DIR_OF_";
 /// What is known of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parting {
-    /// What people are told as long as this primary keeps somebody out.
-    pub(crate) words: Option<String>,
-    /// Whom it keeps out. One for each name that there is, at most.
-    pub(crate) names: BTreeSet<String>,
+    /// The data directories that this primary keeps out, whose they are, and what people are told. The primary takes no more
+    /// followers long before there are many.
+    parted: BTreeMap<StoreId, (String, String)>,
+    /// The last of them.
+    last: Option<StoreId>,
     /// How often that was found in this life.
     pub(crate) count: u64,
     /// The last entry that was applied when evidence was kept.
@@ -49,8 +50,8 @@ impl<M: StateMachine> Replica<M> {
         );
         self.actions
             .push_back(Action::Log(Level::Error, words.clone()));
-        self.parting.words = Some(words);
-        self.parting.names.insert(name);
+        self.parting.parted.insert(store, (name, words));
+        self.parting.last = Some(store);
         self.parting.count += 1;
         self.snapshots.keep_all();
         self.keep_evidence();
@@ -90,10 +91,33 @@ impl<M: StateMachine> Replica<M> {
             .push_back(Action::KeepEvidence(Box::new(evidence)));
     }
 
+    /// Whether another data directory follows in the place of the one that was found to have parted, and is not kept out itself.
+    fn is_replaced(&self, store: StoreId, name: &str) -> bool {
+        self.followers().any(|other| {
+            other.name.as_str() == name
+                && other.store != store
+                && !self.parting.parted.contains_key(&other.store)
+        })
+    }
+
+    /// The names of the replicas that this primary keeps out.
+    pub(crate) fn kept_out(&self) -> impl Iterator<Item = &String> {
+        let parted = self.parting.parted.iter();
+        let left = parted.filter(|(store, (name, _))| !self.is_replaced(**store, name));
+        left.map(|(_, (name, _))| name)
+    }
+
+    /// What people are told of the last one, as long as it is kept out.
+    pub(crate) fn parted_words(&self) -> Option<&String> {
+        let store = self.parting.last?;
+        let (name, words) = self.parting.parted.get(&store)?;
+        (!self.is_replaced(store, name)).then_some(words)
+    }
+
     /// This primary's role has ended, and with it what it knew of others.
     pub(crate) fn forget_parting(&mut self) {
-        self.parting.words = None;
-        self.parting.names.clear();
+        self.parting.parted.clear();
+        self.parting.last = None;
         self.snapshots.keep_as_usual();
     }
 }

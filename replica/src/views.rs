@@ -65,7 +65,7 @@ impl<M: StateMachine> Replica<M> {
                 Role::Primary(primary) => primary.lags(now.boot).collect(),
                 Role::Backup(_) | Role::Between | Role::Quarantined => Vec::new(),
             },
-            versions: Some(self.versions()),
+            versions: self.version_standing(),
         };
         self.actions.push_back(Action::Report(Box::new(report)));
     }

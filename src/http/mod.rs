@@ -16,8 +16,8 @@ pub(crate) const LOOP_PATIENCE: Duration = Duration::from_secs(3);
 /// One condition of being ready: what it is called, and what is wrong if it does not hold.
 type Check = (&'static str, Result<(), String>);
 
-/// `/readyz`: whether all checks hold, or with `?verbose` each of them.
-fn readiness(request: &HttpRequest, checks: &[Check]) -> HttpResponse {
+/// `/readyz`: whether all checks hold, or with `?verbose` each of them, and what else should be known.
+fn readiness(request: &HttpRequest, checks: &[Check], notes: &[Check]) -> HttpResponse {
     let failed = checks.iter().find_map(|(name, outcome)| {
         let why = outcome.as_ref().err()?;
         Some(format!("not ready: {name}: {why}\n"))
@@ -26,11 +26,13 @@ fn readiness(request: &HttpRequest, checks: &[Check]) -> HttpResponse {
     if request.parameter("verbose").is_none() {
         return HttpResponse::text(status, failed.unwrap_or_else(|| "ready\n".to_owned()));
     }
-    let lines = checks.iter().map(|(name, outcome)| match outcome {
+    let line = |sign: char, (name, outcome): &Check| match outcome {
         Ok(()) => format!("[+] {name}: ok\n"),
-        Err(why) => format!("[-] {name}: {why}\n"),
-    });
-    HttpResponse::text(status, lines.collect::<String>())
+        Err(why) => format!("[{sign}] {name}: {why}\n"),
+    };
+    let checks = checks.iter().map(|check| line('-', check));
+    let notes = notes.iter().map(|note| line('!', note));
+    HttpResponse::text(status, checks.chain(notes).collect::<String>())
 }
 
 /// `/status`: what `standin status --json` prints.

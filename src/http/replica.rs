@@ -1,6 +1,5 @@
 //! What a replica serves.
 
-use standin_client::AskError;
 use standin_core::message::{RoleName, Room, StatusReply};
 use standin_io::http::{HttpRequest, HttpResponse};
 use standin_replica::Account;
@@ -18,49 +17,62 @@ const ROLES: [RoleName; 5] = [
 ];
 const ROOMS: [Room; 3] = [Room::Enough, Room::Lacking, Room::Out];
 
-/// What is known of the replica at the moment it is asked.
-#[derive(Clone, Debug)]
+/// Where the replica is in its life at the moment it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// It waits for a view service, reads its log or has it mended.
     Starting,
-    /// Its event loop does not answer.
-    Stuck,
-    /// It runs.
-    Running(Box<Account>),
+    /// Its event loop runs.
+    Running,
+    /// It cannot go on, and stays until the right ones know why. It must not be restarted in the midst of that.
+    Ending,
 }
 
-/// The answer to a request. `cluster` asks the view service.
+/// The answer to a request. `account` asks the event loop, `None` if that does not answer in time; `cluster` asks the view
+/// service.
 pub(crate) fn answer(
     request: &HttpRequest,
-    moment: impl FnOnce() -> Moment,
-    cluster: impl FnOnce() -> Result<StatusReply, AskError>,
+    moment: Moment,
+    account: impl FnOnce() -> Option<Box<Account>>,
+    cluster: impl FnOnce() -> Result<StatusReply, String>,
 ) -> HttpResponse {
-    match request.path() {
-        "/livez" => alive(&moment()),
-        "/status" => match cluster() {
+    match (request.path(), moment) {
+        ("/livez", Moment::Starting) => HttpResponse::text(200, "starting\n"),
+        ("/livez", Moment::Ending) => HttpResponse::text(200, "ending\n"),
+        ("/livez", Moment::Running) => match account() {
+            Some(_) => HttpResponse::text(200, "alive\n"),
+            None => stuck(),
+        },
+        ("/status", _) => match cluster() {
             Ok(reply) => status(&reply),
             Err(error) => unavailable(&format!("the view service does not answer: {error}")),
         },
-        "/readyz" | "/primary" | "/backup" | "/replica" | "/metrics" => match moment() {
-            Moment::Starting => unavailable("starting: it does not take part yet"),
-            Moment::Stuck => stuck(),
-            Moment::Running(account) => answer_by(request, &account),
-        },
+        ("/readyz" | "/primary" | "/backup" | "/replica" | "/metrics", Moment::Running) => {
+            match account() {
+                Some(account) => answer_by(request, &account),
+                None => stuck(),
+            }
+        }
+        ("/readyz" | "/primary" | "/backup" | "/replica" | "/metrics", moment) => {
+            unavailable(moment.words())
+        }
         _ => not_found(request, PATHS),
     }
 }
 
-fn alive(moment: &Moment) -> HttpResponse {
-    match moment {
-        Moment::Starting => HttpResponse::text(200, "starting\n"),
-        Moment::Running(_) => HttpResponse::text(200, "alive\n"),
-        Moment::Stuck => stuck(),
+impl Moment {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Starting => "starting: it does not take part yet; its log says what it waits for",
+            Self::Running => "it runs",
+            Self::Ending => "ending: it cannot go on; its log says why",
+        }
     }
 }
 
 fn answer_by(request: &HttpRequest, account: &Account) -> HttpResponse {
     match request.path() {
-        "/readyz" => readiness(request, &checks(account)),
+        "/readyz" => readiness(request, &checks(account), &notes(account)),
         "/primary" => is(account, account.is_serving, "primary"),
         "/backup" => is(account, is_backup(account), "backup"),
         "/replica" => follows(request, account),
@@ -110,8 +122,11 @@ fn follows(request: &HttpRequest, account: &Account) -> HttpResponse {
 /// What keeps it from what its role asks for.
 fn idle(account: &Account) -> String {
     let what = match account.standing.role {
-        RoleName::Primary => "does not serve yet, or has no lease",
+        RoleName::Primary => {
+            "does not serve yet, or has neither a lease nor a backup that it hears"
+        }
         RoleName::Candidate => "is taking over",
+        RoleName::Backup | RoleName::Spare if account.is_in_touch => "fetches what it lacks",
         RoleName::Backup | RoleName::Spare => "follows no primary",
         RoleName::Quarantined => "is out of service",
     };
@@ -121,24 +136,17 @@ fn idle(account: &Account) -> String {
     }
 }
 
-/// Whether it makes progress in its role.
-fn checks(account: &Account) -> [Check; 5] {
+/// Whether it makes progress in its role. The view service is none of it: without one, a pair serves on.
+fn checks(account: &Account) -> [Check; 4] {
     let ok = |is_it: bool, why: &str| if is_it { Ok(()) } else { Err(why.to_owned()) };
-    let is_at_work = account.is_serving || account.is_following;
+    let is_at_work = account.is_serving || account.is_following || account.is_in_touch;
+    let role = account.standing.role.word();
     let role = match is_at_work {
         true => Ok(()),
-        false => Err(format!(
-            "{}, and {}",
-            account.standing.role.word(),
-            idle(account)
-        )),
+        false => Err(format!("{role}, and {}", idle(account))),
     };
     [
         ("event loop", Ok(())),
-        (
-            "view service",
-            ok(account.is_view_service_there, "it does not answer"),
-        ),
         ("role", role),
         (
             "progress",
@@ -152,6 +160,16 @@ fn checks(account: &Account) -> [Check; 5] {
             ok(account.room != Room::Out, "its log takes nothing more"),
         ),
     ]
+}
+
+/// What should be known of it, and keeps it from nothing.
+fn notes(account: &Account) -> [Check; 2] {
+    let view_service = match account.is_view_service_there {
+        true => Ok(()),
+        false => Err("it does not answer".to_owned()),
+    };
+    let trouble = account.trouble.clone().map_or(Ok(()), Err);
+    [("view service", view_service), ("trouble", trouble)]
 }
 
 fn metrics(account: &Account) -> HttpResponse {
@@ -189,11 +207,13 @@ fn metrics(account: &Account) -> HttpResponse {
     );
     let help = "Entries that are ordered and not applied, reads and held requests that wait.";
     all.gauge("waiting", help, account.waiting);
-    let help = "The version of the machine that is executed.";
-    all.gauge("machine_version", help, account.versions.executing);
-    let help = "The newest version of the machine that this program supports.";
-    let newest = account.versions.supported.newest;
-    all.gauge("machine_version_supported", help, newest);
+    if let Some(versions) = account.versions {
+        let help = "The version of the machine that is executed.";
+        all.gauge("machine_version", help, versions.executing);
+        let help = "The newest version of the machine that this program supports.";
+        let newest = versions.supported.newest;
+        all.gauge("machine_version_supported", help, newest);
+    }
     parting_metrics(&all, account);
     all.response()
 }

@@ -2,6 +2,7 @@
 
 use standin_core::message::{ReplicaStatus, StatusReply};
 use standin_io::http::{HttpRequest, HttpResponse};
+use standin_viewservice::ServiceAccount;
 
 use super::metrics::{Metrics, Value};
 use super::{Check, not_found, readiness, status, stuck};
@@ -10,35 +11,43 @@ use crate::status::role;
 const PATHS: &str =
     "/livez, /readyz, /status and /metrics (/primary, /backup and /replica are for replicas)";
 
-/// The answer to a request. `cluster` asks the event loop; `None` if that does not answer.
+/// The answer to a request. `account` asks the event loop; `None` if that does not answer.
 pub(crate) fn answer(
     request: &HttpRequest,
-    cluster: impl FnOnce() -> Option<StatusReply>,
+    account: impl FnOnce() -> Option<ServiceAccount>,
 ) -> HttpResponse {
     if !["/livez", "/readyz", "/status", "/metrics"].contains(&request.path()) {
         return not_found(request, PATHS);
     }
-    let Some(reply) = cluster() else {
+    let Some(account) = account() else {
         return stuck();
     };
+    let reply = &account.status;
     match request.path() {
         "/livez" => HttpResponse::text(200, "alive\n"),
-        "/readyz" => readiness(request, &checks(&reply)),
-        "/status" => status(&reply),
-        _ => metrics(&reply),
+        "/readyz" => readiness(request, &checks(&account), &notes(&account)),
+        "/status" => status(reply),
+        _ => metrics(&account),
     }
 }
 
-/// Whether it can do its work. That somebody serves is not its work: it is ready before there is a replica.
-fn checks(reply: &StatusReply) -> [Check; 2] {
+/// Whether it can do its work. That somebody serves is not its work: it is ready before there is a replica. Nor is room on its
+/// disk: whoever serves goes on without.
+fn checks(account: &ServiceAccount) -> [Check; 2] {
     [
         ("event loop", Ok(())),
-        ("record", reply.trouble.clone().map_or(Ok(()), Err)),
+        ("record", account.unfit.clone().map_or(Ok(()), Err)),
     ]
 }
 
-fn metrics(reply: &StatusReply) -> HttpResponse {
+fn notes(account: &ServiceAccount) -> [Check; 1] {
+    let trouble = account.status.trouble.clone();
+    [("trouble", trouble.map_or(Ok(()), Err))]
+}
+
+fn metrics(account: &ServiceAccount) -> HttpResponse {
     let all = Metrics::default();
+    let reply = &account.status;
     if let Some(record) = &reply.record {
         all.gauge("view", "The number of the view.", record.view.0);
         let help = "The data epoch; rises when an operator gives up what was answered.";
@@ -56,7 +65,8 @@ fn metrics(reply: &StatusReply) -> HttpResponse {
     let help = "What is left of the primary's lease; 0 if nobody holds one.";
     all.gauge("lease_remaining_seconds", help, left);
     let help = "Whether something is wrong with the view service itself.";
-    all.gauge("trouble", help, reply.trouble.is_some());
+    let is_in_trouble = reply.trouble.is_some() || account.unfit.is_some();
+    all.gauge("trouble", help, is_in_trouble);
     replica_metrics(&all, reply);
     all.response()
 }

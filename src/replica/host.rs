@@ -155,6 +155,9 @@ impl<M: StateMachine> Host<M> {
     /// The last words of a replica that cannot go on. If its disk failed, that is on disk before it
     /// ends, or else the view service keeps it, which in any case need not wait for its lease to run out.
     fn give_up(mut self, error: ReplicaError) -> ReplicaError {
+        if let Some(http) = &self.http {
+            http.ends();
+        }
         if !error.is_of_disk() {
             // A process before this one may have had to leave it to the view service.
             return error.noted(&mut self.dir);

@@ -29,7 +29,7 @@ use standin_replica::{Config, KeptSnapshot, Limits, Recovered, Replica, Snapshot
 use standin_tools::output;
 
 use super::host::{Host, ViewServiceLink};
-use super::http::Http;
+use super::http::{Http, HttpSocket};
 use super::repair::{Repaired, Workshop};
 use super::resp::{Resp, RespConfig};
 use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
@@ -93,6 +93,7 @@ fn run_with<M: StateMachine>(
             Some((resp, listen, keyspace))
         }
     };
+    let http = config.http.as_deref().map(HttpSocket::bind).transpose()?;
     let signals = config.takes_signals.then(Signals::block).transpose();
     let mut signals = signals.map_err(ReplicaError::io("taking over signals"))?;
     if let Some(signals) = &mut signals
@@ -147,8 +148,7 @@ fn run_with<M: StateMachine>(
         }
     };
 
-    let http = config.http.as_ref();
-    let http = http.map(|listen| Http::begin(listen, &net, config.viewservice.clone()));
+    let http = http.map(|socket| socket.serve(&net, config.viewservice.clone()));
     let http = http.transpose()?;
 
     let mut link = ViewServiceLink::new(config.viewservice.as_slice().to_vec());

@@ -1,5 +1,6 @@
 //! HTTP for load balancers, probes and metrics, asked of real processes.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
@@ -9,9 +10,10 @@ use serde_json::Value;
 use standin::client::{Client, ClientConfig, MachineClient};
 use standin::{Context, Duration, Machine, RandomStream, Replica, Stop};
 use standin_core::identity::Durability;
+use standin_io::clock;
 use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
-use crate::support::http::{HttpAnswer, get, metric};
+use crate::support::http::{HttpAnswer, get, metric, try_get};
 use crate::support::scene::Scene;
 use crate::support::{PATIENCE, sure};
 
@@ -77,7 +79,7 @@ fn probes_follow_the_roles_through_a_takeover() {
     sure(scene.start(&pair.primary));
     until(&mut scene, &pair.primary, "/replica", 200);
     let verbose = until(&mut scene, &pair.primary, "/readyz?verbose", 200).body;
-    for check in ["event loop", "view service", "role", "progress", "room"] {
+    for check in ["event loop", "role", "progress", "room", "view service"] {
         assert!(verbose.contains(&format!("[+] {check}: ok\n")), "{verbose}");
     }
 }
@@ -146,22 +148,34 @@ fn the_status_and_the_metrics_say_what_status_says() {
 }
 
 #[test]
-fn without_a_view_service_a_replica_lives_and_is_not_ready() {
-    let mut scene = scene("no view service", Duration::from_secs(1));
+fn without_a_view_service_a_pair_is_as_ready_as_it_serves_and_one_alone_is_not() {
+    let mut scene = scene("no view service", Duration::from_millis(500));
     sure(scene.start_all(&["a", "b"]));
     let pair = scene.until_pair();
     until(&mut scene, &pair.primary, "/readyz", 200);
     sure(scene.kill(VIEW_SERVICE));
-    let verbose = until(&mut scene, &pair.primary, "/readyz?verbose", 503).body;
-    assert!(
-        verbose.contains("[-] view service: it does not answer\n"),
-        "{verbose}"
-    );
-    until(&mut scene, &pair.primary, "/primary", 503);
-    assert_eq!(ask(&scene, &pair.primary, "/livez").status, 200);
+    let noted = scene.until("it to be noticed", |scene| {
+        let verbose = ask(scene, &pair.primary, "/readyz?verbose").body;
+        let note = "[!] view service: it does not answer\n";
+        verbose.contains(note).then_some(verbose)
+    });
+    assert!(noted.contains("[+] role: ok\n"), "{noted}");
+    // Longer than a lease lasts: what it serves by now is its backup's acknowledgements.
+    let primary = sure(scene.http_address(&pair.primary)).to_owned();
+    scene.until("the lease to run out", |_| {
+        (metric(&primary, "standin_lease_remaining_seconds") == Some(0.0)).then_some(())
+    });
+    until(&mut scene, &pair.primary, "/primary", 200);
+    until(&mut scene, &pair.backup, "/backup", 200);
+    assert_eq!(metric(&primary, "standin_serving"), Some(1.0));
     let answer = ask(&scene, &pair.primary, "/status");
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.body.contains("view service"), "{answer:?}");
+
+    sure(scene.kill(&pair.backup));
+    until(&mut scene, &pair.primary, "/primary", 503);
+    until(&mut scene, &pair.primary, "/readyz", 503);
+    assert_eq!(ask(&scene, &pair.primary, "/livez").status, 200);
 }
 
 /// Whether a door is open, which the machine below waits for.
@@ -242,8 +256,39 @@ fn a_replica_whose_event_loop_is_stuck_is_not_alive() {
     assert_eq!(get(&http, "/livez").status, 200);
     stop.ask();
     sure(replica.join().expect("it does not panic"));
-    assert!(
-        std::net::TcpStream::connect(&http).is_err(),
-        "nobody listens any more"
-    );
+}
+
+#[test]
+fn however_many_ask_for_the_status_the_view_service_is_asked_by_one_at_a_time() {
+    const ASKERS: usize = 20;
+    let mut scene = scene("a view service that hangs", LEASE);
+    sure(scene.start_all(&["a", "b"]));
+    let pair = scene.until_pair();
+    let address = sure(scene.http_address(&pair.primary)).to_owned();
+    assert_eq!(get(&address, "/status").status, 200);
+    let descriptors = {
+        let pid = scene.pid(&pair.primary).expect("it runs");
+        move || sure(fs::read_dir(format!("/proc/{pid}/fd"))).count()
+    };
+    let before = descriptors();
+    scene.freeze(VIEW_SERVICE);
+    // What was told a moment ago is told again, at once. Everybody asks until it had to wait for the one that asks.
+    let waits = move || {
+        while {
+            let begun = clock::boot();
+            try_get(&address, "/status");
+            clock::boot().since(begun) < Duration::from_secs(1)
+        } {}
+    };
+    let askers: Vec<_> = (0..ASKERS).map(|_| thread::spawn(waits.clone())).collect();
+    let mut most = 0;
+    while !askers.iter().all(thread::JoinHandle::is_finished) {
+        most = most.max(descriptors());
+        thread::yield_now();
+    }
+    for asker in askers {
+        asker.join().expect("it does not panic");
+    }
+    // Each has a socket, and the one that asks has some more.
+    assert!(most <= before + ASKERS + 6, "{before}, then {most}");
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use standin_core::conn::ConnId;
 use standin_core::identity::ClusterId;
-use standin_core::message::{Hello, Party, Refusal, StatusReply};
+use standin_core::message::{Hello, Party, Refusal};
 use standin_core::time::{Duration, Now};
 use standin_core::view::ViewRecord;
 use standin_io::http::{HTTP_CONNECTIONS_MAX, HttpListener, HttpRequest, HttpResponse, HttpServer};
@@ -29,6 +29,7 @@ use crate::event::{Action, Answer, Event};
 use crate::history::History;
 use crate::lease::{LeaseTerm, LeaseTermError};
 use crate::service::ViewService;
+use crate::status::ServiceAccount;
 use crate::store::{FileStore, StoreError};
 
 /// Most connections of clients.
@@ -49,9 +50,9 @@ const FRAMES_PER_WAKE_UP: usize = 32;
 pub struct HttpConfig {
     /// Where to listen, `HOST:PORT`; port 0 means any.
     pub listen: String,
-    /// The answer to a request. The function that it is given asks the event loop for the status; `None` if that does not
+    /// The answer to a request. The function that it is given asks the event loop how it fares; `None` if that does not
     /// answer in time. Called by several threads at once.
-    pub answer: fn(&HttpRequest, &dyn Fn() -> Option<StatusReply>) -> HttpResponse,
+    pub answer: fn(&HttpRequest, &dyn Fn() -> Option<ServiceAccount>) -> HttpResponse,
     /// How long the event loop may take to answer.
     pub patience: Duration,
 }
@@ -256,7 +257,7 @@ impl HttpServing {
 /// HTTP, as it is served.
 struct Http {
     address: SocketAddr,
-    asked: Asked<StatusReply>,
+    asked: Asked<ServiceAccount>,
     _server: HttpServer,
 }
 
@@ -299,7 +300,7 @@ impl Daemon {
                     NetEvent::Ready { conn, hello, .. } => self.on_ready(conn, &hello),
                     NetEvent::Woken => {
                         if let Some(http) = &self.http {
-                            http.asked.answer(|| self.service.status(now.boot));
+                            http.asked.answer(|| self.service.account(now.boot));
                         }
                     }
                 }

@@ -54,5 +54,6 @@ pub use history::{HISTORY_BYTES_MAX, HISTORY_FORMAT_VERSION, History, HistoryErr
 pub use lease::{LEASE_TERM_MAX, LEASE_TERM_MIN, LeaseTerm, LeaseTermError};
 pub use roster::TROUBLE_BYTES_MAX;
 pub use service::{LOOKERS_MAX, STORE_RETRY, ViewService};
+pub use status::ServiceAccount;
 pub use stored::{Registered, STATE_BYTES_MAX, STATE_FORMAT_VERSION, StateError, StoredState};
 pub use waiting::WAITING_MAX;

@@ -16,7 +16,7 @@ use standin_core::conn::ConnId;
 use standin_core::identity::{CLEAN_LIVES_MAX, ClusterId, Identity};
 use standin_core::message::{
     ADDRESS_BYTES_MAX, ForceOutcome, Peer, Poisoned, REPLICAS_MAX, Refusal, Release, Report,
-    ReportReply, RoleName, StatusReply, Swap, SwapReply, TokenDead, TokenDeadReply,
+    ReportReply, RoleName, Swap, SwapReply, TokenDead, TokenDeadReply,
 };
 #[cfg(feature = "planted-bugs")]
 use standin_core::planted::Bug;
@@ -424,14 +424,14 @@ impl ViewService {
         }
     }
 
-    /// How everybody is.
+    /// How it fares.
     #[must_use]
-    pub fn status(&self, now: Instant) -> StatusReply {
-        status::reply(&self.facts(now))
+    pub fn account(&self, now: Instant) -> status::ServiceAccount {
+        status::account(&self.facts(now))
     }
 
     fn on_status_request(&mut self, now: Now, conn: ConnId) {
-        let reply = self.status(now.boot);
+        let reply = status::reply(&self.facts(now.boot));
         self.send(conn, Answer::Status(reply));
     }
 

@@ -38,6 +38,23 @@ pub(crate) struct Facts<'a> {
     pub(crate) is_overdue: bool,
 }
 
+/// How a view service fares: for probes and metrics.
+#[derive(Clone, Debug)]
+pub struct ServiceAccount {
+    /// What it tells anyone who asks.
+    pub status: StatusReply,
+    /// Why it can let nobody serve, whatever replicas there are, and what to do about it: its record is lost, or an old one.
+    pub unfit: Option<String>,
+}
+
+/// The same for probes.
+pub(crate) fn account(facts: &Facts<'_>) -> ServiceAccount {
+    let status = reply(facts);
+    let is_unfit = facts.is_rebuilding || facts.is_behind;
+    let unfit = status.unavailable.clone().filter(|_| is_unfit);
+    ServiceAccount { status, unfit }
+}
+
 /// The whole answer.
 pub(crate) fn reply(facts: &Facts<'_>) -> StatusReply {
     let is_held = facts.holds_lease();

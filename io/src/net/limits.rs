@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::http::HTTP_SOCKETS_MAX;
+
 // Places. Anybody may connect and claim to be anything, so each kind of accepted connection has a
 // number of places of its own, and a newcomer that finds none left takes the place of one of its own
 // kind: strangers who say that they are clients never keep a replica out, nor the other way round.
@@ -27,8 +29,8 @@ pub const LINGERING_MAX: usize = 64;
 /// Most accepted connections of one event loop: the sum of the above.
 pub const CONNECTIONS_MAX: usize =
     CLIENT_CONNECTIONS_MAX + REPLICA_CONNECTIONS_MAX + HANDSHAKING_MAX + LINGERING_MAX;
-/// File descriptors that connections leave to a process for its own files and connections.
-pub const DESCRIPTORS_RESERVED: usize = 64;
+/// File descriptors that connections leave to a process for its own files and connections, and for HTTP's.
+pub const DESCRIPTORS_RESERVED: usize = 64 + HTTP_SOCKETS_MAX;
 
 // Memory. These count bytes in buffers; a buffer that grows may own twice as much.
 

@@ -1,5 +1,6 @@
 //! The decisions of a replica, step by step: one event in, the actions compared.
 
+mod account;
 mod admission;
 mod fatal;
 mod forced;
