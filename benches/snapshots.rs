@@ -15,7 +15,7 @@ use std::thread;
 use standin_core::time::Duration;
 use standin_io::clock;
 use standin_tools::cluster::ClusterConfig;
-use standin_tools::load::{self, LoadConfig, LoadResult};
+use standin_tools::load::{self, LoadConfig, LoadResult, Pace, Work};
 
 use support::raw::{Place, RawClient};
 use support::scene::{Scene, replica};
@@ -132,10 +132,10 @@ fn load(address: &str, connections: u32, depth: u64, seconds: u64, value_bytes: 
     let result = sure(load::run(&LoadConfig {
         address: address.to_owned(),
         connections,
-        depth,
+        pace: Pace::Closed(depth),
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(seconds),
-        command: put(value_bytes),
+        work: Work::Native(put(value_bytes)),
         heeds_signals: false,
     }));
     assert_eq!(result.errors, 0, "{:?}", result.first_error);

@@ -154,10 +154,35 @@ fn standin_and_the_relay_are_measured_in_one_run() {
 }
 
 #[test]
-fn what_this_version_cannot_measure_is_misuse() {
-    let output = bench(&["--against", "redis"]);
+fn redis_is_measured_as_it_is_installed_and_leaves_nothing_behind() {
+    if std::env::var_os("STANDIN_WITHOUT_REDIS").is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let short = ["--connections", "2", "--depth", "2", "--seconds", "1"];
+    let output = command(&short)
+        .args(["--against", "redis-wait,native", "--rounds", "1", "--json"])
+        .env("TMPDIR", directory.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for service in ["redis-wait", "native", "standin"] {
+        let throughput = &report["shapes"][0]["medians"][service]["throughput"];
+        assert!(throughput.as_f64().unwrap() > 0.0, "{text}");
+    }
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 0, "files were left behind");
+}
+
+#[test]
+fn without_redis_it_says_what_to_install() {
+    let output = command(&["--against", "redis"]).env("PATH", "").output();
+    let output = output.unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(error.lines().count(), 1, "{error}");
-    assert!(error.contains("--against relay"), "{error}");
+    assert!(error.contains("apt-get install redis-server"), "{error}");
 }

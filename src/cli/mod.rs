@@ -24,10 +24,7 @@ use standin_core::machine::StateMachine;
 use standin_tools::simulate::Subject;
 use standin_tools::{bench, cluster, demo, output, relay, simulate};
 
-use crate::machines::{
-    self,
-    counter::{self, Counter},
-};
+use crate::machines::{self, counter::Counter};
 
 /// It was done and the answer is no: refused, or a verification failed.
 pub(crate) const EXIT_NO: u8 = 1;
@@ -88,6 +85,9 @@ enum Command {
     /// Run the second process of the benchmark's relay
     #[command(hide = true)]
     RelayEcho(relay::EchoArgs),
+    /// Become another program that the benchmark measures, and that ends with it
+    #[command(hide = true)]
+    BoundExec(cluster::BoundExecArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -147,7 +147,7 @@ pub fn main_with<M: Subject>() -> ExitCode {
         | Command::Snapshot(_)
         | Command::Bench(_) => "error",
         Command::Simulate(_) => "off",
-        Command::RelayFront(_) | Command::RelayEcho(_) => "error",
+        Command::RelayFront(_) | Command::RelayEcho(_) | Command::BoundExec(_) => "error",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
         .format_timestamp_millis()
@@ -166,24 +166,14 @@ pub fn main_with<M: Subject>() -> ExitCode {
         Command::Replay(args) => replay::run::<M>(&args),
         Command::ReplayRun(args) => replay::run_one::<M>(&args),
         Command::Snapshot(args) => snapshot::run::<M>(&args),
-        Command::Bench(args) => bench::run(&args, &bench_workload()),
+        Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) if machines::is_own::<M>() => simulate::command::<M>(&args),
         Command::Simulate(args) => simulate::command::<simulate::Ledger>(&args),
         Command::RelayFront(args) => relay::run_front(&args),
         Command::RelayEcho(args) => relay::run_echo(&args),
+        Command::BoundExec(args) => cluster::bound_exec(&args),
     };
     ExitCode::from(status)
-}
-
-/// What the benchmark asks of a replica: to count. Each reply holds a value, as this one does.
-fn bench_workload() -> bench::Workload {
-    let mut reply = Vec::new();
-    Counter::default().query(&counter::encode_get(), &mut reply);
-    bench::Workload {
-        machine: "counter".to_owned(),
-        command: counter::encode_add(1).to_vec(),
-        reply_bytes: u32::try_from(reply.len()).expect("a counter's reply is short"),
-    }
 }
 
 /// Help and version go to standard output and are no misuse; an error is one line and exit status 2.

@@ -5,8 +5,11 @@
 //! rounds the medians are told.
 
 mod peer;
+mod redis;
 mod report;
+mod work;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -17,10 +20,14 @@ use standin_core::time::Duration;
 use standin_io::signals::Signals;
 
 use crate::cluster::ClusterError;
-use crate::load::{self, CONNECTIONS_MAX, DEPTH_MAX, LoadConfig, LoadError, LoadResult};
+use crate::load::{
+    self, CONNECTIONS_MAX, DEPTH_MAX, LoadConfig, LoadError, LoadResult, Pace, RATE_MAX,
+};
 use crate::output;
-use peer::Peer;
+use peer::{Peer, Protocol};
+use redis::RedisKind;
 use report::{Report, Shape};
+use work::{Request, Wait};
 
 /// It was measured, and what came out does not count.
 const EXIT_NO: u8 = 1;
@@ -31,42 +38,48 @@ const EXIT_UNREACHED: u8 = 3;
 
 /// How long a service is put under load before counting begins.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// What is measured unless something else is asked for: a busy service, and a single waiting client.
-const SHAPES: [Shape; 2] = [
+/// What is measured unless something else is asked for: a busy service, many waiting clients, and a single one.
+const SHAPES: [Shape; 3] = [
     Shape {
         connections: 50,
-        depth: 16,
+        pace: Pace::Closed(16),
+    },
+    Shape {
+        connections: 50,
+        pace: Pace::Closed(1),
     },
     Shape {
         connections: 1,
-        depth: 1,
+        pace: Pace::Closed(1),
     },
 ];
 
-/// What a replica is asked to do.
-#[derive(Clone, Debug)]
-pub struct Workload {
-    /// The state machine, as `--machine` has it.
-    pub machine: String,
-    /// A command, in the machine's own encoding.
-    pub command: Vec<u8>,
-    /// Bytes of the machine's reply to it, so that a relay's replies have the same size.
-    pub reply_bytes: u32,
-}
-
 /// The arguments of `standin bench`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  standin bench --against relay")]
+#[command(
+    after_help = "Example:\n  standin bench --against relay,redis,redis-wait --rounds 5\n\n\
+    Clients speak Redis's protocol, straight to the primary, unless --protocol says otherwise. Redis is measured as it is \
+    installed (redis-server). Nothing else should run on the machine."
+)]
 pub struct BenchArgs {
     /// What else to measure in the same run, separated by commas
     #[arg(long, env = "STANDIN_AGAINST", value_delimiter = ',')]
     against: Vec<Against>,
-    /// Client connections; 50 x 16 and 1 x 1 are measured if neither number is given
+    /// What clients ask for
+    #[arg(long, env = "STANDIN_REQUEST", value_enum, default_value_t)]
+    request: Request,
+    /// How clients speak to Standin and to the relay
+    #[arg(long, env = "STANDIN_PROTOCOL", value_enum, default_value_t)]
+    protocol: Spoken,
+    /// Client connections; 50 x 16, 50 x 1 and 1 x 1 are measured if neither number is given
     #[arg(long, env = "STANDIN_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
     connections: Option<u32>,
-    /// Commands in flight on each connection
+    /// Requests in flight on each connection
     #[arg(long, env = "STANDIN_DEPTH", value_parser = clap::value_parser!(u64).range(1..=DEPTH_MAX))]
     depth: Option<u64>,
+    /// An open loop instead: so many requests are due in each second, on all connections together
+    #[arg(long, env = "STANDIN_RATE", conflicts_with = "depth", value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
+    rate: Option<u64>,
     /// Seconds that are counted in each round
     #[arg(long, env = "STANDIN_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -81,15 +94,54 @@ pub struct BenchArgs {
     json: bool,
 }
 
+/// How clients speak to Standin and to the relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Spoken {
+    /// Redis's protocol
+    #[default]
+    Resp,
+    /// The native protocol, each connection in a session: each command is executed exactly once
+    Native,
+}
+
 /// What Standin can be measured against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Against {
     /// The floor: a process that forwards to a second one and answers on its echo
     Relay,
+    /// Standin over its native protocol, with sessions
+    Native,
+    /// Standin without a backup
+    Solo,
     /// Redis without a replica
     Redis,
+    /// Redis with a replica, which it does not wait for
+    RedisReplica,
     /// Redis with a replica and WAIT 1 after each command
     RedisWait,
+    /// Redis that syncs its file after each command (appendfsync always)
+    RedisAlways,
+    /// Redis with a replica, WAIT 1 after each command, and both sync their files
+    RedisWaitAlways,
+}
+
+impl Against {
+    fn of_redis(self) -> Option<RedisKind> {
+        let (name, has_replica, wait, is_durable) = match self {
+            Self::Redis => ("redis", false, Wait::None, false),
+            Self::RedisReplica => ("redis-replica", true, Wait::None, false),
+            Self::RedisWait => ("redis-wait", true, Wait::One, false),
+            Self::RedisAlways => ("redis-always", false, Wait::None, true),
+            Self::RedisWaitAlways => ("redis-wait-always", true, Wait::One, true),
+            Self::Relay | Self::Native | Self::Solo => return None,
+        };
+        Some(RedisKind {
+            name,
+            has_replica,
+            wait,
+            is_durable,
+        })
+    }
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {
@@ -100,9 +152,12 @@ fn durability(text: &str) -> Result<Durability, &'static str> {
 #[derive(Debug, thiserror::Error)]
 enum BenchError {
     #[error(
-        "cannot measure against {0}: this version has no client for Redis; use --against relay"
+        "cannot measure against Redis: redis-server cannot be run: {0}; install it (apt-get install redis-server), or \
+         leave it out of --against"
     )]
-    NotYet(&'static str),
+    NoRedis(#[source] io::Error),
+    #[error("cannot measure {0} over the native protocol; use --protocol resp")]
+    Spoken(&'static str),
     #[error("cannot tell where this program is, to start it again as a service: {0}")]
     Program(#[source] io::Error),
     #[error("cannot start {what} as {}: {source}", program.display())]
@@ -152,7 +207,7 @@ impl From<ClusterError> for BenchError {
 impl BenchError {
     fn exit_status(&self) -> u8 {
         match self {
-            Self::NotYet(_) => EXIT_MISUSED,
+            Self::NoRedis(_) | Self::Spoken(_) => EXIT_MISUSED,
             Self::Load {
                 source: LoadError::Open { .. },
                 ..
@@ -165,8 +220,8 @@ impl BenchError {
 
 /// Measures, prints the figures and returns the exit status.
 #[must_use]
-pub fn run(args: &BenchArgs, workload: &Workload) -> u8 {
-    match measure(args, workload) {
+pub fn run(args: &BenchArgs) -> u8 {
+    match measure(args) {
         Ok(report) if args.json => output::line(format_args!("{}", report.json())),
         Ok(report) => output::line(format_args!("{}", report.table())),
         Err(error) => {
@@ -176,23 +231,12 @@ pub fn run(args: &BenchArgs, workload: &Workload) -> u8 {
     }
 }
 
-fn measure(args: &BenchArgs, workload: &Workload) -> Result<Report, BenchError> {
-    for against in &args.against {
-        match against {
-            Against::Relay => {}
-            Against::Redis => return Err(BenchError::NotYet("redis")),
-            Against::RedisWait => return Err(BenchError::NotYet("redis-wait")),
-        }
-    }
+fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
+    check(args)?;
     // From now on an interrupt ends every wait, and what was started is ended and removed on the way
     // out instead of being left behind.
     let signals = Signals::block().map_err(BenchError::Signals)?;
-    let program = std::env::current_exe().map_err(BenchError::Program)?;
-    let mut peers = Vec::new();
-    if args.against.contains(&Against::Relay) {
-        peers.push(Peer::relay(&program, workload, &signals)?);
-    }
-    peers.push(Peer::standin(program, args.durability, workload)?);
+    let mut peers = peers(args, &signals)?;
     let shapes = shapes(args);
     let names: Vec<_> = peers.iter().map(Peer::name).collect();
     let mut report = Report::new(args.durability, args.seconds, args.rounds, &shapes, &names);
@@ -200,7 +244,7 @@ fn measure(args: &BenchArgs, workload: &Workload) -> Result<Report, BenchError> 
         for round in 1..=args.rounds {
             for peer in &mut peers {
                 progress(peer.name(), *shape, round, args.rounds);
-                let result = measure_once(peer, *shape, args.seconds, workload)?;
+                let result = measure_once(peer, *shape, args)?;
                 report.add(at, peer.name(), &result);
             }
         }
@@ -208,32 +252,69 @@ fn measure(args: &BenchArgs, workload: &Workload) -> Result<Report, BenchError> 
     Ok(report)
 }
 
-fn shapes(args: &BenchArgs) -> Vec<Shape> {
-    if args.connections.is_none() && args.depth.is_none() {
-        return SHAPES.to_vec();
+/// What can be known to be in vain before anything is started.
+fn check(args: &BenchArgs) -> Result<(), BenchError> {
+    let is_native = args.protocol == Spoken::Native || args.against.contains(&Against::Native);
+    if is_native && args.request == Request::Get {
+        return Err(BenchError::Spoken("reads"));
     }
-    let [busy, _] = SHAPES;
-    vec![Shape {
-        connections: args.connections.unwrap_or(busy.connections),
-        depth: args.depth.unwrap_or(busy.depth),
-    }]
+    if is_native && args.rate.is_some() {
+        return Err(BenchError::Spoken("a fixed rate"));
+    }
+    if args.against.iter().any(|it| it.of_redis().is_some()) {
+        redis::version()?;
+    }
+    Ok(())
 }
 
-fn measure_once(
-    peer: &mut Peer,
-    shape: Shape,
-    seconds: u64,
-    workload: &Workload,
-) -> Result<LoadResult, BenchError> {
+/// All that is measured, Standin itself as the last.
+fn peers(args: &BenchArgs, signals: &Signals) -> Result<Vec<Peer>, BenchError> {
+    let program = std::env::current_exe().map_err(BenchError::Program)?;
+    let protocol = match args.protocol {
+        Spoken::Resp => Protocol::Resp,
+        Spoken::Native => Protocol::Native,
+    };
+    let standin =
+        |name, protocol, is_solo| Peer::standin(name, &program, args.durability, protocol, is_solo);
+    let against: BTreeSet<Against> = args.against.iter().copied().collect();
+    let mut peers = Vec::new();
+    for against in against {
+        peers.push(match against {
+            Against::Relay => Peer::relay(&program, protocol, signals)?,
+            Against::Native => standin("native", Protocol::Native, false)?,
+            Against::Solo => standin("solo", protocol, true)?,
+            of_redis => {
+                let kind = of_redis.of_redis().expect("all others are named above");
+                Peer::redis(kind, signals)?
+            }
+        });
+    }
+    peers.push(standin("standin", protocol, false)?);
+    Ok(peers)
+}
+
+fn shapes(args: &BenchArgs) -> Vec<Shape> {
+    let [busy, ..] = SHAPES;
+    let connections = args.connections.unwrap_or(busy.connections);
+    let pace = match (args.rate, args.depth) {
+        (Some(rate), _) => Pace::Open(rate),
+        (None, Some(depth)) => Pace::Closed(depth),
+        (None, None) if args.connections.is_none() => return SHAPES.to_vec(),
+        (None, None) => busy.pace,
+    };
+    vec![Shape { connections, pace }]
+}
+
+fn measure_once(peer: &mut Peer, shape: Shape, args: &BenchArgs) -> Result<LoadResult, BenchError> {
     let service = peer.name();
     let address = peer.begin()?;
     let config = LoadConfig {
         address,
         connections: shape.connections,
-        depth: shape.depth,
+        pace: shape.pace,
         warm_up: WARM_UP,
-        measured: Duration::from_secs(seconds),
-        command: workload.command.clone(),
+        measured: Duration::from_secs(args.seconds),
+        work: peer.work(args.request),
         heeds_signals: true,
     };
     let result = load::run(&config).map_err(|source| match source {

@@ -27,11 +27,11 @@ use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 use standin_io::signals::Signals;
 
-use directory::Directory;
+pub(crate) use directory::Directory;
 pub use error::ClusterError;
 pub use family::{children_of, kill_family};
 pub use outline::Outline;
-pub use parent::{PARENT_VARIABLE, die_with_parent_if_asked};
+pub use parent::{BoundExecArgs, PARENT_VARIABLE, bound_exec, die_with_parent_if_asked};
 pub use placement::Placement;
 pub(crate) use process::ready_address;
 use process::{Process, ProcessConfig};
@@ -425,6 +425,17 @@ impl Cluster {
             }
             self.wait_a_little()?;
         }
+    }
+
+    /// Waits until there is an active primary, with a backup or without.
+    ///
+    /// # Errors
+    /// [`ClusterError::InVain`].
+    pub fn wait_for_primary(&self, patience: Duration) -> Result<StatusReply, ClusterError> {
+        self.wait_for("a primary", patience, |status| {
+            let record = status.record.as_ref();
+            record.is_some_and(|record| record.active)
+        })
     }
 
     /// Waits until a primary serves and has a backup.

@@ -1,6 +1,6 @@
 //! The floor that Standin is measured against: a relay that does the least that replication can do.
 //!
-//! The front speaks the native protocol to clients. All commands of one wake-up go to the echo, a
+//! The front speaks the native protocol or Redis's to clients. All commands of one wake-up go to the echo, a
 //! second process, as one message; it sends the message back; and only then the front answers. There
 //! is no log, no session, no state and no view: what is left is the price of two processes and their
 //! sockets. Both sides use the same [`Net`] that Standin does, with one read and one write per socket
@@ -23,6 +23,7 @@ use standin_core::view::ViewId;
 use standin_io::clock;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
+use standin_resp::request::{Limits as RequestLimits, RequestParser};
 
 use crate::cluster::die_with_parent_if_asked;
 use crate::output;
@@ -31,6 +32,9 @@ use crate::output;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most commands that wait for the echo; while more do, no client is read.
 const WAITING_MAX: usize = 1 << 16;
+
+/// The reply to each request of Redis's protocol.
+const PLAIN_REPLY: &[u8] = b":1\r\n";
 
 /// The arguments of `standin relay-front`.
 #[derive(Debug, Args)]
@@ -41,9 +45,12 @@ pub struct FrontArgs {
     /// Address of the echo
     #[arg(long, value_name = "ADDR")]
     echo: String,
-    /// Bytes of each reply to a command
+    /// Bytes of each reply to a command; of Redis's protocol each is a small integer
     #[arg(long, default_value_t = 8, value_name = "BYTES")]
     reply_bytes: u32,
+    /// Speak Redis's protocol to clients
+    #[arg(long)]
+    resp: bool,
 }
 
 /// The arguments of `standin relay-echo`.
@@ -119,14 +126,20 @@ fn new_net(party: Party) -> io::Result<Net> {
 }
 
 /// A listening loop that signals end, and that ends with the process that started it.
-fn listening(party: Party, address: SocketAddr) -> Result<(Net, SocketAddr), RelayError> {
+fn listening(
+    party: Party,
+    address: SocketAddr,
+    is_plain: bool,
+) -> Result<(Net, SocketAddr), RelayError> {
     die_with_parent_if_asked();
     let signals = Signals::block()?;
     let mut net = new_net(party)?;
     net.watch_signals(signals)?;
-    let bound = net
-        .listen(address)
-        .map_err(|source| RelayError::Listen { address, source })?;
+    let bound = match is_plain {
+        true => net.listen_plain(address),
+        false => net.listen(address),
+    };
+    let bound = bound.map_err(|source| RelayError::Listen { address, source })?;
     Ok((net, bound))
 }
 
@@ -165,7 +178,7 @@ impl Front {
             .ok()
             .filter(|bytes| *bytes <= COMMAND_BYTES_MAX)
             .ok_or(RelayError::ReplyBytes(args.reply_bytes))?;
-        let (net, bound) = listening(Party::Replica, args.listen)?;
+        let (net, bound) = listening(Party::Replica, args.listen, args.resp)?;
         let mut front = Self::new(net, args.echo.clone(), reply_bytes);
         front.await_echo()?;
         ready("relay-front", bound)?;
@@ -233,6 +246,7 @@ impl Front {
         for event in events.drain(..) {
             match event {
                 NetEvent::Input { conn } if conn == self.echo => self.on_echo(),
+                NetEvent::Input { conn } if self.net.is_plain(conn) => self.on_requests(conn),
                 NetEvent::Input { conn } => self.on_commands(conn),
                 NetEvent::Closed { conn, reason } if conn == self.echo => {
                     return Err(self.no_echo(reason.to_string()));
@@ -274,6 +288,41 @@ impl Front {
         }
         if !is_good {
             self.net.refuse(conn, Refusal::Protocol);
+        }
+    }
+
+    /// The same for one that speaks Redis's protocol. The beginning of a request waits for the rest of it.
+    fn on_requests(&mut self, conn: ConnId) {
+        let input = self.net.input(conn);
+        let mut parser = RequestParser::new();
+        let (mut bytes, mut is_good, mut is_partial) = (0, true, false);
+        while bytes < input.len() {
+            match parser.parse(&input[bytes..], &RequestLimits::default()) {
+                Ok(Some(request)) => {
+                    let length = request.consumed();
+                    if self.batch.len() + length > BATCH_BYTES_MAX {
+                        break;
+                    }
+                    self.batch.extend_from_slice(&input[bytes..][..length]);
+                    self.batched += 1;
+                    self.waiting.push_back((conn, 0));
+                    bytes += length;
+                }
+                Ok(None) => {
+                    is_partial = true;
+                    break;
+                }
+                Err(_) => {
+                    is_good = false;
+                    break;
+                }
+            }
+        }
+        self.net.consume(conn, bytes);
+        if !is_good {
+            self.net.close(conn);
+        } else if is_partial {
+            self.net.await_more(conn);
         }
     }
 
@@ -327,9 +376,13 @@ impl Front {
             let run = run.take_while(|(other, _)| *other == conn).count();
             let (waiting, reply) = (&mut self.waiting, &self.reply);
             let mut ids = waiting.drain(..run);
+            let is_plain = self.net.is_plain(conn);
             self.net.send(conn, |out| {
                 for (_, id) in ids.by_ref() {
-                    answer(id, reply, out);
+                    match is_plain {
+                        true => out.extend_from_slice(PLAIN_REPLY),
+                        false => answer(id, reply, out),
+                    }
                 }
             });
             drop(ids);
@@ -370,7 +423,7 @@ struct Echo {
 
 impl Echo {
     fn start(args: &EchoArgs) -> Result<Self, RelayError> {
-        let (net, bound) = listening(Party::Replica, args.listen)?;
+        let (net, bound) = listening(Party::Replica, args.listen, false)?;
         ready("relay-echo", bound)?;
         Ok(Self { net })
     }

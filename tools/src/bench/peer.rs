@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use mio::unix::pipe::Receiver;
@@ -12,8 +12,11 @@ use standin_core::time::Duration;
 use standin_io::clock;
 use standin_io::signals::Signals;
 
-use super::{BenchError, Workload};
+use super::BenchError;
+use super::redis::{Redis, RedisKind};
+use super::work::{Request, Wait};
 use crate::cluster::{self, Cluster, ClusterConfig, PARENT_VARIABLE, READY_PATIENCE};
+use crate::load::Work;
 
 /// How long Standin may take until a primary has a backup.
 const PAIR_PATIENCE: Duration = Duration::from_secs(30);
@@ -26,21 +29,35 @@ const LEASE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Peer {
     Relay(Relay),
-    Standin(Standin),
+    Standin(Box<Standin>),
+    Redis(Redis),
+}
+
+/// How clients speak to Standin or to the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Redis's protocol, straight to the primary.
+    Resp,
+    /// The native protocol, each connection in a session.
+    Native,
 }
 
 /// The floor's two processes.
 #[derive(Debug)]
 pub(super) struct Relay {
+    protocol: Protocol,
     address: String,
     /// Dropped in this order: the front ends first, so that it does not miss its echo.
     _front: Process,
     _echo: Process,
 }
 
-/// A primary and a backup, and their view service.
+/// A database on a primary and a backup, or on a primary alone, and their view service.
 #[derive(Debug)]
 pub(super) struct Standin {
+    name: &'static str,
+    protocol: Protocol,
+    is_solo: bool,
     cluster: Cluster,
     /// The view before the load.
     before: String,
@@ -49,14 +66,17 @@ pub(super) struct Standin {
 impl Peer {
     pub(super) fn relay(
         program: &Path,
-        workload: &Workload,
+        protocol: Protocol,
         signals: &Signals,
     ) -> Result<Self, BenchError> {
         let echo = Process::start(program, "relay-echo", &[], signals)?;
-        let reply_bytes = workload.reply_bytes.to_string();
-        let arguments = ["--echo", &echo.address, "--reply-bytes", &reply_bytes];
+        let mut arguments = vec!["--echo", &echo.address];
+        if protocol == Protocol::Resp {
+            arguments.push("--resp");
+        }
         let front = Process::start(program, "relay-front", &arguments, signals)?;
         Ok(Self::Relay(Relay {
+            protocol,
             address: front.address.clone(),
             _front: front,
             _echo: echo,
@@ -64,28 +84,48 @@ impl Peer {
     }
 
     pub(super) fn standin(
-        program: PathBuf,
+        name: &'static str,
+        program: &Path,
         durability: Durability,
-        workload: &Workload,
+        protocol: Protocol,
+        is_solo: bool,
     ) -> Result<Self, BenchError> {
         let mut cluster = Cluster::new(ClusterConfig {
             lease: LEASE,
             durability,
-            machine: workload.machine.clone(),
+            machine: "kv".to_owned(),
+            serves_resp: protocol == Protocol::Resp,
             heeds_signals: true,
             ..ClusterConfig::new(program)
         })?;
-        cluster.start_all(&["a", "b"])?;
-        Ok(Self::Standin(Standin {
+        cluster.start_all(if is_solo { &["a"] } else { &["a", "b"] })?;
+        Ok(Self::Standin(Box::new(Standin {
+            name,
+            protocol,
+            is_solo,
             cluster,
             before: String::new(),
-        }))
+        })))
+    }
+
+    pub(super) fn redis(kind: RedisKind, signals: &Signals) -> Result<Self, BenchError> {
+        Redis::start(kind, signals).map(Self::Redis)
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Relay(_) => "relay",
-            Self::Standin(_) => "standin",
+            Self::Standin(standin) => standin.name,
+            Self::Redis(redis) => redis.name(),
+        }
+    }
+
+    /// What clients ask it for.
+    pub(super) fn work(&self, request: Request) -> Work {
+        match self {
+            Self::Redis(redis) => request.resp(redis.wait()),
+            Self::Relay(Relay { protocol, .. }) => protocol.work(request),
+            Self::Standin(standin) => standin.protocol.work(request),
         }
     }
 
@@ -93,13 +133,8 @@ impl Peer {
     pub(super) fn begin(&mut self) -> Result<String, BenchError> {
         match self {
             Self::Relay(relay) => Ok(relay.address.clone()),
-            Self::Standin(standin) => {
-                let status = standin.cluster.wait_for_pair(PAIR_PATIENCE)?;
-                standin.before = view_of(&status);
-                let record = status.record.as_ref().expect("a pair stands in a record");
-                let primary = record.primary.name.as_str();
-                Ok(standin.cluster.address(primary)?.to_owned())
-            }
+            Self::Redis(redis) => Ok(redis.address()),
+            Self::Standin(standin) => standin.begin(),
         }
     }
 
@@ -107,18 +142,54 @@ impl Peer {
     /// have been measured without replication.
     pub(super) fn end(&mut self) -> Result<(), BenchError> {
         match self {
-            Self::Relay(_) => Ok(()),
-            Self::Standin(standin) => {
-                let after = view_of(&standin.cluster.wait_for_pair(PAIR_PATIENCE)?);
-                if after == standin.before {
-                    return Ok(());
-                }
-                Err(BenchError::ViewChanged {
-                    before: standin.before.clone(),
-                    after,
-                })
-            }
+            Self::Relay(_) | Self::Redis(_) => Ok(()),
+            Self::Standin(standin) => standin.end(),
         }
+    }
+}
+
+impl Protocol {
+    fn work(self, request: Request) -> Work {
+        match self {
+            Self::Resp => request.resp(Wait::None),
+            Self::Native => request.native(),
+        }
+    }
+}
+
+impl Standin {
+    fn status(&mut self) -> Result<StatusReply, BenchError> {
+        let status = match self.is_solo {
+            true => self.cluster.wait_for_primary(PAIR_PATIENCE),
+            false => self.cluster.wait_for_pair(PAIR_PATIENCE),
+        };
+        Ok(status?)
+    }
+
+    fn begin(&mut self) -> Result<String, BenchError> {
+        let status = self.status()?;
+        self.before = view_of(&status);
+        let record = status
+            .record
+            .as_ref()
+            .expect("a primary stands in a record");
+        let primary = record.primary.name.as_str();
+        let address = match self.protocol {
+            Protocol::Resp => self.cluster.resp_address(primary)?,
+            Protocol::Native => self.cluster.address(primary)?,
+        };
+        Ok(address.to_owned())
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        let after = view_of(&self.status()?);
+        if after == self.before {
+            return Ok(());
+        }
+        Err(BenchError::ViewChanged {
+            before: self.before.clone(),
+            after,
+        })
     }
 }
 

@@ -5,18 +5,18 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use standin_core::identity::Durability;
 
-use crate::load::LoadResult;
+use crate::load::{LoadResult, Pace};
 
 /// The service that all others are compared with.
 const SUBJECT: &str = "standin";
 
 /// How much load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Connections.
     pub(super) connections: u32,
-    /// Commands in flight on each.
-    pub(super) depth: u64,
+    /// When requests are sent.
+    pub(super) pace: Pace,
 }
 
 impl fmt::Display for Shape {
@@ -25,16 +25,34 @@ impl fmt::Display for Shape {
             1 => "connection",
             _ => "connections",
         };
-        write!(
-            f,
-            "{} {connections} x {} in flight",
-            self.connections, self.depth
-        )
+        let count = self.connections;
+        match self.pace {
+            Pace::Closed(depth) => write!(f, "{count} {connections} x {depth} in flight"),
+            Pace::Open(rate) => write!(f, "{count} {connections}, {rate} due in each second"),
+        }
+    }
+}
+
+impl Shape {
+    /// Requests in flight on each connection, in a closed loop.
+    fn depth(self) -> Option<u64> {
+        match self.pace {
+            Pace::Closed(depth) => Some(depth),
+            Pace::Open(_) => None,
+        }
+    }
+
+    /// Requests due in each second, in an open loop.
+    fn rate(self) -> Option<u64> {
+        match self.pace {
+            Pace::Closed(_) => None,
+            Pace::Open(rate) => Some(rate),
+        }
     }
 }
 
 /// Everything that a run of the benchmark found.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Report {
     durability: String,
     /// Seconds counted in each round.
@@ -43,9 +61,8 @@ pub(super) struct Report {
     shapes: Vec<ShapeReport>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct ShapeReport {
-    #[serde(flatten)]
     shape: Shape,
     services: Vec<Service>,
 }
@@ -69,10 +86,21 @@ struct Medians {
     p999_us: u64,
 }
 
-/// Standin's throughput divided by another service's, round by round.
+/// Standin's figures divided by another service's, round by round.
 #[derive(Debug, PartialEq, Serialize)]
 struct Ratio {
     to: &'static str,
+    /// Of the throughputs: the higher the better.
+    #[serde(flatten)]
+    throughput: Spread,
+    /// Of the latencies: the lower the better.
+    p50: Spread,
+    p999: Spread,
+}
+
+/// A ratio of each round against the one beside it.
+#[derive(Debug, PartialEq, Serialize)]
+struct Spread {
     median: f64,
     min: f64,
     max: f64,
@@ -124,7 +152,8 @@ impl Report {
                 .collect();
             serde_json::json!({
                 "connections": shape.shape.connections,
-                "depth": shape.shape.depth,
+                "depth": shape.shape.depth(),
+                "rate": shape.shape.rate(),
                 "medians": medians,
                 "ratios": shape.ratios(),
                 "services": shape.services,
@@ -160,26 +189,27 @@ impl Report {
 impl ShapeReport {
     fn write(&self, out: &mut String) -> fmt::Result {
         write!(out, "\n\n{}\n", self.shape)?;
-        let head = ("commands/s", "p50 us", "p99 us", "p99.9 us");
+        let head = ("requests/s", "p50 us", "p99 us", "p99.9 us");
         write!(
             out,
-            "{:18}{:>12}{:>10}{:>10}{:>10}",
+            "{:20}{:>12}{:>10}{:>10}{:>10}",
             "", head.0, head.1, head.2, head.3
         )?;
         for service in &self.services {
             let medians = service.medians();
             write!(
                 out,
-                "\n  {:16}{:>12.0}{:>10}{:>10}{:>10}",
+                "\n  {:18}{:>12.0}{:>10}{:>10}{:>10}",
                 service.name, medians.throughput, medians.p50_us, medians.p99_us, medians.p999_us
             )?;
         }
         for ratio in self.ratios() {
             let name = format!("{SUBJECT}/{}", ratio.to);
+            let (p50, p999) = (&ratio.p50, &ratio.p999);
             write!(
                 out,
-                "\n  {name:16}{:>12.2}  ({:.2} to {:.2})",
-                ratio.median, ratio.min, ratio.max
+                "\n  {name:25} {}   p50 {p50}   p99.9 {p999}",
+                ratio.throughput
             )?;
         }
         Ok(())
@@ -217,15 +247,35 @@ impl Service {
 
 impl Ratio {
     fn new(subject: &Service, other: &Service) -> Self {
-        let pairs = subject.throughput.iter().zip(&other.throughput);
+        let latency = |ours: &[u64], theirs: &[u64]| {
+            let float = |values: &[u64]| values.iter().map(|us| *us as f64).collect::<Vec<_>>();
+            Spread::of(&float(ours), &float(theirs))
+        };
+        Self {
+            to: other.name,
+            throughput: Spread::of(&subject.throughput, &other.throughput),
+            p50: latency(&subject.p50_us, &other.p50_us),
+            p999: latency(&subject.p999_us, &other.p999_us),
+        }
+    }
+}
+
+impl Spread {
+    fn of(ours: &[f64], theirs: &[f64]) -> Self {
+        let pairs = ours.iter().zip(theirs);
         let mut ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
         ratios.sort_by(f64::total_cmp);
         Self {
-            to: other.name,
             median: median(&ratios),
             min: ratios.first().copied().unwrap_or(f64::NAN),
             max: ratios.last().copied().unwrap_or(f64::NAN),
         }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
     }
 }
 
@@ -256,7 +306,7 @@ mod tests {
 
     const BUSY: Shape = Shape {
         connections: 50,
-        depth: 16,
+        pace: Pace::Closed(16),
     };
 
     fn result(throughput: f64, p50_us: u64) -> LoadResult {
@@ -292,8 +342,10 @@ mod tests {
             (320.0, 30, 60)
         );
         let [ratio] = shape.ratios().try_into().unwrap();
-        assert_eq!((ratio.to, ratio.median, ratio.max), ("relay", 0.4, 0.5));
-        assert!((ratio.min - 1.0 / 3.0).abs() < 1e-9);
+        let spread = &ratio.throughput;
+        assert_eq!((ratio.to, spread.median, spread.max), ("relay", 0.4, 0.5));
+        assert!((spread.min - 1.0 / 3.0).abs() < 1e-9);
+        assert_eq!((ratio.p50.median, ratio.p999.max), (3.0, 3.0));
         assert_eq!(median(&[4.0, 1.0]), 2.5);
         assert_eq!(
             (middle(&[9, 1, 5]), middle(&[2, 1]), middle(&[])),
@@ -315,7 +367,11 @@ mod tests {
             lines[5].starts_with("  standin") && lines[5].contains("320"),
             "{table}"
         );
-        assert!(lines[6].contains("standin/relay") && lines[6].ends_with("0.40  (0.33 to 0.50)"));
+        let words = "0.40 (0.33 to 0.50)   p50 3.00 (3.00 to 3.00)   p99.9 3.00 (3.00 to 3.00)";
+        assert!(
+            lines[6].contains("standin/relay") && lines[6].ends_with(words),
+            "{table}"
+        );
         assert_eq!(lines.len(), 7);
     }
 
@@ -327,7 +383,16 @@ mod tests {
         let shape = &value["shapes"][0];
         assert_eq!(shape["connections"], 50);
         assert_eq!(shape["medians"]["standin"]["throughput"], 320.0);
-        assert_eq!(shape["ratios"][0]["to"], "relay");
+        assert_eq!(
+            (&shape["depth"], &shape["rate"]),
+            (&16.into(), &serde_json::Value::Null)
+        );
+        let ratio = &shape["ratios"][0];
+        assert_eq!(
+            (&ratio["to"], &ratio["median"]),
+            (&"relay".into(), &0.4.into())
+        );
+        assert_eq!(ratio["p50"]["median"], 3.0);
         assert_eq!(shape["services"][0]["p50_us"][2], 10);
     }
 }

@@ -11,14 +11,14 @@ use super::ClusterError;
 
 /// A directory that goes with its owner, unless it is kept.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     is_kept: bool,
 }
 
 impl Directory {
     /// A new directory among the temporary files, for this user alone.
-    pub(super) fn temporary() -> Result<Self, ClusterError> {
+    pub(crate) fn temporary() -> Result<Self, ClusterError> {
         let name = format!(
             "standin-{}-{:08x}",
             std::process::id(),
@@ -54,7 +54,7 @@ impl Directory {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

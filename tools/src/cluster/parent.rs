@@ -1,5 +1,10 @@
 //! Processes that must not outlive the one that started them.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use clap::Args;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
@@ -27,6 +32,33 @@ pub fn die_with_parent_if_asked() {
             "'{named}' is not its process id, which is {parent}"
         ));
     }
+}
+
+/// The arguments of `standin bound-exec`.
+#[derive(Debug, Args)]
+pub struct BoundExecArgs {
+    /// The program, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes another program, under the same process id; if [`PARENT_VARIABLE`] is set, one that ends with the thread that
+/// started this. Returns the exit status if that cannot be done.
+#[must_use]
+pub fn bound_exec(args: &BoundExecArgs) -> u8 {
+    die_with_parent_if_asked();
+    let [program, arguments @ ..] = args.command.as_slice() else {
+        unreachable!("the command line asks for a program");
+    };
+    let failed = Command::new(program)
+        .args(arguments)
+        .env_remove(PARENT_VARIABLE)
+        .exec();
+    output::error(format_args!(
+        "cannot start {}: {failed}; check that it is installed",
+        program.display()
+    ));
+    1
 }
 
 fn end(why: &str) -> ! {

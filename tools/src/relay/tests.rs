@@ -1,9 +1,11 @@
 //! The relay's two sides, as threads, against an echo and clients of the test's own.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::thread;
 
 use super::*;
-use crate::load::{self, LoadConfig};
+use crate::load::{self, Expected, LoadConfig, Pace, Work};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,10 +51,10 @@ fn every_command_is_answered_in_order_with_a_reply_of_the_size_asked_for() {
     let config = LoadConfig {
         address: address.to_string(),
         connections: 7,
-        depth: 5,
+        pace: Pace::Closed(5),
         warm_up: Duration::from_millis(50),
         measured: Duration::from_millis(200),
-        command: vec![1; 9],
+        work: Work::Native(vec![1; 9]),
         heeds_signals: false,
     };
     let result = load::run(&config).unwrap();
@@ -72,6 +74,40 @@ fn every_command_is_answered_in_order_with_a_reply_of_the_size_asked_for() {
         }
         is_input
     });
+}
+
+#[test]
+fn each_request_of_redis_protocol_is_answered_once_whatever_pieces_it_comes_in() {
+    let mut net = new_net(Party::Replica).unwrap();
+    let address = net.listen_plain(any_port()).unwrap();
+    let echo = spawn_echo();
+    thread::spawn(move || Front::new(net, echo.to_string(), 8).run());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let requests = b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nINCR\r\n$1\r\nk\r\nPING\r\n";
+    let mut answers = [0; 3 * PLAIN_REPLY.len()];
+    for piece in [1, 7, requests.len()] {
+        for part in requests.chunks(piece) {
+            stream.write_all(part).unwrap();
+        }
+        stream.read_exact(&mut answers).unwrap();
+        assert_eq!(answers.as_slice(), PLAIN_REPLY.repeat(3));
+    }
+    // Nothing more comes: what is sent next is answered next.
+    let config = LoadConfig {
+        address: address.to_string(),
+        connections: 3,
+        pace: Pace::Closed(4),
+        warm_up: Duration::from_millis(20),
+        measured: Duration::from_millis(100),
+        work: Work::Resp(requests.to_vec(), vec![Expected::Positive; 3]),
+        heeds_signals: false,
+    };
+    let result = load::run(&config).unwrap();
+    assert_eq!((result.errors, result.first_error), (0, None));
+    assert!(result.requests > 0, "nothing was answered");
+    stream.write_all(b"*1\r\n$-7\r\n").unwrap();
+    assert_eq!(stream.read(&mut answers).unwrap(), 0, "it hangs up");
 }
 
 #[test]

@@ -1,0 +1,268 @@
+//! Clients that speak the native protocol, each in a session of its own.
+
+use std::collections::BTreeMap;
+
+use standin_core::conn::ConnId;
+use standin_core::frame::Frame;
+use standin_core::message::{
+    CommandRequest, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
+};
+use standin_core::time::Instant;
+use standin_io::clock;
+use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::signals::Signals;
+
+use super::{DEPTH_MAX, LoadConfig, LoadError, LoadResult, OPEN_TIMEOUT, Recorder};
+
+/// Slots for send times: one for each command that may be in flight.
+const SLOTS: usize = 16;
+const _: () = assert!(SLOTS as u64 == DEPTH_MAX);
+
+/// Puts load on a service, `depth` commands in flight on each connection.
+pub(super) fn run(
+    config: &LoadConfig,
+    command: &[u8],
+    depth: u64,
+) -> Result<LoadResult, LoadError> {
+    let mut load = Load::new(config, command, depth)?;
+    load.open()?;
+    load.drive()
+}
+
+/// One connection and its session.
+#[derive(Debug)]
+struct Client {
+    session: u64,
+    /// Sequence number of the last reply; all before it have come too, since order is checked.
+    ///
+    /// Invariant: while running, requests up to `answered + depth` have been sent.
+    answered: u64,
+    /// When each request in flight was sent; request `n` has slot `n % SLOTS`.
+    sent_at: [Instant; SLOTS],
+    /// As far as the service has shown itself.
+    seen: Seen,
+}
+
+impl Client {
+    fn new(session: u64) -> Self {
+        Self {
+            session,
+            answered: 0,
+            sent_at: [Instant::ZERO; SLOTS],
+            seen: Seen::default(),
+        }
+    }
+
+    /// Takes the next reply and returns when its request was sent.
+    fn take_reply(&mut self, frame: &Frame<'_>) -> Result<Instant, String> {
+        let reply = Reply::decode(frame).map_err(|error| error.to_string())?;
+        let expected = self.answered + 1;
+        if reply.id != expected {
+            return Err(format!("reply {} came where {expected} should", reply.id));
+        }
+        if reply.status != ReplyStatus::Done {
+            return Err(format!(
+                "request {expected} was answered {:?}",
+                reply.status
+            ));
+        }
+        self.answered = expected;
+        self.seen = reply.seen;
+        Ok(self.sent_at[slot(expected)])
+    }
+
+    /// Appends request `sequence`.
+    fn send(&mut self, sequence: u64, command: &[u8], now: Instant, out: &mut Vec<u8>) {
+        self.sent_at[slot(sequence)] = now;
+        let request = CommandRequest {
+            id: sequence,
+            seen: self.seen,
+            session: self.session,
+            sequence,
+            acknowledged: self.answered,
+            bytes: command,
+        };
+        request.encode(out);
+    }
+}
+
+fn slot(sequence: u64) -> usize {
+    usize::try_from(sequence % DEPTH_MAX).expect("less than the number of slots")
+}
+
+#[derive(Debug)]
+struct Load<'a> {
+    config: &'a LoadConfig,
+    command: &'a [u8],
+    depth: u64,
+    net: Net,
+    clients: BTreeMap<ConnId, Client>,
+    recorder: Recorder,
+}
+
+impl<'a> Load<'a> {
+    fn new(config: &'a LoadConfig, command: &'a [u8], depth: u64) -> Result<Self, LoadError> {
+        let mut net = Net::new(NetConfig {
+            party: Party::Client,
+            cluster: None,
+            machine: None,
+            limits: NetLimits::default(),
+        })?;
+        if config.heeds_signals {
+            net.watch_signals(Signals::block()?)?;
+        }
+        Ok(Self {
+            config,
+            command,
+            depth,
+            net,
+            clients: BTreeMap::new(),
+            recorder: Recorder::new(),
+        })
+    }
+
+    /// Makes all connections, and opens a session on each.
+    fn open(&mut self) -> Result<(), LoadError> {
+        let begin = clock::boot();
+        let end = begin.plus(OPEN_TIMEOUT);
+        let wanted = self.config.wanted();
+        for _ in 0..wanted {
+            self.net.connect(&self.config.address, begin, OPEN_TIMEOUT);
+        }
+        let mut events = Vec::new();
+        while self.clients.len() < wanted {
+            let now = self.net.poll(Some(end), &mut events)?.boot;
+            for event in events.drain(..) {
+                if matches!(event, NetEvent::Signal(_)) {
+                    return Err(LoadError::Interrupted);
+                }
+                self.on_opening_event(&event)
+                    .map_err(|reason| self.config.not_open(self.clients.len(), reason))?;
+            }
+            if now >= end && self.clients.len() < wanted {
+                let reason = "no answer came in time".to_owned();
+                return Err(self.config.not_open(self.clients.len(), reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_opening_event(&mut self, event: &NetEvent) -> Result<(), String> {
+        match event {
+            NetEvent::Ready { conn, .. } => {
+                let open = OpenSession {
+                    id: 0,
+                    seen: Seen::default(),
+                };
+                self.net.send(*conn, |out| open.encode(out));
+            }
+            NetEvent::Input { conn } => {
+                let mut bytes = 0;
+                for frame in self.net.frames(*conn) {
+                    bytes += frame.len();
+                    self.clients.insert(*conn, Client::new(session_of(&frame)?));
+                }
+                self.net.consume(*conn, bytes);
+            }
+            NetEvent::Closed { reason, .. } => return Err(reason.to_string()),
+            NetEvent::Woken | NetEvent::Signal(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Fills every connection, then answers each reply with the next command until time is up.
+    fn drive(mut self) -> Result<LoadResult, LoadError> {
+        let mut now = clock::boot();
+        let ids: Vec<ConnId> = self.clients.keys().copied().collect();
+        for conn in ids {
+            self.send(conn, 1, now);
+        }
+        let mut begin = now.plus(self.config.warm_up);
+        let mut end = begin.plus(self.config.measured);
+        let mut events = Vec::new();
+        while now < end {
+            let next = if self.recorder.is_counting {
+                end
+            } else {
+                begin
+            };
+            now = self.net.poll(Some(next), &mut events)?.boot;
+            for event in events.drain(..) {
+                if matches!(event, NetEvent::Signal(_)) {
+                    return Err(LoadError::Interrupted);
+                }
+                self.on_event(now, event);
+            }
+            if self.clients.is_empty() {
+                return Err(self.config.lost(self.recorder));
+            }
+            if !self.recorder.is_counting && now >= begin {
+                self.recorder.is_counting = true;
+                begin = now;
+                end = now.plus(self.config.measured);
+            }
+        }
+        Ok(self.recorder.result(now.since(begin)))
+    }
+
+    fn on_event(&mut self, now: Instant, event: NetEvent) {
+        match event {
+            NetEvent::Input { conn } => self.on_replies(now, conn),
+            NetEvent::Closed { conn, reason } => {
+                if self.clients.remove(&conn).is_some() {
+                    self.recorder.fail(reason.to_string());
+                }
+            }
+            NetEvent::Ready { .. } | NetEvent::Woken | NetEvent::Signal(_) => {}
+        }
+    }
+
+    fn on_replies(&mut self, now: Instant, conn: ConnId) {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
+        let first_unsent = client.answered + self.depth + 1;
+        let mut bytes = 0;
+        for frame in self.net.frames(conn) {
+            bytes += frame.len();
+            match client.take_reply(&frame) {
+                Ok(sent_at) => self.recorder.record(now.since(sent_at)),
+                Err(reason) => {
+                    self.recorder.fail(reason);
+                    self.clients.remove(&conn);
+                    self.net.close(conn);
+                    return;
+                }
+            }
+        }
+        self.net.consume(conn, bytes);
+        self.send(conn, first_unsent, now);
+    }
+
+    /// Sends from request `first` on until `depth` are in flight.
+    fn send(&mut self, conn: ConnId, first: u64, now: Instant) {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
+        let last = client.answered + self.depth;
+        let command = self.command;
+        self.net.send(conn, |out| {
+            for sequence in first..=last {
+                client.send(sequence, command, now, out);
+            }
+        });
+    }
+}
+
+/// The session that the reply to [`OpenSession`] names.
+fn session_of(frame: &Frame<'_>) -> Result<u64, String> {
+    let reply = Reply::decode(frame).map_err(|error| error.to_string())?;
+    if reply.status != ReplyStatus::Done {
+        return Err(format!("the service answered {:?}", reply.status));
+    }
+    let id = reply.bytes.try_into().map_err(|_| {
+        let count = reply.bytes.len();
+        format!("a session's id of {count} bytes came")
+    })?;
+    Ok(u64::from_le_bytes(id))
+}
