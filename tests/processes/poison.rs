@@ -8,6 +8,7 @@ use standin_core::message::RoleName;
 use standin_core::time::Duration;
 use standin_tools::cluster::{ClusterConfig, VIEW_SERVICE};
 
+use crate::support::cli::run_program;
 use crate::support::load::LoadConfig;
 use crate::support::scene::{Scene, replica, role};
 use crate::support::{PATIENCE, example, sure};
@@ -83,6 +84,30 @@ fn a_command_that_makes_the_machine_panic_is_skipped_and_its_client_told_so() {
         scene.until_pair();
     }
     scene.until_agreement();
+}
+
+/// The log of the one that failed ends before the view that skips the entry: only the other's says so.
+#[test]
+fn a_comparison_of_the_one_that_failed_with_the_one_that_goes_on_says_the_same() {
+    let mut scene = scene("a panic, and a comparison", &["a", "b"]);
+    let pair = scene.until_pair();
+    for (words, status) in [("5", 0), ("13", 1), ("7", 0)] {
+        let ran = scene.cli(&["client", "--timeout", "60s", "counter", "add", words]);
+        assert_eq!(ran.status, Some(status), "{ran:?}");
+    }
+    scene.until_status("the failed primary to be out of service", |status| {
+        (role(status, &pair.primary) == Some(RoleName::Quarantined)).then_some(())
+    });
+    let dir = |name: &str| scene.directory().join(name).display().to_string();
+    let [failed, other] = [dir(&pair.primary), dir(&pair.backup)];
+    for (one, other) in [(&failed, &other), (&other, &failed)] {
+        let arguments = ["replay", "--diff", one, other, "--json"];
+        let view_service = sure(scene.address(VIEW_SERVICE));
+        let ran = run_program(&example("brittle"), view_service, &arguments);
+        let told: serde_json::Value = sure(serde_json::from_str(&ran.stdout));
+        let is_same = told["same"] == true && ran.status == Some(0);
+        assert!(is_same && told["pairs"] == 1, "{ran:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The binary's own commands, run as a person would.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use standin_core::time::Duration;
@@ -34,8 +35,13 @@ impl Ran {
 
 /// Runs a command, asking this view service, to its end.
 pub(crate) fn run(view_service: &str, arguments: &[&str]) -> Ran {
+    run_program(Path::new(STANDIN), view_service, arguments)
+}
+
+/// Runs a command of a program with a machine of its own, asking this view service, to its end.
+pub(crate) fn run_program(program: &Path, view_service: &str, arguments: &[&str]) -> Ran {
     let begun = clock::boot();
-    let mut command = Command::new(STANDIN);
+    let mut command = Command::new(program);
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("STANDIN_") {
             command.env_remove(variable);

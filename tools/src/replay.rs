@@ -20,6 +20,7 @@ use standin_core::evidence::Evidence;
 use standin_core::machine::{MachineId, StateMachine};
 use standin_core::mark::ApplyMark;
 use standin_core::message::ReplyStatus;
+use standin_core::poison::Skip;
 use standin_core::state::Replicated;
 use standin_core::view::ViewNumber;
 use standin_io::evidence::evidence_in;
@@ -168,14 +169,14 @@ impl<M: StateMachine> Replay<M> {
     }
 
     /// Begins before the first entry if `from` is zero, else with the snapshot of this entry, of those that are in the data
-    /// directory `dir`. Nothing that was recorded is compared.
+    /// directory `dir`. It skips just these entries, whatever the log says, and nothing that was recorded is compared.
     ///
     /// # Errors
     /// [`ReplayError`].
-    pub fn open_at(dir: &Path, from: Index) -> Result<Self, ReplayError> {
+    pub fn open_at(dir: &Path, from: Index, skips: &[Skip]) -> Result<Self, ReplayError> {
         let (mut reader, snapshots, _) = sources::<M, _>(&OsStorage, dir)?;
         let state = begin_at::<M, _>(&mut reader, &snapshots, from)?;
-        Self::with(reader, state, VecDeque::new())
+        Self::with(reader, state, skips, VecDeque::new())
     }
 }
 
@@ -192,17 +193,19 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let recorded = snapshots.into_iter().filter(|_| verifies);
         let mut recorded: Vec<_> = recorded.filter(|file| index_of(file) >= from).collect();
         recorded.sort_by_key(index_of);
-        Self::with(reader, state, recorded.into())
+        let skips = reader.skips()?;
+        Self::with(reader, state, &skips, recorded.into())
     }
 
-    /// Goes on with a state, which the reader is at, and compares these snapshots on the way.
+    /// Goes on with a state, which the reader is at, skips these entries, and compares these snapshots on the way.
     fn with(
         reader: LogReader<S>,
         mut state: Replicated<M>,
+        skips: &[Skip],
         recorded: VecDeque<SnapshotFile<S>>,
     ) -> Result<Self, ReplayError> {
-        for skip in reader.skips()? {
-            state.skip(skip);
+        for skip in skips {
+            state.skip(*skip);
         }
         let from = state.applied();
         let mut replay = Self {

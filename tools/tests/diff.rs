@@ -10,11 +10,12 @@ use std::io;
 use std::path::Path;
 
 use standin_core::digest::DigestChain;
-use standin_core::entry::{BatchBuilder, BatchStamp, Entry, EntryKind, Index, ViewStart};
+use standin_core::entry::{Batch, BatchBuilder, BatchStamp, Entry, EntryKind, Index, ViewStart};
 use standin_core::evidence::{Evidence, KeptReply, RecordedState};
 use standin_core::identity::{ClusterId, Durability, Incarnation, ReplicaName, StoreId};
 use standin_core::machine::{Context, MachineId, StateMachine};
 use standin_core::message::encode_payload;
+use standin_core::poison::Skip;
 use standin_core::snapshot::SnapshotPoint;
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
@@ -86,6 +87,7 @@ struct Made {
     log: SegmentLog,
     store: Snapshots,
     number: u64,
+    view: ViewNumber,
     replies: Vec<KeptReply>,
     states: Vec<RecordedState>,
 }
@@ -112,9 +114,17 @@ impl Made {
             log,
             store,
             number,
+            view: ViewNumber(0),
             replies: Vec::new(),
             states: Vec::new(),
         };
+        made.begin_view(Vec::new());
+        made
+    }
+
+    /// Begins the next view, which skips these entries.
+    fn begin_view(&mut self, skips: Vec<Skip>) {
+        self.view = ViewNumber(self.view.0 + 1);
         let start = ViewStart {
             data_epoch: DataEpoch(0),
             primary: ReplicaName::new("a").unwrap(),
@@ -124,16 +134,16 @@ impl Made {
             sessions_max: 10,
             replies_bytes_max: 1000,
             session_idle_min_ms: 10,
-            skips: Vec::new(),
+            skips,
             machine_version: Some(1),
         };
-        made.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
-        made
+        self.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
     }
 
-    fn push(&mut self, kind: EntryKind, payload: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends an entry, and does not apply it.
+    fn append(&mut self, kind: EntryKind, payload: impl FnOnce(&mut Vec<u8>)) -> Batch {
         let stamp = BatchStamp {
-            view: ViewNumber(1),
+            view: self.view,
             time: WallTime(self.log.tip().index.0),
             seed: 1,
             commit: self.log.tip().index,
@@ -142,6 +152,11 @@ impl Made {
         builder.push(kind, payload);
         let batch = builder.finish().unwrap();
         self.log.append(&batch).unwrap();
+        batch
+    }
+
+    fn push(&mut self, kind: EntryKind, payload: impl FnOnce(&mut Vec<u8>)) {
+        let batch = self.append(kind, payload);
         let entry = Entry::decode(batch.bytes()).unwrap();
         WORLD.set(self.number);
         let mut reply = Vec::new();
@@ -379,6 +394,33 @@ fn a_state_that_parts_is_found_between_the_snapshots_by_replays_that_part() {
         assert_eq!(found.confirmed, [true, true]);
         assert_eq!(found.unlike, Some((Index(at - 1), Index(at))));
         assert_eq!(found.after, (at > 100).then_some(Index(100)));
+    }
+}
+
+/// Whoever failed at an entry ended before the view that skips it, so its own log does not say that it is skipped.
+#[test]
+fn what_the_other_log_says_is_skipped_is_skipped_in_both_replays() {
+    let mut failed = Made::new(1).commands(with(1, 0, 18), 100);
+    failed.append(EntryKind::Direct, |out| out.push(102));
+    let skip = Skip {
+        index: Index(19),
+        view: ViewNumber(1),
+    };
+    let mut other = Made::new(2).commands(with(1, 0, 18), 100);
+    other.state.skip(skip);
+    let mut other = other.commands([102], 100);
+    other.begin_view(vec![skip]);
+    let other = other.commands(with(1, 0, 30), 100);
+    let same = Verdict::Same {
+        before: Index::ZERO,
+        last: Index(19),
+        replays: Ok((Index::ZERO, 1)),
+    };
+    for (one, other) in [(&failed, &other), (&other, &failed)] {
+        // In world 3 the machine fails at that entry.
+        let (found, runs) = compared_in([3, 3], one, other);
+        assert_eq!(found.unwrap().verdict, same);
+        assert!(runs.asked.iter().all(|it| it.skips == [skip]));
     }
 }
 

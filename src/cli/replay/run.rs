@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
+use standin_core::poison::Skip;
+use standin_core::view::ViewNumber;
 use standin_io::log::LogReader;
 use standin_tools::replay::run::{Point, RunRequest, run as replay};
 
@@ -25,8 +27,20 @@ pub(crate) struct RunArgs {
     until: u64,
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     step: u64,
+    #[arg(long, value_name = "INDEX:VIEW", value_parser = skip)]
+    skip: Vec<Skip>,
     #[arg(long)]
     parts: bool,
+}
+
+fn skip(text: &str) -> Result<Skip, String> {
+    let parts = text.split_once(':');
+    let numbers = parts.and_then(|(index, view)| Some((index.parse().ok()?, view.parse().ok()?)));
+    let (index, view) = numbers.ok_or("an entry is an index and a view, such as 19:1")?;
+    Ok(Skip {
+        index: Index(index),
+        view: ViewNumber(view),
+    })
 }
 
 /// Prints what the replay comes to, a line for each point.
@@ -56,6 +70,7 @@ fn points<M: StateMachine>(args: &RunArgs) -> Result<Vec<Point>, Failure> {
         after: Index(args.after),
         until: Index(args.until),
         step: args.step,
+        skips: args.skip.clone(),
         tells_parts: args.parts,
     };
     let failed = |error: &dyn std::error::Error| (EXIT_NO, error.to_string());

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use standin_core::poison::Skip;
+
 use super::run::{Point, RunRequest};
 use super::search::Runs;
 
@@ -69,6 +71,7 @@ impl ChildRuns {
             .args(["--after", &request.after.to_string()])
             .args(["--until", &request.until.to_string()])
             .args(["--step", &request.step.to_string()])
+            .args(skip_arguments(&request.skips))
             .args(request.tells_parts.then_some("--parts"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -96,6 +99,12 @@ impl Runs for ChildRuns {
         let (one, other) = (one.wait_with_output(), other.wait_with_output());
         Ok([points(&one?)?, points(&other?)?])
     }
+}
+
+/// Each as `--skip INDEX:VIEW`.
+fn skip_arguments(skips: &[Skip]) -> impl Iterator<Item = String> {
+    let words = |it: &Skip| ["--skip".to_owned(), format!("{}:{}", it.index, it.view)];
+    skips.iter().flat_map(words)
 }
 
 fn points(output: &Output) -> Result<Vec<Point>, ChildError> {

@@ -16,7 +16,7 @@ use standin_io::evidence::EvidenceFileError;
 use standin_io::log::ReadError;
 
 use super::begin::restore;
-use super::logs::{Extent, FoundEntry, Logs, compare, entry_at, extent};
+use super::logs::{Extent, FoundEntry, Logs, compare, entry_at, extent, skips};
 use super::records::{Known, Records, ReplyBound};
 use super::run::{RunRequest, parts_of, reply_words, status_words};
 use super::search::{Differing, DifferingPart, Found, Place, Runs, Search, differing_parts};
@@ -249,13 +249,15 @@ impl Sides<'_> {
         };
         let (start, found) = match self.start(until) {
             Err(why) => (None, Err(why)),
-            Ok(search) => {
+            Ok(search) if search.after >= until => (Some(search.after), Ok(Found::nowhere())),
+            Ok(mut search) => {
                 let after = search.after;
-                let search = Search { attempts, ..search };
-                let found = match after < until {
-                    true => search.go(runs).map_err(|error| error.to_string()),
-                    false => Ok(Found::nowhere()),
-                };
+                search.attempts = attempts;
+                let skips = skips(self.dirs, until)?;
+                for request in &mut search.requests {
+                    request.skips.clone_from(&skips);
+                }
+                let found = search.go(runs).map_err(|error| error.to_string());
                 (Some(after), found)
             }
         };
@@ -306,6 +308,7 @@ impl Sides<'_> {
             after: from,
             until,
             step: 1,
+            skips: Vec::new(),
             tells_parts: false,
         };
         let files = self.records.iter().filter_map(|it| it.snapshots.last());

@@ -7,6 +7,7 @@ use std::cmp::min;
 use std::path::{Path, PathBuf};
 
 use standin_core::entry::{Entry, EntryHeader, Index, LogTip};
+use standin_core::poison::Skip;
 use standin_core::segment::SegmentHeader;
 use standin_io::log::{LogReader, ReadError};
 
@@ -116,6 +117,24 @@ pub fn compare(dirs: [&Path; 2], extents: [&Extent; 2]) -> Result<Logs, ReadErro
 pub fn entry_at(dir: &Path, index: Index) -> Result<Option<FoundEntry>, ReadError> {
     let mut reader = LogReader::open(dir)?;
     find(&mut reader, index)
+}
+
+/// The entries up to `until` that either log says are skipped; both logs have the same ones up to there.
+///
+/// A replica whose machine failed at an entry may have ended before the view began that skips it, so that its log does not
+/// say so: the other's does. A skip names one entry for ever ([`Skip`]), so it is meant wherever that entry stands.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn skips(dirs: [&Path; 2], until: Index) -> Result<Vec<Skip>, ReadError> {
+    let mut skips = Vec::new();
+    for dir in dirs {
+        skips.extend(LogReader::open(dir)?.skips()?);
+    }
+    skips.retain(|it| it.index <= until);
+    skips.sort_unstable();
+    skips.dedup();
+    Ok(skips)
 }
 
 /// Two logs, and where they are.

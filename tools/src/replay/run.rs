@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use standin_core::entry::Index;
 use standin_core::machine::{StateMachine, bytes_in_words, cut_words};
 use standin_core::message::ReplyStatus;
+use standin_core::poison::Skip;
 use standin_core::state::Replicated;
 
 use super::{ATTEMPTS_MAX, Replay, ReplayError};
@@ -27,6 +28,8 @@ pub struct RunRequest {
     pub until: Index,
     /// There is a point after each so many entries from there on. At least 1.
     pub step: u64,
+    /// The entries that it skips: all of them, whatever else its log says.
+    pub skips: Vec<Skip>,
     /// The last point tells the parts of the state.
     pub tells_parts: bool,
 }
@@ -83,7 +86,7 @@ pub fn run<M: StateMachine>(request: &RunRequest) -> Result<Vec<Point>, ReplayEr
 }
 
 fn run_once<M: StateMachine>(request: &RunRequest) -> Result<Vec<Point>, ReplayError> {
-    let mut replay = Replay::<M>::open_at(&request.dir, request.from)?;
+    let mut replay = Replay::<M>::open_at(&request.dir, request.from, &request.skips)?;
     let mut points = Vec::new();
     while replay.state().applied() < request.until {
         let reply = match replay.advance() {

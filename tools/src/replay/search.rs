@@ -360,6 +360,7 @@ mod tests {
             after: Index::ZERO,
             until: Index::ZERO,
             step: 1,
+            skips: Vec::new(),
             tells_parts: false,
         };
         let search = Search {
