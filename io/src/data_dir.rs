@@ -19,6 +19,7 @@ use standin_core::machine::MachineId;
 use standin_core::mark::FatalEntry;
 use standin_core::view::ViewId;
 
+pub(crate) use aside::ASIDE_SUFFIX;
 pub use aside::STORES_ASIDE_MAX;
 pub use lock::{DirLock, LockError};
 pub use meta::{

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use standin_core::entry::Index;
 use standin_core::evidence::{Evidence, EvidenceError};
 
-use crate::data_dir::{create_dir_durably, replace_file};
+use crate::data_dir::{ASIDE_SUFFIX, create_dir_durably, replace_file};
 use crate::log::index_of_digits;
 use crate::storage::{OsStorage, Storage};
 
 /// The directory of evidence inside a data directory.
 pub const EVIDENCE_DIR: &str = "evidence";
-/// Files that are kept, at most; those that tell of the earliest entries go.
+/// Files that are kept, at most; those that tell of the earliest entries go. So many again that were set aside, of which
+/// those go that were so first.
 pub const EVIDENCE_FILES_MAX: usize = 4;
 /// A longer file is no evidence, in bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -104,26 +105,34 @@ pub fn evidence_in(
     Ok((good, bad))
 }
 
-/// Removes the evidence in the data directory `dir` that tells of entries behind `after`: its log has them no more, and what
-/// comes to stand in their place is something else. To be done before the log goes. Waits for the disk.
+/// Sets the evidence in the data directory `dir` aside that tells of entries behind `after`: its log has them no more, and
+/// what comes to stand in their place is something else. Nothing reads it any more, but people have it, as they have the
+/// log that it is of. To be done before the log goes. Waits for the disk.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn forget_evidence_after(dir: &Path, after: Index) -> io::Result<()> {
+pub fn set_evidence_aside_after(dir: &Path, after: Index) -> io::Result<()> {
     let dir = dir.join(EVIDENCE_DIR);
     if !OsStorage.is_dir(&dir) {
         return Ok(());
     }
-    let files = listed(&dir)?.into_iter();
-    let mut is_changed = false;
-    for (_, path) in files.filter(|(last, _)| *last > after) {
-        OsStorage.remove(&path)?;
-        is_changed = true;
+    let mut stale = listed(&dir)?;
+    stale.retain(|(last, _)| *last > after);
+    if stale.is_empty() {
+        return Ok(());
     }
-    if is_changed {
-        OsStorage.sync_dir(&dir)?;
+    let asides = listed_aside(&dir)?;
+    let surplus = (asides.len() + stale.len()).saturating_sub(EVIDENCE_FILES_MAX);
+    for (_, path) in asides.iter().take(surplus) {
+        OsStorage.remove(path)?;
     }
-    Ok(())
+    let newest = asides.last().map_or(0, |(number, _)| *number);
+    for ((_, path), number) in stale.iter().zip(newest + 1..) {
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".{number:06}{ASIDE_SUFFIX}"));
+        OsStorage.rename(path, Path::new(&name))?;
+    }
+    OsStorage.sync_dir(&dir)
 }
 
 /// The files, by the last entry that they tell of.
@@ -133,6 +142,22 @@ fn listed(dir: &Path) -> io::Result<Vec<(Index, PathBuf)>> {
         let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
         if let Some(index) = digits.and_then(index_of_digits) {
             found.push((index, dir.join(name)));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files that were set aside, in that order: each has a number, which none before it had.
+fn listed_aside(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for name in OsStorage.list(dir)? {
+        let name_and_number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(ASIDE_SUFFIX)?.rsplit_once('.'))
+            .filter(|(name, _)| name.ends_with(SUFFIX));
+        if let Some(number) = name_and_number.and_then(|(_, number)| number.parse().ok()) {
+            found.push((number, dir.join(name)));
         }
     }
     found.sort();

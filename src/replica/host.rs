@@ -496,7 +496,7 @@ impl<M: StateMachine> Host<M> {
                     let covered = self.replica.standing().commit;
                     if covered == Index::ZERO {
                         // The log is of another data epoch, and so is this.
-                        self.images.forget_evidence(self.dir.path());
+                        self.images.set_evidence_aside(self.dir.path());
                     }
                     let state = self.images.install(&mut self.log, &offer, covered)?;
                     self.replica.install(now, state, &offer);
@@ -548,7 +548,7 @@ impl<M: StateMachine> Host<M> {
             }
             Action::Cut(Index::ZERO) => {
                 // In this order: if it dies in between, the next life goes on from an old snapshot, as it did before.
-                self.images.forget_evidence(self.dir.path());
+                self.images.set_evidence_aside(self.dir.path());
                 self.log.begin_anew()?;
                 self.images.discard()?;
                 self.begin_room(now);

@@ -12,7 +12,7 @@ use standin_core::machine::StateMachine;
 use standin_core::message::{SnapshotOffer, SnapshotRead};
 use standin_core::snapshot::SnapshotHeader;
 use standin_core::state::Replicated;
-use standin_io::evidence::{EVIDENCE_DIR, forget_evidence_after, keep_evidence};
+use standin_io::evidence::{EVIDENCE_DIR, keep_evidence, set_evidence_aside_after};
 use standin_io::install;
 use standin_io::log::{ForgetRequest, SegmentLog};
 use standin_io::snapshots::{
@@ -156,12 +156,12 @@ impl<M: StateMachine> Images<M> {
         self.keep_next();
     }
 
-    /// Removes all evidence from the data directory `dir`, before the log that it is of is set aside: of another one it
-    /// would tell what is not so. Waits for the disk.
-    pub(super) fn forget_evidence(&mut self, dir: &Path) {
+    /// Sets all evidence in the data directory `dir` aside, before the log that it is of: of another one it would tell what
+    /// is not so. Waits for the disk.
+    pub(super) fn set_evidence_aside(&mut self, dir: &Path) {
         self.to_keep = None;
         self.stale_in = self.is_keeping.then(|| dir.to_owned());
-        forget_evidence(dir, Index::ZERO);
+        set_evidence_aside(dir, Index::ZERO);
     }
 
     fn evidence_kept(&mut self, kept: io::Result<()>) {
@@ -171,7 +171,7 @@ impl<M: StateMachine> Images<M> {
             log::warn!("cannot keep what shows where another replica parted: {error}");
         }
         if let Some(dir) = self.stale_in.take() {
-            forget_evidence(&dir, Index::ZERO);
+            set_evidence_aside(&dir, Index::ZERO);
         }
         self.keep_next();
     }
@@ -351,12 +351,12 @@ impl<M: StateMachine> Images<M> {
     }
 }
 
-/// Removes evidence in the data directory `dir` of entries behind `after`, which its log has no more.
-pub(super) fn forget_evidence(dir: &Path, after: Index) {
-    if let Err(error) = forget_evidence_after(dir, after) {
+/// Sets evidence in the data directory `dir` aside of entries behind `after`, which its log has no more.
+pub(super) fn set_evidence_aside(dir: &Path, after: Index) {
+    if let Err(error) = set_evidence_aside_after(dir, after) {
         log::warn!(
-            "cannot remove what was kept of entries that the log has no more: {error}; `replay --diff` may take it for \
-             what was kept of those that come: remove it from {}",
+            "cannot set aside what was kept of entries that the log has no more: {error}; `replay --diff` may take it for \
+             what was kept of those that come: move it out of {}",
             dir.join(EVIDENCE_DIR).display()
         );
     }

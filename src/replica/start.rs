@@ -235,7 +235,7 @@ fn run_with<M: StateMachine>(
             );
         }
     }
-    images::forget_evidence(dir.path(), recovered.tip.index);
+    images::set_evidence_aside(dir.path(), recovered.tip.index);
     let fatal = fatal_entry(&dir, boot, log.base(), &recovered);
     let identity = dir
         .begin_life_after(boot, entropy::u64(), fatal)

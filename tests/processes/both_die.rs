@@ -1,6 +1,7 @@
 //! Both replicas die: who may come back alone, row by row of the table in section 7 of the protocol,
 //! and what is said where nobody may.
 
+use std::fs;
 use std::path::PathBuf;
 
 use standin::machines::counter::{CounterClient, CounterError};
@@ -12,7 +13,7 @@ use standin_core::identity::{Durability, StoreId};
 use standin_core::time::{Duration, Instant};
 use standin_core::view::Reason;
 use standin_io::clock;
-use standin_io::evidence::{evidence_in, keep_evidence};
+use standin_io::evidence::{EVIDENCE_DIR, evidence_in, keep_evidence};
 use standin_tools::cluster::VIEW_SERVICE;
 
 use crate::support::load::{Load, LoadConfig};
@@ -422,11 +423,20 @@ fn evidence_of(scene: &Scene, name: &str) -> Vec<u64> {
     good.iter().map(|it| it.last().0).collect()
 }
 
+/// The names of the evidence of a replica that was set aside.
+fn evidence_aside_of(scene: &Scene, name: &str) -> Vec<String> {
+    let files = sure(fs::read_dir(directory(scene, name).join(EVIDENCE_DIR)));
+    let names = files.map(|file| sure(file).file_name().to_string_lossy().into_owned());
+    let mut asides: Vec<String> = names.filter(|name| name.ends_with(".aside")).collect();
+    asides.sort();
+    asides
+}
+
 #[test]
 fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
     let mut scene = Scene::start("recover", LEASE, Durability::Memory, &["a", "b", "c"]);
     let mut counter = client(&scene);
-    // What is kept of entries that a log has no more goes at the start, and with a log that is set aside all of it.
+    // What is kept of entries that a log has no more is set aside at the start, and with a log that is set aside all of it.
     scene.until_pair();
     keep_evidence_of(&scene, 1);
     keep_evidence_of(&scene, 1 << 40);
@@ -444,8 +454,11 @@ fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
         logs.sort();
         (logs.len() == 3).then(|| logs[0].1.clone())
     });
+    let aside = |entry: u64, number: u32| format!("{entry:020}.evidence.{number:06}.aside");
     for name in ["a", "b", "c"] {
         assert_eq!(evidence_of(&scene, name), [1], "{name}");
+        let asides = evidence_aside_of(&scene, name);
+        assert_eq!(asides, [aside(1 << 40, 1)], "{name}");
     }
     let recover = ["recover", "--primary", &name];
     let ran = scene.cli(&recover);
@@ -487,6 +500,8 @@ fn at_memory_the_operator_goes_on_with_what_is_left_and_the_client_is_told() {
     assert_eq!(sure(counter.get()), left + 1);
     assert_eq!(evidence_of(&scene, &name), [1], "it goes on with its log");
     assert_eq!(evidence_of(&scene, &pair.backup), [0; 0]);
+    let asides = evidence_aside_of(&scene, &pair.backup);
+    assert_eq!(asides, [aside(1, 2), aside(1 << 40, 1)]);
     let status = sure(scene.status());
     assert_eq!(status.unavailable, None);
     let ran = scene.cli(&["recover", "--primary", &name, "--accept-loss"]);

@@ -17,7 +17,7 @@ use super::{
 use crate::storage::Storage;
 
 /// How the name of a file ends that was set aside.
-const ASIDE_SUFFIX: &str = ".aside";
+pub(crate) const ASIDE_SUFFIX: &str = ".aside";
 /// Stores whose files are kept when they were set aside; those of the oldest go first.
 pub const STORES_ASIDE_MAX: usize = 2;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use standin_core::capture::Image;
 use standin_core::identity::{ClusterId, StoreId};
 use standin_core::machine::MachineId;
-use standin_io::evidence::evidence_in;
+use standin_io::evidence::{EVIDENCE_DIR, evidence_in};
 use standin_io::snapshots::SnapshotIds;
 
 use super::*;
@@ -83,6 +83,21 @@ impl Busy {
         assert!(bad.is_empty(), "{bad:?}");
         good.iter().map(|it| it.last().0).collect()
     }
+
+    /// Of which entries there is evidence that was set aside, first to last.
+    fn aside(&self) -> Vec<u64> {
+        let files = std::fs::read_dir(self.dir.path().join(EVIDENCE_DIR)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut found: Vec<(u64, u64)> = names
+            .filter_map(|name| {
+                let mut parts = name.strip_suffix(".aside")?.split(".evidence.");
+                let last = parts.next()?.parse().ok()?;
+                Some((parts.next()?.parse().ok()?, last))
+            })
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, last)| last).collect()
+    }
 }
 
 #[test]
@@ -97,16 +112,18 @@ fn of_evidence_that_comes_while_some_is_written_the_newest_is_written_next() {
 }
 
 #[test]
-fn evidence_that_is_being_written_goes_with_the_log_that_it_is_of() {
+fn evidence_that_is_being_written_is_set_aside_with_the_log_that_it_is_of() {
     let mut busy = Busy::new();
     busy.keep(10);
     busy.keep(20);
     let dir = busy.dir.path().to_owned();
-    busy.images.forget_evidence(&dir);
+    busy.images.set_evidence_aside(&dir);
     busy.keep(5);
     assert_eq!(busy.kept(), [5], "what came after is of another log");
-    busy.images.forget_evidence(&dir);
+    assert_eq!(busy.aside(), [10]);
+    busy.images.set_evidence_aside(&dir);
     assert_eq!(busy.kept(), [0; 0]);
     busy.keep(6);
     assert_eq!(busy.kept(), [6]);
+    assert_eq!(busy.aside(), [10, 5]);
 }
