@@ -231,7 +231,12 @@ pub fn encode<M: Machine, T: Serialize>(value: &T) -> Vec<u8> {
 /// What [`encode`] wrote for a version that `M` understands; in words, why it is no command or query of it.
 fn decode<M: Machine, T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
     let (name, executed) = (M::NAME, M::VERSION);
-    let none = || format!("that is no {what} of the machine {name}, version {executed}");
+    // What a command is answered is a reply like any other: a log that was applied holds replicas to these very words.
+    let none = || {
+        format!(
+            "that is no {what} of the machine {name}, version {executed}, or it nests deeper than {NESTING_MAX} levels"
+        )
+    };
     let (version, rest) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| none())?;
     if !(M::CLIENTS_SINCE..=executed).contains(&version) {
         return Err(format!(
@@ -498,7 +503,8 @@ mod tests {
         for bytes in [&[][..], &[3], &[3, 9], &[3, 0, 5, b'a'], &long] {
             let reply = stock.command_bytes(bytes);
             let why = decode_reply::<Stock>(&reply).unwrap().unwrap_err();
-            assert_eq!(why, "that is no command of the machine stock, version 3");
+            let expected = "that is no command of the machine stock, version 3, or it nests deeper than 128 levels";
+            assert_eq!(why, expected);
             assert_eq!(Stock::reply_words(&reply), why);
         }
         assert_eq!(stock.query(&CountOf("nails".to_owned())), Some(3));

@@ -13,6 +13,9 @@ use serde::de::{
 
 /// So deep may a command or a query nest: structs, variants, options and sequences inside of each other. It takes some hundred
 /// kilobytes of stack at most, and the programs of threads have 2 MiB.
+///
+/// This is a part of what a log means, and may never change: a command that nests deeper was refused when it was ordered, and
+/// whoever applies that entry later has to refuse it, too, and one that nests less deep has to be executed.
 pub const NESTING_MAX: u32 = 128;
 
 /// Reads a postcard value that fills `bytes` exactly, and nests no deeper than [`NESTING_MAX`].
@@ -286,7 +289,7 @@ mod tests {
     fn what_nests_as_deep_as_may_be_is_read_and_what_nests_deeper_is_not() {
         for way in WAYS {
             // The leaf is one level itself.
-            let most = usize::try_from((NESTING_MAX - 1) / way.2).unwrap();
+            let most = usize::try_from((128 - 1) / way.2).unwrap();
             let bytes = tree(way, most);
             let read = decode::<Tree>(&bytes);
             assert!(read.is_some(), "{way:?}");
