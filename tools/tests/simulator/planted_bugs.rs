@@ -3,8 +3,6 @@
 
 #![allow(clippy::print_stdout, reason = "shows what found each bug")]
 
-use std::cell::Cell;
-use std::panic;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -118,22 +116,6 @@ fn find((bug, seeds, properties): Case) -> Option<Failure> {
     })
 }
 
-thread_local! {
-    /// Whether this thread looks for bugs.
-    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// An assertion that does not hold is a finding like any other, and there are many. Other tests, which run beside this
-/// one, are heard.
-fn be_quiet_about_panics_here() {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if !IS_QUIET.get() {
-            hook(panic);
-        }
-    }));
-}
-
 #[test]
 fn every_planted_bug_is_found() {
     for (bug, (planted, ..)) in Bug::ALL.iter().zip(CASES) {
@@ -147,11 +129,9 @@ fn every_planted_bug_is_found() {
     };
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
-    be_quiet_about_panics_here();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                IS_QUIET.set(true);
                 while let Some(&case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if !is_wanted(case.0) {
                         continue;
@@ -169,8 +149,13 @@ fn every_planted_bug_is_found() {
     for (bug, seeds, failure) in found {
         match failure {
             Some(Failure {
-                seed, violation, ..
+                seed,
+                violation,
+                place,
+                ..
             }) => {
+                let is_panic = violation.property == "assertion";
+                assert_eq!(place.is_some(), is_panic, "{bug:?}: where it panicked");
                 println!("{bug:?}: seed {seed} of {seeds}, {violation}");
             }
             None => {
