@@ -249,7 +249,7 @@ fn a_variable_that_says_no_is_as_good_as_none() {
         ("STANDIN_WATCH", status.as_str()),
         ("STANDIN_JSON", "simulate --seeds 1"),
         ("STANDIN_SHRINK", "simulate --seeds 1"),
-        ("STANDIN_JSON", "bench --against redis"),
+        ("STANDIN_JSON", "bench --against native --request get"),
         ("STANDIN_JSON", "demo --keep /proc/standin"),
         (
             "STANDIN_REPLACE",
