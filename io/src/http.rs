@@ -8,12 +8,15 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use standin_core::time::{Duration, Instant};
+
+use crate::clock;
+use crate::desk::Desk;
 
 /// Most connections at a time. For one more that one is closed which has kept the server waiting for its request the longest.
 pub const HTTP_CONNECTIONS_MAX: usize = 32;
@@ -212,7 +215,7 @@ fn accept<A>(listener: &TcpListener, mut poll: Poll, answer: &Arc<A>)
 where
     A: Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static,
 {
-    let open = Arc::new(Mutex::new(Open::default()));
+    let open = Arc::new(Desk::<Open>::default());
     let mut events = Events::with_capacity(2);
     let mut timeout = None;
     loop {
@@ -272,7 +275,7 @@ impl Open {
 
 /// A connection, counted as long as it is open.
 struct Counted {
-    open: Arc<Mutex<Open>>,
+    open: Arc<Desk<Open>>,
     number: u64,
     stream: Arc<TcpStream>,
 }
@@ -280,30 +283,25 @@ struct Counted {
 impl Counted {
     /// Its request has come: it is not in anybody's way any more.
     fn asked(&self) {
-        lock(&self.open).waiting.remove(&self.number);
+        self.open.lock().waiting.remove(&self.number);
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         open.waiting.remove(&self.number);
         open.count -= 1;
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    // Nobody panics while holding it; were it so, what is in it would still be whole.
-    open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn begin<A>(stream: TcpStream, open: &Arc<Mutex<Open>>, answer: &Arc<A>)
+fn begin<A>(stream: TcpStream, open: &Arc<Desk<Open>>, answer: &Arc<A>)
 where
     A: Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static,
 {
     let stream = Arc::new(stream);
     let number = {
-        let mut open = lock(open);
+        let mut open = open.lock();
         if !open.make_room() {
             log::debug!("an HTTP connection was closed: there are {HTTP_CONNECTIONS_MAX}");
             return;
@@ -331,9 +329,9 @@ where
 /// Reads one request, answers it, and lets the client read that.
 fn converse(connection: &Counted, answer: &Answer) -> io::Result<()> {
     let mut stream = &*connection.stream;
-    let begun = Instant::now();
+    let begun = clock::boot();
     stream.set_nonblocking(false)?;
-    let Some(head) = read_head(stream, begun + HEAD_PATIENCE)? else {
+    let Some(head) = read_head(stream, begun.plus(HEAD_PATIENCE))? else {
         return Ok(());
     };
     connection.asked();
@@ -341,11 +339,11 @@ fn converse(connection: &Counted, answer: &Answer) -> io::Result<()> {
         Ok((request, has_body)) => (answer(&request), has_body),
         Err(refusal) => (refusal, true),
     };
-    stream.set_write_timeout(Some(left(begun + PATIENCE)?))?;
+    stream.set_write_timeout(Some(left(begun.plus(PATIENCE))?))?;
     stream.write_all(&response.encode(has_body))?;
     stream.shutdown(Shutdown::Write)?;
     // What has come and is not read would break the answer off when the socket is closed.
-    let until = Instant::now() + LINGER;
+    let until = clock::boot().plus(LINGER);
     let mut rest = [0; 1 << 10];
     while let Ok(left) = left(until) {
         stream.set_read_timeout(Some(left))?;
@@ -357,7 +355,7 @@ fn converse(connection: &Counted, answer: &Answer) -> io::Result<()> {
 }
 
 fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
+    let left = until.since(clock::boot());
     match left.is_zero() {
         true => Err(io::ErrorKind::TimedOut.into()),
         false => Ok(left),

@@ -2,11 +2,11 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{Index, LogTip};
-use standin_core::identity::{ClusterId, Durability, Identity, StoreId};
+use standin_core::identity::{Durability, Identity, StoreId};
 use standin_core::message::{Ack, Entries, Follow, Resume, Room, Seen};
 use standin_core::time::Duration;
 use standin_core::version::VersionRange;
-use standin_core::view::{ViewNumber, ViewRecord};
+use standin_core::view::ViewNumber;
 use standin_replica::{Action, Event};
 
 use crate::support::{Bench, identity, view};
@@ -15,11 +15,7 @@ const PEER: ConnId = ConnId(1);
 
 #[test]
 fn what_the_primary_says_is_committed_counts_though_it_has_not_come_here() {
-    let mut bench = Bench::fresh("b");
-    let a = identity("a", 1);
-    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
-    bench.adopted(1);
-    bench.event(Event::Flush);
+    let mut bench = Bench::follower();
     let account = |bench: &Bench| bench.replica.account(bench.now);
     assert!(!account(&bench).is_in_touch);
     assert_eq!(account(&bench).versions, None, "it has executed nothing");

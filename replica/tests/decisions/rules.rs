@@ -582,17 +582,6 @@ fn a_quarantine_says_how_it_ends() {
     assert_eq!(bench.replica.trouble(), Some(words.as_str()));
 }
 
-/// A follower of `a`, on its way to dial it.
-fn follower() -> Bench {
-    let mut bench = Bench::fresh("b");
-    let a = identity("a", 1);
-    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
-    bench.adopted(1);
-    bench.event(Event::Flush);
-    bench.actions.clear();
-    bench
-}
-
 /// What it tells the view service a little later.
 fn trouble_reported(bench: &mut Bench) -> Option<String> {
     bench.now.boot = bench.now.boot.plus(Duration::from_millis(200));
@@ -602,7 +591,7 @@ fn trouble_reported(bench: &mut Bench) -> Option<String> {
 
 #[test]
 fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
-    let mut bench = follower();
+    let mut bench = Bench::follower();
     for _ in 0..3 {
         bench.event(Event::DialRefused(&Refusal::RepliesDiffer));
     }

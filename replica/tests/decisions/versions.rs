@@ -3,26 +3,14 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, Index, LogTip, Upgrade};
-use standin_core::identity::{ClusterId, Durability};
+use standin_core::identity::Durability;
 use standin_core::message::{Entries, Refusal, Resume, encode_payload};
 use standin_core::time::{Duration, WallTime};
-use standin_core::view::ViewRecord;
 use standin_replica::{Action, Event, Level};
 
-use crate::support::{Bench, identity, view, view_start};
+use crate::support::{Bench, view, view_start};
 
 const PRIMARY: ConnId = ConnId(7);
-
-/// A follower in view 1 of `a`.
-fn follower() -> Bench {
-    let mut bench = Bench::fresh("b");
-    let a = identity("a", 1);
-    bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
-    bench.adopted(1);
-    bench.event(Event::Flush);
-    bench.actions.clear();
-    bench
-}
 
 /// What it tells the view service a little later.
 fn trouble(bench: &mut Bench) -> Option<String> {
@@ -52,7 +40,7 @@ fn resume(bench: &mut Bench) {
 
 #[test]
 fn it_says_once_which_program_it_needs_until_it_is_let_in() {
-    let mut bench = follower();
+    let mut bench = Bench::follower();
     let refusal = Refusal::MachineVersion { executing: 2 };
     for _ in 0..3 {
         bench.event(Event::DialRefused(&refusal));
@@ -69,7 +57,7 @@ fn it_says_once_which_program_it_needs_until_it_is_let_in() {
 
 #[test]
 fn it_stops_before_the_entry_that_its_program_cannot_execute() {
-    let mut bench = follower();
+    let mut bench = Bench::follower();
     resume(&mut bench);
     let stamp = BatchStamp {
         view: view(1).view,

@@ -200,6 +200,17 @@ impl Bench {
         bench
     }
 
+    /// A follower `b` in view 1 of `a`, on its way to dial it.
+    pub(crate) fn follower() -> Self {
+        let mut bench = Self::fresh("b");
+        let a = identity("a", 1);
+        bench.tell(&ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a));
+        bench.adopted(1);
+        bench.event(Event::Flush);
+        bench.actions.clear();
+        bench
+    }
+
     pub(crate) fn event(&mut self, event: Event<'_>) {
         self.replica.handle(self.now, event);
         self.drain();
