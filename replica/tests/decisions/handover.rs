@@ -29,19 +29,8 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut bench = Bench::primary();
-        let (a, b) = (identity("a", 1), identity("b", 1));
-        let own = Holder {
-            name: a.name.clone(),
-            token: a.token(Durability::Os),
-        };
-        let record = bench.replica.record().expect("a record").clone();
-        let record = record.join(own, (&b, b.token(Durability::Os)));
-        bench.tell(&record);
-        bench.adopted(2);
-        bench.sync();
-        bench.reports = bench.last_report().number;
-        bench.tell(&record);
+        let bench = Bench::with_backup();
+        let b = identity("b", 1);
         let follow = Follow {
             identity: b,
             view: view(2),

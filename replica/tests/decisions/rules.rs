@@ -254,19 +254,7 @@ fn an_active_primary_does_not_begin_its_view_again_for_an_older_record_of_it() {
 
 /// The primary of a pair whose backup `b` never says a word.
 fn with_a_silent_backup() -> Bench {
-    let mut bench = Bench::primary();
-    let (a, b) = (identity("a", 1), identity("b", 1));
-    let own = Holder {
-        name: a.name.clone(),
-        token: a.token(Durability::Os),
-    };
-    let record = bench.replica.record().expect("a record").clone();
-    let record = record.join(own, (&b, b.token(Durability::Os)));
-    bench.tell(&record);
-    bench.adopted(2);
-    bench.sync();
-    bench.reports = bench.last_report().number;
-    bench.tell(&record);
+    let mut bench = Bench::with_backup();
     bench.actions.clear();
     bench
 }

@@ -17,7 +17,7 @@ use standin_core::message::{
 };
 use standin_core::session::SessionLimits;
 use standin_core::time::{Instant, Now, WallTime};
-use standin_core::view::{DataEpoch, ViewId, ViewNumber, ViewRecord};
+use standin_core::view::{DataEpoch, Holder, ViewId, ViewNumber, ViewRecord};
 use standin_replica::{
     Action, Answers, Config, Event, Recovered, Replica, Request, RequestBody, Side, SnapshotConfig,
 };
@@ -197,6 +197,24 @@ impl Bench {
         bench.sync();
         assert_eq!(bench.replica.role_name(), RoleName::Primary);
         bench.actions.clear();
+        bench
+    }
+
+    /// The primary of view 2, whose backup `b` has not said a word.
+    pub(crate) fn with_backup() -> Self {
+        let mut bench = Self::primary();
+        let (a, b) = (identity("a", 1), identity("b", 1));
+        let own = Holder {
+            name: a.name.clone(),
+            token: a.token(Durability::Os),
+        };
+        let record = bench.replica.record().expect("a record").clone();
+        let record = record.join(own, (&b, b.token(Durability::Os)));
+        bench.tell(&record);
+        bench.adopted(2);
+        bench.sync();
+        bench.reports = bench.last_report().number;
+        bench.tell(&record);
         bench
     }
 
