@@ -347,8 +347,10 @@ fn converse(connection: &Counted, answer: &Answer) -> io::Result<()> {
     let mut rest = [0; 1 << 10];
     while let Ok(left) = left(until) {
         stream.set_read_timeout(Some(left))?;
-        if !matches!(stream.read(&mut rest), Ok(1..)) {
-            break;
+        match stream.read(&mut rest) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => break,
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
 use standin_resp::reply::Reply;
 
-use crate::support::{PATIENCE, sure};
+use crate::support::{PATIENCE, sure, uninterrupted};
 
 /// Questions that are sent before their answers are read.
 const ASKED_TOGETHER: usize = 64;
@@ -169,7 +169,7 @@ impl Reader {
                 continue; // the hello
             }
             let mut bytes = [0; 64 << 10];
-            let count = sure(self.stream.read(&mut bytes));
+            let count = sure(uninterrupted(|| self.stream.read(&mut bytes)));
             assert!(count > 0, "a replica closed the connection");
             self.input.extend_from_slice(&bytes[..count]);
         }

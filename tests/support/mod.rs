@@ -19,6 +19,7 @@ pub(crate) mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -40,6 +41,17 @@ pub(crate) fn sure<T, E: Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// Does it again if a signal breaks it off: the system itself does not take up a read or a write that has
+/// a time limit, not even after a stop and a continuation of the whole process (signal(7)).
+pub(crate) fn uninterrupted<T>(mut one: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match one() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

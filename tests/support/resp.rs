@@ -3,11 +3,14 @@
 use std::fmt::Display;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standin_resp::reply::Reply;
 
-use super::{PATIENCE, sure};
+use super::{PATIENCE, sure, uninterrupted};
+
+/// A wait of no time at all would be one without end.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A client on one connection. It never connects again: what it can't do on that fails the test.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl RespClient {
             self.input.drain(..self.at);
             self.at = 0;
             let mut piece = [0; 65_536];
-            let length = sure(self.stream.read(&mut piece));
+            let length = sure(uninterrupted(|| self.stream.read(&mut piece)));
             if length == 0 {
                 assert!(
                     self.input.is_empty(),
@@ -111,13 +114,19 @@ pub(crate) fn put<T: AsRef<[u8]>>(out: &mut Vec<u8>, request: &[T]) {
 /// Writes until nobody has read anything for this long, or until all is written; says how much was.
 #[track_caller]
 pub(crate) fn write_until_stuck(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> usize {
-    sure(stream.set_write_timeout(Some(patience)));
     let mut written = 0;
-    while written < bytes.len() {
+    let mut since = Instant::now();
+    while written < bytes.len() && since.elapsed() < patience {
+        // As long as signals come, a wait begins anew with each.
+        let left = patience.saturating_sub(since.elapsed()).max(SHORTEST_WAIT);
+        sure(stream.set_write_timeout(Some(left)));
         match stream.write(&bytes[written..]) {
             Ok(0) => break,
-            Ok(length) => written += length,
-            Err(error) if is_timeout(&error) => break,
+            Ok(length) => {
+                written += length;
+                since = Instant::now();
+            }
+            Err(error) if is_end_of_wait(&error) => {}
             Err(error) => fail(error),
         }
     }
@@ -125,9 +134,9 @@ pub(crate) fn write_until_stuck(stream: &mut TcpStream, bytes: &[u8], patience: 
     written
 }
 
-fn is_timeout(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), TimedOut | WouldBlock)
+fn is_end_of_wait(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 #[track_caller]

@@ -406,7 +406,7 @@ impl Peer {
                 continue;
             }
             let mut bytes = [0; 4096];
-            let count = self.stream.read(&mut bytes).unwrap();
+            let count = self.read(&mut bytes).unwrap();
             assert!(count > 0, "closed while waiting for {:?}", M::KIND);
             self.input.extend_from_slice(&bytes[..count]);
         }
@@ -415,9 +415,19 @@ impl Peer {
     /// Listens for that long, and must not be told anything.
     fn hears_nothing_for(&mut self, duration: Duration) {
         self.stream.set_read_timeout(Some(duration)).unwrap();
-        let heard = self.stream.read(&mut [0]).map_err(|error| error.kind());
+        let heard = self.read(&mut [0]).map_err(|error| error.kind());
         assert_eq!(heard, Err(ErrorKind::WouldBlock));
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
+    /// A read with a time limit is not taken up again by the system after a signal.
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.stream.read(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 
     fn next_frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
