@@ -185,41 +185,89 @@ pub fn all() -> impl Iterator<Item = &'static Spec> {
 
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 24;
+const NAME_WORDS: usize = NAME_BYTES_MAX / 8;
 const SLOTS: usize = 1024;
 
-/// For each hash of a name the command's family and place in it, one more than either; 0 where there is none.
-/// Made when the program is: a command is found by two look-ups.
-static INDEX: [(u8, u8); SLOTS] = build_index();
+/// A name as whole words, padded with zeros: short ones, as most are, are hashed and compared in a few steps.
+type NameWords = [u64; NAME_WORDS];
 
-const fn hash_step(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+/// The command in each slot: its name, its family and its place in that. Made when the program is.
+static INDEX: [(NameWords, u8, u8); SLOTS] = build_index();
+/// The family of an empty slot.
+const NO_FAMILY: u8 = u8::MAX;
+
+/// The word at the front of some bytes, padded with zeros.
+const fn word_of(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(whole) => u64::from_le_bytes(*whole),
+        None => {
+            let mut word = 0;
+            let mut at = bytes.len();
+            while at > 0 {
+                at -= 1;
+                word = word << 8 | bytes[at] as u64;
+            }
+            word
+        }
+    }
 }
 
-const fn slot_of(hash: u32) -> usize {
-    ((hash ^ (hash >> 15)) as usize) % SLOTS
+/// The same with its letters in lower case: all eight bytes at a time.
+const fn lower(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    let ascii = word & (0x7f * ONES);
+    // The highest bit of a byte shows whether what is added to it carries: whether it is `A` at least, or above `Z`.
+    let from_a = ascii + (0x80 - b'A' as u64) * ONES;
+    let above_z = ascii + (0x7f - b'Z' as u64) * ONES;
+    let is_upper = (from_a ^ above_z) & !word & (0x80 * ONES);
+    word | is_upper >> 2
+}
+
+/// A name in lower case; `None`: it is longer than any.
+const fn name_words(name: &[u8]) -> Option<NameWords> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let mut words = [0; NAME_WORDS];
+    let (mut rest, mut at) = (name, 0);
+    while !rest.is_empty() {
+        words[at] = lower(word_of(rest));
+        at += 1;
+        rest = match rest.split_at_checked(8) {
+            Some((_, rest)) => rest,
+            None => &[],
+        };
+    }
+    Some(words)
+}
+
+const fn slot_of(name: &NameWords) -> usize {
+    // Odd numbers without a pattern; the upper bits of a product depend on all bits below.
+    let mixed = name[0].wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ name[1].wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        ^ name[2].wrapping_mul(0x1656_67b1_9e37_79f9);
+    (mixed >> 32) as usize % SLOTS
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "there are few commands")]
-const fn build_index() -> [(u8, u8); SLOTS] {
-    let mut index = [(0, 0); SLOTS];
+const fn build_index() -> [(NameWords, u8, u8); SLOTS] {
+    let mut index = [([0; NAME_WORDS], NO_FAMILY, 0); SLOTS];
     let mut family = 0;
     while family < FAMILIES.len() {
         let mut place = 0;
         while place < FAMILIES[family].len() {
             let name = FAMILIES[family][place].name.as_bytes();
-            assert!(name.len() <= NAME_BYTES_MAX);
-            let mut hash = 0x811c_9dc5;
             let mut at = 0;
             while at < name.len() {
-                assert!(!name[at].is_ascii_uppercase());
-                hash = hash_step(hash, name[at]);
+                assert!(!name[at].is_ascii_uppercase() && name[at] != 0);
                 at += 1;
             }
-            let mut slot = slot_of(hash);
-            while index[slot].0 != 0 {
+            let words = name_words(name).expect("no name is longer");
+            let mut slot = slot_of(&words);
+            while index[slot].1 != NO_FAMILY {
                 slot = (slot + 1) % SLOTS;
             }
-            index[slot] = (family as u8 + 1, place as u8 + 1);
+            index[slot] = (words, family as u8, place as u8);
             place += 1;
         }
         family += 1;
@@ -230,21 +278,16 @@ const fn build_index() -> [(u8, u8); SLOTS] {
 /// The command of this name, whatever its case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    if name.len() > NAME_BYTES_MAX {
-        return None;
-    }
-    let hash = name.iter().fold(0x811c_9dc5, |hash, byte| {
-        hash_step(hash, byte.to_ascii_lowercase())
-    });
-    let mut slot = slot_of(hash);
+    // Zeros stand behind the end, so a name that ends with one would be taken for a shorter one.
+    let words = name_words(name).filter(|_| name.last() != Some(&0))?;
+    let mut slot = slot_of(&words);
     loop {
-        let (family, place) = INDEX[slot];
-        if family == 0 {
+        let (found, family, place) = &INDEX[slot];
+        if *family == NO_FAMILY {
             return None;
         }
-        let spec = &FAMILIES[usize::from(family) - 1][usize::from(place) - 1];
-        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(spec);
+        if *found == words {
+            return Some(&FAMILIES[usize::from(*family)][usize::from(*place)]);
         }
         slot = (slot + 1) % SLOTS;
     }
@@ -295,9 +338,26 @@ mod tests {
                 assert_eq!(found, Some(spec.name));
             }
             assert!(find(&spec.name.as_bytes()[1..]).is_none_or(|it| it.name != spec.name));
+            for byte in [0, b'@', b'[', 0xe1] {
+                let longer = [spec.name.as_bytes(), &[byte]].concat();
+                assert!(find(&longer).is_none(), "{byte} behind {}", spec.name);
+                for at in 0..spec.name.len() {
+                    let mut other = upper.as_bytes().to_vec();
+                    other[at] = byte;
+                    assert!(find(&other).is_none(), "{byte} in {}", spec.name);
+                }
+            }
+            for at in 0..spec.name.len() {
+                // Where the letters of the two cases differ, and other bytes as well.
+                let mut other = upper.as_bytes().to_vec();
+                other[at] ^= 0x20;
+                let is_letter = upper.as_bytes()[at].is_ascii_alphabetic();
+                let found = find(&other).map(|it| it.name);
+                assert_eq!(found == Some(spec.name), is_letter, "{at} of {}", spec.name);
+            }
         }
-        assert!(find(b"").is_none());
-        assert!(find(&[b'x'; 1000]).is_none());
+        assert!(find(b"").is_none() && find(&[0; 8]).is_none());
+        assert!(find(&[b'x'; NAME_BYTES_MAX + 1]).is_none() && find(&[b'x'; 1000]).is_none());
     }
 
     #[test]
