@@ -266,6 +266,16 @@ impl Net {
     /// To a client, each call answers one of its frames: one that waits for no answer is the first to
     /// give way when there are too many.
     pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.send_answers(conn, 1, write)
+    }
+
+    /// The same, where what `write` appends answers so many frames.
+    pub fn send_answers(
+        &mut self,
+        conn: ConnId,
+        answers: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let Some(found) = self.conns.get_mut(conn).filter(|found| found.is_open()) else {
             return false;
         };
@@ -274,7 +284,7 @@ impl Net {
             found.is_dirty = true;
             self.dirty.push(conn);
         }
-        found.answers_owed = found.answers_owed.saturating_sub(1);
+        found.answers_owed = found.answers_owed.saturating_sub(answers);
         let bytes = found.output.len();
         self.recount(conn);
         if bytes > self.config.limits.output_bytes_max {

@@ -101,17 +101,37 @@ pub struct Line {
     asks: bool,
     /// Bytes of replies in the slots.
     waiting_bytes: usize,
+    /// Where replies are written that are to wait in a slot. Empty in between.
+    aside: Vec<u8>,
     /// A request has waited long enough for a primary. Others do not, before one was known again.
     has_sought: bool,
     is_ended: bool,
 }
 
-/// A request that is under way.
+/// A request that is under way. Mostly its answer comes first and nothing is to follow it, so that nothing is kept
+/// with it: then it is one word.
 #[derive(Debug, Default)]
-struct Slot {
+struct Slot(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
     answer: Option<Vec<u8>>,
     /// Replies to the requests between this one and the next that is under way.
     after: Vec<u8>,
+}
+
+impl Slot {
+    fn kept(&mut self) -> &mut Kept {
+        self.0.get_or_insert_default()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.0.as_ref().is_some_and(|kept| kept.answer.is_some())
+    }
+
+    fn take_answer(&mut self) -> Option<Vec<u8>> {
+        self.0.as_mut()?.answer.take()
+    }
 }
 
 impl Line {
@@ -129,6 +149,7 @@ impl Line {
             hears: false,
             asks: false,
             waiting_bytes: 0,
+            aside: Vec::new(),
             has_sought: false,
             is_ended: false,
         }
@@ -186,15 +207,13 @@ impl Line {
             }
             consumed += request.consumed();
             *most -= 1;
-            let (now, waiting) = match self.slots.back_mut() {
-                None => (&mut *replies, None),
-                Some(slot) => (&mut slot.after, Some(&mut self.waiting_bytes)),
+            let now = match self.slots.is_empty() {
+                true => &mut *replies,
+                false => &mut self.aside,
             };
-            let (replies_at, bytes_at) = (now.len(), work.bytes.len());
+            let bytes_at = work.bytes.len();
             let step = self.conversation.take(&request, host, now, &mut work.bytes);
-            if let Some(waiting) = waiting {
-                *waiting += now.len() - replies_at;
-            }
+            self.keep_aside();
             match step {
                 Step::Replied => {}
                 Step::Order(then) => self.give(Kind::Command, then, bytes_at, work),
@@ -215,7 +234,7 @@ impl Line {
     pub fn answer(&mut self, id: u64, answer: &[u8], replies: &mut Vec<u8>) {
         let at = usize::try_from(id - self.first).expect("few are under way");
         assert!(
-            self.slots.get(at).is_some_and(|slot| slot.answer.is_none()),
+            self.slots.get(at).is_some_and(|slot| !slot.is_answered()),
             "request {id} is not under way"
         );
         self.unanswered -= 1;
@@ -233,12 +252,12 @@ impl Line {
         };
         if at > 0 {
             self.waiting_bytes += reply.len();
-            self.slots[at].answer = Some(reply.to_vec());
+            self.slots[at].kept().answer = Some(reply.to_vec());
             return;
         }
         replies.extend_from_slice(reply);
         self.pop(replies);
-        while let Some(reply) = self.slots.front_mut().and_then(|slot| slot.answer.take()) {
+        while let Some(reply) = self.slots.front_mut().and_then(Slot::take_answer) {
             self.waiting_bytes -= reply.len();
             replies.extend_from_slice(&reply);
             self.pop(replies);
@@ -258,7 +277,7 @@ impl Line {
             self.hears = false;
             self.unanswered -= 1;
             let slot = self.slots.pop_back().expect("it has one");
-            self.waiting_bytes -= slot.after.len();
+            self.waiting_bytes -= slot.0.map_or(0, |kept| kept.after.len());
         }
     }
 
@@ -310,14 +329,12 @@ impl Line {
     fn refuse(&mut self, error: ProtocolError, replies: &mut Vec<u8>) {
         self.is_ended = true;
         let version = self.conversation.version();
-        match self.slots.back_mut() {
-            None => error.write(&mut ReplyWriter::new(replies, version)),
-            Some(slot) => {
-                let before = slot.after.len();
-                error.write(&mut ReplyWriter::new(&mut slot.after, version));
-                self.waiting_bytes += slot.after.len() - before;
-            }
-        }
+        let now = match self.slots.is_empty() {
+            true => replies,
+            false => &mut self.aside,
+        };
+        error.write(&mut ReplyWriter::new(now, version));
+        self.keep_aside();
     }
 
     /// Gives out what stands at the end of the work's bytes, or holds it back.
@@ -357,7 +374,18 @@ impl Line {
     fn pop(&mut self, replies: &mut Vec<u8>) {
         let slot = self.slots.pop_front().expect("there is one");
         self.first += 1;
-        self.waiting_bytes -= slot.after.len();
-        replies.extend_from_slice(&slot.after);
+        if let Some(kept) = slot.0 {
+            self.waiting_bytes -= kept.after.len();
+            replies.extend_from_slice(&kept.after);
+        }
+    }
+
+    /// Keeps what was written aside with the last slot.
+    fn keep_aside(&mut self) {
+        if !self.aside.is_empty() {
+            self.waiting_bytes += self.aside.len();
+            let last = self.slots.back_mut().expect("there is one to wait for");
+            last.kept().after.append(&mut self.aside);
+        }
     }
 }

@@ -79,18 +79,63 @@ pub struct Answers {
     bytes: Vec<u8>,
 }
 
+/// Answers that follow each other and go to the same connection.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerRun<'a> {
+    /// Never empty.
+    items: &'a [Answer],
+    bytes: &'a [u8],
+}
+
+impl<'a> AnswerRun<'a> {
+    /// The client's connection.
+    #[must_use]
+    pub fn conn(&self) -> ConnId {
+        self.items[0].conn
+    }
+
+    /// How many they are: at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Each answer as the message to be sent, with [`Answer::valid_until`].
+    pub fn iter(&self) -> impl Iterator<Item = (Option<Instant>, Reply<'a>)> + use<'a> {
+        let Self { items, bytes } = *self;
+        let replies = items.iter().map(|answer| answer.reply(bytes));
+        items.iter().map(|answer| answer.valid_until).zip(replies)
+    }
+}
+
+impl Answer {
+    /// The message to be sent; `bytes` are those of all answers.
+    fn reply<'a>(&self, bytes: &'a [u8]) -> Reply<'a> {
+        Reply {
+            id: self.id,
+            status: self.status,
+            seen: self.seen,
+            is_solo: self.is_solo,
+            bytes: &bytes[self.bytes.clone()],
+        }
+    }
+}
+
 impl Answers {
     /// Each answer as the message to be sent, with the answer itself.
     pub fn iter(&self) -> impl Iterator<Item = (&Answer, Reply<'_>)> {
-        self.items.iter().map(|answer| {
-            let reply = Reply {
-                id: answer.id,
-                status: answer.status,
-                seen: answer.seen,
-                is_solo: answer.is_solo,
-                bytes: &self.bytes[answer.bytes.clone()],
-            };
-            (answer, reply)
+        let items = self.items.iter();
+        items.map(|answer| (answer, answer.reply(&self.bytes)))
+    }
+
+    /// All answers, in order, those for the same connection together where they follow each other: what a client
+    /// sends at once mostly is answered at once.
+    pub fn runs(&self) -> impl Iterator<Item = AnswerRun<'_>> {
+        let runs = self.items.chunk_by(|one, next| one.conn == next.conn);
+        runs.map(|items| AnswerRun {
+            items,
+            bytes: &self.bytes,
         })
     }
 

@@ -37,7 +37,7 @@ mod views;
 mod wire;
 
 pub use account::{Account, FollowerAccount};
-pub use answers::{ANSWERS_BYTES_MAX, Answer, Answers, Request, RequestBody};
+pub use answers::{ANSWERS_BYTES_MAX, Answer, AnswerRun, Answers, Request, RequestBody};
 pub use event::{Action, Event, Level, ReadFor};
 pub use handover::{HELD_BYTES_MAX, HELD_REQUESTS_MAX};
 pub use last_words::{LastAction, LastWords};

@@ -103,6 +103,20 @@ pub(crate) struct Task<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Takes the answers of one client.
+#[derive(Debug)]
+pub(crate) struct Answering<'a> {
+    line: &'a mut Line,
+    out: &'a mut Vec<u8>,
+}
+
+impl Answering<'_> {
+    /// What the client gets for what was given out under this number.
+    pub(crate) fn give(&mut self, id: u64, reply: &[u8]) {
+        self.line.answer(id, reply, self.out);
+    }
+}
+
 impl Front {
     pub(crate) fn new(listens_on: SocketAddr) -> Self {
         Self {
@@ -212,13 +226,24 @@ impl Front {
 
     /// Hands in what the client gets for what was given out under this number. It may be gone.
     pub(crate) fn answer(&mut self, net: &mut Net, conn: ConnId, id: u64, reply: &[u8]) {
+        self.answer_all(net, conn, |answering| answering.give(id, reply));
+    }
+
+    /// Hands in several answers of one client. It may be gone.
+    pub(crate) fn answer_all(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        answer: impl FnOnce(&mut Answering<'_>),
+    ) {
         let Some(client) = self.clients.get_mut(&conn) else {
             return;
         };
         let mut sent = 0;
         net.send(conn, |out| {
             let before = out.len();
-            client.line.answer(id, reply, out);
+            let line = &mut client.line;
+            answer(&mut Answering { line, out });
             sent = out.len() - before;
         });
         self.counts.bytes_out += sent as u64;

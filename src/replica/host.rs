@@ -701,26 +701,27 @@ impl<M: StateMachine> Host<M> {
         let net = &self.net;
         self.replica.answer_reads(|conn| net.is_there(conn));
         self.replica.take_answers(&mut self.answers);
-        for (answer, reply) in self.answers.iter() {
-            // The state was read before; only now does the clock say whether the lease still held.
-            let is_late = answer
-                .valid_until
-                .is_some_and(|until| clock::boot() >= until);
-            let reply = if is_late {
-                Reply {
-                    status: ReplyStatus::Overloaded,
-                    bytes: &[],
-                    ..reply
+        for run in self.answers.runs() {
+            let conn = run.conn();
+            let count = run.len() as u64;
+            let replies = run.iter().map(|(valid_until, reply)| {
+                // The state was read before; only now does the clock say whether the lease still held.
+                let is_late = valid_until.is_some_and(|until| clock::boot() >= until);
+                match is_late {
+                    true => Reply {
+                        status: ReplyStatus::Overloaded,
+                        bytes: &[],
+                        ..reply
+                    },
+                    false => reply,
                 }
-            } else {
-                reply
-            };
+            });
             match &mut self.resp {
-                Some(resp) if resp.has(answer.conn) => {
-                    resp.answer(&mut self.net, answer.conn, &reply);
-                }
+                Some(resp) if resp.has(conn) => resp.answer(&mut self.net, conn, replies),
                 _ => {
-                    self.net.send(answer.conn, |out| reply.encode(out));
+                    self.net.send_answers(conn, count, |out| {
+                        replies.for_each(|reply| reply.encode(out));
+                    });
                 }
             }
         }

@@ -153,14 +153,25 @@ impl<M: StateMachine> Resp<M> {
         })
     }
 
-    /// Hands in the answer to a request.
-    pub(super) fn answer(&mut self, net: &mut Net, conn: ConnId, reply: &Reply<'_>) {
-        if reply.status == ReplyStatus::Done {
-            return self.front.answer(net, conn, reply.id, reply.bytes);
-        }
-        self.error.clear();
-        write_error(reply, &mut self.error);
-        self.front.answer(net, conn, reply.id, &self.error);
+    /// Hands in the answers to some requests of one client.
+    pub(super) fn answer<'a>(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        replies: impl Iterator<Item = Reply<'a>>,
+    ) {
+        let error = &mut self.error;
+        self.front.answer_all(net, conn, |answering| {
+            for reply in replies {
+                if reply.status == ReplyStatus::Done {
+                    answering.give(reply.id, reply.bytes);
+                    continue;
+                }
+                error.clear();
+                write_error(&reply, error);
+                answering.give(reply.id, error);
+            }
+        });
     }
 }
 
