@@ -40,7 +40,7 @@ impl<M: StateMachine> Replica<M> {
         self.log.view_starts.extend_from_slice(batch.view_starts());
         self.read_skips(&batch.skips());
         self.note_versions(&batch);
-        self.recent.push(Arc::clone(&batch));
+        self.recent.push(Arc::clone(&batch), self.state.applied());
         self.unsynced_bytes += batch.bytes().len();
         self.room.take(batch.bytes().len());
         self.actions.push_back(Action::Append(batch));

@@ -1,13 +1,11 @@
-//! The newest batches, kept in memory: what is applied and forwarded next is nearly always here.
+//! The newest batches, kept in memory until they are applied: what is applied next is nearly always here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use standin_core::entry::{Batch, Index};
 
-/// Bytes of batches that are kept, at most (and one batch more).
-///
-/// What waits to be applied fits twice over; more would push what is in use out of the caches.
+/// Bytes of batches that are kept, at most (and one batch more): what waits to be applied fits twice over.
 pub(crate) const RECENT_BYTES_MAX: usize = 32 << 20;
 
 /// A window over the end of the log.
@@ -32,8 +30,9 @@ impl RecentLog {
         self.bytes
     }
 
-    /// Adds the batch that follows all others.
-    pub(crate) fn push(&mut self, batch: Arc<Batch>) {
+    /// Adds the batch that follows all others, and lets go of those that are `applied`: their memory is used again
+    /// while the caches have it.
+    pub(crate) fn push(&mut self, batch: Arc<Batch>, applied: Index) {
         if let Some(last) = self.batches.back() {
             assert_eq!(
                 last.last().next(),
@@ -43,10 +42,11 @@ impl RecentLog {
         }
         self.bytes += batch.bytes().len();
         self.batches.push_back(batch);
-        while self.bytes > self.bytes_max && self.batches.len() > 1 {
-            if let Some(oldest) = self.batches.pop_front() {
-                self.bytes -= oldest.bytes().len();
-            }
+        while let Some(oldest) = self.batches.front()
+            && (oldest.last() <= applied || self.bytes > self.bytes_max && self.batches.len() > 1)
+        {
+            self.bytes -= oldest.bytes().len();
+            self.batches.pop_front();
         }
     }
 
