@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use standin_client::{AddressError, ViewServices};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::StateMachine;
+use standin_core::time::Duration;
 use standin_io::stop::Stop;
 
-use crate::replica::{self, Listening, ReplicaConfig, ReplicaError, SnapshotConfig};
+use crate::replica::{
+    self, BUSY_POLL_MICROS, Listening, ReplicaConfig, ReplicaError, SnapshotConfig,
+};
 
 /// A replica inside a program of one's own: [`Replica::builder`] says what it is to be, [`ReplicaBuilder::run`] runs it.
 ///
@@ -64,6 +67,7 @@ impl Replica {
             replace: false,
             takes_signals: true,
             http: None,
+            busy_poll: Duration::from_micros(BUSY_POLL_MICROS),
             stop: Stop::default(),
             on_ready: Box::new(|_| {}),
             machine: PhantomData,
@@ -116,6 +120,7 @@ pub struct ReplicaBuilder<M> {
     replace: bool,
     takes_signals: bool,
     http: Option<String>,
+    busy_poll: Duration,
     stop: Stop,
     on_ready: Box<dyn FnOnce(Listening) + Send>,
     machine: PhantomData<fn() -> M>,
@@ -149,6 +154,7 @@ impl<M> ReplicaBuilder<M> {
             replace: self.replace,
             takes_signals: self.takes_signals,
             http: self.http,
+            busy_poll: self.busy_poll,
             stop: self.stop,
             on_ready: self.on_ready,
             machine: PhantomData,
@@ -234,6 +240,14 @@ impl<M> ReplicaBuilder<M> {
         self
     }
 
+    /// How long it looks for something to do before each sleep while it is under load, which costs processor time and saves
+    /// the time that it takes to be woken: 200 us if nothing is said, 10 ms at most, zero for never.
+    #[must_use]
+    pub fn busy_poll(mut self, most: Duration) -> Self {
+        self.busy_poll = most;
+        self
+    }
+
     /// What asks it to stop: `run` then hands over to the backup, if it is primary, and returns. For one replica alone.
     #[must_use]
     pub fn stop(mut self, stop: &Stop) -> Self {
@@ -286,6 +300,7 @@ impl<M: StateMachine> ReplicaBuilder<M> {
             keep_log: self.keep_log,
             takes_signals: self.takes_signals,
             http: self.http,
+            busy_poll: self.busy_poll,
             stop: self.stop,
             ..ReplicaConfig::new(name, listen, viewservice, data, self.durability)
         };

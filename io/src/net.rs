@@ -9,6 +9,7 @@
 //! return without any.
 
 mod buffer;
+mod busy;
 mod conn;
 mod end;
 mod event;
@@ -42,6 +43,7 @@ use crate::questions::{Asked, Asker, questions};
 use crate::signals::Signals;
 use crate::stop::Stop;
 use buffer::Pool;
+use busy::BusyPoll;
 use conn::{Conn, Stage, Table};
 use open::Listener;
 use resolve::Resolver;
@@ -112,6 +114,7 @@ pub struct Net {
     /// Where every socket is read into; what came is then copied to its connection.
     scratch: Vec<u8>,
     warnings: Warnings,
+    busy_poll: BusyPoll,
     /// How often [`Net::poll`] was called.
     wake_ups: u64,
     /// The boot clock after the last sleep.
@@ -167,10 +170,18 @@ impl Net {
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
             warnings: Warnings::new(),
+            busy_poll: BusyPoll::new(Duration::ZERO),
             wake_ups: 0,
             now: clock::boot(),
             config,
         })
+    }
+
+    /// Looks for something to report again and again for so long before each sleep, as long as that mostly pays: to
+    /// be woken takes time, too. Other threads may run meanwhile; the processor does not rest. Zero, as it is at
+    /// first: never.
+    pub fn busy_poll(&mut self, most: Duration) {
+        self.busy_poll = BusyPoll::new(most);
     }
 
     /// Accepts connections at an address from now on, and returns the address: port 0 means any.

@@ -17,7 +17,8 @@ use super::{EXIT_MISUSED, EXIT_NO, duration, output};
 use crate::http;
 use crate::machines::{counter::Counter, kv::KeyValue};
 use crate::replica::{
-    self, Listening, ParentLink, ReplicaConfig, ReplicaError, RespConfig, SnapshotConfig, parent,
+    self, BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX, Listening, ParentLink, ReplicaConfig,
+    ReplicaError, RespConfig, SnapshotConfig, parent,
 };
 
 /// The arguments of `standin viewservice`.
@@ -109,6 +110,9 @@ pub(crate) struct ReplicaArgs {
     /// Keep the log that snapshots cover, for replay from the start
     #[arg(long, env = "STANDIN_KEEP_LOG", value_parser = BoolishValueParser::new())]
     keep_log: bool,
+    /// Under load, look for something to do for so many microseconds before each sleep; 0: never
+    #[arg(long, env = "STANDIN_BUSY_POLL", value_name = "MICROSECONDS", default_value_t = BUSY_POLL_MICROS, value_parser = clap::value_parser!(u64).range(..=BUSY_POLL_MICROS_MAX))]
+    busy_poll: u64,
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {
@@ -186,6 +190,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
         segment_bytes: args.segment_bytes,
         keep_log: args.keep_log,
         http: args.http,
+        busy_poll: Duration::from_micros(args.busy_poll),
         ..ReplicaConfig::new(
             args.name,
             args.listen,

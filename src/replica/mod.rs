@@ -22,6 +22,7 @@ use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::VersionRange;
 use standin_core::message::{Party, Refusal};
 use standin_core::session::SessionLimits;
+use standin_core::time::Duration;
 use standin_io::data_dir::{DataDir, DataDirError};
 use standin_io::install::InstallError;
 use standin_io::log::{LogError, SEGMENT_BYTES};
@@ -33,6 +34,12 @@ pub use resp::RespConfig;
 pub use standin_replica::SnapshotConfig;
 pub use start::{Listening, run, run_with_resp};
 pub use will::ParentLink;
+
+/// How long a replica under load looks for something to do, again and again, before it sleeps. What it waits for then
+/// is mostly a message that is under way on the same network, and to be woken for it takes as long. In microseconds.
+pub const BUSY_POLL_MICROS: u64 = 200;
+/// The longest such time, in microseconds.
+pub const BUSY_POLL_MICROS_MAX: u64 = 10_000;
 
 /// How a replica is to run.
 #[derive(Clone, Debug)]
@@ -66,6 +73,8 @@ pub struct ReplicaConfig {
     pub takes_signals: bool,
     /// Where HTTP is served, `HOST:PORT`, if it is; port 0 means any.
     pub http: Option<String>,
+    /// How long to look for something to do before each sleep, while there is much: see [`BUSY_POLL_MICROS`].
+    pub busy_poll: Duration,
     /// What asks this replica to stop from within its process.
     pub stop: Stop,
 }
@@ -95,6 +104,7 @@ impl ReplicaConfig {
             keep_log: false,
             takes_signals: true,
             http: None,
+            busy_poll: Duration::from_micros(BUSY_POLL_MICROS),
             stop: Stop::default(),
         }
     }

@@ -32,7 +32,7 @@ use super::host::{Host, ViewServiceLink};
 use super::http::{Http, HttpSocket};
 use super::repair::{Repaired, Workshop};
 use super::resp::{Resp, RespConfig};
-use super::{ReplicaConfig, ReplicaError, images, last_words, panics};
+use super::{BUSY_POLL_MICROS_MAX, ReplicaConfig, ReplicaError, images, last_words, panics};
 
 /// How often what is on disk is read, at most, each time after one more place of it was mended.
 const READINGS_MAX: u32 = 1000;
@@ -125,6 +125,8 @@ fn run_with<M: StateMachine>(
         limits,
     })
     .map_err(ReplicaError::io("making an event loop"))?;
+    let longest = Duration::from_micros(BUSY_POLL_MICROS_MAX);
+    net.busy_poll(config.busy_poll.min(longest));
     net.watch_stop(config.stop.clone());
     if let Some(signals) = signals {
         net.watch_signals(signals)

@@ -1,6 +1,6 @@
 //! The sleep, and what is done around it.
 
-use std::io;
+use std::{io, thread};
 
 use mio::{Events, Token};
 use nix::sys::signal::Signal;
@@ -49,16 +49,14 @@ impl Net {
         self.wake_ups += 1;
         self.flush();
         self.settle();
-        let timeout = self.timeout(deadline, clock::boot());
+        let begun = clock::boot();
+        let timeout = self.timeout(deadline, begun);
         let mut readiness = std::mem::replace(&mut self.readiness, Events::with_capacity(0));
-        if let Err(error) = self.poll.poll(&mut readiness, timeout) {
-            // A signal that is handled elsewhere: nothing is ready, but time has passed.
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-            readiness.clear();
-        }
+        let has_slept = self.wait(&mut readiness, begun, timeout)?;
         self.now = clock::boot();
+        if timeout != Some(Duration::ZERO) {
+            self.busy_poll.waited(self.now.since(begun), has_slept);
+        }
         self.take_readiness(&readiness, events)?;
         self.readiness = readiness;
         self.accept();
@@ -68,6 +66,37 @@ impl Net {
         self.flush();
         self.report(events);
         Ok(clock::read())
+    }
+
+    /// Waits for what the kernel says, at most so long, in vain or not. Whether it slept for it.
+    fn wait(
+        &mut self,
+        readiness: &mut Events,
+        begun: Instant,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        let window = self.busy_poll.window(timeout);
+        if !window.is_zero() {
+            let until = begun.plus(window);
+            while clock::boot() < until {
+                self.wait_once(readiness, Some(Duration::ZERO))?;
+                if !readiness.is_empty() {
+                    return Ok(false);
+                }
+                thread::yield_now();
+            }
+        }
+        self.wait_once(readiness, timeout.map(|timeout| timeout - window))?;
+        Ok(true)
+    }
+
+    fn wait_once(&mut self, readiness: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(readiness, timeout) {
+            // A signal that is handled elsewhere: nothing is ready, but time has passed.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => readiness.clear(),
+            waited => waited?,
+        }
+        Ok(())
     }
 
     /// Brings the lists up to date with what the owner did since the last poll.

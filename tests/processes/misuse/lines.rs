@@ -105,7 +105,7 @@ const MEANINGLESS: [(&str, &[&str]); 31] = [
 ];
 
 /// Flags that make a meaningful line meaningless.
-const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 27] = [
+const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 28] = [
     (
         VIEW_SERVICE_LINE,
         "--lease 0ms",
@@ -156,6 +156,11 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 27] = [
         REPLICA_LINE,
         "--snapshot-every frob",
         &["'frob'", "--snapshot-every"],
+    ),
+    (
+        REPLICA_LINE,
+        "--busy-poll 10001",
+        &["'10001'", "--busy-poll", "0..=10000"],
     ),
     (REPLICA_LINE, "extra", &["'extra'"]),
     (

@@ -353,3 +353,26 @@ fn whose_input_was_consumed_in_part_comes_after_those_who_still_wait() {
     server.net.pause_client_input(false);
     assert_eq!(order(&mut server), [third, first, second]);
 }
+
+#[test]
+fn a_loop_that_looks_again_and_again_hears_all_that_one_which_sleeps_hears() {
+    let (mut from, mut to) = (Node::new(Party::Replica), Node::new(Party::Replica));
+    // Longer than any turn: whatever comes, it comes while it looks.
+    let most = Duration::from_secs(10);
+    to.net.busy_poll(most);
+    let (near, _) = pair(&mut from, &mut to);
+    turn_until([&mut to], |[to]| to.net.busy_poll.window(None) == most);
+    let waker = to.net.waker();
+    for round in 0..50_u8 {
+        assert!(from.send(near, &[round]));
+        turn_until([&mut from, &mut to], |[_, to]| {
+            to.frames.len() > usize::from(round)
+        });
+        waker.wake().unwrap();
+        turn_until([&mut to], |[to]| to.woken > usize::from(round));
+    }
+    let heard: Vec<_> = to.frames.iter().map(|(.., payload)| payload[0]).collect();
+    assert!(heard.into_iter().eq(0..50));
+    from.net.close(near);
+    turn_until([&mut from, &mut to], |[_, to]| !to.closed.is_empty());
+}

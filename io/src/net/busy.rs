@@ -1,0 +1,99 @@
+//! Waiting without sleep, for a bounded time.
+//!
+//! To fall asleep and to be woken takes longer than most of what a loop under load waits for: on a virtual machine
+//! several times as long as the message itself. So a loop may look again and again instead, and give way to whoever
+//! else wants its processor in between. It does so only as long as that mostly pays: a loop with little to do sleeps.
+
+use standin_core::time::Duration;
+
+/// Waits that were short, less those that were long, are counted up to here: so many in a row turn it on or off.
+const BALANCE_MAX: u8 = 16;
+/// A sleep takes so much longer than what is waited for, at most, as the end of it is what is known.
+const WAKE_UP: Duration = Duration::from_micros(50);
+
+/// Whether to look again and again, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BusyPoll {
+    most: Duration,
+    balance: u8,
+}
+
+impl BusyPoll {
+    /// Looks for so long at most before each sleep; zero: never.
+    pub(super) fn new(most: Duration) -> Self {
+        Self { most, balance: 0 }
+    }
+
+    /// For how long to look before a sleep that ends after `timeout` at the latest; zero: not at all.
+    pub(super) fn window(&self, timeout: Option<Duration>) -> Duration {
+        match self.balance * 2 >= BALANCE_MAX {
+            true => timeout.map_or(self.most, |timeout| timeout.min(self.most)),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Something came, or nothing, after so long.
+    pub(super) fn waited(&mut self, time: Duration, has_slept: bool) {
+        if self.most.is_zero() {
+            return;
+        }
+        let wake_up = if has_slept { WAKE_UP } else { Duration::ZERO };
+        let is_short = time <= self.most + wake_up;
+        self.balance = match is_short {
+            true => (self.balance + 1).min(BALANCE_MAX),
+            false => self.balance.saturating_sub(1),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_micros(100);
+    const SHORT: Duration = Duration::from_micros(10);
+    const LONG: Duration = Duration::from_millis(1);
+
+    fn after(waits: &[(Duration, bool)]) -> Duration {
+        let mut busy = BusyPoll::new(MOST);
+        waits
+            .iter()
+            .for_each(|(time, has_slept)| busy.waited(*time, *has_slept));
+        busy.window(None)
+    }
+
+    #[test]
+    fn only_a_loop_that_mostly_waits_for_a_short_time_looks_again_and_again() {
+        assert_eq!(after(&[]), Duration::ZERO);
+        assert_eq!(after(&[(LONG, true); 100]), Duration::ZERO);
+        assert_eq!(after(&[(SHORT, true); 100]), MOST);
+        assert_eq!(
+            after(&[(SHORT, true), (LONG, true)].repeat(100)),
+            Duration::ZERO
+        );
+        let busy_then_idle = |long| {
+            let mut waits = vec![(SHORT, false); 100];
+            waits.extend(vec![(LONG, true); long]);
+            after(&waits)
+        };
+        assert_eq!(busy_then_idle(1), MOST, "one pause is no reason to sleep");
+        assert_eq!(busy_then_idle(usize::from(BALANCE_MAX)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_came_in_time_but_for_the_sleep_counts_as_short() {
+        assert_eq!(after(&[(MOST + WAKE_UP, true); 100]), MOST);
+        assert_eq!(after(&[(MOST + WAKE_UP, false); 100]), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_is_not_looked_past_and_zero_turns_it_off() {
+        let mut busy = BusyPoll::new(MOST);
+        (0..100).for_each(|_| busy.waited(SHORT, false));
+        assert_eq!(busy.window(Some(SHORT)), SHORT);
+        assert_eq!(busy.window(Some(LONG)), MOST);
+        let mut off = BusyPoll::new(Duration::ZERO);
+        (0..100).for_each(|_| off.waited(Duration::ZERO, true));
+        assert_eq!(off.window(None), Duration::ZERO);
+    }
+}
