@@ -170,6 +170,8 @@ struct Front {
     /// Commands in it.
     batched: usize,
     round: u64,
+    /// Clients that will say nothing more and wait for answers.
+    over: Vec<ConnId>,
 }
 
 impl Front {
@@ -198,6 +200,7 @@ impl Front {
             batch: Vec::new(),
             batched: 0,
             round: 0,
+            over: Vec::new(),
         }
     }
 
@@ -295,35 +298,45 @@ impl Front {
     fn on_requests(&mut self, conn: ConnId) {
         let input = self.net.input(conn);
         let mut parser = RequestParser::new();
-        let (mut bytes, mut is_good, mut is_partial) = (0, true, false);
-        while bytes < input.len() {
+        let (mut bytes, mut is_good) = (0, true);
+        let is_hungry = loop {
             match parser.parse(&input[bytes..], &RequestLimits::default()) {
                 Ok(Some(request)) => {
                     let length = request.consumed();
                     if self.batch.len() + length > BATCH_BYTES_MAX {
-                        break;
+                        break false;
                     }
                     self.batch.extend_from_slice(&input[bytes..][..length]);
                     self.batched += 1;
                     self.waiting.push_back((conn, 0));
                     bytes += length;
                 }
-                Ok(None) => {
-                    is_partial = true;
-                    break;
-                }
+                Ok(None) => break true,
                 Err(_) => {
                     is_good = false;
-                    break;
+                    break false;
                 }
             }
-        }
+        };
         self.net.consume(conn, bytes);
         if !is_good {
             self.net.close(conn);
-        } else if is_partial {
-            self.net.await_more(conn);
+        } else if is_hungry && !self.net.await_more(conn) {
+            self.over.push(conn);
+            self.close_over();
         }
+    }
+
+    /// Closes those who will say nothing more and have all their answers.
+    fn close_over(&mut self) {
+        let (net, waiting) = (&mut self.net, &self.waiting);
+        self.over.retain(|conn| {
+            let has_all = waiting.iter().all(|(waits, _)| waits != conn);
+            if has_all {
+                net.close_when_sent(*conn);
+            }
+            !has_all
+        });
     }
 
     /// Sends this wake-up's commands to the echo as one message.
@@ -365,6 +378,7 @@ impl Front {
         }
         self.net.consume(self.echo, bytes);
         self.answer(answered);
+        self.close_over();
     }
 
     /// Answers the first `count` commands that wait, those of one connection together.

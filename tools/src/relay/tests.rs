@@ -1,7 +1,7 @@
 //! The relay's two sides, as threads, against an echo and clients of the test's own.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use super::*;
@@ -108,6 +108,18 @@ fn each_request_of_redis_protocol_is_answered_once_whatever_pieces_it_comes_in()
     assert!(result.requests > 0, "nothing was answered");
     stream.write_all(b"*1\r\n$-7\r\n").unwrap();
     assert_eq!(stream.read(&mut answers).unwrap(), 0, "it hangs up");
+
+    // It waits for no more of who has said all that it will say.
+    for end in ["", "*1\r\n$4\r\nPI"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"PING\r\nPING\r\n").unwrap();
+        stream.write_all(end.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        assert_eq!(answers, PLAIN_REPLY.repeat(2), "{end:?}");
+    }
 }
 
 #[test]
