@@ -4,12 +4,15 @@
 //! time alone, so it is the same on every replica and in every replay. After Liskov and Cowling 2012
 //! (the client table), with a window of several requests in flight.
 
+mod activity;
 mod captured;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::time::{Duration, WallTime};
+
+use activity::{Activity, Place};
 
 pub(crate) use captured::CapturedSessions;
 
@@ -107,8 +110,10 @@ struct Session {
     replies_bytes: u64,
     /// Logged time of the last request.
     last_active: WallTime,
-    /// Rank in the order of activity; key in `SessionTable::by_activity`.
+    /// Rank in the order of activity; key in `SessionTable::greedy`.
     rank: u64,
+    /// Its place in `SessionTable::by_activity`.
+    place: Place,
 }
 
 /// Session ids by the rank of their last activity.
@@ -165,9 +170,9 @@ pub struct SessionTable {
     sessions: BTreeMap<u64, Arc<Session>>,
     /// All sessions in order of last activity: the first one expires or is pushed out first.
     ///
-    /// Invariant: exactly one element for each session, under its rank. Since logged time never
+    /// Invariant: exactly one element for each session, in the order of their ranks. Since logged time never
     /// falls, `last_active` does not fall along it either.
-    by_activity: Order,
+    by_activity: Activity,
     /// Those of them that keep more bytes of replies than their share: the first one is pushed out
     /// first if all replies together are too many. Sessions that keep little are in nobody's way.
     greedy: Order,
@@ -237,10 +242,10 @@ impl SessionTable {
             replies_bytes: 0,
             last_active: now,
             rank,
+            place: self.by_activity.push(id),
         };
         let replaced = self.sessions.insert(id, Arc::new(session));
         assert!(replaced.is_none(), "session {id} opened twice");
-        self.by_activity.insert(rank, id);
         true
     }
 
@@ -248,7 +253,7 @@ impl SessionTable {
     pub fn close(&mut self, id: u64) -> bool {
         let closed = self.sessions.remove(&id);
         if let Some(session) = &closed {
-            self.by_activity.remove(&session.rank);
+            self.by_activity.remove(session.place);
             self.greedy.remove(&session.rank);
             self.replies_bytes -= session.replies_bytes;
         }
@@ -271,10 +276,9 @@ impl SessionTable {
         session.last_active = now;
         // The most recently active one is in its place already: requests often come in runs.
         if session.rank + 1 != self.rank_next {
-            self.by_activity.remove(&session.rank);
+            self.by_activity.renew(session.place);
             self.greedy.remove(&session.rank);
             session.rank = self.rank_next;
-            self.by_activity.insert(session.rank, id);
             self.rank_next += 1;
         }
         self.replies_bytes -= session.forget(acknowledged);
@@ -352,8 +356,8 @@ impl SessionTable {
 
     /// The session that expires or is pushed out first, and when it was last active.
     fn least_recently_active(&self) -> Option<(u64, WallTime)> {
-        let (_, id) = self.by_activity.first_key_value()?;
-        Some((*id, self.sessions[id].last_active.max(self.active_since)))
+        let id = self.by_activity.first()?;
+        Some((id, self.sessions[&id].last_active.max(self.active_since)))
     }
 
     /// Pushes out the least recently active sessions until at most `most` are left.

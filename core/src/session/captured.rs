@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::capture::{check_count, invalid, read_count, read_u32, read_u64, write_u32, write_u64};
 use crate::entry::COMMAND_BYTES_MAX;
+use crate::session::activity::Place;
 use crate::session::{KeptReply, SESSION_WINDOW, Session, SessionLimits, SessionTable};
 use crate::time::{Duration, WallTime, nanos};
 
@@ -78,13 +79,13 @@ impl SessionTable {
         let mut last_active = WallTime::default();
         for rank in 0..read_count(input, limits.sessions_max.into())? {
             let id = read_u64(input)?;
-            let session = Session::read(input, rank)?;
+            let place = table.by_activity.push(id);
+            let session = Session::read(input, rank, place)?;
             if session.last_active < last_active {
                 return Err(invalid("its sessions are not in order of activity"));
             }
             last_active = session.last_active;
             table.replies_bytes += session.replies_bytes;
-            table.by_activity.insert(rank, id);
             if session.replies_bytes > share {
                 table.greedy.insert(rank, id);
             }
@@ -115,7 +116,7 @@ impl Session {
         Ok(())
     }
 
-    fn read(input: &mut dyn io::Read, rank: u64) -> io::Result<Self> {
+    fn read(input: &mut dyn io::Read, rank: u64, place: Place) -> io::Result<Self> {
         let next = read_u64(input)?;
         let last_active = WallTime(read_u64(input)?);
         let count = read_count(input, SESSION_WINDOW)?;
@@ -143,6 +144,7 @@ impl Session {
             replies_bytes,
             last_active,
             rank,
+            place,
         })
     }
 }
