@@ -1,26 +1,41 @@
 //! Bytes on their way in or out, and a pool that lends the memory for them.
 
+/// Capacity above which a buffer counts as big, in bytes.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// Most buffers that are not big that the pool keeps.
+const SMALL_MAX: usize = 256;
 /// Capacity above which a buffer's memory is given back to the allocator, in bytes.
-const POOLED_BYTES_MAX: usize = 64 << 10;
-/// Most buffers that the pool keeps.
-const POOLED_MAX: usize = 256;
+const BIG_BYTES_MAX: usize = 1 << 20;
+/// Most big buffers that the pool keeps: for the few connections on which much passes, as between replicas.
+const BIG_MAX: usize = 8;
 
 /// Memory of emptied buffers, so that an idle connection owns none and a busy one need not allocate.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    spare: Vec<Vec<u8>>,
+    small: Vec<Vec<u8>>,
+    big: Vec<Vec<u8>>,
 }
 
 impl Pool {
-    fn take(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
+    /// Memory for about so many bytes.
+    fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let big = match bytes > SMALL_BYTES_MAX {
+            true => self.big.pop(),
+            false => None,
+        };
+        big.or_else(|| self.small.pop()).unwrap_or_default()
     }
 
     fn give(&mut self, mut bytes: Vec<u8>) {
-        let is_worth_keeping = (1..=POOLED_BYTES_MAX).contains(&bytes.capacity());
-        if is_worth_keeping && self.spare.len() < POOLED_MAX {
+        const BIG_BYTES_MIN: usize = SMALL_BYTES_MAX + 1;
+        let (spare, most) = match bytes.capacity() {
+            1..=SMALL_BYTES_MAX => (&mut self.small, SMALL_MAX),
+            BIG_BYTES_MIN..=BIG_BYTES_MAX => (&mut self.big, BIG_MAX),
+            _ => return,
+        };
+        if spare.len() < most {
             bytes.clear();
-            self.spare.push(bytes);
+            spare.push(bytes);
         }
     }
 }
@@ -31,6 +46,8 @@ pub(super) struct Buffer {
     bytes: Vec<u8>,
     /// Bytes before this are consumed. Invariant: `start <= bytes.len()`, equal only if both are 0.
     start: usize,
+    /// What it held before it was emptied: it will hold as much again.
+    held: usize,
 }
 
 impl Buffer {
@@ -54,7 +71,7 @@ impl Buffer {
     /// The bytes, for appending to.
     pub(super) fn tail(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = pool.take();
+            self.bytes = pool.take(self.held);
         }
         // Moved forward only when no more bytes remain than were consumed, so that each byte is
         // moved a bounded number of times however slowly the queue drains.
@@ -77,6 +94,7 @@ impl Buffer {
     /// Drops all bytes.
     pub(super) fn clear(&mut self, pool: &mut Pool) {
         self.start = 0;
+        self.held = self.bytes.len();
         pool.give(std::mem::take(&mut self.bytes));
     }
 }
@@ -116,12 +134,36 @@ mod tests {
     }
 
     #[test]
-    fn big_memory_goes_back_to_the_allocator() {
+    fn much_memory_goes_back_to_the_allocator() {
         let (mut pool, mut buffer) = (Pool::default(), Buffer::default());
-        let big = POOLED_BYTES_MAX + 1;
-        buffer.tail(&mut pool).extend_from_slice(&vec![1; big]);
-        buffer.consume(big, &mut pool);
-        assert!(pool.spare.is_empty());
+        let much = BIG_BYTES_MAX + 1;
+        buffer.tail(&mut pool).extend_from_slice(&vec![1; much]);
+        buffer.consume(much, &mut pool);
+        assert!(pool.small.is_empty() && pool.big.is_empty());
+        let mut many: Vec<_> = (0..=SMALL_MAX).map(|_| Buffer::default()).collect();
+        for (bytes, kept) in [(1, (SMALL_MAX, 0)), (SMALL_BYTES_MAX + 1, (0, BIG_MAX))] {
+            for buffer in &mut many {
+                buffer.tail(&mut pool).extend_from_slice(&vec![1; bytes]);
+            }
+            for buffer in &mut many {
+                buffer.consume(bytes, &mut pool);
+            }
+            assert_eq!((pool.small.len(), pool.big.len()), kept);
+        }
+    }
+
+    #[test]
+    fn who_held_much_gets_big_memory_and_who_held_little_does_not() {
+        let mut pool = Pool::default();
+        let (mut much, mut little) = (Buffer::default(), Buffer::default());
+        let big = SMALL_BYTES_MAX + 1;
+        much.tail(&mut pool).extend_from_slice(&vec![1; big]);
+        let place = much.as_slice().as_ptr();
+        much.consume(big, &mut pool);
+        little.tail(&mut pool).push(1);
+        assert_ne!(little.as_slice().as_ptr(), place);
+        much.tail(&mut pool).push(1);
+        assert_eq!(much.as_slice().as_ptr(), place);
     }
 
     #[test]
