@@ -77,6 +77,8 @@ pub(super) struct Host<M> {
     /// Whoever asks by HTTP how this replica fares, if that is served.
     http: Option<Http>,
     follow_ups: VecDeque<FollowUp>,
+    /// How many requests came together the last time that any did: the next will be about as many.
+    requests_last: usize,
     answers: Answers,
     /// What the disk said when there was no room for the next segment.
     no_room: Option<String>,
@@ -123,6 +125,7 @@ impl<M: StateMachine> Host<M> {
             resp: None,
             http: None,
             follow_ups: VecDeque::from([FollowUp::Room]),
+            requests_last: 0,
             answers: Answers::default(),
             no_room: None,
             // What is left of the segment in use may be too little already.
@@ -398,7 +401,7 @@ impl<M: StateMachine> Host<M> {
         if let Some(resp) = &mut self.resp {
             resp.take(&self.replica, &mut self.net, now);
         }
-        let mut intake = Intake::of(&self.net, conns);
+        let mut intake = Intake::of(&self.net, conns, self.requests_last);
         conns.clear();
         if let Some(resp) = &self.resp {
             intake.requests.extend(resp.requests());
@@ -406,6 +409,7 @@ impl<M: StateMachine> Host<M> {
         if intake.is_empty() {
             return Ok(());
         }
+        self.requests_last = intake.requests.len();
         self.replica.handle(now, Event::Requests(&intake.requests));
         let Intake {
             asked,

@@ -45,11 +45,15 @@ pub(super) struct Taken {
 }
 
 impl<'a> Intake<'a> {
-    /// Looks through the input of these connections, in this order.
-    pub(super) fn of(net: &'a Net, conns: &[ConnId]) -> Self {
+    /// Looks through the input of these connections, in this order. There is room for `more` requests at once.
+    pub(super) fn of(net: &'a Net, conns: &[ConnId], more: usize) -> Self {
         let share = FRAMES_PER_WAKE_UP / conns.len().max(1);
         let share = share.max(FRAMES_PER_CONN_MIN);
-        let mut intake = Self::default();
+        let mut intake = Self {
+            requests: Vec::with_capacity(more),
+            taken: Vec::with_capacity(conns.len()),
+            ..Self::default()
+        };
         let (mut frames, mut bytes) = (0, 0);
         for &conn in conns {
             if frames >= FRAMES_PER_WAKE_UP || bytes >= BYTES_PER_WAKE_UP {
@@ -174,7 +178,7 @@ mod tests {
         /// What a wake-up takes: all connections of which something is taken, and how many requests
         /// and questions there are.
         fn take(&mut self) -> (Vec<ConnId>, usize, usize) {
-            let intake = Intake::of(&self.net, &self.conns);
+            let intake = Intake::of(&self.net, &self.conns, 0);
             let (requests, asked) = (intake.requests.len(), intake.asked.len());
             let taken = intake.taken;
             for taken in &taken {
@@ -292,7 +296,7 @@ mod tests {
         HigherView { view }.encode(&mut bytes);
         bytes.extend(frames(request, 5));
         let crowd = Crowd::new(1, &bytes, 8);
-        let intake = Intake::of(&crowd.net, &crowd.conns);
+        let intake = Intake::of(&crowd.net, &crowd.conns, 0);
         assert_eq!(intake.requests.len(), 2);
         assert!(!intake.taken[0].is_good);
     }
