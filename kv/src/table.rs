@@ -191,24 +191,26 @@ const SLOTS: usize = 1024;
 /// A name as whole words, padded with zeros: short ones, as most are, are hashed and compared in a few steps.
 type NameWords = [u64; NAME_WORDS];
 
-/// The command in each slot: its name, its family and its place in that. Made when the program is.
-static INDEX: [(NameWords, u8, u8); SLOTS] = build_index();
-/// The family of an empty slot.
-const NO_FAMILY: u8 = u8::MAX;
+/// The command in each slot, with its name. Made when the program is.
+static INDEX: [Option<(NameWords, &Spec)>; SLOTS] = build_index();
 
 /// The word at the front of some bytes, padded with zeros.
 const fn word_of(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(whole) => u64::from_le_bytes(*whole),
-        None => {
-            let mut word = 0;
-            let mut at = bytes.len();
-            while at > 0 {
-                at -= 1;
-                word = word << 8 | bytes[at] as u64;
-            }
-            word
-        }
+    if let Some(whole) = bytes.first_chunk() {
+        return u64::from_le_bytes(*whole);
+    }
+    // What is shorter is put together of two pieces, which may overlap.
+    if let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let back = (u32::from_le_bytes(*back) as u64) << (8 * (bytes.len() - 4));
+        return u32::from_le_bytes(*front) as u64 | back;
+    }
+    if let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let back = (u16::from_le_bytes(*back) as u64) << (8 * (bytes.len() - 2));
+        return u16::from_le_bytes(*front) as u64 | back;
+    }
+    match bytes.first() {
+        Some(byte) => *byte as u64,
+        None => 0,
     }
 }
 
@@ -228,15 +230,12 @@ const fn name_words(name: &[u8]) -> Option<NameWords> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let mut words = [0; NAME_WORDS];
-    let (mut rest, mut at) = (name, 0);
-    while !rest.is_empty() {
-        words[at] = lower(word_of(rest));
-        at += 1;
-        rest = match rest.split_at_checked(8) {
-            Some((_, rest)) => rest,
-            None => &[],
-        };
+    let mut words = [lower(word_of(name)), 0, 0];
+    if let Some((_, rest)) = name.split_at_checked(8) {
+        words[1] = lower(word_of(rest));
+        if let Some((_, rest)) = rest.split_at_checked(8) {
+            words[2] = lower(word_of(rest));
+        }
     }
     Some(words)
 }
@@ -249,14 +248,14 @@ const fn slot_of(name: &NameWords) -> usize {
     (mixed >> 32) as usize % SLOTS
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "there are few commands")]
-const fn build_index() -> [(NameWords, u8, u8); SLOTS] {
-    let mut index = [([0; NAME_WORDS], NO_FAMILY, 0); SLOTS];
+const fn build_index() -> [Option<(NameWords, &'static Spec)>; SLOTS] {
+    let mut index = [None; SLOTS];
     let mut family = 0;
     while family < FAMILIES.len() {
         let mut place = 0;
         while place < FAMILIES[family].len() {
-            let name = FAMILIES[family][place].name.as_bytes();
+            let spec = &FAMILIES[family][place];
+            let name = spec.name.as_bytes();
             let mut at = 0;
             while at < name.len() {
                 assert!(!name[at].is_ascii_uppercase() && name[at] != 0);
@@ -264,10 +263,10 @@ const fn build_index() -> [(NameWords, u8, u8); SLOTS] {
             }
             let words = name_words(name).expect("no name is longer");
             let mut slot = slot_of(&words);
-            while index[slot].1 != NO_FAMILY {
+            while index[slot].is_some() {
                 slot = (slot + 1) % SLOTS;
             }
-            index[slot] = (words, family as u8, place as u8);
+            index[slot] = Some((words, spec));
             place += 1;
         }
         family += 1;
@@ -282,12 +281,10 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     let words = name_words(name).filter(|_| name.last() != Some(&0))?;
     let mut slot = slot_of(&words);
     loop {
-        let (found, family, place) = &INDEX[slot];
-        if *family == NO_FAMILY {
-            return None;
-        }
-        if *found == words {
-            return Some(&FAMILIES[usize::from(*family)][usize::from(*place)]);
+        let (found, spec) = INDEX[slot]?;
+        let differences = found.iter().zip(&words).map(|(one, other)| one ^ other);
+        if differences.fold(0, |all, some| all | some) == 0 {
+            return Some(spec);
         }
         slot = (slot + 1) % SLOTS;
     }
