@@ -180,7 +180,7 @@ impl Net {
     /// Looks for something to report again and again for so long before each sleep, as long as that mostly pays: to
     /// be woken takes time, too. Other threads may run meanwhile; the processor does not rest. Zero, as it is at
     /// first: never.
-    pub fn busy_poll(&mut self, most: Duration) {
+    pub fn set_busy_poll(&mut self, most: Duration) {
         self.busy_poll = BusyPoll::new(most);
     }
 

@@ -101,7 +101,7 @@ pub struct Line {
     asks: bool,
     /// Bytes of replies in the slots.
     waiting_bytes: usize,
-    /// Where replies are written that are to wait in a slot. Empty in between.
+    /// Where replies are written that are to wait in a slot. In between it owns no memory.
     aside: Vec<u8>,
     /// A request has waited long enough for a primary. Others do not, before one was known again.
     has_sought: bool,
@@ -385,7 +385,12 @@ impl Line {
         if !self.aside.is_empty() {
             self.waiting_bytes += self.aside.len();
             let last = self.slots.back_mut().expect("there is one to wait for");
-            last.kept().after.append(&mut self.aside);
+            let after = &mut last.kept().after;
+            let aside = std::mem::take(&mut self.aside);
+            match after.is_empty() {
+                true => *after = aside,
+                false => after.extend_from_slice(&aside),
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The newest batches, kept in memory until they are applied: what is applied next is nearly always here.
+//! The newest batches, kept in memory until the first that comes after they were applied: what is applied next is nearly
+//! always here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

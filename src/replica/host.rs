@@ -401,7 +401,12 @@ impl<M: StateMachine> Host<M> {
         if let Some(resp) = &mut self.resp {
             resp.take(&self.replica, &mut self.net, now);
         }
-        let mut intake = Intake::of(&self.net, conns, self.requests_last);
+        let from_resp = self.resp.as_ref().map_or(0, |resp| resp.requests().len());
+        let expected = match conns.is_empty() && from_resp == 0 {
+            true => 0,
+            false => self.requests_last.max(from_resp),
+        };
+        let mut intake = Intake::of(&self.net, conns, expected);
         conns.clear();
         if let Some(resp) = &self.resp {
             intake.requests.extend(resp.requests());

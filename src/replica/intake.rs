@@ -45,12 +45,12 @@ pub(super) struct Taken {
 }
 
 impl<'a> Intake<'a> {
-    /// Looks through the input of these connections, in this order. There is room for `more` requests at once.
-    pub(super) fn of(net: &'a Net, conns: &[ConnId], more: usize) -> Self {
+    /// Looks through the input of these connections, in this order. Room is made for so many requests as are expected.
+    pub(super) fn of(net: &'a Net, conns: &[ConnId], expected: usize) -> Self {
         let share = FRAMES_PER_WAKE_UP / conns.len().max(1);
         let share = share.max(FRAMES_PER_CONN_MIN);
         let mut intake = Self {
-            requests: Vec::with_capacity(more),
+            requests: Vec::with_capacity(expected),
             taken: Vec::with_capacity(conns.len()),
             ..Self::default()
         };

@@ -73,7 +73,8 @@ pub struct ReplicaConfig {
     pub takes_signals: bool,
     /// Where HTTP is served, `HOST:PORT`, if it is; port 0 means any.
     pub http: Option<String>,
-    /// How long to look for something to do before each sleep, while there is much: see [`BUSY_POLL_MICROS`].
+    /// How long to look for something to do before each sleep, while there is much: see [`BUSY_POLL_MICROS`]; [`BUSY_POLL_MICROS_MAX`] at
+    /// most, and more counts as that.
     pub busy_poll: Duration,
     /// What asks this replica to stop from within its process.
     pub stop: Stop,

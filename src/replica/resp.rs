@@ -131,7 +131,7 @@ impl<M: StateMachine> Resp<M> {
     }
 
     /// What was given out by the last [`Resp::take`].
-    pub(super) fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+    pub(super) fn requests(&self) -> impl ExactSizeIterator<Item = Request<'_>> {
         // Nobody asks later for an answer that was lost on the way, and a client that has seen a higher view does not
         // say so: what it is answered is confirmed in any case.
         let seen = Seen::default();

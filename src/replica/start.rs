@@ -126,7 +126,7 @@ fn run_with<M: StateMachine>(
     })
     .map_err(ReplicaError::io("making an event loop"))?;
     let longest = Duration::from_micros(BUSY_POLL_MICROS_MAX);
-    net.busy_poll(config.busy_poll.min(longest));
+    net.set_busy_poll(config.busy_poll.min(longest));
     net.watch_stop(config.stop.clone());
     if let Some(signals) = signals {
         net.watch_signals(signals)

@@ -6,10 +6,24 @@
 
 use standin_core::time::Duration;
 
-/// Waits that were short, less those that were long, are counted up to here: so many in a row turn it on or off.
-const BALANCE_MAX: u8 = 16;
+/// Waits that were short, less those that were long, are counted up to here; half of it turns it on.
+const BALANCE_MAX: u8 = 32;
+/// A long wait counts as so many short ones: to look in vain costs more than it saves otherwise. So what comes at long
+/// intervals, each time with an answer soon after, as a heartbeat does, keeps nobody awake.
+const LONG_WAIT: u8 = 4;
 /// A sleep takes so much longer than what is waited for, at most, as the end of it is what is known.
 const WAKE_UP: Duration = Duration::from_micros(50);
+
+/// What a wait came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Something came while it was looked for.
+    Awake,
+    /// Something came while the thread slept.
+    Asleep,
+    /// Nothing came in time.
+    Nothing,
+}
 
 /// Whether to look again and again, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +46,21 @@ impl BusyPoll {
         }
     }
 
-    /// Something came, or nothing, after so long.
-    pub(super) fn waited(&mut self, time: Duration, has_slept: bool) {
+    /// A wait has ended after so long.
+    pub(super) fn waited(&mut self, time: Duration, found: Found) {
         if self.most.is_zero() {
             return;
         }
-        let wake_up = if has_slept { WAKE_UP } else { Duration::ZERO };
-        let is_short = time <= self.most + wake_up;
-        self.balance = match is_short {
-            true => (self.balance + 1).min(BALANCE_MAX),
-            false => self.balance.saturating_sub(1),
+        let wake_up = match found {
+            Found::Asleep => WAKE_UP,
+            Found::Awake | Found::Nothing => Duration::ZERO,
         };
+        match (found, time <= self.most + wake_up) {
+            // A deadline ended it: that says nothing.
+            (Found::Nothing, true) => {}
+            (_, true) => self.balance = (self.balance + 1).min(BALANCE_MAX),
+            (_, false) => self.balance = self.balance.saturating_sub(LONG_WAIT),
+        }
     }
 }
 
@@ -54,26 +72,26 @@ mod tests {
     const SHORT: Duration = Duration::from_micros(10);
     const LONG: Duration = Duration::from_millis(1);
 
-    fn after(waits: &[(Duration, bool)]) -> Duration {
+    fn after(waits: &[(Duration, Found)]) -> Duration {
         let mut busy = BusyPoll::new(MOST);
         waits
             .iter()
-            .for_each(|(time, has_slept)| busy.waited(*time, *has_slept));
+            .for_each(|(time, found)| busy.waited(*time, *found));
         busy.window(None)
     }
 
     #[test]
     fn only_a_loop_that_mostly_waits_for_a_short_time_looks_again_and_again() {
         assert_eq!(after(&[]), Duration::ZERO);
-        assert_eq!(after(&[(LONG, true); 100]), Duration::ZERO);
-        assert_eq!(after(&[(SHORT, true); 100]), MOST);
-        assert_eq!(
-            after(&[(SHORT, true), (LONG, true)].repeat(100)),
-            Duration::ZERO
-        );
+        assert_eq!(after(&[(LONG, Found::Asleep); 100]), Duration::ZERO);
+        assert_eq!(after(&[(SHORT, Found::Asleep); 100]), MOST);
+        let beats = [(SHORT, Found::Awake), (LONG, Found::Asleep)].repeat(100);
+        assert_eq!(after(&beats), Duration::ZERO);
+        let busy_then_beats = [[(SHORT, Found::Awake); 200].to_vec(), beats].concat();
+        assert_eq!(after(&busy_then_beats), Duration::ZERO, "heartbeats alone");
         let busy_then_idle = |long| {
-            let mut waits = vec![(SHORT, false); 100];
-            waits.extend(vec![(LONG, true); long]);
+            let mut waits = vec![(SHORT, Found::Awake); 100];
+            waits.extend(vec![(LONG, Found::Asleep); long]);
             after(&waits)
         };
         assert_eq!(busy_then_idle(1), MOST, "one pause is no reason to sleep");
@@ -82,18 +100,26 @@ mod tests {
 
     #[test]
     fn what_came_in_time_but_for_the_sleep_counts_as_short() {
-        assert_eq!(after(&[(MOST + WAKE_UP, true); 100]), MOST);
-        assert_eq!(after(&[(MOST + WAKE_UP, false); 100]), Duration::ZERO);
+        assert_eq!(after(&[(MOST + WAKE_UP, Found::Asleep); 100]), MOST);
+        assert_eq!(
+            after(&[(MOST + WAKE_UP, Found::Awake); 100]),
+            Duration::ZERO
+        );
+        assert_eq!(
+            after(&[(SHORT, Found::Nothing); 100]),
+            Duration::ZERO,
+            "nothing came"
+        );
     }
 
     #[test]
     fn a_deadline_is_not_looked_past_and_zero_turns_it_off() {
         let mut busy = BusyPoll::new(MOST);
-        (0..100).for_each(|_| busy.waited(SHORT, false));
+        (0..100).for_each(|_| busy.waited(SHORT, Found::Awake));
         assert_eq!(busy.window(Some(SHORT)), SHORT);
         assert_eq!(busy.window(Some(LONG)), MOST);
         let mut off = BusyPoll::new(Duration::ZERO);
-        (0..100).for_each(|_| off.waited(Duration::ZERO, true));
+        (0..100).for_each(|_| off.waited(Duration::ZERO, Found::Asleep));
         assert_eq!(off.window(None), Duration::ZERO);
     }
 }

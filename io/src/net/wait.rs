@@ -8,6 +8,7 @@ use standin_core::conn::ConnId;
 use standin_core::time::{Duration, Instant, Now, earliest};
 
 use super::Net;
+use super::busy::Found;
 use super::conn::Stage;
 use super::event::{CloseReason, NetEvent};
 use crate::clock;
@@ -52,10 +53,10 @@ impl Net {
         let begun = clock::boot();
         let timeout = self.timeout(deadline, begun);
         let mut readiness = std::mem::replace(&mut self.readiness, Events::with_capacity(0));
-        let has_slept = self.wait(&mut readiness, begun, timeout)?;
+        let found = self.wait(&mut readiness, begun, timeout)?;
         self.now = clock::boot();
         if timeout != Some(Duration::ZERO) {
-            self.busy_poll.waited(self.now.since(begun), has_slept);
+            self.busy_poll.waited(self.now.since(begun), found);
         }
         self.take_readiness(&readiness, events)?;
         self.readiness = readiness;
@@ -68,26 +69,31 @@ impl Net {
         Ok(clock::read())
     }
 
-    /// Waits for what the kernel says, at most so long, in vain or not. Whether it slept for it.
+    /// Waits for what the kernel says, at most so long.
     fn wait(
         &mut self,
         readiness: &mut Events,
         begun: Instant,
         timeout: Option<Duration>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Found> {
         let window = self.busy_poll.window(timeout);
         if !window.is_zero() {
             let until = begun.plus(window);
             while clock::boot() < until {
                 self.wait_once(readiness, Some(Duration::ZERO))?;
                 if !readiness.is_empty() {
-                    return Ok(false);
+                    return Ok(Found::Awake);
                 }
                 thread::yield_now();
             }
         }
-        self.wait_once(readiness, timeout.map(|timeout| timeout - window))?;
-        Ok(true)
+        // Whoever ran meanwhile may have taken long.
+        let rest = timeout.map(|timeout| begun.plus(timeout).since(clock::boot()));
+        self.wait_once(readiness, if window.is_zero() { timeout } else { rest })?;
+        Ok(match readiness.is_empty() {
+            true => Found::Nothing,
+            false => Found::Asleep,
+        })
     }
 
     fn wait_once(&mut self, readiness: &mut Events, timeout: Option<Duration>) -> io::Result<()> {

@@ -359,10 +359,15 @@ fn a_loop_that_looks_again_and_again_hears_all_that_one_which_sleeps_hears() {
     let (mut from, mut to) = (Node::new(Party::Replica), Node::new(Party::Replica));
     // Longer than any turn: whatever comes, it comes while it looks.
     let most = Duration::from_secs(10);
-    to.net.busy_poll(most);
+    to.net.set_busy_poll(most);
     let (near, _) = pair(&mut from, &mut to);
-    turn_until([&mut to], |[to]| to.net.busy_poll.window(None) == most);
     let waker = to.net.waker();
+    turn_until([&mut to], |[to]| {
+        waker.wake().unwrap();
+        to.net.busy_poll.window(None) == most
+    });
+    to.turn();
+    to.woken = 0;
     for round in 0..50_u8 {
         assert!(from.send(near, &[round]));
         turn_until([&mut from, &mut to], |[_, to]| {
