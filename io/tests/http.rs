@@ -112,11 +112,12 @@ fn what_is_no_request_is_refused_with_a_reason() {
 #[test]
 fn whoever_has_not_asked_gives_way_to_who_does() {
     let (address, _server) = serve();
-    // They are accepted in their order.
-    let mut idle: Vec<TcpStream> = (0..3 * HTTP_CONNECTIONS_MAX)
+    // They are accepted in their order. There are no more places than they take, and of sockets that are being closed there may
+    // be as many again: the few who ask do not come to that, however slowly the others go.
+    let mut idle: Vec<TcpStream> = (0..HTTP_CONNECTIONS_MAX)
         .map(|_| connect(address))
         .collect();
-    for _ in 0..3 {
+    for _ in 0..HTTP_CONNECTIONS_MAX / 4 {
         assert!(asked(address, "/asks").ends_with("/asks n=none"));
     }
     let mut answer = Vec::new();
