@@ -21,6 +21,11 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Whether it listens where its owner could listen as well.
+    pub(super) fn is_beside_owner(&self) -> bool {
+        self.launcher.is_empty() && self.listen.is_none()
+    }
+
     pub(super) fn listen_first(&self) -> &str {
         self.listen.as_deref().unwrap_or(ANY_ADDRESS)
     }

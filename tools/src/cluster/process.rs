@@ -2,11 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::net::SocketAddrV4;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{self, Signal};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
 use nix::unistd::Pid;
 
 use super::{ClusterError, PARENT_VARIABLE, Placement, family};
@@ -48,6 +51,34 @@ pub(super) struct Process {
     resp_address: Option<String>,
     /// Where it serves HTTP, if it does; known from then on, too.
     http_address: Option<String>,
+    /// Kept for those three, in this order, where it runs beside its owner.
+    ports: Vec<ReservedPort>,
+}
+
+/// A port that is kept for one process through all its lives: while it is down nobody else is given it. The socket is bound
+/// and does not listen, so that whoever else allows it (SO_REUSEADDR, as listening sockets do) may bind and listen there.
+#[derive(Debug)]
+struct ReservedPort {
+    address: String,
+    _socket: OwnedFd,
+}
+
+impl ReservedPort {
+    fn new() -> io::Result<Self> {
+        let socket = socket::socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        socket::bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
+        let bound: SockaddrIn = socket::getsockname(socket.as_raw_fd())?;
+        Ok(Self {
+            address: SocketAddrV4::from(bound).to_string(),
+            _socket: socket,
+        })
+    }
 }
 
 impl Process {
@@ -62,6 +93,7 @@ impl Process {
             address: None,
             resp_address: None,
             http_address: None,
+            ports: Vec::new(),
         }
     }
 
@@ -87,15 +119,23 @@ impl Process {
         let log_path = log_path(&self.config.directory, &self.config.name);
         let log = self.open(&log_path, OpenOptions::new().append(true))?;
         let mut command = self.command();
-        let listen = self.address.as_deref();
-        let listen = listen.unwrap_or_else(|| self.config.placement.listen_first());
+        if self.ports.is_empty() && self.config.placement.is_beside_owner() {
+            let ports = (0..3).map(|_| ReservedPort::new());
+            let ports = ports.collect::<io::Result<_>>();
+            self.ports = ports.map_err(|source| self.failed("find a port for", source))?;
+        }
         let listen_first = self.config.placement.listen_first();
-        let serves = |is_it: bool, flag, address: &'_ Option<String>| {
-            let address = address.as_deref().unwrap_or(listen_first);
-            is_it.then(|| [flag, address].map(str::to_owned))
+        let address = |known: &'_ Option<String>, at: usize| {
+            let reserved = self.ports.get(at).map(|port| port.address.clone());
+            let first = reserved.unwrap_or_else(|| listen_first.to_owned());
+            known.clone().unwrap_or(first)
         };
-        let resp = serves(self.config.serves_resp, "--resp", &self.resp_address);
-        let http = serves(self.config.serves_http, "--http", &self.http_address);
+        let listen = address(&self.address, 0);
+        let serves = |is_it: bool, flag: &str, known, at| {
+            is_it.then(|| [flag.to_owned(), address(known, at)])
+        };
+        let resp = serves(self.config.serves_resp, "--resp", &self.resp_address, 1);
+        let http = serves(self.config.serves_http, "--http", &self.http_address, 2);
         // The flags given here are to hold, whatever the environment says.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("STANDIN_") {
@@ -105,7 +145,7 @@ impl Process {
         command
             .args(&self.config.arguments)
             .args(more)
-            .args(["--listen", listen])
+            .args(["--listen", &listen])
             .args(resp.into_iter().chain(http).flatten())
             .arg("--data")
             .arg(self.config.directory.join(&self.config.name))
