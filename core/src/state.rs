@@ -24,6 +24,9 @@ use crate::session::{KeptOutcome, SessionError, SessionTable, Verdict};
 use crate::time::WallTime;
 use crate::version::VersionRange;
 
+/// Most bytes around the answers to several queries that a machine takes as one.
+pub const QUERIES_HEAD_BYTES_MAX: usize = 64;
+
 /// A machine with everything around it that must be the same on every replica.
 #[derive(Clone, Debug)]
 pub struct Replicated<M> {
@@ -346,7 +349,7 @@ impl<M: StateMachine> Replicated<M> {
             mark.end();
         }
         outcome?;
-        check_reply(&self.machine_reply)?;
+        check_reply(&self.machine_reply, COMMAND_BYTES_MAX)?;
         for change in self.timer_changes.drain(..) {
             self.timers.change(change);
         }
@@ -362,10 +365,20 @@ impl<M: StateMachine> Replicated<M> {
     /// In words, if the machine panics or its answer is too long; nothing was appended. A query changes
     /// nothing, so the state is as good as before.
     pub fn query(&self, query: &[u8], reply: &mut Vec<u8>) -> Result<(), String> {
+        self.queries(query, 1, reply)
+    }
+
+    /// The same for `count` queries that the machine takes as one: the answer may be as long as theirs together, and
+    /// [`QUERIES_HEAD_BYTES_MAX`] more.
+    ///
+    /// # Errors
+    /// As [`Replicated::query`].
+    pub fn queries(&self, query: &[u8], count: usize, reply: &mut Vec<u8>) -> Result<(), String> {
         assert!(!self.is_poisoned, "the machine has failed");
         let mut answer = Vec::new();
         poison::call(|| self.machine.query(query, &mut answer))?;
-        check_reply(&answer)?;
+        let head = if count > 1 { QUERIES_HEAD_BYTES_MAX } else { 0 };
+        check_reply(&answer, count * COMMAND_BYTES_MAX + head)?;
         reply.extend_from_slice(&answer);
         Ok(())
     }
@@ -514,11 +527,11 @@ fn skip_of(entry: &Entry<'_>) -> Skip {
     }
 }
 
-fn check_reply(reply: &[u8]) -> Result<(), String> {
-    if reply.len() > COMMAND_BYTES_MAX {
+fn check_reply(reply: &[u8], most: usize) -> Result<(), String> {
+    if reply.len() > most {
         let length = reply.len();
         return Err(format!(
-            "it gave a reply of {length} bytes, and {COMMAND_BYTES_MAX} are allowed"
+            "it gave a reply of {length} bytes, and {most} are allowed"
         ));
     }
     Ok(())

@@ -10,6 +10,8 @@
 //!
 //! A varint has seven bits in each byte, the lowest first; all bytes but the last have the eighth bit set.
 
+use std::ops::Range;
+
 use standin_core::entry::COMMAND_BYTES_MAX;
 use standin_resp::Version;
 
@@ -20,7 +22,14 @@ use crate::members::Key;
 /// that a value which came in by a command also goes out in a reply.
 pub const ARGUMENT_BYTES_MAX: usize = COMMAND_BYTES_MAX - 64;
 
+/// Most commands that are executed as one because they came one after the other.
+pub const RUN_COMMANDS_MAX: usize = 16;
+/// Most bytes of them.
+const RUN_BYTES_MAX: usize = 4 << 10;
+
 const TRANSACTION: u8 = 16;
+/// Version and database.
+const HEAD_BYTES: usize = 2;
 /// Arguments that are found without an allocation.
 const RANGES_INLINE: usize = 16;
 
@@ -77,6 +86,76 @@ pub fn begin_transaction(
 /// Appends the head of one command of a transaction; so many arguments follow, each by [`put_argument`].
 pub fn begin_queued(out: &mut Vec<u8>, arguments: usize) {
     put_varint(out, arguments);
+}
+
+/// Commands of one client that follow each other and are executed as one: a transaction without watches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Where it begins.
+    from: usize,
+    /// Where it ends.
+    end: usize,
+    /// How many commands it has.
+    commands: usize,
+    /// How many arguments the first one has.
+    arguments: u8,
+}
+
+impl Run {
+    /// The command that stands in `bytes` from `from` on to the end. `None`: it is too long to be joined by another.
+    pub(crate) fn begin(bytes: &[u8], from: usize, arguments: usize) -> Option<Self> {
+        Self::takes(bytes.len() - from, arguments).map(|arguments| Self {
+            from,
+            end: bytes.len(),
+            commands: 1,
+            arguments,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.from..self.end
+    }
+
+    /// Makes the command that stands in `bytes` from `next` on to the end the last of these, which end where it begins. Says
+    /// whether it could be.
+    pub(crate) fn join(&mut self, bytes: &mut Vec<u8>, next: usize, arguments: usize) -> bool {
+        let Some(arguments) = Self::takes(bytes.len() - next, arguments) else {
+            return false;
+        };
+        let is_one = self.commands == 1;
+        let head = bytes[self.from] - if is_one { 0 } else { TRANSACTION };
+        let is_alike = [head, bytes[self.from + 1]] == bytes[next..next + HEAD_BYTES];
+        let is_full = self.commands == RUN_COMMANDS_MAX || bytes.len() - self.from > RUN_BYTES_MAX;
+        if !is_alike || is_full || self.end != next {
+            return false;
+        }
+        let from = self.from;
+        if is_one {
+            // The head, no watches, and the number of arguments; the same number takes the place of the next one's head.
+            let end = bytes.len();
+            bytes.push(0);
+            bytes.copy_within(next + HEAD_BYTES..end, next + HEAD_BYTES + 1);
+            bytes.copy_within(from + HEAD_BYTES..next, from + HEAD_BYTES + 2);
+            bytes[from] += TRANSACTION;
+            bytes[from + HEAD_BYTES] = 0;
+            bytes[from + HEAD_BYTES + 1] = self.arguments;
+            bytes[next + HEAD_BYTES] = arguments;
+        } else {
+            bytes.copy_within(next + HEAD_BYTES.., next + 1);
+            bytes[next] = arguments;
+            bytes.pop();
+        }
+        self.commands += 1;
+        self.end = bytes.len();
+        true
+    }
+
+    /// The number of arguments of a command that may be in a run: as a varint it is one byte.
+    fn takes(length: usize, arguments: usize) -> Option<u8> {
+        let count = u8::try_from(arguments).ok().filter(|&it| it < 0x80);
+        count.filter(|_| length <= RUN_BYTES_MAX)
+    }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut number: usize) {

@@ -79,6 +79,9 @@ pub enum Step {
 pub enum Then {
     /// It is the reply, as it is.
     Pass,
+    /// The same, and it is short. What was written may be made one with what was written right before it or after it, if
+    /// that may be, too.
+    Join,
     /// It is handed to [`Conversation::hear`], which writes the reply. The next request of this connection must
     /// wait until then: it depends on it.
     Hear,
@@ -375,12 +378,22 @@ impl Conversation {
             Way::Write | Way::Entry => {
                 cluster::check_place(spec, taking.request, taking.host)?;
                 self.encode(taking)?;
-                Ok(Step::Order(Then::Pass))
+                // SET key value GET is answered with what was there before.
+                let is_short = taking.len() <= 3
+                    || spec.name != "set"
+                    || !(3..taking.len()).any(|place| taking.is_word(place, "get"));
+                Ok(Step::Order(match spec.is_joined && is_short {
+                    true => Then::Join,
+                    false => Then::Pass,
+                }))
             }
             Way::Query => {
                 cluster::check_place(spec, taking.request, taking.host)?;
                 self.encode(taking)?;
-                Ok(Step::Query(Then::Pass))
+                Ok(Step::Query(match spec.is_joined {
+                    true => Then::Join,
+                    false => Then::Pass,
+                }))
             }
             Way::Connection => self.take_own(spec, taking),
         }

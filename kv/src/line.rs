@@ -6,6 +6,10 @@
 //! - Replies leave in the order of the requests. One that is known early waits for those before it.
 //! - A query sees what was executed before it on this connection, and nothing that comes after it: commands and
 //!   queries are not under way at the same time. One kind waits until all of the other are answered.
+//!
+//! What a client sends in one go is mostly a run of short commands. They are given out as one, a transaction without watches,
+//! so that one entry of the log, one checksum and one turn of the machine are enough for all of them; and so are queries,
+//! where an answer may be as long as all of theirs.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,6 +17,7 @@ use std::ops::Range;
 use standin_resp::request::{ProtocolError, RequestParser};
 use standin_resp::writer::ReplyWriter;
 
+use crate::arguments::Run;
 use crate::conversation::{Ask, Conversation, Host, Step, Then};
 
 /// Most requests of one connection that are under way. More are not taken before some are answered.
@@ -43,6 +48,8 @@ pub struct Given {
     pub kind: Kind,
     /// Where in the work's bytes it is.
     pub range: Range<usize>,
+    /// How many requests it is of: each of them may be answered at the length that a reply may have.
+    pub requests: usize,
 }
 
 /// What lines give out.
@@ -91,10 +98,12 @@ pub struct Line {
     slots: VecDeque<Slot>,
     /// How many of the slots have no answer.
     unanswered: usize,
+    /// How many requests the slots are of.
+    requests: usize,
     /// What those are, if there are any.
     kind: Kind,
     /// What was taken last, and has to wait until the other kind is answered.
-    held_back: Option<(Kind, Vec<u8>)>,
+    held_back: Option<(Taken, Vec<u8>)>,
     /// The last slot's answer is to be heard by the conversation.
     hears: bool,
     /// The last slot's answer is the host's.
@@ -105,13 +114,26 @@ pub struct Line {
     aside: Vec<u8>,
     /// A request has waited long enough for a primary. Others do not, before one was known again.
     has_sought: bool,
+    /// Several queries are given out as one.
+    joins_queries: bool,
     is_ended: bool,
 }
 
-/// A request that is under way. Mostly its answer comes first and nothing is to follow it, so that nothing is kept
-/// with it: then it is one word.
-#[derive(Debug, Default)]
-struct Slot(Option<Box<Kept>>);
+/// Something that was taken, to be given out.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    kind: Kind,
+    then: Then,
+    arguments: usize,
+}
+
+/// A request that is under way, or several that are answered as one. Mostly its answer comes first and nothing is to
+/// follow it, so that nothing is kept with it.
+#[derive(Debug)]
+struct Slot {
+    requests: usize,
+    kept: Option<Box<Kept>>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -122,28 +144,31 @@ struct Kept {
 
 impl Slot {
     fn kept(&mut self) -> &mut Kept {
-        self.0.get_or_insert_default()
+        self.kept.get_or_insert_default()
     }
 
     fn is_answered(&self) -> bool {
-        self.0.as_ref().is_some_and(|kept| kept.answer.is_some())
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| kept.answer.is_some())
     }
 
     fn take_answer(&mut self) -> Option<Vec<u8>> {
-        self.0.as_mut()?.answer.take()
+        self.kept.as_mut()?.answer.take()
     }
 }
 
 impl Line {
-    /// A line that has heard nothing yet.
+    /// A line that has heard nothing yet. Where an answer may be as long as a reply may be and no longer, each query must be
+    /// given out by itself.
     #[must_use]
-    pub fn new(conversation: Conversation) -> Self {
+    pub fn new(conversation: Conversation, joins_queries: bool) -> Self {
         Self {
             conversation,
             parser: RequestParser::new(),
             first: 0,
             slots: VecDeque::new(),
             unanswered: 0,
+            requests: 0,
             kind: Kind::Command,
             held_back: None,
             hears: false,
@@ -151,6 +176,7 @@ impl Line {
             waiting_bytes: 0,
             aside: Vec::new(),
             has_sought: false,
+            joins_queries,
             is_ended: false,
         }
     }
@@ -176,6 +202,7 @@ impl Line {
         work: &mut Work,
     ) -> (usize, Stop) {
         let mut consumed = 0;
+        let mut run = None;
         let replies_before = replies.len();
         loop {
             if self.is_ended {
@@ -185,7 +212,7 @@ impl Line {
                 return (consumed, Stop::Blocked);
             }
             if let Some(held_back) = self.held_back.take() {
-                self.give_held_back(held_back, work);
+                run = self.give_held_back(held_back, work);
                 continue;
             }
             if *most == 0 || replies.len() - replies_before >= REPLY_BYTES_PER_TAKE {
@@ -211,13 +238,30 @@ impl Line {
                 true => &mut *replies,
                 false => &mut self.aside,
             };
-            let bytes_at = work.bytes.len();
+            let (bytes_at, arguments) = (work.bytes.len(), request.len());
             let step = self.conversation.take(&request, host, now, &mut work.bytes);
             self.keep_aside();
             match step {
-                Step::Replied => {}
-                Step::Order(then) => self.give(Kind::Command, then, bytes_at, work),
-                Step::Query(then) => self.give(Kind::Query, then, bytes_at, work),
+                // Its reply comes between those before it and those after it.
+                Step::Replied => run = None,
+                Step::Order(then) => {
+                    let kind = Kind::Command;
+                    let taken = Taken {
+                        kind,
+                        then,
+                        arguments,
+                    };
+                    self.give(taken, bytes_at, &mut run, work);
+                }
+                Step::Query(then) => {
+                    let kind = Kind::Query;
+                    let taken = Taken {
+                        kind,
+                        then,
+                        arguments,
+                    };
+                    self.give(taken, bytes_at, &mut run, work);
+                }
                 Step::Ask(ask) => {
                     self.asks = true;
                     return (consumed, Stop::Ask(self.open_slot(), ask));
@@ -248,7 +292,10 @@ impl Line {
                 self.conversation.hear(answer, &mut heard);
                 &heard
             }
-            false => answer,
+            false => {
+                let requests = self.slots[at].requests;
+                of_each(requests, answer, &mut heard)
+            }
         };
         if at > 0 {
             self.waiting_bytes += reply.len();
@@ -277,7 +324,8 @@ impl Line {
             self.hears = false;
             self.unanswered -= 1;
             let slot = self.slots.pop_back().expect("it has one");
-            self.waiting_bytes -= slot.0.map_or(0, |kept| kept.after.len());
+            self.requests -= slot.requests;
+            self.waiting_bytes -= slot.kept.map_or(0, |kept| kept.after.len());
         }
     }
 
@@ -289,8 +337,8 @@ impl Line {
             return self.unanswered == 1;
         }
         let is_full = match self.kind {
-            Kind::Query if self.unanswered > 0 => self.slots.len() >= QUERIES_IN_FLIGHT_MAX,
-            Kind::Query | Kind::Command => self.slots.len() >= IN_FLIGHT_MAX,
+            Kind::Query if self.unanswered > 0 => self.requests >= QUERIES_IN_FLIGHT_MAX,
+            Kind::Query | Kind::Command => self.requests >= IN_FLIGHT_MAX,
         };
         !self.hears
             && !self.asks
@@ -337,35 +385,65 @@ impl Line {
         self.keep_aside();
     }
 
-    /// Gives out what stands at the end of the work's bytes, or holds it back.
-    fn give(&mut self, kind: Kind, then: Then, from: usize, work: &mut Work) {
-        self.hears = then == Then::Hear;
-        if self.unanswered > 0 && kind != self.kind {
-            self.held_back = Some((kind, work.bytes[from..].to_vec()));
+    /// Gives out what stands at the end of the work's bytes, or holds it back. If it may be, it is made one with what was
+    /// given out last: `run`.
+    fn give(&mut self, taken: Taken, from: usize, run: &mut Option<Run>, work: &mut Work) {
+        self.hears = taken.then == Then::Hear;
+        if self.unanswered > 0 && taken.kind != self.kind {
+            self.held_back = Some((taken, work.bytes[from..].to_vec()));
             work.bytes.truncate(from);
             self.open_slot();
             return;
         }
-        self.kind = kind;
-        let id = self.open_slot();
-        let range = from..work.bytes.len();
-        work.given.push(Given { id, kind, range });
+        let joins = taken.then == Then::Join;
+        if let Some(joined) = run.as_mut().filter(|_| joins)
+            && joined.join(&mut work.bytes, from, taken.arguments)
+        {
+            let given = work.given.last_mut().expect("the run was given out");
+            given.range = joined.range();
+            given.requests += 1;
+            let slot = self.slots.back_mut().expect("it has a slot");
+            slot.requests += 1;
+            self.requests += 1;
+            return;
+        }
+        self.open_slot();
+        *run = self.give_last(taken, from, work);
     }
 
-    fn give_held_back(&mut self, (kind, bytes): (Kind, Vec<u8>), work: &mut Work) {
-        self.kind = kind;
+    fn give_held_back(&mut self, (taken, bytes): (Taken, Vec<u8>), work: &mut Work) -> Option<Run> {
         let from = work.bytes.len();
         work.bytes.extend_from_slice(&bytes);
-        let range = from..work.bytes.len();
-        // It was the last that was taken.
+        self.give_last(taken, from, work)
+    }
+
+    /// Gives out what was taken last, for which the last slot is. Others may join it, if a run is returned.
+    fn give_last(&mut self, taken: Taken, from: usize, work: &mut Work) -> Option<Run> {
+        let kind = taken.kind;
+        self.kind = kind;
         let id = self.first + self.slots.len() as u64 - 1;
-        work.given.push(Given { id, kind, range });
+        let range = from..work.bytes.len();
+        work.given.push(Given {
+            id,
+            kind,
+            range,
+            requests: 1,
+        });
+        match taken.then {
+            Then::Join if kind == Kind::Query && !self.joins_queries => None,
+            Then::Join => Run::begin(&work.bytes, from, taken.arguments),
+            Then::Pass | Then::Hear => None,
+        }
     }
 
     /// Makes a slot for what is under way from now on, and returns its number.
     fn open_slot(&mut self) -> u64 {
         let id = self.first + self.slots.len() as u64;
-        self.slots.push_back(Slot::default());
+        self.slots.push_back(Slot {
+            requests: 1,
+            kept: None,
+        });
+        self.requests += 1;
         self.unanswered += 1;
         id
     }
@@ -374,7 +452,8 @@ impl Line {
     fn pop(&mut self, replies: &mut Vec<u8>) {
         let slot = self.slots.pop_front().expect("there is one");
         self.first += 1;
-        if let Some(kept) = slot.0 {
+        self.requests -= slot.requests;
+        if let Some(kept) = slot.kept {
             self.waiting_bytes -= kept.after.len();
             replies.extend_from_slice(&kept.after);
         }
@@ -393,4 +472,20 @@ impl Line {
             }
         }
     }
+}
+
+/// The replies to so many requests that were executed as one: what was done is answered by an array of them, whose head
+/// no client is to see; in place of it an error may come, which is each one's. `out` is used if it is needed.
+fn of_each<'a>(requests: usize, answer: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
+    if requests == 1 {
+        return answer;
+    }
+    if answer.starts_with(b"*") {
+        let head = answer.iter().position(|&byte| byte == b'\n');
+        return &answer[head.map_or(0, |end| end + 1)..];
+    }
+    for _ in 0..requests {
+        out.extend_from_slice(answer);
+    }
+    out
 }

@@ -183,17 +183,34 @@ impl KeyValue {
         Ok(())
     }
 
-    /// Answers a command that changes nothing.
+    /// Answers a command that changes nothing, or several: without watches, each of them as if it were alone.
     pub fn answer(&self, query: &[u8], reply: &mut Vec<u8>) {
         let mut ranges = Ranges::default();
-        let decoded = decode(query).and_then(|decoded| match decoded {
-            Decoded::Command(head, command) => Ok((head, command.arguments(&mut ranges)?)),
-            Decoded::Transaction(..) => Err(Malformed::TRANSACTION_AS_QUERY),
+        let answered = decode(query).and_then(|decoded| match decoded {
+            Decoded::Command(head, command) => {
+                self.look(head, command.arguments(&mut ranges)?, reply);
+                Ok(())
+            }
+            Decoded::Transaction(head, transaction) => {
+                let mut is_watched = false;
+                let mut queued = transaction.watches(|_, _, _| is_watched = true)?;
+                if is_watched {
+                    return Err(Malformed::TRANSACTION_AS_QUERY);
+                }
+                ReplyWriter::new(reply, head.version).array(queued.count());
+                while let Some(args) = queued.next(&mut ranges) {
+                    self.look(head, args, reply);
+                }
+                Ok(())
+            }
         });
-        let (head, args) = match decoded {
-            Ok(decoded) => decoded,
-            Err(malformed) => return refuse_malformed(reply, malformed),
-        };
+        if let Err(malformed) = answered {
+            refuse_malformed(reply, malformed);
+        }
+    }
+
+    fn look(&self, head: Head, args: Arguments<'_>, reply: &mut Vec<u8>) {
+        let reply_at = reply.len();
         let outcome = look_up(args).and_then(|spec| match (spec.handler, spec.way) {
             (Handler::Look(handler), _)
             | (Handler::Read(handler), Way::Query | Way::Connection) => {
@@ -202,7 +219,7 @@ impl KeyValue {
                     keys: &self.keys,
                     reply: ReplyWriter::new(reply, head.version),
                     database: head.database,
-                    reply_at: 0,
+                    reply_at,
                     name: spec.name,
                     random: &mut || unreachable!("no query draws random numbers"),
                 };
@@ -213,7 +230,7 @@ impl KeyValue {
             )),
             (Handler::Missing | Handler::Connection, _) => Err(not_for_the_machine(spec)),
         });
-        finish(reply, 0, head.version, outcome);
+        finish(reply, reply_at, head.version, outcome);
     }
 }
 

@@ -52,6 +52,9 @@ pub struct Spec {
     pub way: Way,
     /// What executes it.
     pub handler: Handler,
+    /// Whether it may be executed as one with others that come right before or after it: it takes little time. A command
+    /// also is answered shortly, `SET` unless it is asked for the old value.
+    pub is_joined: bool,
 }
 
 impl Spec {
@@ -163,7 +166,70 @@ const fn spec(
         categories,
         way,
         handler,
+        is_joined: is_joined(name),
     }
+}
+
+/// Commands that are executed as one with their neighbours.
+const JOINED: [&str; 39] = [
+    "append",
+    "decr",
+    "decrby",
+    "exists",
+    "expire",
+    "expireat",
+    "get",
+    "hdel",
+    "hexists",
+    "hget",
+    "hincrby",
+    "hincrbyfloat",
+    "hset",
+    "hsetnx",
+    "hstrlen",
+    "incr",
+    "incrby",
+    "incrbyfloat",
+    "llen",
+    "lpush",
+    "lpushx",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "psetex",
+    "rpush",
+    "rpushx",
+    "sadd",
+    "scard",
+    "set",
+    "setex",
+    "setnx",
+    "sismember",
+    "srem",
+    "strlen",
+    "zadd",
+    "zcard",
+    "zincrby",
+    "zscore",
+];
+
+const fn is_joined(name: &str) -> bool {
+    let mut at = 0;
+    while at < JOINED.len() {
+        if is_same(JOINED[at].as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 /// Each family of commands, in files of their own.

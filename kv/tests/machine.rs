@@ -7,6 +7,7 @@ mod support;
 use standin_core::machine::StateMachine as _;
 use standin_kv::KeyValue;
 use standin_kv::arguments::{self, Watch};
+use standin_kv::keyspace::Sight;
 use support::Shop;
 
 #[test]
@@ -289,6 +290,49 @@ fn a_reply_that_would_be_too_long_is_an_error() {
         "{reply}"
     );
     assert_eq!(shop.ask("GET n"), "$1\r\n1\r\n");
+}
+
+#[test]
+fn several_queries_are_answered_as_if_each_were_alone() {
+    let mut shop = Shop::default();
+    let value = "v".repeat(600_000);
+    shop.ask(&format!("SET a {value}"));
+    shop.ask("LPUSH l x");
+    let lines = ["GET a", "GET l", "GET a", "EXISTS a l", "SET a 1", "TTL a"];
+    let mut query = Vec::new();
+    arguments::begin_transaction(&mut query, shop.version, shop.database, &[]);
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        arguments::begin_queued(&mut query, words.len());
+        for word in words {
+            arguments::put_argument(&mut query, word.as_bytes());
+        }
+    }
+    let mut answer = Vec::new();
+    shop.machine.answer(&query, &mut answer);
+    let alone: String = lines.iter().map(|line| shop.query(line)).collect();
+    assert!(
+        alone.len() > 1_200_000 && alone.contains("-WRONGTYPE"),
+        "longer than a reply, and errors"
+    );
+    let expected = format!("*{}\r\n{alone}", lines.len());
+    assert_eq!(String::from_utf8(answer).unwrap(), expected);
+
+    // One that rests on watched keys changes something if it is executed: whether they were seen since.
+    let sight = Watch {
+        database: shop.database,
+        key: b"a".to_vec(),
+        sight: Sight {
+            is_present: true,
+            index: 1,
+        },
+    };
+    let mut watched = Vec::new();
+    arguments::begin_transaction(&mut watched, shop.version, shop.database, &[sight]);
+    watched.extend_from_slice(&query[3..]);
+    let mut answer = Vec::new();
+    shop.machine.answer(&watched, &mut answer);
+    assert!(answer.starts_with(b"-ERR "), "{}", answer.escape_ascii());
 }
 
 #[test]

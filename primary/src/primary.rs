@@ -96,6 +96,8 @@ pub struct Waiter {
 /// A query that waits or is ready to be asked of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
+    /// How many queries it is of: so many times the longest reply may be the answer.
+    pub count: usize,
     /// Who asks.
     pub waiter: Waiter,
     /// How fresh the state must be.

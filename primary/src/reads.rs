@@ -179,6 +179,7 @@ mod tests {
             id: 1,
         };
         let query = Query {
+            count: 1,
             waiter,
             consistency: Consistency::Lease,
             bytes: Vec::new(),

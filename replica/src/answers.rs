@@ -9,7 +9,7 @@ use standin_core::message::{
 };
 use standin_core::time::Instant;
 
-/// Bytes of answers that one event may bring about, and one answer more: they are in memory all at
+/// Bytes of answers that one event may bring about, and one answer, or the answers to queries that are one, more: they are in memory all at
 /// once before the first is sent. Beyond it reads are done with the next event, stale ones are turned away,
 /// and entries are applied later.
 pub const ANSWERS_BYTES_MAX: usize = 16 << 20;
@@ -36,6 +36,9 @@ pub enum RequestBody<'a> {
     Direct(DirectRequest<'a>),
     /// Answer a query.
     Query(QueryRequest<'a>),
+    /// Answer so many queries that the machine takes as one: the answer may be as long as theirs together. It does not leave
+    /// the process as one message, which would have no room for it.
+    Queries(QueryRequest<'a>, usize),
 }
 
 impl RequestBody<'_> {
@@ -47,7 +50,7 @@ impl RequestBody<'_> {
             Self::Close(close) => (close.id, close.seen),
             Self::Command(command) => (command.id, command.seen),
             Self::Direct(direct) => (direct.id, direct.seen),
-            Self::Query(query) => (query.id, query.seen),
+            Self::Query(query) | Self::Queries(query, _) => (query.id, query.seen),
         }
     }
 }

@@ -71,7 +71,10 @@ impl<M: StateMachine> Replica<M> {
                 }
             }
             match request.body {
-                RequestBody::Query(query) => self.on_query(now, waiter, &query, has_queue_room),
+                RequestBody::Query(query) => self.on_query(now, waiter, &query, 1, has_queue_room),
+                RequestBody::Queries(query, count) => {
+                    self.on_query(now, waiter, &query, count, has_queue_room);
+                }
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => {
                     let input = Input::Open(waiter);
@@ -208,6 +211,7 @@ impl<M: StateMachine> Replica<M> {
         now: Now,
         waiter: Waiter,
         request: &QueryRequest<'_>,
+        count: usize,
         has_queue_room: bool,
     ) {
         if request.bytes.len() > COMMAND_BYTES_MAX {
@@ -224,7 +228,7 @@ impl<M: StateMachine> Replica<M> {
             if self.is_log_outdated() {
                 return self.answer_hint(waiter, ReplyStatus::NotPrimary);
             }
-            return self.answer_query(waiter, request.bytes, None);
+            return self.answer_query(waiter, request.bytes, count, None);
         }
         match &self.role {
             Role::Primary(primary) if primary.is_serving() => {
@@ -234,6 +238,7 @@ impl<M: StateMachine> Replica<M> {
                 let query = Query {
                     waiter,
                     consistency: request.consistency,
+                    count,
                     bytes: request.bytes.to_vec(),
                 };
                 self.tell_primary(now, primary::Event::Read(query));
@@ -246,6 +251,7 @@ impl<M: StateMachine> Replica<M> {
         &mut self,
         waiter: Waiter,
         query: &[u8],
+        count: usize,
         valid_until: Option<Instant>,
     ) {
         if self.is_answer_full() {
@@ -255,7 +261,7 @@ impl<M: StateMachine> Replica<M> {
             return self.answer_hint(waiter, ReplyStatus::NotPrimary);
         }
         let from = self.answers.bytes().len();
-        match self.state.query(query, self.answers.bytes()) {
+        match self.state.queries(query, count, self.answers.bytes()) {
             Ok(()) => self.push_answer(waiter, ReplyStatus::Done, valid_until, from),
             Err(words) => {
                 let words = format!("the query made the machine fail: {words}");

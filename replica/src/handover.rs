@@ -27,7 +27,8 @@ pub const HELD_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     /// Who sent each, in order.
-    conns: Vec<ConnId>,
+    /// Whose each request is, and how many it is of.
+    owners: Vec<(ConnId, usize)>,
     /// The requests, as frames.
     frames: Vec<u8>,
     /// Whether requests are held, as of the last event.
@@ -38,7 +39,7 @@ pub(crate) struct Held {
 
 impl Held {
     fn has_room(&self) -> bool {
-        self.conns.len() < HELD_REQUESTS_MAX && self.frames.len() < HELD_BYTES_MAX
+        self.owners.len() < HELD_REQUESTS_MAX && self.frames.len() < HELD_BYTES_MAX
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -51,7 +52,7 @@ impl Held {
 
     /// Requests held, and their bytes.
     pub(crate) fn count(&self) -> (usize, usize) {
-        (self.conns.len(), self.frames.len())
+        (self.owners.len(), self.frames.len())
     }
 }
 
@@ -260,7 +261,7 @@ impl<M: StateMachine> Replica<M> {
         self.look_after_leaving(now);
         self.held.until.take_if(|until| now.boot >= *until);
         self.held.is_on = self.must_hold(now.boot);
-        if !self.held.is_on && !self.held.conns.is_empty() {
+        if !self.held.is_on && !self.held.owners.is_empty() {
             self.release_held(now);
         }
     }
@@ -364,7 +365,11 @@ impl<M: StateMachine> Replica<M> {
     pub(crate) fn hold(&mut self, requests: &[Request<'_>]) {
         for request in requests {
             if self.held.has_room() {
-                self.held.conns.push(request.conn);
+                let count = match &request.body {
+                    RequestBody::Queries(_, count) => *count,
+                    _ => 1,
+                };
+                self.held.owners.push((request.conn, count));
                 encode(&request.body, &mut self.held.frames);
             } else {
                 let (id, _) = request.body.id_and_seen();
@@ -379,14 +384,18 @@ impl<M: StateMachine> Replica<M> {
 
     /// Takes in what was held, as if it came now: it is ordered, or told where to go.
     fn release_held(&mut self, now: Now) {
-        let conns = std::mem::take(&mut self.held.conns);
+        let owners = std::mem::take(&mut self.held.owners);
         let frames = std::mem::take(&mut self.held.frames);
-        let mut requests = Vec::with_capacity(conns.len());
+        let mut requests = Vec::with_capacity(owners.len());
         let mut rest = frames.as_slice();
-        for conn in conns {
+        for (conn, count) in owners {
             let frame = Frame::decode_again(rest).expect("whole frames are held");
             rest = &rest[frame.len()..];
             if let Ok(FromClient::Request(body)) = client_frame(&frame) {
+                let body = match body {
+                    RequestBody::Query(query) => RequestBody::Queries(query, count),
+                    body => body,
+                };
                 requests.push(Request { conn, body });
             }
         }
@@ -401,6 +410,6 @@ fn encode(body: &RequestBody<'_>, out: &mut Vec<u8>) {
         RequestBody::Close(close) => close.encode(out),
         RequestBody::Command(command) => command.encode(out),
         RequestBody::Direct(direct) => direct.encode(out),
-        RequestBody::Query(query) => query.encode(out),
+        RequestBody::Query(query) | RequestBody::Queries(query, _) => query.encode(out),
     }
 }

@@ -128,6 +128,6 @@ impl<M: StateMachine> Replica<M> {
             },
             Consistency::Confirmed | Consistency::Stale => None,
         };
-        self.answer_query(query.waiter, &query.bytes, valid_until);
+        self.answer_query(query.waiter, &query.bytes, query.count, valid_until);
     }
 }

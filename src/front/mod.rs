@@ -45,6 +45,8 @@ const SEEKS_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Front {
     /// Where it listens.
     listens_on: SocketAddr,
+    /// Several queries of a client are given out as one: the answer may be as long as all of theirs.
+    joins_queries: bool,
     clients: BTreeMap<ConnId, Client>,
     counts: Counts,
     /// What is given out in this wake-up.
@@ -99,6 +101,8 @@ pub(crate) struct Task<'a> {
     pub(crate) id: u64,
     /// How it is to be executed.
     pub(crate) kind: Kind,
+    /// How many requests it is of.
+    pub(crate) requests: usize,
     /// What the machine is given.
     pub(crate) bytes: &'a [u8],
 }
@@ -118,9 +122,10 @@ impl Answering<'_> {
 }
 
 impl Front {
-    pub(crate) fn new(listens_on: SocketAddr) -> Self {
+    pub(crate) fn new(listens_on: SocketAddr, joins_queries: bool) -> Self {
         Self {
             listens_on,
+            joins_queries,
             clients: BTreeMap::new(),
             counts: Counts::default(),
             work: Work::default(),
@@ -210,6 +215,7 @@ impl Front {
             conn,
             id: given.id,
             kind: given.kind,
+            requests: given.requests,
             bytes: &self.work.bytes[given.range.clone()],
         })
     }
@@ -432,7 +438,7 @@ impl Front {
         let local = self.listens_on.to_string();
         let conversation = Conversation::new(self.counts.accepted, peer.to_string(), local, host);
         let client = Client {
-            line: Line::new(conversation),
+            line: Line::new(conversation, self.joins_queries),
             since: now,
             heard_at: now,
             is_blocked: false,

@@ -82,7 +82,7 @@ impl Room {
         let address = net.listen_plain("127.0.0.1:0".parse().unwrap()).unwrap();
         Self {
             net,
-            front: Front::new(address),
+            front: Front::new(address, true),
             address,
             host: Anywhere { is_lost: false },
         }
@@ -315,7 +315,7 @@ fn who_has_more_to_come_keeps_its_place() {
     let mut limits = NetLimits::default();
     limits.clients.connections_max = 1;
     let mut room = Room::with(limits);
-    let (_stream, at) = room.client("INCR a\r\nINCR a\r\n");
+    let (_stream, at) = room.client("INCR a\r\nDEL a\r\n");
     assert_eq!(room.take(&[at]), 2);
     let mut events = Vec::new();
     // What is answered, and whether the client keeps its place then.

@@ -88,7 +88,7 @@ impl Gateway {
         let facts = Facts::new("gateway", listens_on.port(), password, clients_max);
         Ok(Self {
             net,
-            front: Front::new(listens_on),
+            front: Front::new(listens_on, false),
             lanes: Lanes::new(&config.view_services),
             facts,
             heard: Vec::new(),

@@ -66,7 +66,7 @@ impl<M: StateMachine> Resp<M> {
             keyspace,
         };
         Self {
-            front: Front::new(listens_on),
+            front: Front::new(listens_on, true),
             own,
             others: Others::default(),
             heard: Vec::new(),
@@ -143,12 +143,15 @@ impl<M: StateMachine> Resp<M> {
                     seen,
                     bytes: task.bytes,
                 }),
-                Kind::Query => RequestBody::Query(QueryRequest {
-                    id: task.id,
-                    seen,
-                    consistency: Consistency::Confirmed,
-                    bytes: task.bytes,
-                }),
+                Kind::Query => {
+                    let query = QueryRequest {
+                        id: task.id,
+                        seen,
+                        consistency: Consistency::Confirmed,
+                        bytes: task.bytes,
+                    };
+                    RequestBody::Queries(query, task.requests)
+                }
             },
         })
     }

@@ -1,11 +1,12 @@
 //! A line whose work is done out of step answers like one whose requests are done one by one.
 
 use proptest::prelude::*;
-use standin_kv::arguments::command;
+use standin_kv::arguments::{RUN_COMMANDS_MAX, command};
 use standin_kv::conversation::{Ask, Conversation};
 use standin_kv::keyspace::DatabaseId;
 use standin_kv::line::{
-    Given, IN_FLIGHT_MAX, Kind, Line, REPLY_BYTES_PER_TAKE, Stop, WAITING_REPLY_BYTES_MAX, Work,
+    Given, IN_FLIGHT_MAX, Kind, Line, QUERIES_IN_FLIGHT_MAX, REPLY_BYTES_PER_TAKE, Stop,
+    WAITING_REPLY_BYTES_MAX, Work,
 };
 
 use standin_resp::Version;
@@ -13,10 +14,14 @@ use standin_resp::Version;
 use crate::support::{Client, Server, answer_ask};
 
 /// Requests of few keys, so that the order shows.
-const REQUESTS: [&str; 20] = [
+const REQUESTS: [&str; 24] = [
     "SET a 1",
+    "SET a 2 GET",
     "INCR a",
+    "INCR l",
     "GET a",
+    "GET l",
+    "STRLEN a",
     "APPEND a x",
     "LPUSH l a",
     "LRANGE l 0 -1",
@@ -61,7 +66,7 @@ impl Late {
         );
         Late {
             server,
-            line: Line::new(conversation),
+            line: Line::new(conversation, true),
             input: Vec::new(),
             said: Vec::new(),
             waiting: Vec::new(),
@@ -152,7 +157,7 @@ proptest! {
                     unsent = later;
                 }
                 1 => {
-                    let stop = late.take(1 + number % 4);
+                    let stop = late.take(1 + number % 40);
                     if unsent.is_empty() && late.is_idle() && late.input.is_empty()
                         && matches!(stop, Stop::Hungry | Stop::Ended)
                     {
@@ -175,17 +180,114 @@ proptest! {
 
 #[test]
 fn a_client_may_have_so_many_requests_under_way_and_no_more() {
+    for (request, most) in [
+        ("INCR a\r\n", IN_FLIGHT_MAX),
+        ("GET a\r\n", QUERIES_IN_FLIGHT_MAX),
+    ] {
+        let mut late = Late::new();
+        let more = 20;
+        late.input = request.repeat(most + more).into();
+        assert_eq!(late.take(usize::MAX), Stop::Blocked);
+        assert_eq!(late.waiting.len(), most.div_ceil(RUN_COMMANDS_MAX));
+        assert_eq!(late.input.len(), more * request.len());
+        late.execute(0);
+        late.hand_in(1);
+        assert!(late.line.may_take());
+        assert_eq!(late.take(usize::MAX), Stop::Blocked);
+        assert_eq!(late.input.len(), (more - RUN_COMMANDS_MAX) * request.len());
+        let replies = late.said.iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(replies, RUN_COMMANDS_MAX);
+    }
+}
+
+#[test]
+fn short_requests_that_follow_each_other_are_given_out_as_one() {
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    let set = format!("SET a {}\r\n", "x".repeat(3_000));
+    for (input, given, said) in [
+        // All of one kind.
+        (
+            "INCR a\r\nSET b 1\r\nLPUSH a 1\r\nAPPEND b 2\r\n",
+            1,
+            format!(":1\r\n+OK\r\n{wrong}:2\r\n"),
+        ),
+        (
+            "GET a\r\nSTRLEN a\r\nEXISTS a a\r\n",
+            1,
+            "$-1\r\n:0\r\n:0\r\n".into(),
+        ),
+        (
+            "SET a 1\r\nGET a\r\nGET a\r\nINCR a\r\nINCR a\r\n",
+            3,
+            "+OK\r\n$1\r\n1\r\n$1\r\n1\r\n:2\r\n:3\r\n".into(),
+        ),
+        // What is answered in between, or at length, or changes how others are answered.
+        (
+            "INCR a\r\nPING\r\nINCR a\r\n",
+            2,
+            ":1\r\n+PONG\r\n:2\r\n".into(),
+        ),
+        ("INCR a\r\nNOSUCH\r\nINCR a\r\n", 2, String::new()),
+        (
+            "INCR a\r\nSET a 7 GET\r\nINCR a\r\n",
+            3,
+            ":1\r\n$1\r\n1\r\n:8\r\n".into(),
+        ),
+        (
+            "INCR a\r\nSET a 7 EX 9\r\nINCR a\r\n",
+            1,
+            ":1\r\n+OK\r\n:8\r\n".into(),
+        ),
+        (
+            "INCR a\r\nSELECT 1\r\nINCR a\r\n",
+            2,
+            ":1\r\n+OK\r\n:1\r\n".into(),
+        ),
+        (
+            "INCR a\r\nMULTI\r\nINCR a\r\nEXEC\r\nINCR a\r\n",
+            3,
+            ":1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n:3\r\n".into(),
+        ),
+        // Some are too long together.
+        (&set.repeat(4), 4, "+OK\r\n".repeat(4)),
+    ] {
+        let mut late = Late::new();
+        late.input = input.into();
+        let mut count = 0;
+        while late.take(usize::MAX) != Stop::Hungry {
+            count += late.waiting.len();
+            while !late.is_idle() {
+                late.execute(0);
+                late.hand_in(1);
+            }
+        }
+        count += late.waiting.len();
+        while !late.is_idle() {
+            late.execute(0);
+            late.hand_in(1);
+        }
+        assert_eq!(count, given, "{input}");
+        if !said.is_empty() {
+            assert_eq!(String::from_utf8_lossy(&late.said), said, "{input}");
+        }
+    }
+}
+
+#[test]
+fn an_error_in_place_of_an_answer_is_for_each_of_those_that_were_given_out_as_one() {
     let mut late = Late::new();
-    late.input = b"INCR a\r\n".repeat(IN_FLIGHT_MAX + 5);
-    assert_eq!(late.take(usize::MAX), Stop::Blocked);
-    assert_eq!(late.waiting.len(), IN_FLIGHT_MAX);
-    assert_eq!(late.input.len(), 5 * b"INCR a\r\n".len());
-    late.execute(0);
-    late.hand_in(1);
-    assert_eq!(late.said, b":1\r\n");
-    assert!(late.line.may_take());
-    assert_eq!(late.take(usize::MAX), Stop::Blocked);
-    assert_eq!(late.waiting.len(), IN_FLIGHT_MAX);
+    late.input = b"INCR a\r\nINCR a\r\nPING\r\nINCR a\r\nINCR a\r\nINCR a\r\n".to_vec();
+    assert_eq!(late.take(usize::MAX), Stop::Hungry);
+    let ids: Vec<u64> = late.waiting.iter().map(|(given, _)| given.id).collect();
+    // The later one first.
+    for id in ids.iter().rev() {
+        late.line.answer(*id, b"-TRYAGAIN\r\n", &mut late.said);
+    }
+    let again = |times| "-TRYAGAIN\r\n".repeat(times);
+    let expected = format!("{}+PONG\r\n{}", again(2), again(3));
+    assert_eq!(String::from_utf8_lossy(&late.said), expected);
+    assert!(!late.line.is_waiting());
+    assert_eq!(late.line.held_bytes(), 0);
 }
 
 #[test]

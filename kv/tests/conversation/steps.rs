@@ -27,8 +27,8 @@ fn request(arguments: &[&[u8]]) -> Vec<u8> {
 fn each_command_goes_the_way_that_the_table_says() {
     let (mut client, mut server) = client();
     let cases = [
-        ("SET a 1", Step::Order(Then::Pass)),
-        ("GET a", Step::Query(Then::Pass)),
+        ("SET a 1", Step::Order(Then::Join)),
+        ("GET a", Step::Query(Then::Join)),
         ("TTL a", Step::Order(Then::Pass)),
         ("TIME", Step::Order(Then::Pass)),
         ("PING", Step::Replied),

@@ -207,7 +207,7 @@ impl Server {
         };
         let answer = self.execute(is_command, command);
         match then {
-            Then::Pass => replies.extend_from_slice(&answer),
+            Then::Pass | Then::Join => replies.extend_from_slice(&answer),
             Then::Hear => conversation.hear(&answer, replies),
         }
     }

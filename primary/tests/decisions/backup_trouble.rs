@@ -169,6 +169,7 @@ fn of_one_store_the_older_connection_is_closed() {
 fn reads_that_wait_are_bounded_by_their_bytes_too() {
     let mut bench = Bench::paired(Durability::Os);
     let query = Query {
+        count: 1,
         waiter: Waiter {
             conn: ConnId(9),
             id: 1,

@@ -342,6 +342,7 @@ impl Bench {
         };
         let bytes = b"q".to_vec();
         self.event(Event::Read(Query {
+            count: 1,
             waiter,
             consistency,
             bytes,

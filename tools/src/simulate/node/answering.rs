@@ -70,6 +70,8 @@ pub(super) fn asked_of(body: &RequestBody<'_>) -> (Asked, Vec<u8>) {
             (Asked::Command { session, sequence }, Vec::new())
         }
         RequestBody::Direct(_) => (Asked::Direct, Vec::new()),
-        RequestBody::Query(query) => (Asked::Read(query.consistency), query.bytes.to_vec()),
+        RequestBody::Query(query) | RequestBody::Queries(query, _) => {
+            (Asked::Read(query.consistency), query.bytes.to_vec())
+        }
     }
 }
