@@ -50,6 +50,7 @@ use resolve::Resolver;
 use share::Share;
 use warnings::Warnings;
 
+pub use busy::{BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX};
 pub use event::{CloseReason, NetEvent};
 pub use limits::*;
 pub use standin_core::conn::ConnId;

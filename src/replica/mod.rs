@@ -31,15 +31,10 @@ use standin_io::stop::Stop;
 use standin_io::storage::is_want_of_room;
 
 pub use resp::RespConfig;
+pub use standin_io::net::{BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX};
 pub use standin_replica::SnapshotConfig;
 pub use start::{Listening, run, run_with_resp};
 pub use will::ParentLink;
-
-/// How long a replica under load looks for something to do, again and again, before it sleeps. What it waits for then
-/// is mostly a message that is under way on the same network, and to be woken for it takes as long. In microseconds.
-pub const BUSY_POLL_MICROS: u64 = 200;
-/// The longest such time, in microseconds.
-pub const BUSY_POLL_MICROS_MAX: u64 = 10_000;
 
 /// How a replica is to run.
 #[derive(Clone, Debug)]

@@ -6,6 +6,12 @@
 
 use standin_core::time::Duration;
 
+/// How long a replica under load looks for something to do, again and again, before it sleeps. What it waits for then
+/// is mostly a message that is under way on the same network, and to be woken for it takes as long. In microseconds.
+pub const BUSY_POLL_MICROS: u64 = 200;
+/// The longest such time, in microseconds.
+pub const BUSY_POLL_MICROS_MAX: u64 = 10_000;
+
 /// Waits that were short, less those that were long, are counted up to here; half of it turns it on.
 const BALANCE_MAX: u8 = 32;
 /// A long wait counts as so many short ones: to look in vain costs more than it saves otherwise. So what comes at long
