@@ -18,7 +18,7 @@ use standin::replica::{self, Listening, ReplicaConfig, ReplicaError, RespConfig}
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::identity::Durability;
 use standin_core::message::{
-    CommandRequest, Hello, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
+    CommandRequest, Consistency, Hello, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
 };
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
@@ -70,6 +70,7 @@ impl Embedded {
             listen,
             advertise: None,
             password: None,
+            reads: Consistency::Confirmed,
         };
         let (ready, is_ready) = mpsc::channel();
         let thread = thread::spawn(move || {

@@ -43,6 +43,8 @@ fn word() -> impl Strategy<Value = OsString> {
         "--viewservice",
         "--machine",
         "--durability",
+        "--resp-reads",
+        "lease",
         "--replace",
         "--timeout",
         "--json",

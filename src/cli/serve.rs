@@ -3,11 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
 use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::StateMachine;
+use standin_core::message::Consistency;
 use standin_core::time::Duration;
 use standin_io::log::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use standin_viewservice::LeaseTerm;
@@ -79,6 +80,16 @@ pub(crate) struct ReplicaArgs {
     /// Address at which Redis clients reach this replica, if that differs
     #[arg(long, env = "STANDIN_RESP_ADVERTISE", value_name = "ADDR", value_parser = reached_address, requires = "resp")]
     resp_advertise: Option<String>,
+    /// What the answers to reads of Redis clients rest on: the backup, which confirms that this is still the primary, or the
+    /// lease alone, which is quicker and trusts clocks
+    #[arg(
+        long,
+        env = "STANDIN_RESP_READS",
+        value_enum,
+        default_value_t,
+        requires = "resp"
+    )]
+    resp_reads: RespReads,
     /// Address on which HTTP is served, HOST:PORT: /livez, /readyz, /primary, /backup, /replica?max_behind=N, /status and
     /// /metrics
     #[arg(long, env = "STANDIN_HTTP", value_name = "ADDR", value_parser = listen_address)]
@@ -113,6 +124,25 @@ pub(crate) struct ReplicaArgs {
     /// Under load, look for something to do for so many microseconds before each sleep; 0: never
     #[arg(long, env = "STANDIN_BUSY_POLL", value_name = "MICROSECONDS", default_value_t = BUSY_POLL_MICROS, value_parser = clap::value_parser!(u64).range(..=BUSY_POLL_MICROS_MAX))]
     busy_poll: u64,
+}
+
+/// What the answers to reads of Redis clients rest on.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum RespReads {
+    /// The backup confirms each that this is still the primary; no clock is trusted
+    #[default]
+    Confirmed,
+    /// The lease, and so that clocks run as they should
+    Lease,
+}
+
+impl RespReads {
+    fn consistency(self) -> Consistency {
+        match self {
+            Self::Confirmed => Consistency::Confirmed,
+            Self::Lease => Consistency::Lease,
+        }
+    }
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {
@@ -219,6 +249,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
         listen,
         advertise: args.resp_advertise,
         password: args.resp_password.map(String::into_bytes),
+        reads: args.resp_reads.consistency(),
     });
     let result = match (args.machine.as_str(), resp) {
         (KeyValue::NAME, Some(resp)) => replica::run_with_resp(&config, &resp, on_ready),

@@ -20,7 +20,7 @@ use standin_replica::{Replica, Request, RequestBody};
 use standin_resp::Version;
 use standin_resp::writer::ReplyWriter;
 
-use crate::front::{Facts, Front};
+use crate::front::{Facts, Front, Task};
 use others::Others;
 use seat::{Own, Seat, host_and_port, is_in_touch};
 
@@ -33,6 +33,8 @@ pub struct RespConfig {
     pub advertise: Option<String>,
     /// What clients have to say first, if they have to.
     pub password: Option<Vec<u8>>,
+    /// What the answers to reads rest on: the backup's confirmation, or the lease alone, and so on clocks.
+    pub reads: Consistency,
 }
 
 /// See the [module](self).
@@ -43,6 +45,8 @@ pub(super) struct Resp<M> {
     others: Others,
     /// Clients that have input in this wake-up.
     heard: Vec<ConnId>,
+    /// What the answers to reads rest on.
+    reads: Consistency,
     /// Used again for each answer that is an error.
     error: Vec<u8>,
 }
@@ -53,10 +57,11 @@ impl<M: StateMachine> Resp<M> {
         name: ReplicaName,
         listens_on: SocketAddr,
         address: &str,
-        password: Option<Vec<u8>>,
+        config: &RespConfig,
         clients_max: usize,
         keyspace: fn(&M) -> Vec<KeyspaceInfo>,
     ) -> Self {
+        let password = config.password.clone();
         let (host, port) = host_and_port(address);
         let facts = Facts::new(&name.to_string(), port, password, clients_max);
         let own = Own {
@@ -70,6 +75,7 @@ impl<M: StateMachine> Resp<M> {
             own,
             others: Others::default(),
             heard: Vec::new(),
+            reads: config.reads,
             error: Vec::new(),
         }
     }
@@ -132,27 +138,10 @@ impl<M: StateMachine> Resp<M> {
 
     /// What was given out by the last [`Resp::take`].
     pub(super) fn requests(&self) -> impl ExactSizeIterator<Item = Request<'_>> {
-        // Nobody asks later for an answer that was lost on the way, and a client that has seen a higher view does not
-        // say so: what it is answered is confirmed in any case.
-        let seen = Seen::default();
+        let reads = self.reads;
         self.front.tasks().map(move |task| Request {
             conn: task.conn,
-            body: match task.kind {
-                Kind::Command => RequestBody::Direct(DirectRequest {
-                    id: task.id,
-                    seen,
-                    bytes: task.bytes,
-                }),
-                Kind::Query => {
-                    let query = QueryRequest {
-                        id: task.id,
-                        seen,
-                        consistency: Consistency::Confirmed,
-                        bytes: task.bytes,
-                    };
-                    RequestBody::Queries(query, task.requests)
-                }
-            },
+            body: body(&task, reads),
         })
     }
 
@@ -175,6 +164,25 @@ impl<M: StateMachine> Resp<M> {
                 answering.give(reply.id, error);
             }
         });
+    }
+}
+
+/// What the replica is asked for a client's command, or for its read.
+fn body<'a>(task: &Task<'a>, reads: Consistency) -> RequestBody<'a> {
+    // Nobody asks later for an answer that was lost on the way, and a client that has seen a higher view does not say so.
+    let seen = Seen::default();
+    let Task { id, bytes, .. } = *task;
+    match task.kind {
+        Kind::Command => RequestBody::Direct(DirectRequest { id, seen, bytes }),
+        Kind::Query => {
+            let query = QueryRequest {
+                id,
+                seen,
+                consistency: reads,
+                bytes,
+            };
+            RequestBody::Queries(query, task.requests)
+        }
     }
 }
 
@@ -219,4 +227,31 @@ fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
     };
     // An error looks the same in both versions.
     ReplyWriter::new(out, Version::default()).error(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_rest_on_what_was_asked_for_and_commands_on_the_log() {
+        for reads in [Consistency::Confirmed, Consistency::Lease] {
+            let task = |kind, bytes| Task {
+                conn: ConnId(1),
+                id: 7,
+                kind,
+                requests: 3,
+                bytes,
+            };
+            match body(&task(Kind::Query, b"get"), reads) {
+                RequestBody::Queries(query, 3) => {
+                    assert_eq!((query.id, query.bytes), (7, b"get".as_slice()));
+                    assert_eq!(query.consistency, reads);
+                }
+                other => panic!("{other:?}"),
+            }
+            let command = body(&task(Kind::Command, b"set"), reads);
+            assert!(matches!(command, RequestBody::Direct(_)), "{command:?}");
+        }
+    }
 }

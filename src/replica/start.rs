@@ -143,9 +143,8 @@ fn run_with<M: StateMachine>(
             let listens_on = listened.map_err(cannot_listen(&resp.listen, "--resp"))?;
             let address = resp.advertise.clone();
             let address = address.unwrap_or_else(|| listens_on.to_string());
-            let password = resp.password.clone();
             let name = config.name.clone();
-            let resp = Resp::new(name, listens_on, &address, password, clients_max, keyspace);
+            let resp = Resp::new(name, listens_on, &address, resp, clients_max, keyspace);
             Some((resp, listens_on, address))
         }
     };

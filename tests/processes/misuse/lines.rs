@@ -105,7 +105,7 @@ const MEANINGLESS: [(&str, &[&str]); 31] = [
 ];
 
 /// Flags that make a meaningful line meaningless.
-const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 28] = [
+const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 29] = [
     (
         VIEW_SERVICE_LINE,
         "--lease 0ms",
@@ -161,6 +161,11 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 28] = [
         REPLICA_LINE,
         "--busy-poll 10001",
         &["'10001'", "--busy-poll", "0..=10000"],
+    ),
+    (
+        REPLICA_LINE,
+        "--resp 127.0.0.1:0 --resp-reads stale",
+        &["'stale'", "--resp-reads", "confirmed, lease"],
     ),
     (REPLICA_LINE, "extra", &["'extra'"]),
     (
@@ -254,7 +259,7 @@ fn a_variable_that_says_no_is_as_good_as_none() {
         ("STANDIN_WATCH", status.as_str()),
         ("STANDIN_JSON", "simulate --seeds 1"),
         ("STANDIN_SHRINK", "simulate --seeds 1"),
-        ("STANDIN_JSON", "bench --against native --request get"),
+        ("STANDIN_JSON", "bench --against native --rate 5"),
         ("STANDIN_JSON", "demo --keep /proc/standin"),
         (
             "STANDIN_REPLACE",

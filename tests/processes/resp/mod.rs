@@ -3,6 +3,7 @@
 mod failover;
 mod programs;
 mod raw;
+mod reads;
 use std::time::Duration;
 
 use crate::support::resp::RespClient;
