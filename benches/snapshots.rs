@@ -135,7 +135,7 @@ fn load(address: &str, connections: u32, depth: u64, seconds: u64, value_bytes: 
         pace: Pace::Closed(depth),
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(seconds),
-        work: Work::Native(put(value_bytes)),
+        work: Work::Native(put(value_bytes).into()),
         heeds_signals: false,
     }));
     assert_eq!(result.errors, 0, "{:?}", result.first_error);

@@ -38,7 +38,7 @@ fn all_shapes_are_measured_unless_a_number_is_given() {
 fn numbers_out_of_range_are_refused() {
     for bad in [
         ["--connections", "0"],
-        ["--connections", "4097"],
+        ["--connections", "10001"],
         ["--depth", "17"],
         ["--rate", "0"],
         ["--request", "flushall"],

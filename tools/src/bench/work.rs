@@ -49,13 +49,13 @@ impl Request {
             put(&mut bytes, &[b"WAIT", b"1", b"0"]);
             expected.push(Expected::Positive);
         }
-        Work::Resp(bytes, expected)
+        Work::Resp(bytes.into(), expected)
     }
 
     /// Over the native protocol, in a session: a command of the database.
     pub(super) fn native(self) -> Work {
         let database = DatabaseId::default();
-        Work::Native(arguments::command(Version::Resp2, database, &self.words()))
+        Work::Native(arguments::command(Version::Resp2, database, &self.words()).into())
     }
 }
 

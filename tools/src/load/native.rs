@@ -5,26 +5,41 @@ use std::collections::BTreeMap;
 use standin_core::conn::ConnId;
 use standin_core::frame::Frame;
 use standin_core::message::{
-    CommandRequest, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
+    CommandRequest, Consistency, Message as _, OpenSession, Party, QueryRequest, Reply,
+    ReplyStatus, Seen,
 };
 use standin_core::time::Instant;
 use standin_io::clock;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 
-use super::{DEPTH_MAX, LoadConfig, LoadError, LoadResult, OPEN_TIMEOUT, Recorder};
+use super::request::Source;
+use super::{DEPTH_MAX, Expected, LoadConfig, LoadError, LoadResult, OPEN_TIMEOUT, Request, Run};
+
+/// Most connections that are being made at the same time: a service has room for few that have not said hello yet.
+pub(super) const OPENING_MAX: usize = 64;
 
 /// Slots for send times: one for each command that may be in flight.
 const SLOTS: usize = 16;
 const _: () = assert!(SLOTS as u64 == DEPTH_MAX);
 
-/// Puts load on a service, `depth` commands in flight on each connection.
+/// What requests are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Commands, in the connection's session.
+    Command,
+    /// Queries that are answered like that.
+    Query(Consistency, Expected),
+}
+
+/// Puts load on a service, `depth` requests in flight on each connection.
 pub(super) fn run(
     config: &LoadConfig,
-    command: &[u8],
+    request: &Request,
+    kind: Kind,
     depth: u64,
 ) -> Result<LoadResult, LoadError> {
-    let mut load = Load::new(config, command, depth)?;
+    let mut load = Load::new(config, request, kind, depth)?;
     load.open()?;
     load.drive()
 }
@@ -54,7 +69,7 @@ impl Client {
     }
 
     /// Takes the next reply and returns when its request was sent.
-    fn take_reply(&mut self, frame: &Frame<'_>) -> Result<Instant, String> {
+    fn take_reply(&mut self, kind: Kind, frame: &Frame<'_>) -> Result<Instant, String> {
         let reply = Reply::decode(frame).map_err(|error| error.to_string())?;
         let expected = self.answered + 1;
         if reply.id != expected {
@@ -66,23 +81,40 @@ impl Client {
                 reply.status
             ));
         }
+        if let Kind::Query(_, fit) = kind
+            && !fit.fits(reply.bytes)
+        {
+            return Err(format!(
+                "query {expected} was answered '{}'",
+                reply.bytes.trim_ascii_end().escape_ascii()
+            ));
+        }
         self.answered = expected;
         self.seen = reply.seen;
         Ok(self.sent_at[slot(expected)])
     }
 
     /// Appends request `sequence`.
-    fn send(&mut self, sequence: u64, command: &[u8], now: Instant, out: &mut Vec<u8>) {
+    fn send(&mut self, kind: Kind, sequence: u64, bytes: &[u8], now: Instant, out: &mut Vec<u8>) {
         self.sent_at[slot(sequence)] = now;
-        let request = CommandRequest {
-            id: sequence,
-            seen: self.seen,
-            session: self.session,
-            sequence,
-            acknowledged: self.answered,
-            bytes: command,
-        };
-        request.encode(out);
+        match kind {
+            Kind::Command => CommandRequest {
+                id: sequence,
+                seen: self.seen,
+                session: self.session,
+                sequence,
+                acknowledged: self.answered,
+                bytes,
+            }
+            .encode(out),
+            Kind::Query(consistency, _) => QueryRequest {
+                id: sequence,
+                seen: self.seen,
+                consistency,
+                bytes,
+            }
+            .encode(out),
+        }
     }
 }
 
@@ -93,15 +125,21 @@ fn slot(sequence: u64) -> usize {
 #[derive(Debug)]
 struct Load<'a> {
     config: &'a LoadConfig,
-    command: &'a [u8],
+    source: Source<'a>,
+    kind: Kind,
     depth: u64,
     net: Net,
     clients: BTreeMap<ConnId, Client>,
-    recorder: Recorder,
+    run: Run,
 }
 
 impl<'a> Load<'a> {
-    fn new(config: &'a LoadConfig, command: &'a [u8], depth: u64) -> Result<Self, LoadError> {
+    fn new(
+        config: &'a LoadConfig,
+        request: &'a Request,
+        kind: Kind,
+        depth: u64,
+    ) -> Result<Self, LoadError> {
         let mut net = Net::new(NetConfig {
             party: Party::Client,
             cluster: None,
@@ -113,24 +151,27 @@ impl<'a> Load<'a> {
         }
         Ok(Self {
             config,
-            command,
+            source: Source::new(request),
+            kind,
             depth,
             net,
             clients: BTreeMap::new(),
-            recorder: Recorder::new(),
+            run: Run::new(config, clock::boot()),
         })
     }
 
     /// Makes all connections, and opens a session on each.
     fn open(&mut self) -> Result<(), LoadError> {
-        let begin = clock::boot();
-        let end = begin.plus(OPEN_TIMEOUT);
+        let end = clock::boot().plus(OPEN_TIMEOUT);
         let wanted = self.config.wanted();
-        for _ in 0..wanted {
-            self.net.connect(&self.config.address, begin, OPEN_TIMEOUT);
-        }
+        let mut begun = 0;
         let mut events = Vec::new();
         while self.clients.len() < wanted {
+            while begun < wanted && begun < self.clients.len() + OPENING_MAX {
+                let address = &self.config.address;
+                self.net.connect(address, clock::boot(), OPEN_TIMEOUT);
+                begun += 1;
+            }
             let now = self.net.poll(Some(end), &mut events)?.boot;
             for event in events.drain(..) {
                 if matches!(event, NetEvent::Signal(_)) {
@@ -170,22 +211,17 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Fills every connection, then answers each reply with the next command until time is up.
+    /// Fills every connection, then answers each reply with the next request until time is up.
     fn drive(mut self) -> Result<LoadResult, LoadError> {
         let mut now = clock::boot();
         let ids: Vec<ConnId> = self.clients.keys().copied().collect();
         for conn in ids {
             self.send(conn, 1, now);
         }
-        let mut begin = now.plus(self.config.warm_up);
-        let mut end = begin.plus(self.config.measured);
+        self.run = Run::new(self.config, now);
         let mut events = Vec::new();
-        while now < end {
-            let next = if self.recorder.is_counting {
-                end
-            } else {
-                begin
-            };
+        while self.run.goes_on(now) {
+            let next = self.run.deadline();
             now = self.net.poll(Some(next), &mut events)?.boot;
             for event in events.drain(..) {
                 if matches!(event, NetEvent::Signal(_)) {
@@ -194,15 +230,10 @@ impl<'a> Load<'a> {
                 self.on_event(now, event);
             }
             if self.clients.is_empty() {
-                return Err(self.config.lost(self.recorder));
-            }
-            if !self.recorder.is_counting && now >= begin {
-                self.recorder.is_counting = true;
-                begin = now;
-                end = now.plus(self.config.measured);
+                return Err(self.config.lost(self.run));
             }
         }
-        Ok(self.recorder.result(now.since(begin)))
+        Ok(self.run.result(now))
     }
 
     fn on_event(&mut self, now: Instant, event: NetEvent) {
@@ -210,7 +241,7 @@ impl<'a> Load<'a> {
             NetEvent::Input { conn } => self.on_replies(now, conn),
             NetEvent::Closed { conn, reason } => {
                 if self.clients.remove(&conn).is_some() {
-                    self.recorder.fail(reason.to_string());
+                    self.run.recorder.fail(reason.to_string());
                 }
             }
             NetEvent::Ready { .. } | NetEvent::Woken | NetEvent::Signal(_) => {}
@@ -225,10 +256,10 @@ impl<'a> Load<'a> {
         let mut bytes = 0;
         for frame in self.net.frames(conn) {
             bytes += frame.len();
-            match client.take_reply(&frame) {
-                Ok(sent_at) => self.recorder.record(now.since(sent_at)),
+            match client.take_reply(self.kind, &frame) {
+                Ok(sent_at) => self.run.recorder.record(now.since(sent_at)),
                 Err(reason) => {
-                    self.recorder.fail(reason);
+                    self.run.recorder.fail(reason);
                     self.clients.remove(&conn);
                     self.net.close(conn);
                     return;
@@ -245,10 +276,10 @@ impl<'a> Load<'a> {
             return;
         };
         let last = client.answered + self.depth;
-        let command = self.command;
+        let (kind, source) = (self.kind, &mut self.source);
         self.net.send(conn, |out| {
             for sequence in first..=last {
-                client.send(sequence, command, now, out);
+                client.send(kind, sequence, source.draw(), now, out);
             }
         });
     }

@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use standin_core::frame::FrameKind;
-use standin_core::message::{CommandRequest, Party, Reply, ReplyStatus, Seen};
+use standin_core::frame::{Frame, FrameKind};
+use standin_core::message::{CommandRequest, Party, QueryRequest, Reply, ReplyStatus, Seen};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::signals::Signals;
 
 use super::*;
 
@@ -14,6 +15,11 @@ use super::*;
 ///
 /// `answer` is handed each request and appends the reply.
 fn serve(answer: impl Fn(&CommandRequest<'_>, &mut Vec<u8>) + Send + 'static) -> String {
+    serve_frames(move |frame, out| answer(&CommandRequest::decode(frame).unwrap(), out))
+}
+
+/// The same for requests of any kind.
+fn serve_frames(answer: impl Fn(&Frame<'_>, &mut Vec<u8>) + Send + 'static) -> String {
     let mut net = Net::new(NetConfig {
         party: Party::Replica,
         cluster: None,
@@ -33,7 +39,7 @@ fn serve(answer: impl Fn(&CommandRequest<'_>, &mut Vec<u8>) + Send + 'static) ->
                         bytes += frame.len();
                         match frame.kind {
                             FrameKind::OpenSession => done(0, &7u64.to_le_bytes(), &mut out),
-                            _ => answer(&CommandRequest::decode(&frame).unwrap(), &mut out),
+                            _ => answer(&frame, &mut out),
                         }
                     }
                     net.consume(conn, bytes);
@@ -67,7 +73,7 @@ fn config(address: String) -> LoadConfig {
         pace: Pace::Closed(4),
         warm_up: Duration::from_millis(20),
         measured: Duration::from_millis(100),
-        work: Work::Native(b"add".to_vec()),
+        work: Work::Native(b"add".to_vec().into()),
         heeds_signals: false,
     }
 }
@@ -193,7 +199,7 @@ const PING: [u8; 6] = *b"PING\r\n";
 
 fn resp(address: String, expected: &[Expected]) -> LoadConfig {
     LoadConfig {
-        work: Work::Resp(PING.to_vec(), expected.to_vec()),
+        work: Work::Resp(PING.to_vec().into(), expected.to_vec()),
         ..config(address)
     }
 }
@@ -223,7 +229,7 @@ fn replies_of_redis_protocol_that_are_not_what_was_asked_for_are_errors() {
 }
 
 #[test]
-fn an_open_loop_counts_from_when_a_request_was_due() {
+fn an_open_loop_asks_whatever_is_answered_and_over_redis_protocol_alone() {
     let open = |address, per_second| LoadConfig {
         pace: Pace::Open(per_second),
         ..resp(address, &[Expected::Done])
@@ -243,4 +249,171 @@ fn an_open_loop_counts_from_when_a_request_was_due() {
         ..config("127.0.0.1:1".to_owned())
     };
     assert!(matches!(run(&native), Err(LoadError::OpenNative)));
+    let http = LoadConfig {
+        work: Work::Http(Vec::new().into()),
+        ..native
+    };
+    assert!(matches!(run(&http), Err(LoadError::OpenHttp)));
+}
+
+/// A service that answers each whole request of HTTP with `answer`, as a thread for each connection.
+fn serve_http(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut bytes = [0; POST.len()];
+                while stream.read_exact(&mut bytes).is_ok() {
+                    assert_eq!(bytes, POST);
+                    // Another one before its answer would be one too many in flight.
+                    stream.set_nonblocking(true).unwrap();
+                    let early = stream.peek(&mut [0]);
+                    assert!(!matches!(early, Ok(1..)), "{early:?}");
+                    stream.set_nonblocking(false).unwrap();
+                    if stream.write_all(answer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address.to_string()
+}
+
+const POST: [u8; 19] = *b"POST / HTTP/1.1\r\n\r\n";
+
+#[test]
+fn over_http_each_request_in_flight_has_a_connection_and_answers_are_checked() {
+    let http = |address, connections| LoadConfig {
+        connections,
+        work: Work::Http(POST.to_vec().into()),
+        ..config(address)
+    };
+    let good = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"revision\":1}";
+    let result = run(&http(serve_http(good), 3)).unwrap();
+    assert_eq!((result.errors, &result.first_error), (0, &None));
+    assert!(result.requests > 0, "{result:?}");
+    let bad = b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno";
+    let error = run(&http(serve_http(bad), 3)).unwrap_err().to_string();
+    assert!(error.contains("'500 no'"), "{error}");
+    let many = run(&http("127.0.0.1:1".to_owned(), CONNECTIONS_MAX));
+    assert!(
+        matches!(many, Err(LoadError::TooMany { wanted: 40_000 })),
+        "{many:?}"
+    );
+}
+
+#[test]
+fn more_connections_than_this_process_may_have_are_refused_in_words() {
+    let error = secure_descriptors(u64::MAX / 2).unwrap_err().to_string();
+    assert!(error.contains("ulimit -Hn"), "{error}");
+    secure_descriptors(1).unwrap();
+}
+
+#[test]
+fn native_reads_rest_on_what_was_asked_for_and_their_answers_are_checked() {
+    for consistency in [Consistency::Confirmed, Consistency::Lease] {
+        let address = serve_frames(move |frame, out| {
+            let query = QueryRequest::decode(frame).unwrap();
+            assert_eq!(query.bytes, b"get");
+            assert_eq!(query.consistency, consistency);
+            done(query.id, b"$5\r\nhello\r\n", out);
+        });
+        let reads = |bytes| LoadConfig {
+            work: Work::Query {
+                request: b"get".to_vec().into(),
+                consistency,
+                expected: Expected::String(bytes),
+            },
+            ..config(address.clone())
+        };
+        let result = run(&reads(5)).unwrap();
+        assert_eq!((result.errors, &result.first_error), (0, &None));
+        assert!(result.requests > 0, "{result:?}");
+        let error = run(&reads(4)).unwrap_err().to_string();
+        assert!(error.contains("query 1 was answered '$5"), "{error}");
+    }
+}
+
+#[test]
+fn a_string_is_expected_with_its_length() {
+    for (reply, fits) in [
+        (&b"$5\r\nhello\r\n"[..], true),
+        (b"$4\r\nhell\r\n", false),
+        (b"$-1\r\n", false),
+        (b"+hello\r\n", false),
+        (b"", false),
+    ] {
+        assert_eq!(Expected::String(5).fits(reply), fits, "{reply:?}");
+    }
+}
+
+#[test]
+fn every_key_is_set_before_anything_is_measured() {
+    let (seen, told) = std::sync::mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; KEY_BYTES + 2];
+        while stream.read_exact(&mut bytes).is_ok() {
+            seen.send(bytes).unwrap();
+            stream.write_all(b"+OK\r\n").unwrap();
+        }
+    });
+    let request = [&key(0)[..], b"\r\n"].concat();
+    let request = Request::with_keys(request, 1300, KeyForm::Plain);
+    let signals = Signals::block().unwrap();
+    fill(&address, &request, Expected::Done, 1300, &signals).unwrap();
+    for number in 0..1300 {
+        assert_eq!(told.recv().unwrap()[..KEY_BYTES], key(number));
+    }
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn idle_connections_are_greeted_once_and_missed_when_they_are_gone() {
+    let signals = Signals::block().unwrap();
+    let work = Work::Resp(PING.to_vec().into(), vec![Expected::Done]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let service = thread::spawn(move || {
+        let hello = b"*1\r\n$4\r\nPING\r\n";
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = vec![0; hello.len()];
+            stream.read_exact(&mut bytes).unwrap();
+            assert_eq!(bytes, hello);
+            stream.write_all(b"+PONG\r\n").unwrap();
+            kept.push(stream);
+        }
+        goes.recv().unwrap();
+        kept.pop();
+        kept
+    });
+    let mut idle = Idle::open(&address, 3, &work, &signals).unwrap();
+    idle.check().unwrap();
+    go.send(()).unwrap();
+    let _kept = service.join().unwrap();
+    let error = idle.check().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LoadError::IdleLost {
+                lost: 1,
+                count: 3,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    // More than may say hello at the same time.
+    let native = serve(|_, _| {});
+    let work = Work::Native(b"add".to_vec().into());
+    let mut idle = Idle::open(&native, 300, &work, &signals).unwrap();
+    idle.check().unwrap();
 }

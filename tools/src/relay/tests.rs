@@ -54,7 +54,7 @@ fn every_command_is_answered_in_order_with_a_reply_of_the_size_asked_for() {
         pace: Pace::Closed(5),
         warm_up: Duration::from_millis(50),
         measured: Duration::from_millis(200),
-        work: Work::Native(vec![1; 9]),
+        work: Work::Native(vec![1; 9].into()),
         heeds_signals: false,
     };
     let result = load::run(&config).unwrap();
@@ -100,7 +100,7 @@ fn each_request_of_redis_protocol_is_answered_once_whatever_pieces_it_comes_in()
         pace: Pace::Closed(4),
         warm_up: Duration::from_millis(20),
         measured: Duration::from_millis(100),
-        work: Work::Resp(requests.to_vec(), vec![Expected::Positive; 3]),
+        work: Work::Resp(requests.to_vec().into(), vec![Expected::Positive; 3]),
         heeds_signals: false,
     };
     let result = load::run(&config).unwrap();

@@ -1,4 +1,4 @@
-//! Clients that speak Redis's protocol, without sessions.
+//! Clients on plain sockets, without sessions: Redis's protocol, and HTTP.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -15,7 +15,11 @@ use standin_io::clock;
 use standin_io::signals::Signals;
 use standin_resp::reply::ReplyScanner;
 
-use super::{Expected, LoadConfig, LoadError, LoadResult, OPEN_TIMEOUT, Pace, Recorder};
+use super::http::HttpReply;
+use super::request::Source;
+use super::{
+    Expected, LoadConfig, LoadError, LoadResult, OPEN_TIMEOUT, Pace, Recorder, Request, Run,
+};
 
 /// Most bytes that are read of one connection at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -24,14 +28,23 @@ const WAITING_MAX: usize = 4 << 20;
 const SIGNAL: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Language<'a> {
+    /// Redis's protocol: each request has these replies.
+    Resp(&'a [Expected]),
+    /// HTTP: each request has one response.
+    Http,
+}
+
 /// Puts load on a service.
 pub(super) fn run(
     config: &LoadConfig,
-    request: &[u8],
-    expected: &[Expected],
+    request: &Request,
+    language: Language<'_>,
     pace: Pace,
 ) -> Result<LoadResult, LoadError> {
-    let mut load = Load::open(config, request, expected)?;
+    let mut load = Load::open(config, request, language)?;
     match pace {
         Pace::Closed(depth) => load.fill(depth)?,
         Pace::Open(per_second) => load.schedule = Some(Schedule::new(per_second)?),
@@ -88,14 +101,70 @@ impl Schedule {
     }
 }
 
+/// What came on one connection, until it is a whole reply.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    input: Vec<u8>,
+    /// What of it was taken.
+    taken: usize,
+    scanner: ReplyScanner,
+    /// Of the oldest request in flight so many replies have come.
+    replies: usize,
+}
+
+impl Answers {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.input.drain(..self.taken);
+        self.taken = 0;
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Whether one more request is answered, as it should be, by what has come; each counts once.
+    pub(super) fn next(&mut self, language: Language<'_>) -> Result<bool, String> {
+        match language {
+            Language::Resp(expected) => self.next_replies(expected),
+            Language::Http => {
+                let reply = HttpReply::parse(&self.input[self.taken..])?;
+                let Some(reply) = reply else {
+                    return Ok(false);
+                };
+                reply.check()?;
+                self.taken += reply.length;
+                Ok(true)
+            }
+        }
+    }
+
+    fn next_replies(&mut self, expected: &[Expected]) -> Result<bool, String> {
+        loop {
+            let rest = &self.input[self.taken..];
+            let scanned = self.scanner.scan(rest).map_err(|error| error.to_string())?;
+            let Some(length) = scanned else {
+                return Ok(false);
+            };
+            let reply = &rest[..length];
+            let wanted = expected.get(self.replies).copied();
+            if !wanted.is_some_and(|wanted| wanted.fits(reply)) {
+                return Err(format!(
+                    "a request was answered '{}'",
+                    reply.trim_ascii_end().escape_ascii()
+                ));
+            }
+            self.taken += length;
+            self.replies += 1;
+            if self.replies == expected.len() {
+                self.replies = 0;
+                return Ok(true);
+            }
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 struct Client {
     stream: TcpStream,
-    input: Vec<u8>,
-    scanner: ReplyScanner,
-    /// Of the oldest request in flight so many replies have come.
-    replies: usize,
+    answers: Answers,
     /// What is to be sent, and how much of it was.
     output: Vec<u8>,
     written: usize,
@@ -104,8 +173,8 @@ struct Client {
 }
 
 impl Client {
-    fn ask(&mut self, request: &[u8], since: Instant) {
-        self.output.extend_from_slice(request);
+    fn ask(&mut self, source: &mut Source<'_>, since: Instant) {
+        self.output.extend_from_slice(source.draw());
         self.since.push_back(since);
     }
 
@@ -128,7 +197,7 @@ impl Client {
     /// Takes what has come, and records each request that is answered by it. Says how many are.
     fn take(
         &mut self,
-        expected: &[Expected],
+        language: Language<'_>,
         scratch: &mut [u8],
         now: Instant,
         recorder: &mut Recorder,
@@ -137,7 +206,7 @@ impl Client {
             match self.stream.read(scratch) {
                 Ok(0) => return Err("the service hung up".to_owned()),
                 Ok(count) => {
-                    self.input.extend_from_slice(&scratch[..count]);
+                    self.answers.push(&scratch[..count]);
                     // What is left would have filled the buffer; what comes later wakes the loop.
                     if count < scratch.len() {
                         break;
@@ -148,69 +217,37 @@ impl Client {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        self.take_replies(expected, now, recorder)
+        self.take_replies(language, now, recorder)
     }
 
     fn take_replies(
         &mut self,
-        expected: &[Expected],
+        language: Language<'_>,
         now: Instant,
         recorder: &mut Recorder,
     ) -> Result<u64, String> {
         let mut answered = 0;
-        let mut at = 0;
-        loop {
-            let rest = &self.input[at..];
-            let scanned = self.scanner.scan(rest).map_err(|error| error.to_string())?;
-            let Some(length) = scanned else {
-                break;
-            };
-            let reply = &rest[..length];
-            let wanted = expected.get(self.replies).copied();
-            if !wanted.is_some_and(|wanted| wanted.fits(reply)) {
-                return Err(format!(
-                    "a request was answered '{}'",
-                    reply.trim_ascii_end().escape_ascii()
-                ));
-            }
-            at += length;
-            self.replies += 1;
-            if self.replies == expected.len() {
-                self.replies = 0;
-                let since = self.since.pop_front();
-                let since = since.ok_or("a reply came that nobody had asked for")?;
-                recorder.record(now.since(since));
-                answered += 1;
-            }
+        while self.answers.next(language)? {
+            let since = self.since.pop_front();
+            let since = since.ok_or("a reply came that nobody had asked for")?;
+            recorder.record(now.since(since));
+            answered += 1;
         }
-        self.input.drain(..at);
         Ok(answered)
-    }
-}
-
-impl Expected {
-    fn fits(self, reply: &[u8]) -> bool {
-        match self {
-            Self::Done => reply.first() != Some(&b'-'),
-            Self::Positive => {
-                let number = reply.strip_prefix(b":").map(<[u8]>::trim_ascii_end);
-                number.is_some_and(|digits| digits != b"0" && digits.first() != Some(&b'-'))
-            }
-        }
     }
 }
 
 #[derive(Debug)]
 struct Load<'a> {
     config: &'a LoadConfig,
-    request: &'a [u8],
-    expected: &'a [Expected],
+    source: Source<'a>,
+    language: Language<'a>,
     poll: Poll,
     signals: Option<Signals>,
     /// Those that have failed are gone.
     clients: Vec<Option<Client>>,
     schedule: Option<Schedule>,
-    recorder: Recorder,
+    run: Run,
     scratch: Vec<u8>,
 }
 
@@ -218,8 +255,8 @@ impl<'a> Load<'a> {
     /// Makes all connections.
     fn open(
         config: &'a LoadConfig,
-        request: &'a [u8],
-        expected: &'a [Expected],
+        request: &'a Request,
+        language: Language<'a>,
     ) -> Result<Self, LoadError> {
         let poll = Poll::new()?;
         let signals = config.heeds_signals.then(Signals::block).transpose()?;
@@ -230,13 +267,13 @@ impl<'a> Load<'a> {
         }
         let mut load = Self {
             config,
-            request,
-            expected,
+            source: Source::new(request),
+            language,
             poll,
             signals,
             clients: Vec::new(),
             schedule: None,
-            recorder: Recorder::new(),
+            run: Run::new(config, clock::boot()),
             scratch: vec![0; READ_BYTES],
         };
         let address: Result<SocketAddr, _> = config.address.parse();
@@ -259,9 +296,7 @@ impl<'a> Load<'a> {
         registry.register(&mut stream, Token(at), interest)?;
         Ok(Client {
             stream,
-            input: Vec::new(),
-            scanner: ReplyScanner::new(),
-            replies: 0,
+            answers: Answers::default(),
             output: Vec::new(),
             written: 0,
             since: VecDeque::new(),
@@ -273,7 +308,7 @@ impl<'a> Load<'a> {
         let now = clock::boot();
         for client in self.clients.iter_mut().flatten() {
             for _ in 0..depth {
-                client.ask(self.request, now);
+                client.ask(&mut self.source, now);
             }
             client.flush()?;
         }
@@ -288,14 +323,10 @@ impl<'a> Load<'a> {
             registry.register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
         }
         let mut now = clock::boot();
-        let mut begin = now.plus(self.config.warm_up);
-        let mut end = begin.plus(self.config.measured);
+        self.run = Run::new(self.config, now);
         let mut events = Events::with_capacity(1024);
-        while now < end {
-            let next = match self.recorder.is_counting {
-                true => end,
-                false => begin,
-            };
+        while self.run.goes_on(now) {
+            let next = self.run.deadline();
             self.ask_for_due(now)?;
             self.poll.poll(&mut events, Some(next.since(now)))?;
             now = clock::boot();
@@ -312,15 +343,10 @@ impl<'a> Load<'a> {
                 }
             }
             if self.clients.iter().all(Option::is_none) {
-                return Err(self.config.lost(self.recorder));
-            }
-            if !self.recorder.is_counting && now >= begin {
-                self.recorder.is_counting = true;
-                begin = now;
-                end = now.plus(self.config.measured);
+                return Err(self.config.lost(self.run));
             }
         }
-        Ok(self.recorder.result(now.since(begin)))
+        Ok(self.run.result(now))
     }
 
     /// Sends what is due in an open loop, over one connection after the other.
@@ -333,7 +359,7 @@ impl<'a> Load<'a> {
         while let Some((number, due)) = schedule.take(now) {
             let at = usize::try_from(number).unwrap_or(usize::MAX) % count;
             if let Some(client) = &mut self.clients[at] {
-                client.ask(self.request, due);
+                client.ask(&mut self.source, due);
                 waiting = waiting.max(client.since.len());
             }
         }
@@ -355,11 +381,16 @@ impl<'a> Load<'a> {
         let Some(client) = &mut self.clients[at] else {
             return;
         };
-        let taken = client.take(self.expected, &mut self.scratch, now, &mut self.recorder);
+        let taken = client.take(
+            self.language,
+            &mut self.scratch,
+            now,
+            &mut self.run.recorder,
+        );
         match taken {
             Ok(answered) if self.schedule.is_none() => {
                 for _ in 0..answered {
-                    client.ask(self.request, now);
+                    client.ask(&mut self.source, now);
                 }
                 self.flush(at);
             }
@@ -377,12 +408,15 @@ impl<'a> Load<'a> {
 
     fn fail(&mut self, at: usize, reason: String) {
         self.clients[at] = None;
-        self.recorder.fail(reason);
+        self.run.recorder.fail(reason);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use super::super::Work;
     use super::*;
 
     #[test]
@@ -408,5 +442,44 @@ mod tests {
         assert_eq!(schedule.due(3), late);
         schedule.arm(late).unwrap();
         schedule.arm(schedule.due(9)).unwrap();
+    }
+
+    #[test]
+    fn a_request_that_is_sent_late_counts_from_when_it_was_due() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = LoadConfig {
+            address: listener.local_addr().unwrap().to_string(),
+            connections: 1,
+            pace: Pace::Open(100),
+            warm_up: Duration::ZERO,
+            measured: Duration::from_secs(1),
+            work: Work::Resp(b"x".to_vec().into(), vec![Expected::Done]),
+            heeds_signals: false,
+        };
+        let request = Request::new(b"x".to_vec());
+        let mut load = Load::open(&config, &request, Language::Resp(&[Expected::Done])).unwrap();
+        let schedule = Schedule::new(100).unwrap();
+        let at = |millis| schedule.begin.plus(Duration::from_millis(millis));
+        let (late, answered) = (at(25), at(30));
+        load.schedule = Some(schedule);
+        load.run.recorder.is_counting = true;
+
+        load.ask_for_due(late).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut requests = [0; 3];
+        stream.read_exact(&mut requests).unwrap();
+        assert_eq!(requests, *b"xxx");
+        let client = load.clients[0].as_mut().unwrap();
+        client.answers.push(b"+1\r\n+2\r\n+3\r\n");
+        let recorder = &mut load.run.recorder;
+        client
+            .take_replies(load.language, answered, recorder)
+            .unwrap();
+        let latencies = load.run.result(answered);
+        // Due at 0, 10 and 20 ms, sent at 25 and answered at 30.
+        assert_eq!(latencies.requests, 3);
+        for (told, millis) in [(latencies.max_us, 30), (latencies.p50_us, 20)] {
+            assert!(told.abs_diff(millis * 1000) < 100, "{latencies:?}");
+        }
     }
 }
