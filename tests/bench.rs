@@ -177,6 +177,107 @@ fn redis_is_measured_as_it_is_installed_and_leaves_nothing_behind() {
     assert_eq!(left, 0, "files were left behind");
 }
 
+/// The report of a short run that must succeed and leave nothing behind.
+#[track_caller]
+fn report(arguments: &[&str]) -> serde_json::Value {
+    let directory = tempfile::tempdir().unwrap();
+    let short = ["--connections", "2", "--depth", "2", "--seconds", "1"];
+    let output = command(&short)
+        .args(["--rounds", "1", "--json"])
+        .args(arguments)
+        .env("TMPDIR", directory.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 0, "files were left behind");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_measured(report: &serde_json::Value, services: &[&str]) {
+    let medians = report["shapes"][0]["medians"].as_object().unwrap();
+    let mut measured: Vec<_> = medians.keys().map(String::as_str).collect();
+    measured.sort_unstable();
+    let mut expected = services.to_vec();
+    expected.sort_unstable();
+    assert_eq!(measured, expected);
+    for (service, medians) in medians {
+        assert!(medians["throughput"].as_f64().unwrap() > 0.0, "{service}");
+    }
+}
+
+#[test]
+fn reads_of_many_keys_are_measured_beside_idle_connections() {
+    let services = ["relay", "relay-polling", "native", "lease", "standin"];
+    let report = report(&[
+        "--against=relay,relay-polling,native,lease",
+        "--request=get",
+        "--keys=1000",
+        "--value-bytes=100",
+        "--idle=100",
+        "--busy-poll=50",
+    ]);
+    assert_measured(&report, &services);
+    assert_eq!(
+        (&report["request"], &report["keys"], &report["value_bytes"]),
+        (&"get".into(), &1000.into(), &100.into())
+    );
+    let idle = report["idle"].as_array().unwrap();
+    let names: Vec<_> = idle.iter().map(|idle| idle["service"].as_str()).collect();
+    assert_eq!(names, services.map(Some));
+    for service in idle {
+        assert_eq!(service["connections"], 100);
+        assert!(service["before_bytes"].as_u64().unwrap() > 0, "{service}");
+        assert!(service["per_connection_bytes"].is_u64(), "{service}");
+    }
+}
+
+#[test]
+fn reads_over_the_native_protocol_are_measured_with_the_relay_beside() {
+    let arguments = [
+        "--protocol=native",
+        "--request=get",
+        "--against=relay,lease",
+    ];
+    assert_measured(&report(&arguments), &["relay", "lease", "standin"]);
+}
+
+#[test]
+fn all_levels_of_durability_are_measured_in_one_run_with_the_disk_beside() {
+    let report = report(&[
+        "--against=standin-memory,standin-os,standin-disk,fdatasync",
+        "--request=set",
+        "--keys=3",
+    ]);
+    let levels = ["standin-memory", "standin-os", "standin-disk"];
+    assert_measured(&report, &[&levels[..], &["fdatasync", "standin"]].concat());
+}
+
+#[test]
+fn etcd_is_measured_as_it_is_installed_and_leaves_nothing_behind() {
+    if std::env::var_os("STANDIN_WITHOUT_ETCD").is_some() {
+        return;
+    }
+    // More keys than fit a transaction.
+    let reads = ["--against=etcd", "--request=get", "--keys=300"];
+    assert_measured(&report(&reads), &["etcd", "standin"]);
+    let report = report(&["--against=etcd", "--idle=10"]);
+    assert_measured(&report, &["etcd", "standin"]);
+    assert_eq!(report["idle"][0]["service"], "etcd");
+}
+
+#[test]
+fn without_etcd_it_says_what_to_install() {
+    let output = command(&["--against", "etcd"]).env("PATH", "").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("apt-get install etcd-server"), "{error}");
+}
+
 #[test]
 fn without_redis_it_says_what_to_install() {
     let output = command(&["--against", "redis"]).env("PATH", "").output();

@@ -15,13 +15,13 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, Index};
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    CommandRequest, DecodeError, Entries, Message as _, OpenSession, Party, Refusal, Reply,
-    ReplyStatus, Seen,
+    CommandRequest, DecodeError, Entries, Message as _, OpenSession, Party, QueryRequest, Refusal,
+    Reply, ReplyStatus, Seen,
 };
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewId;
 use standin_io::clock;
-use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
+use standin_io::net::{BUSY_POLL_MICROS_MAX, Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 use standin_resp::request::{Limits as RequestLimits, RequestParser};
 
@@ -51,6 +51,9 @@ pub struct FrontArgs {
     /// Speak Redis's protocol to clients
     #[arg(long)]
     resp: bool,
+    /// Under load, look for something to do for so many microseconds before each sleep; 0: never
+    #[arg(long, default_value_t = 0, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=BUSY_POLL_MICROS_MAX))]
+    busy_poll: u64,
 }
 
 /// The arguments of `standin relay-echo`.
@@ -59,6 +62,9 @@ pub struct EchoArgs {
     /// Address to listen on for the front; port 0 means any
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
+    /// Under load, look for something to do for so many microseconds before each sleep; 0: never
+    #[arg(long, default_value_t = 0, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=BUSY_POLL_MICROS_MAX))]
+    busy_poll: u64,
 }
 
 /// Why a relay's process ended.
@@ -180,7 +186,8 @@ impl Front {
             .ok()
             .filter(|bytes| *bytes <= COMMAND_BYTES_MAX)
             .ok_or(RelayError::ReplyBytes(args.reply_bytes))?;
-        let (net, bound) = listening(Party::Replica, args.listen, args.resp)?;
+        let (mut net, bound) = listening(Party::Replica, args.listen, args.resp)?;
+        net.set_busy_poll(Duration::from_micros(args.busy_poll));
         let mut front = Self::new(net, args.echo.clone(), reply_bytes);
         front.await_echo()?;
         ready("relay-front", bound)?;
@@ -413,6 +420,8 @@ enum Request {
 fn request_id(frame: &Frame<'_>) -> Result<Request, DecodeError> {
     match frame.kind {
         FrameKind::Command => Ok(Request::Command(CommandRequest::decode(frame)?.id)),
+        // A read is forwarded like a write: no relay could know its answer.
+        FrameKind::Query => Ok(Request::Command(QueryRequest::decode(frame)?.id)),
         FrameKind::OpenSession => Ok(Request::Open(OpenSession::decode(frame)?.id)),
         kind => Err(DecodeError { kind }),
     }
@@ -437,7 +446,8 @@ struct Echo {
 
 impl Echo {
     fn start(args: &EchoArgs) -> Result<Self, RelayError> {
-        let (net, bound) = listening(Party::Replica, args.listen, false)?;
+        let (mut net, bound) = listening(Party::Replica, args.listen, false)?;
+        net.set_busy_poll(Duration::from_micros(args.busy_poll));
         ready("relay-echo", bound)?;
         Ok(Self { net })
     }

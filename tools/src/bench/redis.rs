@@ -18,6 +18,10 @@ use crate::cluster::{self, Directory, PARENT_VARIABLE, READY_PATIENCE};
 const SERVER: &str = "redis-server";
 /// How often another port is tried: somebody else may take one between it is found and used.
 const PORTS_TRIED: u32 = 5;
+/// So many clients it has room for unless it is told otherwise, less some that are not under load.
+const CLIENTS: u64 = 10_000 - CLIENTS_MORE;
+/// Its replica, and who asks how it is.
+const CLIENTS_MORE: u64 = 32;
 /// How long a server may take to answer one question.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,12 +54,17 @@ struct Server {
 }
 
 impl Redis {
-    pub(super) fn start(kind: RedisKind, signals: &Signals) -> Result<Self, BenchError> {
+    /// With room for so many clients, if it would have less.
+    pub(super) fn start(
+        kind: RedisKind,
+        clients: u64,
+        signals: &Signals,
+    ) -> Result<Self, BenchError> {
         let is_durable = kind.is_durable;
-        let primary = Server::start(is_durable, None, signals)?;
+        let primary = Server::start(is_durable, None, clients, signals)?;
         let replica = kind
             .has_replica
-            .then(|| Server::start(is_durable, Some(primary.port), signals));
+            .then(|| Server::start(is_durable, Some(primary.port), 0, signals));
         let replica = replica.transpose()?;
         if kind.has_replica {
             primary.await_replica(signals)?;
@@ -73,6 +82,10 @@ impl Redis {
 
     pub(super) fn wait(&self) -> Wait {
         self.kind.wait
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.primary.child.id()
     }
 
     pub(super) fn address(&self) -> String {
@@ -93,10 +106,11 @@ impl Server {
     fn start(
         is_durable: bool,
         replica_of: Option<u16>,
+        clients: u64,
         signals: &Signals,
     ) -> Result<Self, BenchError> {
         for _ in 0..PORTS_TRIED {
-            let mut server = Self::spawn(is_durable, replica_of)?;
+            let mut server = Self::spawn(is_durable, replica_of, clients)?;
             if server.is_up(signals)? {
                 return Ok(server);
             }
@@ -104,7 +118,7 @@ impl Server {
         Err(BenchError::NotReady(SERVER))
     }
 
-    fn spawn(is_durable: bool, replica_of: Option<u16>) -> Result<Self, BenchError> {
+    fn spawn(is_durable: bool, replica_of: Option<u16>, clients: u64) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Spawn {
             what: SERVER,
             program: PathBuf::from(SERVER),
@@ -118,6 +132,9 @@ impl Server {
         command.args(["bound-exec", SERVER, "--bind", "127.0.0.1", "--save", ""]);
         command.args(["--port", &port.to_string()]);
         command.arg("--dir").arg(directory.path());
+        if clients > CLIENTS {
+            command.args(["--maxclients", &(clients + CLIENTS_MORE).to_string()]);
+        }
         if is_durable {
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         }
@@ -197,7 +214,7 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn heed(signals: &Signals) -> Result<(), BenchError> {
+pub(super) fn heed(signals: &Signals) -> Result<(), BenchError> {
     match signals.next().map_err(BenchError::Signals)? {
         Some(_) => Err(BenchError::Interrupted),
         None => Ok(()),

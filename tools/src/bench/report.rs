@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use standin_core::identity::Durability;
 
+use super::work::{Asked, Request, VALUE_BYTES};
 use crate::load::{LoadResult, Pace};
 
 /// The service that all others are compared with.
@@ -59,6 +60,33 @@ pub(super) struct Report {
     seconds: u64,
     rounds: u32,
     shapes: Vec<ShapeReport>,
+    /// What was asked for.
+    asked: Asked,
+    idle: Vec<IdleMemory>,
+}
+
+/// What connections that say nothing cost one service.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct IdleMemory {
+    pub(super) service: &'static str,
+    /// So many connections.
+    pub(super) connections: u32,
+    /// Bytes of memory that its serving process had before they were made, and when all were there.
+    pub(super) before_bytes: u64,
+    pub(super) after_bytes: u64,
+}
+
+impl IdleMemory {
+    fn per_connection_bytes(&self) -> u64 {
+        let grown = self.after_bytes.saturating_sub(self.before_bytes);
+        grown / u64::from(self.connections.max(1))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut value = serde_json::json!(self);
+        value["per_connection_bytes"] = self.per_connection_bytes().into();
+        value
+    }
 }
 
 #[derive(Debug)]
@@ -111,6 +139,7 @@ impl Report {
         durability: Durability,
         seconds: u64,
         rounds: u32,
+        asked: Asked,
         shapes: &[Shape],
         services: &[&'static str],
     ) -> Self {
@@ -123,7 +152,14 @@ impl Report {
             seconds,
             rounds,
             shapes: shapes.iter().map(of_shape).collect(),
+            asked,
+            idle: Vec::new(),
         }
+    }
+
+    /// Adds what idle connections cost a service.
+    pub(super) fn add_idle(&mut self, memory: IdleMemory) {
+        self.idle.push(memory);
     }
 
     /// Adds a round of a service under the shape at place `shape`.
@@ -163,6 +199,10 @@ impl Report {
             "durability": self.durability,
             "seconds": self.seconds,
             "rounds": self.rounds,
+            "request": self.asked.request.word(),
+            "keys": self.asked.keys,
+            "value_bytes": self.asked.value_bytes,
+            "idle": self.idle.iter().map(IdleMemory::json).collect::<Vec<_>>(),
             "shapes": shapes.collect::<Vec<_>>(),
         });
         report.to_string()
@@ -178,11 +218,52 @@ impl Report {
             "durability {}, {rounds}, {} s each",
             self.durability, self.seconds
         );
+        // Writing to a string cannot fail.
+        let _ = self.write_asked(&mut text);
         for shape in &self.shapes {
-            // Writing to a string cannot fail.
             let _ = shape.write(&mut text);
         }
+        let _ = self.write_idle(&mut text);
         text
+    }
+
+    /// What was asked for, as far as it is not what is asked for by default.
+    fn write_asked(&self, out: &mut String) -> fmt::Result {
+        let Asked {
+            request,
+            keys,
+            value_bytes,
+        } = self.asked;
+        if request != Request::default() {
+            write!(out, ", {}", request.word())?;
+        }
+        if keys > 1 {
+            write!(out, ", {keys} keys")?;
+        }
+        if value_bytes != VALUE_BYTES {
+            write!(out, ", values of {value_bytes} bytes")?;
+        }
+        Ok(())
+    }
+
+    fn write_idle(&self, out: &mut String) -> fmt::Result {
+        let Some(first) = self.idle.first() else {
+            return Ok(());
+        };
+        write!(out, "\n\n{} idle connections\n", first.connections)?;
+        let head = ("before KiB", "after KiB", "bytes each");
+        write!(out, "{:20}{:>12}{:>12}{:>12}", "", head.0, head.1, head.2)?;
+        for memory in &self.idle {
+            write!(
+                out,
+                "\n  {:18}{:>12}{:>12}{:>12}",
+                memory.service,
+                memory.before_bytes / 1024,
+                memory.after_bytes / 1024,
+                memory.per_connection_bytes()
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -309,6 +390,12 @@ mod tests {
         pace: Pace::Closed(16),
     };
 
+    const ASKED: Asked = Asked {
+        request: Request::Incr,
+        keys: 1,
+        value_bytes: VALUE_BYTES,
+    };
+
     fn result(throughput: f64, p50_us: u64) -> LoadResult {
         LoadResult {
             requests: 1,
@@ -324,7 +411,8 @@ mod tests {
     }
 
     fn sample() -> Report {
-        let mut report = Report::new(Durability::Os, 5, 3, &[BUSY], &["relay", "standin"]);
+        let services = ["relay", "standin"];
+        let mut report = Report::new(Durability::Os, 5, 3, ASKED, &[BUSY], &services);
         for (floor, ours) in [(900.0, 300.0), (1000.0, 500.0), (800.0, 320.0)] {
             report.add(0, "relay", &result(floor, 10));
             report.add(0, "standin", &result(ours, 30));
@@ -394,5 +482,47 @@ mod tests {
         );
         assert_eq!(ratio["p50"]["median"], 3.0);
         assert_eq!(shape["services"][0]["p50_us"][2], 10);
+    }
+
+    #[test]
+    fn what_is_asked_for_and_what_idle_connections_cost_is_told_if_there_is_any() {
+        let mut report = sample();
+        assert_eq!(report.asked, ASKED);
+        assert!(!report.table().contains("idle"));
+        let value: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(
+            (&value["keys"], &value["idle"]),
+            (&1.into(), &Vec::<u8>::new().into())
+        );
+
+        report.asked = Asked {
+            request: Request::Get,
+            keys: 1000,
+            value_bytes: 100,
+        };
+        report.add_idle(IdleMemory {
+            service: "standin",
+            connections: 1000,
+            before_bytes: 4 << 20,
+            after_bytes: 5 << 20,
+        });
+        let table = report.table();
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[0].ends_with(" s each, get, 1000 keys, values of 100 bytes"),
+            "{table}"
+        );
+        let [.., title, _, costs] = lines.as_slice() else {
+            panic!("{table}");
+        };
+        assert_eq!(*title, "1000 idle connections");
+        let words: Vec<&str> = costs.split_whitespace().collect();
+        assert_eq!(words, ["standin", "4096", "5120", "1048"]);
+        let value: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(value["idle"][0]["per_connection_bytes"], 1048);
+        assert_eq!(
+            (&value["request"], &value["value_bytes"]),
+            (&"get".into(), &100.into())
+        );
     }
 }

@@ -39,6 +39,11 @@ fn numbers_out_of_range_are_refused() {
     for bad in [
         ["--connections", "0"],
         ["--connections", "10001"],
+        ["--idle", "20001"],
+        ["--keys", "0"],
+        ["--value-bytes", "0"],
+        ["--value-bytes", "65537"],
+        ["--busy-poll", "10001"],
         ["--depth", "17"],
         ["--rate", "0"],
         ["--request", "flushall"],
@@ -52,17 +57,41 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
-fn what_no_native_client_measures_is_refused_before_anything_is_started() {
-    for arguments in [
-        ["--protocol", "native", "--request", "get"].as_slice(),
-        &["--against", "relay,native", "--request", "get"],
-        &["--against", "native", "--rate", "5"],
+fn what_cannot_be_measured_is_refused_before_anything_is_started() {
+    for (arguments, instead) in [
+        (
+            ["--protocol", "native", "--rate", "5"].as_slice(),
+            "--protocol resp",
+        ),
+        (&["--against", "native", "--rate", "5"], "--protocol resp"),
+        (&["--against", "etcd", "--rate", "5"], "leave out --rate"),
+        (
+            &["--against", "fdatasync", "--rate", "5"],
+            "leave out --rate",
+        ),
+        (&["--against", "lease"], "--request get"),
+        (&["--against", "lease", "--request", "set"], "--request get"),
+        (&["--value-bytes", "16"], "leave out --value-bytes"),
+        (
+            &["--against", "etcd", "--connections", "1000"],
+            "16000 requests in flight",
+        ),
     ] {
         let error = check(&parse(arguments).unwrap()).unwrap_err();
         assert_eq!(error.exit_status(), EXIT_MISUSED);
-        assert!(error.to_string().contains("--protocol resp"), "{error}");
+        assert!(error.to_string().contains(instead), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1);
     }
     assert!(parse(&["--rate", "5", "--depth", "2"]).is_err());
+    check(&parse(&["--against", "native,lease", "--request", "get"]).unwrap()).unwrap();
+}
+
+#[test]
+fn etcd_needs_a_connection_for_each_request_in_flight() {
+    let of = |arguments: &[&str]| connections_of_each(&parse(arguments).unwrap());
+    assert_eq!(of(&[]), 50);
+    assert_eq!(of(&["--against", "etcd"]), 800);
+    assert_eq!(of(&["--against", "etcd", "--depth", "2"]), 100);
 }
 
 #[test]
