@@ -24,7 +24,7 @@ use standin_core::session::SESSION_WINDOW;
 use standin_core::time::{Duration, Instant};
 
 pub use fill::fill;
-pub use http::HttpReply;
+pub use http::{HttpReply, REVISION};
 pub use idle::{IDLE_MAX, Idle};
 pub use request::{KEY_BYTES, KeyForm, Request, base64, key};
 
@@ -70,9 +70,8 @@ pub enum Work {
     /// Over Redis's protocol, version 2: these bytes, which are answered by one reply for each that is expected here. A request
     /// may be several commands of Redis's, of which all must have been answered.
     Resp(Request, Vec<Expected>),
-    /// Over HTTP 1.1, to etcd's JSON gateway: these bytes, which are answered with status 200 and a body that names a
-    /// revision. On each connection one request is in flight, so a depth of D on C connections is C times D connections.
-    Http(Request),
+    /// Over HTTP 1.1, to etcd's JSON gateway: these bytes, which are answered with status 200 and a body that has these words. On each connection one request is in flight, so a depth of D on C connections is C times D connections.
+    Http(Request, &'static str),
     /// No service: in this directory, writes of 4 KiB to a preallocated file, as the log has them, each synced (`fdatasync`)
     /// before the next one. The address is not used.
     Syncs(PathBuf),
@@ -287,11 +286,11 @@ pub fn run(config: &LoadConfig) -> Result<LoadResult, LoadError> {
         (Work::Resp(request, expected), pace) => {
             stream::run(config, request, stream::Language::Resp(expected), pace)
         }
-        (Work::Http(request), Pace::Closed(depth)) => {
+        (Work::Http(request, words), Pace::Closed(depth)) => {
             let config = config.spread(depth)?;
-            stream::run(&config, request, stream::Language::Http, config.pace)
+            stream::run(&config, request, stream::Language::Http(words), config.pace)
         }
-        (Work::Http(_), Pace::Open(_)) => Err(LoadError::OpenHttp),
+        (Work::Http(..), Pace::Open(_)) => Err(LoadError::OpenHttp),
         (Work::Syncs(directory), _) => syncs::run(config, directory),
     }
 }

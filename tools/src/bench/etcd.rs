@@ -15,7 +15,7 @@ use super::BenchError;
 use super::redis::heed;
 use super::work::{Asked, post, put_body};
 use crate::cluster::{self, Directory, PARENT_VARIABLE};
-use crate::load::HttpReply;
+use crate::load::{HttpReply, REVISION};
 
 /// The program.
 const SERVER: &str = "etcd";
@@ -227,7 +227,7 @@ impl Member {
             let count = stream.read(&mut scratch)?;
             bytes.extend_from_slice(&scratch[..count]);
             if let Some(reply) = HttpReply::parse(&bytes).map_err(io::Error::other)? {
-                reply.check().map_err(io::Error::other)?;
+                reply.check(REVISION).map_err(io::Error::other)?;
                 return Ok(serde_json::from_slice(&reply.body)?);
             }
             if count == 0 {

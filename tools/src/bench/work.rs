@@ -10,6 +10,8 @@ use crate::load::{self, Expected, KeyForm, Work};
 
 /// What values consist of.
 const VALUE: &[u8] = b"0123456789abcdef";
+/// What etcd's answer to a read has only if there is something to read.
+const FOUND: &str = "\"kvs\":[";
 /// Bytes of a value unless something else is asked for.
 pub(super) const VALUE_BYTES: u32 = 16;
 /// The longest.
@@ -121,11 +123,16 @@ impl Asked {
 
     /// Over etcd's JSON gateway, which has no `INCR`: a put instead.
     pub(super) fn etcd(&self) -> Work {
-        let (path, body) = match self.request {
-            Request::Incr | Request::Set => ("/v3/kv/put", put_body(0, &self.value())),
-            Request::Get => ("/v3/kv/range", format!("{{\"key\":\"{}\"}}", key_text(0))),
+        let (path, body, words) = match self.request {
+            Request::Incr | Request::Set => {
+                ("/v3/kv/put", put_body(0, &self.value()), load::REVISION)
+            }
+            Request::Get => {
+                let body = format!("{{\"key\":\"{}\"}}", key_text(0));
+                ("/v3/kv/range", body, FOUND)
+            }
         };
-        Work::Http(self.keyed(post(path, &body), KeyForm::Base64))
+        Work::Http(self.keyed(post(path, &body), KeyForm::Base64), words)
     }
 
     /// What all keys are to be before anything is measured; `None`: whatever they are.
@@ -249,13 +256,16 @@ mod tests {
     fn etcd_is_asked_to_put_where_others_count() {
         let value = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM=";
         let body = format!("{{\"key\":\"a2V5OjAwMDAwMDAwMDAwMA==\",\"value\":\"{value}\"}}");
-        let put = Work::Http(post("/v3/kv/put", &body).into());
+        let put = Work::Http(post("/v3/kv/put", &body).into(), load::REVISION);
         assert_eq!(asked(Request::Incr, 1).etcd(), put);
         assert_eq!(asked(Request::Set, 1).etcd(), put);
         let range = post("/v3/kv/range", "{\"key\":\"a2V5OjAwMDAwMDAwMDAwMA==\"}");
         assert!(
             range.ends_with(b"Content-Length: 34\r\n\r\n{\"key\":\"a2V5OjAwMDAwMDAwMDAwMA==\"}")
         );
-        assert_eq!(asked(Request::Get, 1).etcd(), Work::Http(range.into()));
+        assert_eq!(
+            asked(Request::Get, 1).etcd(),
+            Work::Http(range.into(), FOUND)
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 /// Most header fields of a response.
 const FIELDS_MAX: usize = 32;
-/// What every answer of etcd's has in its header.
-const REVISION: &[u8] = b"\"revision\":";
+/// What every good answer of etcd's has in its header.
+pub const REVISION: &str = "\"revision\":";
 
 /// A whole response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +53,13 @@ impl<'a> HttpReply<'a> {
         }))
     }
 
-    /// That it is what a request of etcd's is answered with if all is well.
+    /// That it has status 200 and these words in its body.
     ///
     /// # Errors
     /// What is not, in words.
-    pub fn check(&self) -> Result<(), String> {
-        let has_revision = self
-            .body
-            .windows(REVISION.len())
-            .any(|place| place == REVISION);
-        if self.status == 200 && has_revision {
+    pub fn check(&self, words: &str) -> Result<(), String> {
+        let mut places = self.body.windows(words.len());
+        if self.status == 200 && places.any(|place| place == words.as_bytes()) {
             return Ok(());
         }
         let body = self.body.trim_ascii_end().escape_ascii();
@@ -122,7 +119,7 @@ mod tests {
             let reply = HttpReply::parse(&more).unwrap().unwrap();
             assert_eq!((reply.length, reply.status), (response.len(), 200));
             assert_eq!(&*reply.body, br#"{"header":{"revision":"12"}}"#);
-            assert_eq!(reply.check(), Ok(()));
+            assert_eq!(reply.check(REVISION), Ok(()));
         }
     }
 
@@ -132,16 +129,16 @@ mod tests {
         let reply = HttpReply::parse(refused).unwrap().unwrap();
         assert!(
             reply
-                .check()
+                .check(REVISION)
                 .unwrap_err()
                 .contains("'503 {\\\"code\\\":14}'")
         );
         let failed = b"HTTP/1.1 500 No\r\nContent-Length: 14\r\n\r\n{\"revision\":1}";
         let reply = HttpReply::parse(failed).unwrap().unwrap();
-        assert!(reply.check().unwrap_err().contains("'500 "));
+        assert!(reply.check(REVISION).unwrap_err().contains("'500 "));
         let strange = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         let reply = HttpReply::parse(strange).unwrap().unwrap();
-        assert!(reply.check().unwrap_err().contains("'200 ok'"));
+        assert!(reply.check(REVISION).unwrap_err().contains("'200 ok'"));
         for nonsense in [
             &b"SSH-2.0\r\n"[..],
             b"HTTP/1.1 200 OK\r\n\r\n",

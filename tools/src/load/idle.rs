@@ -12,7 +12,7 @@ use standin_io::signals::Signals;
 use super::fill::exchange;
 use super::native::OPENING_MAX;
 use super::stream::{Answers, Language};
-use super::{Expected, LoadError, OPEN_TIMEOUT, Work};
+use super::{Expected, LoadError, OPEN_TIMEOUT, REVISION, Work};
 
 /// Most connections of which nothing is heard, to one service.
 pub const IDLE_MAX: u32 = 20_000;
@@ -63,9 +63,15 @@ impl Idle {
                 let hello = b"*1\r\n$4\r\nPING\r\n";
                 Kept::Streams(streams(address, wanted, hello, language, signals)?)
             }
-            Work::Http(_) => {
+            Work::Http(..) => {
                 let hello = b"POST /v3/maintenance/status HTTP/1.1\r\nHost: etcd\r\nContent-Length: 2\r\n\r\n{}";
-                Kept::Streams(streams(address, wanted, hello, Language::Http, signals)?)
+                Kept::Streams(streams(
+                    address,
+                    wanted,
+                    hello,
+                    Language::Http(REVISION),
+                    signals,
+                )?)
             }
             Work::Syncs(_) => Kept::Streams(Vec::new()),
         };

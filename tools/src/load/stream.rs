@@ -33,8 +33,8 @@ const TIMER: Token = Token(usize::MAX - 1);
 pub(super) enum Language<'a> {
     /// Redis's protocol: each request has these replies.
     Resp(&'a [Expected]),
-    /// HTTP: each request has one response.
-    Http,
+    /// HTTP: each request has one response, with these words in its body.
+    Http(&'a str),
 }
 
 /// Puts load on a service.
@@ -123,12 +123,12 @@ impl Answers {
     pub(super) fn next(&mut self, language: Language<'_>) -> Result<bool, String> {
         match language {
             Language::Resp(expected) => self.next_replies(expected),
-            Language::Http => {
+            Language::Http(words) => {
                 let reply = HttpReply::parse(&self.input[self.taken..])?;
                 let Some(reply) = reply else {
                     return Ok(false);
                 };
-                reply.check()?;
+                reply.check(words)?;
                 self.taken += reply.length;
                 Ok(true)
             }

@@ -250,7 +250,7 @@ fn an_open_loop_asks_whatever_is_answered_and_over_redis_protocol_alone() {
     };
     assert!(matches!(run(&native), Err(LoadError::OpenNative)));
     let http = LoadConfig {
-        work: Work::Http(Vec::new().into()),
+        work: Work::Http(Vec::new().into(), REVISION),
         ..native
     };
     assert!(matches!(run(&http), Err(LoadError::OpenHttp)));
@@ -288,7 +288,7 @@ const POST: [u8; 19] = *b"POST / HTTP/1.1\r\n\r\n";
 fn over_http_each_request_in_flight_has_a_connection_and_answers_are_checked() {
     let http = |address, connections| LoadConfig {
         connections,
-        work: Work::Http(POST.to_vec().into()),
+        work: Work::Http(POST.to_vec().into(), REVISION),
         ..config(address)
     };
     let good = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"revision\":1}";
