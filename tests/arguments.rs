@@ -48,6 +48,7 @@ fn word() -> impl Strategy<Value = OsString> {
         "--json",
         "--watch",
         "--expect",
+        "--plot",
         "--help",
         "--",
         "-",
