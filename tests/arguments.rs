@@ -50,6 +50,7 @@ fn word() -> impl Strategy<Value = OsString> {
         "--json",
         "--watch",
         "--expect",
+        "--plot",
         "--help",
         "--",
         "-",

@@ -74,7 +74,9 @@ fn an_interrupt_ends_it_whatever_it_waits_for_and_leaves_nothing_behind() {
             continue;
         }
         let directory = tempfile::tempdir().unwrap();
-        let mut bench = command(&["--against", "relay"])
+        let drawing = directory.path().join("drawing.svg");
+        let mut bench = command(&["--against", "relay", "--plot"])
+            .arg(drawing)
             .env("TMPDIR", directory.path())
             .stdout(Stdio::null())
             .stderr(fs::File::create(directory.path().join("err")).unwrap())
@@ -151,6 +153,127 @@ fn standin_and_the_relay_are_measured_in_one_run() {
         shape["ratios"][0]["median"].as_f64().unwrap() > 0.0,
         "{text}"
     );
+}
+
+/// Whether it is one element of XML: tags in pairs, values in quotes, and no signs in the text that mean something.
+fn is_well_formed(text: &str) -> bool {
+    let mut open = Vec::new();
+    let mut elements = 0;
+    let is_text = |text: &str| {
+        let entities = ["lt;", "gt;", "amp;", "quot;", "apos;"];
+        let mut after = text.split('&').skip(1);
+        !text.contains('>') && after.all(|rest| entities.iter().any(|it| rest.starts_with(it)))
+    };
+    for piece in text.split('<').skip(1) {
+        let Some((tag, text)) = piece.split_once('>') else {
+            return false;
+        };
+        let is_outside = open.is_empty();
+        if let Some(name) = tag.strip_prefix('/') {
+            if open.pop() != Some(name) {
+                return false;
+            }
+        } else {
+            elements += usize::from(is_outside);
+            let words = tag.trim_end_matches('/');
+            let (name, values) = words.split_once(' ').unwrap_or((words, ""));
+            // What is outside of quotes ends with `=` each time, and nothing follows the last.
+            let parts: Vec<&str> = values.split('"').collect();
+            let (last, parts) = parts.split_last().unwrap();
+            let mut pairs = parts.chunks(2);
+            if !last.trim().is_empty()
+                || !pairs.all(|pair| pair.len() == 2 && pair[0].ends_with('=') && is_text(pair[1]))
+            {
+                return false;
+            }
+            if !tag.ends_with('/') {
+                open.push(name);
+            }
+        }
+        if !is_text(text) || (open.is_empty() && !text.trim().is_empty()) {
+            return false;
+        }
+    }
+    open.is_empty() && elements == 1
+}
+
+#[test]
+fn what_is_well_formed_is_told_from_what_is_not() {
+    assert!(is_well_formed(
+        "<a b=\"1\" c=\"&lt;\"><d/>text &amp; more</a>\n"
+    ));
+    for bad in [
+        "",
+        "text",
+        "<a>",
+        "<a></b>",
+        "<a/><a/>",
+        "<a>&</a>",
+        "<a b=1/>",
+        "<a b=\"1/>",
+        "</a>",
+        "<a/>text",
+        "<a",
+        "<a b=\"&\"/>",
+    ] {
+        assert!(!is_well_formed(bad), "{bad}");
+    }
+}
+
+#[test]
+fn what_was_measured_is_drawn_beside_the_figures() {
+    let directory = tempfile::tempdir().unwrap();
+    let drawing = directory.path().join("drawing.svg");
+    let short = ["--connections", "2", "--depth", "2", "--seconds", "1"];
+    let output = command(&short)
+        .args(["--against", "relay", "--rounds", "1", "--json", "--plot"])
+        .arg(&drawing)
+        .env("TMPDIR", directory.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["shapes"].as_array().unwrap().len(), 1, "{report}");
+    let svg = fs::read_to_string(&drawing).unwrap();
+    assert!(svg.starts_with("<svg ") && is_well_formed(&svg), "{svg}");
+    for words in [
+        "(a) Throughput",
+        "(b) Latency",
+        "2 connections x 2 in flight",
+        "(c) The primary",
+        "plug pulled",
+        "ms without an answer",
+        "relay",
+        "standin",
+        "Durability of Standin: os",
+    ] {
+        assert!(svg.contains(words), "{words}: {svg}");
+    }
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 1, "files were left behind beside the drawing");
+}
+
+#[test]
+fn a_drawing_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().join("none").join("drawing.svg");
+    for bad in [nowhere.as_path(), directory.path(), Path::new("/dev/null")] {
+        let output = command(&["--plot"]).arg(bad).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert_eq!(
+            (output.stdout.len(), error.lines().count()),
+            (0, 1),
+            "{error}"
+        );
+        let name = bad.to_str().unwrap();
+        assert!(
+            error.contains(name) && error.contains("name a file"),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]

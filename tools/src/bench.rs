@@ -6,6 +6,7 @@
 
 mod etcd;
 mod peer;
+mod plot;
 mod redis;
 mod report;
 mod work;
@@ -24,6 +25,7 @@ use standin_io::net::{BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX};
 use standin_io::signals::Signals;
 
 use crate::cluster::{ClusterError, Directory};
+use crate::demo::CrowdError;
 use crate::load::{
     self, CONNECTIONS_MAX, DEPTH_MAX, IDLE_MAX, Idle, LoadConfig, LoadError, LoadResult, Pace,
     RATE_MAX,
@@ -31,6 +33,7 @@ use crate::load::{
 use crate::output;
 use etcd::Etcd;
 use peer::{Peer, Protocol, StandinKind};
+use plot::Plot;
 use redis::RedisKind;
 use report::{IdleMemory, Report, Shape};
 use work::{Asked, KEYS_MAX, Request, VALUE_BYTES, VALUE_BYTES_MAX, Wait};
@@ -66,7 +69,10 @@ const SHAPES: [Shape; 3] = [
     after_help = "Example:\n  standin bench --against relay,redis,redis-wait --rounds 5\n\n\
     Clients speak Redis's protocol, straight to the primary, unless --protocol says otherwise. Redis and etcd are measured as \
     they are installed (redis-server, etcd); etcd is asked through its JSON gateway, to put where others count. Nothing else should \
-    run on the machine."
+    run on the machine.\n\n\
+    Each service takes --rounds times (--seconds + 1) s for each load. With --plot throughput is also drawn against 1, 2, 5, 10, 20, \
+    50, 100, 200 and 500 connections (--connections ends this sooner), which takes as long for each of them, and then a \
+    primary's plug is pulled, within 10 s: three services take 10 min instead of 3 with what is asked for by default."
 )]
 pub struct BenchArgs {
     /// What else to measure in the same run, separated by commas
@@ -111,6 +117,14 @@ pub struct BenchArgs {
     /// Print one line of JSON
     #[arg(long, env = "STANDIN_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
+    /// Also draw it, as SVG: throughput against connections, latencies, and a pulled plug
+    #[arg(
+        long,
+        env = "STANDIN_PLOT",
+        value_name = "FILE",
+        conflicts_with = "rate"
+    )]
+    plot: Option<PathBuf>,
 }
 
 /// How clients speak to Standin and to the relay.
@@ -250,6 +264,17 @@ enum BenchError {
     ViewChanged { before: String, after: String },
     #[error("interrupted; nothing was measured to the end")]
     Interrupted,
+    #[error("cannot draw to {}: {source}; name a file in a directory that you may write to", path.display())]
+    NoPlot { path: PathBuf, source: io::Error },
+    #[error("the drawing cannot be written: {0}")]
+    PlotNotWritten(#[source] io::Error),
+    #[error("the clients of a pulled plug: {0}")]
+    Crowd(#[from] CrowdError),
+    #[error("the figures are whole, but {} was not drawn: {source}", path.display())]
+    NotDrawn {
+        path: PathBuf,
+        source: Box<BenchError>,
+    },
 }
 
 impl From<ClusterError> for BenchError {
@@ -264,10 +289,12 @@ impl From<ClusterError> for BenchError {
 impl BenchError {
     fn exit_status(&self) -> u8 {
         match self {
+            Self::NotDrawn { source, .. } => source.exit_status(),
             Self::NoRedis(_)
             | Self::NoEtcd(_)
             | Self::Spoken(_)
             | Self::Unfit { .. }
+            | Self::NoPlot { .. }
             | Self::TooMuch(_) => EXIT_MISUSED,
             Self::Load {
                 source: LoadError::Open { .. },
@@ -282,21 +309,31 @@ impl BenchError {
 /// Measures, prints the figures and returns the exit status.
 #[must_use]
 pub fn run(args: &BenchArgs) -> u8 {
+    let told = |error: BenchError| {
+        output::error(format_args!("{error}"));
+        error.exit_status()
+    };
     match measure(args) {
-        Ok(report) if args.json => output::line(format_args!("{}", report.json())),
-        Ok(report) => output::line(format_args!("{}", report.table())),
-        Err(error) => {
-            output::error(format_args!("{error}"));
-            error.exit_status()
+        Ok((report, drawn)) => {
+            let text = if args.json {
+                report.json()
+            } else {
+                report.table()
+            };
+            let printed = output::line(format_args!("{text}"));
+            drawn.map_or_else(told, |()| printed)
         }
+        Err(error) => told(error),
     }
 }
 
-fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
+/// The figures, and whether they are drawn, if that was asked for.
+fn measure(args: &BenchArgs) -> Result<(Report, Result<(), BenchError>), BenchError> {
     check(args)?;
     // From now on an interrupt ends every wait, and what was started is ended and removed on the way
     // out instead of being left behind.
     let signals = Signals::block().map_err(BenchError::Signals)?;
+    let mut plot = args.plot.as_deref().map(Plot::begin).transpose()?;
     let mut peers = peers(args, &signals)?;
     let shapes = shapes(args);
     let asked = asked(args);
@@ -328,13 +365,17 @@ fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
                 ));
                 let result = measure_once(peer, *shape, args, &signals)?;
                 report.add(at, peer.name(), &result);
+                if let Some(plot) = &mut plot {
+                    plot.add(*shape, peer.name(), &result);
+                }
             }
             for (service, idle) in &mut idles {
                 idle.check().map_err(load_error(service))?;
             }
         }
     }
-    Ok(report)
+    let drawn = plot.map_or(Ok(()), |plot| plot.finish(peers, args, &signals));
+    Ok((report, drawn))
 }
 
 /// Makes connections to a service that will say nothing, and sees what memory they take there.

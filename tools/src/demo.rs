@@ -23,6 +23,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, value_parser};
 use standin_core::identity::Durability;
 
+pub(crate) use crowd::{Crowd, CrowdError};
 pub use show::run;
 
 /// The arguments of `standin demo`.

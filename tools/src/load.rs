@@ -149,6 +149,8 @@ pub struct LoadResult {
     pub p999_us: u64,
     /// All of them were.
     pub max_us: u64,
+    /// How long each of them took, in microseconds.
+    pub latencies: Histogram<u64>,
     /// Replies that were not what was asked for, and connections that were lost. A connection is not
     /// used after its first.
     pub errors: u64,
@@ -443,6 +445,7 @@ impl Recorder {
             p99_us: self.latencies.value_at_quantile(0.99),
             p999_us: self.latencies.value_at_quantile(0.999),
             max_us: self.latencies.max(),
+            latencies: self.latencies,
             errors: self.errors,
             first_error: self.first_error,
         }

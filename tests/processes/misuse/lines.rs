@@ -16,7 +16,7 @@ const CLIENT_LINE: &str = "client --viewservice 127.0.0.1:1";
 const STATUS_LINE: &str = "status --viewservice 127.0.0.1:1";
 
 /// Command lines without a meaning: what is typed, and what the one line must name.
-const MEANINGLESS: [(&str, &[&str]); 31] = [
+const MEANINGLESS: [(&str, &[&str]); 32] = [
     ("", &["needs a command", "viewservice", "replica", "demo"]),
     ("frobnicate", &["'frobnicate'", "choose from", "replica"]),
     ("--frobnicate", &["'--frobnicate'", "--help"]),
@@ -81,6 +81,10 @@ const MEANINGLESS: [(&str, &[&str]); 31] = [
     ),
     ("demo extra", &["'extra'"]),
     ("bench --connections 0", &["'0'", "--connections"]),
+    (
+        "bench --plot x.svg --rate 5",
+        &["--plot", "--rate", "'standin bench --help'"],
+    ),
     ("help", &["'help'", "'standin --help'"]),
     (
         "client --viewservice 127.0.0.1:1",

@@ -36,7 +36,7 @@ impl fmt::Display for Shape {
 
 impl Shape {
     /// Requests in flight on each connection, in a closed loop.
-    fn depth(self) -> Option<u64> {
+    pub(super) fn depth(self) -> Option<u64> {
         match self.pace {
             Pace::Closed(depth) => Some(depth),
             Pace::Open(_) => None,
@@ -361,7 +361,7 @@ impl fmt::Display for Spread {
 }
 
 /// The middle of the values, or the mean of the two middle ones; NaN if there are none.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
@@ -372,7 +372,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// The middle of the values, the lower of the two middle ones; 0 if there are none.
-fn middle(values: &[u64]) -> u64 {
+pub(super) fn middle(values: &[u64]) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     sorted
@@ -383,6 +383,8 @@ fn middle(values: &[u64]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::Histogram;
+
     use super::*;
 
     const BUSY: Shape = Shape {
@@ -405,6 +407,7 @@ mod tests {
             p99_us: 2 * p50_us,
             p999_us: 3 * p50_us,
             max_us: 4 * p50_us,
+            latencies: Histogram::new(1).unwrap(),
             errors: 0,
             first_error: None,
         }

@@ -7,13 +7,13 @@ use std::thread::{self, JoinHandle};
 
 use hdrhistogram::Histogram;
 use standin_client::{Client, ClientConfig, ClientError, ViewServices};
-use standin_core::time::Duration;
+use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewId;
 use standin_io::clock;
 
 use super::audit::Tally;
 use super::evidence::Record;
-use super::machine::DemoMachine;
+use super::machine::{DemoMachine, Numbers};
 use super::task::{Task, task_of};
 use super::waits::Waits;
 
@@ -24,7 +24,7 @@ const LATENCY_MICROS_MAX: u64 = 120_000_000;
 
 /// Why a client stopped although it was not told to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CrowdError {
+pub(crate) enum CrowdError {
     /// A request ended in an error.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -40,6 +40,8 @@ pub(super) enum CrowdError {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
+    /// Whether clients note when each answer came.
+    keeps_times: bool,
     notes: Notes,
     acknowledged: AtomicU64,
     waits: Vec<Mutex<Waits>>,
@@ -70,6 +72,8 @@ pub(super) struct Figures {
     pub(super) latencies: Histogram<u64>,
     /// Requests that were sent more than once before they were answered.
     pub(super) sent_again: u64,
+    /// When answers came, in no order, if that was to be noted.
+    answered_at: Vec<Instant>,
 }
 
 impl Figures {
@@ -78,13 +82,14 @@ impl Figures {
         Self {
             latencies: latencies.expect("the bounds are in order"),
             sent_again: 0,
+            answered_at: Vec::new(),
         }
     }
 }
 
 /// Clients at work. Dropping it tells them to stop and does not wait.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Result<Figures, CrowdError>>>,
 }
@@ -96,6 +101,24 @@ impl Crowd {
         view_services: &ViewServices,
         count: usize,
     ) -> Result<Self, CrowdError> {
+        Self::start_with(machine, view_services, count, false)
+    }
+
+    /// Sets `count` clients to work on the database, who note when each answer came: see [`Crowd::times`].
+    pub(crate) fn noting_times(
+        view_services: &ViewServices,
+        count: usize,
+    ) -> Result<Self, CrowdError> {
+        let machine = DemoMachine::Numbers(Numbers::Kv);
+        Self::start_with(machine, view_services, count, true)
+    }
+
+    fn start_with(
+        machine: DemoMachine,
+        view_services: &ViewServices,
+        count: usize,
+        keeps_times: bool,
+    ) -> Result<Self, CrowdError> {
         let notes = match machine {
             DemoMachine::Numbers(numbers) => {
                 let tallies = (0..numbers.numbers()).map(|_| Tally::default());
@@ -105,6 +128,7 @@ impl Crowd {
         };
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            keeps_times,
             notes,
             acknowledged: AtomicU64::new(0),
             waits: (0..count).map(|_| Mutex::default()).collect(),
@@ -137,7 +161,7 @@ impl Crowd {
     }
 
     /// Whether every client has an answer of `view` or of a later one.
-    pub(super) fn has_seen(&self, view: ViewId) -> bool {
+    pub(crate) fn has_seen(&self, view: ViewId) -> bool {
         self.shared
             .waits
             .iter()
@@ -151,7 +175,7 @@ impl Crowd {
     }
 
     /// Tells whether a client has given up; its panic goes on here.
-    pub(super) fn check(&mut self) -> Result<(), CrowdError> {
+    pub(crate) fn check(&mut self) -> Result<(), CrowdError> {
         match self.threads.iter().position(JoinHandle::is_finished) {
             Some(at) => joined(self.threads.swap_remove(at)).map(|_| ()),
             None => Ok(()),
@@ -159,12 +183,12 @@ impl Crowd {
     }
 
     /// Tells all clients to stop once the request that they are waiting for is answered.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
     /// Whether all have stopped.
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
@@ -177,12 +201,18 @@ impl Crowd {
             let added = figures.latencies.add(&more.latencies);
             added.expect("all histograms have the same bounds");
             figures.sent_again += more.sent_again;
+            figures.answered_at.extend(more.answered_at);
         }
         let told = match &self.shared.notes {
             Notes::Numbers(tallies) => Told::Numbers(std::mem::take(&mut *lock(tallies))),
             Notes::Own(records) => Told::Own(records.iter().map(|it| lock(it).clone()).collect()),
         };
         Ok((told, figures))
+    }
+
+    /// When each answer came, in no order, once all have stopped; waits for those that have not.
+    pub(crate) fn times(self) -> Result<Vec<Instant>, CrowdError> {
+        Ok(self.join()?.1.answered_at)
     }
 }
 
@@ -229,6 +259,9 @@ fn work(
         noted.ok_or(CrowdError::Answer)?;
         shared.acknowledged.fetch_add(1, Ordering::Relaxed);
         lock(&shared.waits[number]).answered(now, answer.seen.view);
+        if shared.keeps_times {
+            figures.answered_at.push(now);
+        }
         let micros = u64::try_from(now.since(asked).as_micros()).unwrap_or(LATENCY_MICROS_MAX);
         figures.latencies.saturating_record(micros);
         figures.sent_again += u64::from(answer.attempts > 1);
