@@ -8,23 +8,18 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
 
-use standin::Stop;
 use standin::machines::kv::arguments;
-use standin::replica::{self, Listening, ReplicaConfig, ReplicaError, RespConfig};
+use standin::replica::Listening;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
-use standin_core::identity::Durability;
 use standin_core::message::{
-    CommandRequest, Consistency, Hello, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
+    CommandRequest, Hello, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
 };
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
-use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
+use standin_tools::cluster::{Cluster, ClusterConfig};
 
-use support::{PATIENCE, sure, tell};
+use support::{embedded, sure, tell};
 
 #[global_allocator]
 static COUNTED: dhat::Alloc = dhat::Alloc;
@@ -41,50 +36,6 @@ const ROUNDS: usize = 200;
 /// Allocations for a request, at most: what is allocated for each wake-up, shared among those that it brings. One for
 /// each request, at either replica, would be fifty times as many, and one for each session's requests twice.
 const PER_REQUEST_MAX: f64 = 0.02;
-
-/// A replica on a thread of its own.
-struct Embedded {
-    stop: Stop,
-    thread: JoinHandle<Result<(), ReplicaError>>,
-    listening: Listening,
-}
-
-impl Embedded {
-    fn start(name: &str, cluster: &Cluster, dir: &Path) -> Self {
-        let stop = Stop::default();
-        let name = name.parse().expect("a name");
-        let services = sure(cluster.view_services());
-        let listen = "127.0.0.1:0".to_owned();
-        let config = ReplicaConfig {
-            takes_signals: false,
-            stop: stop.clone(),
-            ..ReplicaConfig::new(
-                name,
-                listen.clone(),
-                services,
-                dir.to_owned(),
-                Durability::Os,
-            )
-        };
-        let resp = RespConfig {
-            listen,
-            advertise: None,
-            password: None,
-            reads: Consistency::Confirmed,
-        };
-        let (ready, is_ready) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            let told = move |listening| ready.send(listening).unwrap_or_default();
-            replica::run_with_resp(&config, &resp, told)
-        });
-        let listening = sure(is_ready.recv_timeout(PATIENCE));
-        Self {
-            stop,
-            thread,
-            listening,
-        }
-    }
-}
 
 /// Many requests, all sent at once, and all answered. It allocates nothing.
 trait Client {
@@ -235,14 +186,9 @@ fn no_request_takes_an_allocation_of_its_own() {
     let profiler = dhat::Profiler::builder().testing().build();
     let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
     let mut cluster = sure(Cluster::new(config));
-    sure(cluster.start(VIEW_SERVICE));
     let directory = sure(tempfile::tempdir());
-    let replicas =
-        ["a", "b"].map(|name| Embedded::start(name, &cluster, &directory.path().join(name)));
-    let status = sure(cluster.wait_for_pair(PATIENCE));
-    let record = status.record.expect("there is a pair");
-    let at = usize::from(record.primary.name.as_str() == "b");
-    let listening = replicas[at].listening;
+    let replicas = embedded::pair(&mut cluster, directory.path());
+    let listening = replicas[0].listening;
 
     let resp = measure("Redis's protocol", &mut Resp::connect(listening), AT_ONCE);
     let in_sessions = SESSIONS * usize::try_from(IN_FLIGHT).expect("small");
@@ -254,8 +200,7 @@ fn no_request_takes_an_allocation_of_its_own() {
     assert!(native <= PER_REQUEST_MAX, "{native} for each in a session");
 
     for replica in replicas {
-        replica.stop.ask();
-        sure(replica.thread.join().expect("it does not panic"));
+        replica.stop();
     }
     drop(profiler);
 }

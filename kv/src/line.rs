@@ -30,6 +30,9 @@ pub const WAITING_REPLY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of replies after which nothing more is taken at once: some are long and cheap to ask for.
 pub const REPLY_BYTES_PER_TAKE: usize = 256 << 10;
 
+/// Requests under way that room is kept for while none is.
+const SLOTS_KEPT: usize = 64;
+
 /// How something is to be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -309,6 +312,10 @@ impl Line {
             replies.extend_from_slice(&reply);
             self.pop(replies);
         }
+        if self.slots.is_empty() {
+            // It may be long before there are so many again, and there may be thousands of such connections.
+            self.slots.shrink_to(SLOTS_KEPT);
+        }
     }
 
     /// Has requests taken even if it is not known who is primary, until it is known.
@@ -488,4 +495,66 @@ fn of_each<'a>(requests: usize, answer: &'a [u8], out: &'a mut Vec<u8>) -> &'a [
         out.extend_from_slice(answer);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::{Info, Node, Place, Role};
+
+    struct Alone;
+
+    impl Host for Alone {
+        fn password(&self) -> Option<&[u8]> {
+            None
+        }
+
+        fn place(&self) -> Place<'_> {
+            Place::Here
+        }
+
+        fn is_in_touch(&self) -> bool {
+            true
+        }
+
+        fn nodes(&self) -> Option<Vec<Node>> {
+            None
+        }
+
+        fn view(&self) -> u64 {
+            1
+        }
+
+        fn role(&self) -> Role {
+            unreachable!("nobody asks")
+        }
+
+        fn info(&self) -> Info {
+            unreachable!("nobody asks")
+        }
+
+        fn settings(&self) -> Vec<(&'static str, String)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_line_with_nothing_under_way_keeps_little_room_for_what_was() {
+        let conversation = Conversation::new(1, String::new(), String::new(), &Alone);
+        let mut line = Line::new(conversation, true);
+        let (mut replies, mut work) = (Vec::new(), Work::default());
+        let input = b"DEL key\r\n".repeat(IN_FLIGHT_MAX);
+        for _ in 0..2 {
+            let mut most = IN_FLIGHT_MAX;
+            work.clear();
+            line.take(&input, &mut most, &Alone, &mut replies, &mut work);
+            assert_eq!(work.given.len(), IN_FLIGHT_MAX);
+            assert!(line.slots.capacity() >= IN_FLIGHT_MAX);
+            for given in &work.given {
+                line.answer(given.id, b":1\r\n", &mut replies);
+            }
+            assert!(line.slots.capacity() <= SLOTS_KEPT * 2);
+        }
+        assert_eq!(replies.len(), 2 * IN_FLIGHT_MAX * b":1\r\n".len());
+    }
 }

@@ -17,10 +17,12 @@ pub const BULK_BYTES_MAX: usize = 512 << 20;
 /// Most arguments, and most bytes of one, before the client has said who it is.
 const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 << 10;
-/// How many arguments' places are kept room for between requests (8 bytes each).
+/// How many arguments' places are kept room for between requests (8 bytes each), and where no other request has begun.
 const PLACES_KEPT: usize = 4 << 10;
-/// How many bytes of an inline request's text are kept room for between requests.
+const PLACES_KEPT_IDLE: usize = 64;
+/// The same for the bytes of an inline request's text.
 const TEXT_BYTES_KEPT: usize = 4 << 10;
+const TEXT_BYTES_KEPT_IDLE: usize = 256;
 
 /// What a request may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +167,7 @@ impl fmt::Debug for Request<'_> {
 /// The connection owns the buffer. It hands over what the buffer holds from where the current
 /// request begins, and after a request takes [`Request::consumed`] bytes off. What was looked at is
 /// not looked at again when more has come, and nothing is allocated for a request that has no more
-/// arguments than one before it (up to a bound that is kept between requests).
+/// arguments than one before it (up to a bound that is kept between requests, and a lower one while nothing is there).
 ///
 /// ```
 /// # use standin_resp::request::{Limits, RequestParser};
@@ -245,6 +247,9 @@ impl RequestParser {
         self.wanted = 0;
         let Some(first) = input.first() else {
             self.wanted = 1;
+            // Nothing may come for long, and there may be thousands of such connections.
+            self.places.shrink_to(PLACES_KEPT_IDLE);
+            self.text.shrink_to(TEXT_BYTES_KEPT_IDLE);
             return Ok(None);
         };
         let is_inline = *first != b'*';
@@ -483,5 +488,21 @@ mod tests {
         parse(&mut parser, b"PING a\n");
         assert_eq!(parser.text, b"PINGa", "nothing of the request before");
         assert!(parser.text.capacity() <= TEXT_BYTES_KEPT * 2);
+    }
+
+    #[test]
+    fn where_no_request_has_begun_little_room_is_kept() {
+        let mut parser = RequestParser::new();
+        let many = [&b"*1000\r\n"[..], &b"$1\r\nx\r\n".repeat(1_000)].concat();
+        parse(&mut parser, &many);
+        let long = [&vec![b'x'; 2_000], &b"\n"[..]].concat();
+        parse(&mut parser, &long);
+        assert!(parser.places.capacity() >= 1_000 && parser.text.capacity() >= 2_000);
+        assert!(parser.parse(b"", &Limits::default()).unwrap().is_none());
+        assert!(parser.places.capacity() <= PLACES_KEPT_IDLE * 2);
+        assert!(parser.text.capacity() <= TEXT_BYTES_KEPT_IDLE * 2);
+        parse(&mut parser, &many);
+        parse(&mut parser, b"PING a\n");
+        assert_eq!(parser.text, b"PINGa");
     }
 }

@@ -8,7 +8,9 @@
 
 pub(crate) mod cli;
 pub(crate) mod counter_history;
+pub(crate) mod embedded;
 pub(crate) mod http;
+pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod python;
 pub(crate) mod raw;

@@ -1,0 +1,77 @@
+//! Replicas of the database on threads of this process, so that what they allocate can be counted.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use standin::Stop;
+use standin::replica::{self, Listening, ReplicaConfig, ReplicaError, RespConfig};
+use standin_core::message::Consistency;
+use standin_core::identity::Durability;
+use standin_tools::cluster::{Cluster, VIEW_SERVICE};
+
+use super::{PATIENCE, sure};
+
+/// A replica on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    stop: Stop,
+    thread: JoinHandle<Result<(), ReplicaError>>,
+    pub(crate) listening: Listening,
+}
+
+impl Embedded {
+    pub(crate) fn start(name: &str, cluster: &Cluster, dir: &Path) -> Self {
+        let stop = Stop::default();
+        let name = name.parse().expect("a name");
+        let services = sure(cluster.view_services());
+        let listen = "127.0.0.1:0".to_owned();
+        let config = ReplicaConfig {
+            takes_signals: false,
+            stop: stop.clone(),
+            ..ReplicaConfig::new(
+                name,
+                listen.clone(),
+                services,
+                dir.to_owned(),
+                Durability::Os,
+            )
+        };
+        let resp = RespConfig {
+            listen,
+            advertise: None,
+            password: None,
+            reads: Consistency::Confirmed,
+        };
+        let (ready, is_ready) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let told = move |listening| ready.send(listening).unwrap_or_default();
+            replica::run_with_resp(&config, &resp, told)
+        });
+        let listening = sure(is_ready.recv_timeout(PATIENCE));
+        Self {
+            stop,
+            thread,
+            listening,
+        }
+    }
+
+    /// Stops it, and waits for its end.
+    pub(crate) fn stop(self) {
+        self.stop.ask();
+        sure(self.thread.join().expect("it does not panic"));
+    }
+}
+
+/// Starts two replicas of the database in a directory, with a view service beside them, and waits for a pair: the
+/// primary comes first.
+pub(crate) fn pair(cluster: &mut Cluster, directory: &Path) -> [Embedded; 2] {
+    sure(cluster.start(VIEW_SERVICE));
+    let mut replicas = ["a", "b"].map(|name| Embedded::start(name, cluster, &directory.join(name)));
+    let status = sure(cluster.wait_for_pair(PATIENCE));
+    let record = status.record.expect("there is a pair");
+    if record.primary.name.as_str() == "b" {
+        replicas.reverse();
+    }
+    replicas
+}
