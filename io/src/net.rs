@@ -108,6 +108,8 @@ pub struct Net {
     /// Ends that the next poll reports.
     closed: Vec<(ConnId, CloseReason)>,
     is_client_input_paused: bool,
+    /// Clients that had something to say while they were paused together. Some may be gone.
+    held_back: Vec<ConnId>,
     /// The cluster of whoever was turned away last for being of another one.
     stranger: Option<ClusterId>,
 
@@ -167,6 +169,7 @@ impl Net {
             ended: Vec::new(),
             closed: Vec::new(),
             is_client_input_paused: false,
+            held_back: Vec::new(),
             stranger: None,
             pool: Pool::default(),
             scratch: vec![0; config.limits.read_bytes_per_conn],
@@ -340,10 +343,15 @@ impl Net {
         if paused || !was_paused {
             return;
         }
-        let ids: Vec<_> = self.conns.ids().collect();
-        for id in ids {
-            self.release(id);
+        // Those alone, and not all clients: an overloaded owner pauses and continues with every wake-up.
+        let mut held_back = std::mem::take(&mut self.held_back);
+        for id in held_back.drain(..) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.is_held_back = false;
+                self.release(id);
+            }
         }
+        self.held_back = held_back;
     }
 
     /// Says why to the other side, and closes the connection once that is sent.
@@ -507,8 +515,9 @@ impl Net {
 
     /// Queues a socket to be read, if it may be.
     fn queue_read(&mut self, id: ConnId) {
-        if self.conns.get(id).is_some_and(|conn| self.may_read(conn))
-            && let Some(conn) = self.conns.get_mut(id)
+        if !self.conns.get(id).is_some_and(|conn| self.may_read(conn)) {
+            self.hold_back(id);
+        } else if let Some(conn) = self.conns.get_mut(id)
             && !conn.is_queued
         {
             conn.is_queued = true;
@@ -518,12 +527,34 @@ impl Net {
 
     /// Lists a connection as having whole frames, if it has and they may be reported.
     fn list_input(&mut self, id: ConnId) {
-        if self.conns.get(id).is_some_and(|conn| self.may_report(conn))
-            && let Some(conn) = self.conns.get_mut(id)
+        if !self.conns.get(id).is_some_and(|conn| self.may_report(conn)) {
+            self.hold_back(id);
+        } else if let Some(conn) = self.conns.get_mut(id)
             && !conn.is_listed
         {
             conn.is_listed = true;
             self.with_input.push(id);
+        }
+    }
+
+    /// Notes a connection that may not be read or reported now, if that may be because all clients are paused.
+    fn hold_back(&mut self, id: ConnId) {
+        if !self.is_client_input_paused {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let has_something = conn.is_readable || conn.whole > 0 || conn.is_input_over;
+        if !conn.is_client() || !has_something || conn.is_held_back {
+            return;
+        }
+        conn.is_held_back = true;
+        self.held_back.push(id);
+        // Clients may come and go for as long as the pause lasts.
+        if self.held_back.len() > 2 * self.conns.len() {
+            let conns = &self.conns;
+            self.held_back.retain(|&id| conns.get(id).is_some());
         }
     }
 

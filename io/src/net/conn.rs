@@ -74,6 +74,8 @@ pub(super) struct Conn {
     pub(super) is_dirty: bool,
     /// Its id stands in the list of those with whole frames.
     pub(super) is_listed: bool,
+    /// Its id stands in the list of those that wait until clients are not paused any more.
+    pub(super) is_held_back: bool,
 
     pub(super) input: Buffer,
     /// Bytes at the front of `input` that are whole, checked frames. Invariant: at most its length.
@@ -114,6 +116,7 @@ impl Conn {
             is_queued: false,
             is_dirty: false,
             is_listed: false,
+            is_held_back: false,
             input: Buffer::default(),
             whole: 0,
             waits_since: 0,
@@ -234,6 +237,7 @@ impl Table {
         resolving.collect()
     }
 
+    #[cfg(test)]
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.conns.iter().map(|(_, conn)| conn.id)
     }

@@ -49,6 +49,8 @@ impl Net {
             conn.is_queued = false;
             if self.conns.get(id).is_some_and(|conn| self.may_read(conn)) {
                 budget -= self.read_socket(id, budget, events);
+            } else {
+                self.hold_back(id);
             }
         }
     }

@@ -63,6 +63,9 @@ pub const OUTPUT_BYTES_HIGH: usize = 1 << 20;
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a peer's host may acknowledge nothing, not even a probe, before the connection fails.
 pub const PEER_SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for an accepted connection of a client on which nothing is under way: nobody waits for it, and to probe
+/// thousands of them as often as replicas would take a machine more than what the others ask for.
+pub const CLIENT_SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the accepted connections of one kind of party may take together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub struct NetLimits {
     pub linger_timeout: Duration,
     /// See [`PEER_SILENCE_TIMEOUT`].
     pub peer_silence_timeout: Duration,
+    /// See [`CLIENT_SILENCE_TIMEOUT`].
+    pub client_silence_timeout: Duration,
 }
 
 impl Default for NetLimits {
@@ -133,6 +138,7 @@ impl Default for NetLimits {
             output_bytes_high: OUTPUT_BYTES_HIGH,
             linger_timeout: LINGER_TIMEOUT,
             peer_silence_timeout: PEER_SILENCE_TIMEOUT,
+            client_silence_timeout: CLIENT_SILENCE_TIMEOUT,
         }
     }
 }
@@ -148,8 +154,30 @@ impl NetLimits {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         let descriptors = usize::try_from(hard).unwrap_or(usize::MAX);
-        self.share_out(descriptors.saturating_sub(DESCRIPTORS_RESERVED));
+        if let Some(words) = self.share_out_descriptors(descriptors) {
+            log::warn!("{words}");
+        }
         Ok(self)
+    }
+
+    /// Lowers the numbers of places so that a process with so many descriptors has some left. Says so if clients have fewer.
+    fn share_out_descriptors(&mut self, descriptors: usize) -> Option<String> {
+        let wanted = self.clients.connections_max;
+        let needed = self.places() + DESCRIPTORS_RESERVED;
+        self.share_out(descriptors.saturating_sub(DESCRIPTORS_RESERVED));
+        let left = self.clients.connections_max;
+        (left < wanted).then(|| {
+            format!(
+                "the limit of open files is {descriptors}, so there is room for {left} connections of clients at a time \
+                 instead of {wanted}; with a limit of {needed} there is for all (ulimit -Hn, or LimitNOFILE of systemd)"
+            )
+        })
+    }
+
+    /// Places of all kinds.
+    fn places(&self) -> usize {
+        let kinds = self.clients.connections_max + self.replicas.connections_max;
+        kinds + self.handshaking_max + self.lingering_max
     }
 
     /// Lowers the numbers of places so that they are `most` in sum, but one of each kind at least.
@@ -189,5 +217,19 @@ mod tests {
         let mut limits = NetLimits::default();
         limits.share_out(CONNECTIONS_MAX);
         assert_eq!(limits, NetLimits::default());
+    }
+
+    #[test]
+    fn it_is_said_if_there_are_fewer_descriptors_than_places() {
+        let enough = CONNECTIONS_MAX + DESCRIPTORS_RESERVED;
+        let mut limits = NetLimits::default();
+        assert_eq!(limits.share_out_descriptors(enough), None);
+        assert_eq!(limits, NetLimits::default());
+        let words = limits.share_out_descriptors(1_024).expect("it is too few");
+        let left = limits.clients.connections_max;
+        for number in [1_024, left, CLIENT_CONNECTIONS_MAX, enough] {
+            assert!(words.contains(&number.to_string()), "{number}: {words}");
+        }
+        assert!(left >= 500, "{left}");
     }
 }

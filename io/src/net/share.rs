@@ -7,10 +7,10 @@ use standin_core::conn::ConnId;
 use standin_core::message::Party;
 use standin_core::time::Instant;
 
-use super::Net;
 use super::conn::Conn;
 use super::event::CloseReason;
 use super::limits::ShareLimits;
+use super::{Net, socket};
 
 /// Which share an accepted connection belongs to once it has said hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,16 @@ impl Net {
             return false;
         }
         let now = self.now;
+        let seldom = self.config.limits.client_silence_timeout;
         let Some(conn) = self.conns.get_mut(id) else {
             return false;
         };
+        if let (Kind::Client, Some(stream)) = (kind, &conn.stream)
+            && let Err(error) = socket::probe(stream, seldom)
+        {
+            // It is probed more often than it would have to be, or has gone, which shows soon.
+            log::debug!("the probes of a client's connection stay as they are: {error}");
+        }
         conn.place = Some(Place {
             kind,
             queued_at: now,

@@ -28,12 +28,17 @@ pub(super) fn widen_backlog(listener: &TcpListener) -> io::Result<()> {
 pub(super) fn prepare(stream: &TcpStream, peer_silence_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let timeout_ms = u32::try_from(peer_silence_timeout.as_millis()).unwrap_or(u32::MAX);
-    let timeout_s = u32::try_from(peer_silence_timeout.as_secs()).unwrap_or(u32::MAX);
-    let interval_s = (timeout_s / (KEEPALIVE_PROBES + 1)).max(1);
     setsockopt(stream, sockopt::KeepAlive, &true)?;
-    setsockopt(stream, sockopt::TcpKeepIdle, &interval_s)?;
-    setsockopt(stream, sockopt::TcpKeepInterval, &interval_s)?;
     setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
     setsockopt(stream, sockopt::TcpUserTimeout, &timeout_ms)?;
+    probe(stream, peer_silence_timeout)
+}
+
+/// Has the kernel notice within so long that the host has vanished, if nothing is in flight.
+pub(super) fn probe(stream: &TcpStream, silence_timeout: Duration) -> io::Result<()> {
+    let timeout_s = u32::try_from(silence_timeout.as_secs()).unwrap_or(u32::MAX);
+    let interval_s = (timeout_s / (KEEPALIVE_PROBES + 1)).max(1);
+    setsockopt(stream, sockopt::TcpKeepIdle, &interval_s)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &interval_s)?;
     Ok(())
 }

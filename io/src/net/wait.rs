@@ -113,6 +113,9 @@ impl Net {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.is_listed = may_report;
             }
+            if !may_report {
+                self.hold_back(id);
+            }
             may_report
         });
         self.with_input = with_input;

@@ -179,6 +179,47 @@ fn a_paused_connection_is_not_read() {
 }
 
 #[test]
+fn to_go_on_after_a_pause_concerns_those_who_have_something_to_say_alone() {
+    let mut server = Node::new(Party::Replica);
+    let streams: Vec<_> = (0..50).map(|_| raw(server.addr)).collect();
+    for mut stream in &streams {
+        stream.write_all(&hello_of(Party::Client)).unwrap();
+    }
+    turn_until([&mut server], |[server]| server.ready.len() == 50);
+    for turns in 1..=3 {
+        server.net.pause_client_input(true);
+        for (mut stream, speaks) in streams.iter().zip([false, true].into_iter().cycle()) {
+            if speaks {
+                stream.write_all(&frame_of(b"word")).unwrap();
+            }
+        }
+        turn_until([&mut server], |[server]| server.net.held_back.len() == 25);
+        for _ in 0..3 {
+            server.turn();
+        }
+        assert_eq!(server.net.held_back.len(), 25, "each stands there once");
+        server.net.pause_client_input(false);
+        assert_eq!(server.net.held_back.len(), 0);
+        turn_until([&mut server], |[server]| server.frames.len() == turns * 25);
+    }
+    // Those that are gone meanwhile are forgotten.
+    server.net.pause_client_input(true);
+    for _ in 0..10 {
+        let streams: Vec<_> = (0..50).map(|_| raw(server.addr)).collect();
+        let ready = server.ready.len();
+        for mut stream in &streams {
+            stream.write_all(&hello_of(Party::Client)).unwrap();
+            stream.write_all(&frame_of(b"word")).unwrap();
+        }
+        turn_until([&mut server], |[server]| server.ready.len() == ready + 50);
+        let ids: Vec<_> = server.ready[ready..].iter().map(|(id, ..)| *id).collect();
+        ids.into_iter().for_each(|id| server.net.close(id));
+        let (held_back, conns) = (server.net.held_back.len(), server.net.conns.len());
+        assert!(held_back <= 2 * (conns + 50), "{held_back} beside {conns}");
+    }
+}
+
+#[test]
 fn only_clients_are_paused_together() {
     let mut server = Node::new(Party::Replica);
     let (mut client, mut replica) = (Node::new(Party::Client), Node::new(Party::Replica));

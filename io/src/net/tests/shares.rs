@@ -333,3 +333,29 @@ fn the_totals_are_those_of_the_buffers() {
     });
     assert_eq!(totals(&server), (0, 0));
 }
+
+#[test]
+fn clients_are_probed_less_often_than_replicas_and_plain_ones_as_seldom() {
+    use nix::sys::socket::{getsockopt, sockopt};
+    let limits = NetLimits::default();
+    let [client_silence, peer_silence] =
+        [limits.client_silence_timeout, limits.peer_silence_timeout];
+    assert!(client_silence >= peer_silence * 10);
+    let mut server = few(|_| {});
+    server.consumes = false;
+    let plain_addr = server.net.listen_plain("127.0.0.1:0".parse().unwrap());
+    let mut plain = TcpStream::connect(plain_addr.unwrap()).unwrap();
+    plain.write_all(b"PING\r\n").unwrap();
+    let client = guest(&mut server, Party::Client);
+    let replica = guest(&mut server, Party::Replica);
+    turn_until([&mut server], |[server]| !server.inputs.is_empty());
+    let first_probe = |conn: ConnId| {
+        let stream = server.net.conns.get(conn).unwrap().stream.as_ref().unwrap();
+        assert!(getsockopt(stream, sockopt::KeepAlive).unwrap());
+        getsockopt(stream, sockopt::TcpKeepIdle).unwrap()
+    };
+    let quarter = |silence: Duration| u32::try_from(silence.as_secs() / 4).unwrap();
+    assert_eq!(first_probe(client.1), quarter(client_silence));
+    assert_eq!(first_probe(server.inputs[0]), quarter(client_silence));
+    assert_eq!(first_probe(replica.1), quarter(peer_silence));
+}
