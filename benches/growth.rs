@@ -402,8 +402,8 @@ fn load_after(
     put(&mut request, &words);
     let command = arguments::command(Version::Resp2, DatabaseId::default(), &words);
     let work = match protocol {
-        Protocol::Resp => Work::Resp(request, vec![Expected::Done]),
-        Protocol::Native => Work::Native(command),
+        Protocol::Resp => Work::Resp(request.into(), vec![Expected::Done]),
+        Protocol::Native => Work::Native(command.into()),
     };
     let result = sure(load::run(&LoadConfig {
         address: address.to_owned(),

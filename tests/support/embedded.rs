@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use standin::Stop;
 use standin::replica::{self, Listening, ReplicaConfig, ReplicaError, RespConfig};
-use standin_core::message::Consistency;
 use standin_core::identity::Durability;
+use standin_core::message::Consistency;
 use standin_tools::cluster::{Cluster, VIEW_SERVICE};
 
 use super::{PATIENCE, sure};
