@@ -13,9 +13,16 @@ impl Net {
     /// Writes what is unsent, one write for each connection.
     pub fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
-        for id in dirty.drain(..) {
-            self.write_socket(id);
+        // Replicas first: one that has something to do does it while the answers to many clients are written.
+        for is_client in [false, true] {
+            for &id in &dirty {
+                let is_its_turn = self.conns.get(id).is_some_and(|it| it.is_client() == is_client);
+                if is_its_turn {
+                    self.write_socket(id);
+                }
+            }
         }
+        dirty.clear();
         // Writing may have found more to do; the list's memory is kept.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
