@@ -3,6 +3,7 @@
 //! An entry is encoded once, by the primary that orders it. The same bytes go into both logs and over
 //! the wire. `docs/format.md` draws the layout; the golden files in `tests/golden/` hold it still.
 
+mod run;
 mod view_start;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::time::WallTime;
 use crate::version::VersionStart;
 use crate::view::ViewNumber;
 
+pub use run::{RUN_BYTES_MAX, RUN_COMMANDS_MAX, Run, RunReplies, RunReply};
 pub use view_start::ViewStart;
 
 /// Position of an entry in the log. The first entry has 1; 0 stands before it.
@@ -87,6 +89,8 @@ pub enum EntryKind {
     Direct = 7,
     /// The machine's executing version changes ([`Upgrade`]). Since log format 5.
     Upgrade = 8,
+    /// Several commands of one session ([`Run`]). Since log format 6.
+    Run = 9,
 }
 
 impl EntryKind {
@@ -100,6 +104,7 @@ impl EntryKind {
             6 => Self::Handover,
             7 => Self::Direct,
             8 => Self::Upgrade,
+            9 => Self::Run,
             _ => return None,
         })
     }
@@ -172,7 +177,7 @@ pub struct Upgrade {
 }
 
 /// Payload of a [`EntryKind::Command`]: fixed little-endian fields, then the machine's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Command<'a> {
     /// The session.
     pub session: u64,
@@ -271,6 +276,7 @@ impl<'a> Entry<'a> {
             EntryKind::Handover => decode_payload::<Handover>(self.payload).is_some(),
             EntryKind::Direct => true, // what it means the machine says
             EntryKind::Upgrade => decode_payload::<Upgrade>(self.payload).is_some(),
+            EntryKind::Run => Run::decode(self.payload).is_some(),
         }
     }
 
@@ -286,7 +292,8 @@ impl<'a> Entry<'a> {
             | EntryKind::Command
             | EntryKind::Timer
             | EntryKind::Handover
-            | EntryKind::Direct => return None,
+            | EntryKind::Direct
+            | EntryKind::Run => return None,
         };
         let Self { header, .. } = self;
         let (index, view) = (header.index, header.view);

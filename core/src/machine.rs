@@ -169,6 +169,11 @@ pub trait StateMachine: Default + Send + 'static {
     /// program that supports both. [`Versions`] makes such a machine of an old and a new one.
     const OLDEST_VERSION: u32 = Self::VERSION;
 
+    /// Whether short commands of one session that come at once may be put into one entry, which costs much less. They then see
+    /// the same [`Context::index`], so that it is no name for what one of them makes; their random numbers differ all the
+    /// same. If the machine fails at one of them, all of them are skipped.
+    const SHARES_ENTRIES: bool = false;
+
     /// The state at one moment, cheap to take and ready to be serialised on another thread.
     type Capture: Send + Sync + 'static;
 
@@ -318,7 +323,7 @@ pub struct Context<'a> {
     pub(crate) index: Index,
     pub(crate) session: Option<u64>,
     pub(crate) version: u32,
-    pub(crate) random: RandomStream,
+    pub(crate) random: &'a mut RandomStream,
     pub(crate) timers: &'a mut Vec<TimerChange>,
 }
 
@@ -329,7 +334,7 @@ impl Context<'_> {
         self.now
     }
 
-    /// The entry's index.
+    /// The entry's index. Every command has its own, unless [`StateMachine::SHARES_ENTRIES`].
     #[must_use]
     pub fn index(&self) -> Index {
         self.index

@@ -176,6 +176,8 @@ bugs! {
     NewestExecuted,
     /// A snapshot records another chain over all replies than the state has: a replay comes to what it was (section 12).
     ChainMisrecorded,
+    /// Each client whose command is part of a run is answered with the reply to the first of them (section 9).
+    RunMisanswered,
 }
 
 /// The bug that is planted here, if there is one.

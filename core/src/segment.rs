@@ -12,7 +12,7 @@ use crate::view::ViewNumber;
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 160;
 /// Version of the log's format: segments, headers and entries.
-pub const LOG_FORMAT_VERSION: u32 = 5;
+pub const LOG_FORMAT_VERSION: u32 = 6;
 /// The first one in which the version that is executed may change.
 const VERSIONED_LOG_FORMAT: u32 = 5;
 

@@ -11,8 +11,8 @@ use crate::bytes::put_u64;
 use crate::capture::{Captured, invalid, read_count, read_u64};
 use crate::digest::DigestChain;
 use crate::entry::{
-    COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, TimerFired, Upgrade,
-    ViewStart,
+    COMMAND_BYTES_MAX, CloseSession, Command, Entry, EntryKind, Index, Run, RunReplies, TimerFired,
+    Upgrade, ViewStart,
 };
 use crate::machine::{Context, StateMachine, TIMERS_MAX, TimerChange};
 use crate::mark::ApplyMark;
@@ -174,6 +174,7 @@ impl<M: StateMachine> Replicated<M> {
             Ok(status) => status,
             Err(words) => {
                 self.poison();
+                reply.truncate(reply_at);
                 let skip = skip_of(entry);
                 return Err(MachineFault { skip, words });
             }
@@ -234,18 +235,36 @@ impl<M: StateMachine> Replicated<M> {
             EntryKind::Upgrade => {
                 let Upgrade { version } = payload_of(entry);
                 if version > self.version {
-                    self.execute(entry, None, |machine, ctx, _| machine.upgrade(ctx, version))?;
+                    let mut random = random_of(entry);
+                    self.execute(entry, None, &mut random, |machine, ctx, _| {
+                        machine.upgrade(ctx, version);
+                    })?;
                     self.version = version;
                 }
                 ReplyStatus::Done
             }
-            EntryKind::Command => self.apply_command(entry, reply)?,
+            EntryKind::Command => {
+                let command = Command::decode(entry.payload).expect(SOUND_PAYLOAD);
+                let mut random = random_of(entry);
+                self.apply_command(entry, command, &mut random, reply)?
+            }
+            EntryKind::Run => {
+                let run = Run::decode(entry.payload).expect(SOUND_PAYLOAD);
+                let mut random = random_of(entry);
+                for command in run.commands() {
+                    let at = RunReplies::begin(reply);
+                    let status = self.apply_command(entry, command, &mut random, reply)?;
+                    RunReplies::end(reply, at, status);
+                }
+                ReplyStatus::Done
+            }
             EntryKind::Direct if self.is_skipped(entry) => {
                 put_u64(reply, entry.header.index.0);
                 ReplyStatus::Skipped
             }
             EntryKind::Direct => {
-                self.execute(entry, None, |machine, ctx, reply| {
+                let mut random = random_of(entry);
+                self.execute(entry, None, &mut random, |machine, ctx, reply| {
                     machine.apply(ctx, entry.payload, reply);
                 })?;
                 reply.extend_from_slice(&self.machine_reply);
@@ -259,19 +278,24 @@ impl<M: StateMachine> Replicated<M> {
                     return Ok(ReplyStatus::Skipped);
                 }
                 if is_set {
-                    self.execute(entry, None, |machine, ctx, _| machine.timer(ctx, fired.id))?;
+                    let mut random = random_of(entry);
+                    self.execute(entry, None, &mut random, |machine, ctx, _| {
+                        machine.timer(ctx, fired.id);
+                    })?;
                 }
                 ReplyStatus::Done
             }
         })
     }
 
+    /// Applies a command of a session: all that the entry holds, or one of a run, whose random numbers are one stream.
     fn apply_command(
         &mut self,
         entry: &Entry<'_>,
+        command: Command<'_>,
+        random: &mut RandomStream,
         reply: &mut Vec<u8>,
     ) -> Result<ReplyStatus, String> {
-        let command = Command::decode(entry.payload).expect("the primary encoded this entry");
         let Command {
             session,
             sequence,
@@ -284,7 +308,7 @@ impl<M: StateMachine> Replicated<M> {
         {
             Verdict::Execute => {}
             Verdict::Repeat(_) if self.planted.has(Bug::RepeatExecuted) => {
-                self.execute(entry, Some(session), |machine, ctx, reply| {
+                self.execute(entry, Some(session), random, |machine, ctx, reply| {
                     machine.apply(ctx, bytes, reply);
                 })?;
                 reply.extend_from_slice(&self.machine_reply);
@@ -306,7 +330,7 @@ impl<M: StateMachine> Replicated<M> {
             put_u64(reply, index);
             return Ok(ReplyStatus::Skipped);
         }
-        self.execute(entry, Some(session), |machine, ctx, reply| {
+        self.execute(entry, Some(session), random, |machine, ctx, reply| {
             machine.apply(ctx, bytes, reply);
         })?;
         reply.extend_from_slice(&self.machine_reply);
@@ -315,7 +339,7 @@ impl<M: StateMachine> Replicated<M> {
         Ok(ReplyStatus::Done)
     }
 
-    /// Lets the machine execute an entry; its reply is then in `machine_reply`.
+    /// Lets the machine execute an entry, or a command of a run; its reply is then in `machine_reply`.
     ///
     /// Whatever goes wrong in here is the machine's fault, so nothing else is done in here: an assertion of
     /// our own must not be taken for it.
@@ -326,6 +350,7 @@ impl<M: StateMachine> Replicated<M> {
         &mut self,
         entry: &Entry<'_>,
         session: Option<u64>,
+        random: &mut RandomStream,
         call: impl FnOnce(&mut M, &mut Context<'_>, &mut Vec<u8>),
     ) -> Result<(), String> {
         self.machine_reply.clear();
@@ -337,7 +362,7 @@ impl<M: StateMachine> Replicated<M> {
                 true => M::VERSION,
                 false => self.version,
             },
-            random: RandomStream::new(entry.header.seed, entry.header.index.0),
+            random,
             timers: &mut self.timer_changes,
         };
         let (machine, reply) = (&mut self.machine, &mut self.machine_reply);
@@ -518,6 +543,10 @@ const SOUND_PAYLOAD: &str = "an entry with a good checksum has a good payload";
 
 fn payload_of<T: serde::de::DeserializeOwned>(entry: &Entry<'_>) -> T {
     decode_payload(entry.payload).expect(SOUND_PAYLOAD)
+}
+
+fn random_of(entry: &Entry<'_>) -> RandomStream {
+    RandomStream::new(entry.header.seed, entry.header.index.0)
 }
 
 fn skip_of(entry: &Entry<'_>) -> Skip {

@@ -5,8 +5,8 @@
 use std::io;
 
 use standin_core::entry::{
-    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip, TimerFired,
-    ViewStart,
+    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip, Run,
+    RunReplies, TimerFired, ViewStart,
 };
 use standin_core::identity::{Durability, Incarnation, ReplicaName};
 use standin_core::machine::{Context, StateMachine, TIMERS_MAX};
@@ -35,6 +35,7 @@ impl StateMachine for Fragile {
             b"long" => reply.resize(COMMAND_BYTES_MAX + 1, 0),
             b"timers" => (0..=TIMERS_MAX as u64).for_each(|id| ctx.set_timer(id, WallTime(1))),
             b"late" => ctx.set_timer(7, WallTime(2)),
+            b"draw" => reply.extend_from_slice(&ctx.random().to_le_bytes()),
             b"whose" => reply.push(u8::from(ctx.session().is_some())),
             _ => {}
         }
@@ -139,6 +140,16 @@ impl Story {
         self.next(EntryKind::Command, &payload)
     }
 
+    /// A run of commands, the first of which has this number, and its replies.
+    fn run(&mut self, sequence: u64, commands: &[&[u8]]) -> Vec<(ReplyStatus, Vec<u8>)> {
+        let (outcome, reply) = self.next(EntryKind::Run, &run(sequence, commands));
+        assert_eq!(outcome, Ok(ReplyStatus::Done));
+        let replies = RunReplies::of(&reply);
+        let replies: Vec<_> = replies.map(|it| (it.status, it.bytes.to_vec())).collect();
+        assert_eq!(replies.len(), commands.len());
+        replies
+    }
+
     fn skip_next(&mut self) -> Skip {
         let skip = Skip {
             index: self.tip.index.next(),
@@ -147,6 +158,119 @@ impl Story {
         self.state.skip(skip);
         skip
     }
+}
+
+#[test]
+fn a_run_is_admitted_executed_and_answered_command_by_command() {
+    let mut story = Story::begin();
+    assert_eq!(story.command(1, b"").0, Ok(ReplyStatus::Done));
+    // The first is a repeat, and a gap follows in another run.
+    let replies = story.run(1, &[b"", b"whose", b"draw", b"draw"]);
+    let counts: Vec<u64> = replies.iter().map(|(_, reply)| count(reply)).collect();
+    assert_eq!(counts, [1, 2, 3, 4]);
+    assert_eq!(replies[1].1[8], 1, "it belongs to a session");
+    assert_ne!(
+        replies[2].1[8..],
+        replies[3].1[8..],
+        "one stream of random numbers"
+    );
+    assert!(
+        replies
+            .iter()
+            .all(|(status, _)| *status == ReplyStatus::Done)
+    );
+    let gaps = story.run(6, &[b"", b""]);
+    assert!(
+        gaps.iter()
+            .all(|reply| *reply == (ReplyStatus::SequenceGap, vec![]))
+    );
+    for (sequence, (_, reply)) in (1..).zip(&replies) {
+        assert_eq!(
+            story.state.kept_reply(SESSION, sequence),
+            Some(KeptOutcome::Reply(reply))
+        );
+    }
+    // The same commands one by one lead to the same state, but for what is drawn.
+    let mut other = Story::begin();
+    for sequence in 1..=4 {
+        let (outcome, reply) = other.command(sequence, b"");
+        assert_eq!((outcome, count(&reply)), (Ok(ReplyStatus::Done), sequence));
+    }
+}
+
+#[test]
+fn a_run_at_which_the_machine_fails_is_skipped_as_a_whole() {
+    let mut story = Story::begin();
+    let commands: [&[u8]; 3] = [b"", b"panic", b""];
+    let (outcome, reply) = story.next(EntryKind::Run, &run(1, &commands));
+    assert!(
+        outcome.is_err() && reply.is_empty(),
+        "nothing is left of the replies before"
+    );
+    assert!(story.state.is_poisoned());
+
+    let mut story = Story::begin();
+    assert_eq!(story.command(1, b"").0, Ok(ReplyStatus::Done));
+    let skip = story.skip_next();
+    let replies = story.run(1, &commands);
+    assert_eq!(
+        (replies[0].0, count(&replies[0].1)),
+        (ReplyStatus::Done, 1),
+        "executed before"
+    );
+    for sequence in [2, 3] {
+        let skipped = (ReplyStatus::Skipped, skip.index.0.to_le_bytes().to_vec());
+        assert_eq!(replies[sequence - 1], skipped);
+        let kept = story.state.kept_reply(SESSION, sequence as u64);
+        assert_eq!(kept, Some(KeptOutcome::Skipped(skip.index.0)));
+    }
+    assert_eq!(
+        count(&story.command(4, b"").1),
+        2,
+        "the machine has seen none of them"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_run_are_known() {
+    let whole = run(1, &[b"a", b"", b"ccc"]);
+    for length in 0..whole.len() {
+        // Ends between two commands leave a shorter run.
+        let is_whole = [29, 33].contains(&length);
+        assert_eq!(
+            Run::decode(&whole[..length]).is_some(),
+            is_whole,
+            "{length}"
+        );
+    }
+    let commands: Vec<_> = Run::decode(&whole).unwrap().commands().collect();
+    let told: Vec<_> = commands.iter().map(|it| (it.sequence, it.bytes)).collect();
+    assert_eq!(told, [(1, b"a".as_slice()), (2, b""), (3, b"ccc")]);
+    assert!(
+        Run::decode(&run(u64::MAX, &[b"a"])).is_none(),
+        "no number follows"
+    );
+}
+
+/// The payload of these commands, the first of which has this number.
+fn run(sequence: u64, commands: &[&[u8]]) -> Vec<u8> {
+    let commands: Vec<Command<'_>> = commands
+        .iter()
+        .enumerate()
+        .map(|(at, bytes)| Command {
+            session: SESSION,
+            sequence: sequence.wrapping_add(at as u64),
+            acknowledged: 0,
+            bytes,
+        })
+        .collect();
+    let mut payload = Vec::new();
+    Run::encode(&commands, &mut payload);
+    payload
+}
+
+fn count(reply: &[u8]) -> u64 {
+    u64::from_le_bytes(reply[..8].try_into().unwrap())
 }
 
 #[test]

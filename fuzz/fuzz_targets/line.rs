@@ -86,7 +86,7 @@ impl Served {
     fn new(host: &Whim) -> Self {
         let conversation = Conversation::new(1, "h:2".into(), "h:1".into(), host);
         Self {
-            line: Line::new(conversation),
+            line: Line::new(conversation, true),
             machine: KeyValue::default(),
             index: 0,
             given: Vec::new(),

@@ -336,7 +336,8 @@ fuzz_target!(|data: &[u8]| {
     Counter::default().query(data, &mut reply);
     assert!(decode_reply(&reply).is_some());
     assert_eq!(Counter::restore(&mut &*data).is_ok(), data.len() == 8);
-    if let Ok(state) = Replicated::<Counter>::restore(&mut &*data, Index(1), DigestChain::default(), 1)
+    if let Ok(state) =
+        Replicated::<Counter>::restore(&mut &*data, Index(1), DigestChain::default(), 1)
     {
         // What is taken for a state is written as the same bytes again.
         let mut bytes = Vec::new();

@@ -9,7 +9,7 @@ use std::ops::Range;
 use arbitrary::{Result, Unstructured};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, Command, ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind,
-    Index, LogTip,
+    Index, LogTip, Run,
 };
 use standin_core::frame::FRAME_HEADER_BYTES;
 use standin_core::time::WallTime;
@@ -105,7 +105,15 @@ pub fn any_batch(input: &mut Unstructured<'_>, before: LogTip) -> Result<Batch> 
             acknowledged: 0,
             bytes: &text,
         };
-        builder.push(kind, |out| command.encode(out));
+        let next = Command {
+            sequence: command.sequence + 1,
+            ..command
+        };
+        if kind == EntryKind::Command && input.arbitrary()? {
+            builder.push(EntryKind::Run, |out| Run::encode(&[command, next], out));
+        } else {
+            builder.push(kind, |out| command.encode(out));
+        }
     }
     Ok(builder.finish().expect("it has an entry"))
 }

@@ -276,6 +276,7 @@ fn finish(reply: &mut Vec<u8>, reply_at: usize, version: Version, outcome: Resul
 impl StateMachine for KeyValue {
     const NAME: &'static str = "kv";
     const VERSION: u32 = 1;
+    const SHARES_ENTRIES: bool = true;
 
     type Capture = Self;
 

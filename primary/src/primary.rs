@@ -7,8 +7,8 @@ use standin_core::clock::LoggedClock;
 use standin_core::conn::ConnId;
 use standin_core::entry::{
     BATCH_BYTES_MAX, Batch, BatchBuilder, BatchStamp, COMMAND_HEADER_BYTES, CloseSession, Command,
-    ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip, TimerFired, ViewStart,
-    ViewStarts,
+    ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip, RUN_BYTES_MAX, RUN_COMMANDS_MAX,
+    Run, TimerFired, ViewStart, ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{Ack, Consistency, Follow, Lag, Refusal, Resume, Room, encode_payload};
@@ -65,6 +65,8 @@ pub struct Config {
     pub seed: u64,
     /// How much may wait at one time.
     pub limits: Limits,
+    /// Whether commands of a session may share an entry.
+    pub shares_entries: bool,
     /// Whether the own log has room.
     pub room: Room,
 }
@@ -82,6 +84,19 @@ pub enum Input<'a> {
     Direct(Waiter, &'a [u8]),
     /// A timer that is due.
     Timer(TimerFired),
+}
+
+impl Input<'_> {
+    /// Who waits for its outcome.
+    fn waiter(&self) -> Option<Waiter> {
+        match self {
+            Self::Open(waiter)
+            | Self::Close(waiter, _)
+            | Self::Command(waiter, _)
+            | Self::Direct(waiter, _) => Some(*waiter),
+            Self::Timer(_) => None,
+        }
+    }
 }
 
 /// Who waits for the outcome of an input.
@@ -242,6 +257,7 @@ pub struct Primary {
     pub(crate) durability: Durability,
     pub(crate) session_limits: SessionLimits,
     pub(crate) limits: Limits,
+    shares_entries: bool,
     /// The record as last read. Invariant: its primary is this incarnation.
     pub(crate) record: ViewRecord,
     pub(crate) stage: Stage,
@@ -324,6 +340,7 @@ impl Primary {
             durability: config.durability,
             session_limits: config.session_limits,
             limits: config.limits,
+            shares_entries: config.shares_entries,
             seeds: RandomStream::new(config.seed, config.record.view.0),
             identity: config.identity,
             record: config.record,
@@ -583,15 +600,27 @@ impl Primary {
         }
         let mut builder = self.builder(now);
         builder.reserve(inputs.iter().map(entry_bytes).sum());
-        for input in inputs {
+        let mut rest = inputs;
+        while let [input, ..] = rest {
             if builder.len() + ENTRY_BYTES_MAX > BATCH_BYTES_MAX {
                 self.order(builder, now.boot);
                 builder = self.builder(now);
             }
-            let (index, waiter) = push_input(&mut builder, input);
-            if let Some(waiter) = waiter {
-                self.waiting.push_back((index, waiter));
+            let count = match self.shares_entries {
+                true => run_length(rest),
+                false => 1,
+            };
+            let (run, after) = rest.split_at(count);
+            rest = after;
+            if count > 1 {
+                let index = push_run(&mut builder, run);
+                let waiters = run.iter().filter_map(Input::waiter);
+                self.waiting.extend(waiters.map(|waiter| (index, waiter)));
+                continue;
             }
+            let index = push_input(&mut builder, input);
+            self.waiting
+                .extend(input.waiter().map(|waiter| (index, waiter)));
         }
         self.order(builder, now.boot);
     }
@@ -762,26 +791,51 @@ fn entry_bytes(input: &Input<'_>) -> usize {
     ENTRY_HEADER_BYTES + payload
 }
 
-/// Encodes one input; its index and who waits for it.
-fn push_input(builder: &mut BatchBuilder, input: &Input<'_>) -> (Index, Option<Waiter>) {
-    match input {
-        Input::Open(waiter) => (builder.push(EntryKind::OpenSession, |_| {}), Some(*waiter)),
-        Input::Close(waiter, session) => {
-            let close = CloseSession { session: *session };
-            let index = builder.push(EntryKind::CloseSession, |out| encode_payload(&close, out));
-            (index, Some(*waiter))
+/// How many inputs, from the first on, can be one run: commands of a session whose numbers follow each other, and which are
+/// short. At least one, whatever it is.
+fn run_length(inputs: &[Input<'_>]) -> usize {
+    let mut bytes = 0;
+    let mut next = None;
+    let belongs = |input: &&Input<'_>| {
+        let Input::Command(_, command) = input else {
+            return false;
+        };
+        let follows = next.is_none_or(|next| next == (command.session, command.sequence));
+        bytes += command.bytes.len();
+        // The largest number there is is followed by none, and is no reason to stop the process.
+        let after = command.sequence.checked_add(1);
+        next = after.map(|after| (command.session, after));
+        follows && after.is_some() && bytes <= RUN_BYTES_MAX
+    };
+    let run = inputs.iter().take(RUN_COMMANDS_MAX).take_while(belongs);
+    run.count().max(1)
+}
+
+/// Encodes commands that are a run; its index.
+fn push_run(builder: &mut BatchBuilder, run: &[Input<'_>]) -> Index {
+    let mut commands = [Command::default(); RUN_COMMANDS_MAX];
+    let mut count = 0;
+    for input in run {
+        if let Input::Command(_, command) = input {
+            commands[count] = *command;
+            count += 1;
         }
-        Input::Command(waiter, command) => (
-            builder.push(EntryKind::Command, |out| command.encode(out)),
-            Some(*waiter),
-        ),
-        Input::Direct(waiter, bytes) => (
-            builder.push(EntryKind::Direct, |out| out.extend_from_slice(bytes)),
-            Some(*waiter),
-        ),
-        Input::Timer(fired) => (
-            builder.push(EntryKind::Timer, |out| encode_payload(fired, out)),
-            None,
-        ),
+    }
+    builder.push(EntryKind::Run, |out| Run::encode(&commands[..count], out))
+}
+
+/// Encodes one input; its index.
+fn push_input(builder: &mut BatchBuilder, input: &Input<'_>) -> Index {
+    match input {
+        Input::Open(_) => builder.push(EntryKind::OpenSession, |_| {}),
+        Input::Close(_, session) => {
+            let close = CloseSession { session: *session };
+            builder.push(EntryKind::CloseSession, |out| encode_payload(&close, out))
+        }
+        Input::Command(_, command) => builder.push(EntryKind::Command, |out| command.encode(out)),
+        Input::Direct(_, bytes) => {
+            builder.push(EntryKind::Direct, |out| out.extend_from_slice(bytes))
+        }
+        Input::Timer(fired) => builder.push(EntryKind::Timer, |out| encode_payload(fired, out)),
     }
 }

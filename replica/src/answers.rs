@@ -167,6 +167,11 @@ impl Answers {
 
     /// Adds an answer whose bytes were appended from `from` on.
     pub(crate) fn push(&mut self, head: AnswerHead, from: usize) {
+        self.push_range(head, from..self.bytes.len());
+    }
+
+    /// Adds an answer whose bytes are these of those that were appended.
+    pub(crate) fn push_range(&mut self, head: AnswerHead, bytes: Range<usize>) {
         self.items.push(Answer {
             conn: head.conn,
             id: head.id,
@@ -174,7 +179,7 @@ impl Answers {
             seen: head.seen,
             is_solo: head.is_solo,
             valid_until: head.valid_until,
-            bytes: from..self.bytes.len(),
+            bytes,
         });
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use standin_backup as backup;
 use standin_core::digest::DigestChain;
-use standin_core::entry::{Batch, ENTRY_HEADER_BYTES, Entry, Index, LogTip};
+use standin_core::entry::{Batch, ENTRY_HEADER_BYTES, Entry, EntryKind, Index, LogTip, RunReplies};
 use standin_core::machine::StateMachine;
-use standin_core::message::Seen;
+use standin_core::message::{ReplyStatus, Seen};
 use standin_core::planted::Bug;
 use standin_core::state::Replicated;
 use standin_core::time::{Duration, Instant, Now};
@@ -245,32 +245,74 @@ impl<M: StateMachine> Replica<M> {
             self.apply_until = index;
             self.pace.spend();
         }
-        let waiter = match &mut self.role {
-            Role::Primary(primary) => primary
-                .take_waiter(index)
-                .map(|waiter| (waiter, primary.is_solo())),
-            Role::Backup(_) | Role::Between | Role::Quarantined => None,
-        };
-        match waiter {
-            Some((Waiter { conn, id }, is_solo)) => {
-                let seen = Seen {
-                    view: self.adopted,
-                    index,
-                };
-                let head = AnswerHead {
-                    conn,
-                    id,
-                    status,
-                    seen,
-                    is_solo,
-                    valid_until: None,
-                };
+        match entry.header.kind {
+            EntryKind::Run => self.answer_run(index, from),
+            _ => self.answer_entry(index, status, from),
+        }
+        self.snapshot_if_due(entry);
+        true
+    }
+
+    /// Answers whoever waits for the entry at `index`, whose reply is the last that was appended, from `from` on.
+    fn answer_entry(&mut self, index: Index, status: ReplyStatus, from: usize) {
+        match self.take_waiter(index) {
+            Some((waiter, is_solo)) => {
+                let head = self.head_of(waiter, index, status, is_solo);
                 self.answers.push(head, from);
             }
             None => self.answers.bytes().truncate(from),
         }
-        self.snapshot_if_due(entry);
-        true
+    }
+
+    /// The same for a run: whoever waits for each of its commands.
+    fn answer_run(&mut self, index: Index, from: usize) {
+        let end = self.answers.bytes_count();
+        let mut at = from;
+        let mut is_awaited = false;
+        while let Some((waiter, is_solo)) = self.take_waiter(index) {
+            is_awaited = true;
+            let mut replies = RunReplies::of(&self.answers.bytes()[at..end]);
+            let reply = replies.next().expect("each command of a run has a reply");
+            let (status, length) = (reply.status, reply.bytes.len());
+            let after = end - replies.rest();
+            let head = self.head_of(waiter, index, status, is_solo);
+            self.answers.push_range(head, after - length..after);
+            if !self.planted.has(Bug::RunMisanswered) {
+                at = after;
+            }
+        }
+        if !is_awaited {
+            self.answers.bytes().truncate(from);
+        }
+    }
+
+    /// The next who waits for this entry, and whether this is a primary without a backup.
+    fn take_waiter(&mut self, index: Index) -> Option<(Waiter, bool)> {
+        let Role::Primary(primary) = &mut self.role else {
+            return None;
+        };
+        let waiter = primary.take_waiter(index)?;
+        Some((waiter, primary.is_solo()))
+    }
+
+    fn head_of(
+        &self,
+        waiter: Waiter,
+        index: Index,
+        status: ReplyStatus,
+        is_solo: bool,
+    ) -> AnswerHead {
+        AnswerHead {
+            conn: waiter.conn,
+            id: waiter.id,
+            status,
+            seen: Seen {
+                view: self.adopted,
+                index,
+            },
+            is_solo,
+            valid_until: None,
+        }
     }
 
     pub(crate) fn tell_applied(&mut self, now: Now) {

@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 use standin_core::entry::{
-    CloseSession, Command, Entry, EntryKind, Handover, Index, TimerFired, Upgrade, ViewStart,
+    CloseSession, Command, Entry, EntryKind, Handover, Index, Run, TimerFired, Upgrade, ViewStart,
 };
 use standin_core::machine::{StateMachine, bytes_in_words};
 use standin_core::message::decode_payload;
@@ -156,6 +156,16 @@ impl Account {
                 session = command.map(|command| command.session);
                 sequence = command.map(|command| command.sequence);
                 ("command", command.map(|command| words(command.bytes)))
+            }
+            EntryKind::Run => {
+                let run = Run::decode(entry.payload);
+                session = run.map(|run| run.session);
+                sequence = run.map(|run| run.sequence);
+                let said = |run: Run<'_>| {
+                    let commands = run.commands().map(|command| words(command.bytes));
+                    commands.collect::<Vec<_>>().join("; ")
+                };
+                ("run", run.map(said))
             }
             EntryKind::Direct => ("direct", Some(words(entry.payload))),
             EntryKind::Timer => {

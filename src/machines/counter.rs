@@ -47,6 +47,7 @@ pub struct Counter {
 impl StateMachine for Counter {
     const NAME: &'static str = "counter";
     const VERSION: u32 = 1;
+    const SHARES_ENTRIES: bool = true;
 
     type Capture = i64;
 

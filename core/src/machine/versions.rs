@@ -153,6 +153,7 @@ impl<Old: StateMachine, New: Successor<Old>> StateMachine for Versions<Old, New>
         let () = Self::FOLLOW_EACH_OTHER;
         Old::OLDEST_VERSION
     };
+    const SHARES_ENTRIES: bool = Old::SHARES_ENTRIES && New::SHARES_ENTRIES;
 
     type Capture = EitherCapture<Old::Capture, New::Capture>;
 

@@ -28,7 +28,7 @@ fn a_segment_with_every_kind_of_entry_is_as_it_was() {
             EntryKind::Command => assert_eq!(Command::decode(entry.payload), Some(COMMAND)),
             EntryKind::Timer => assert_eq!(decode_payload(entry.payload), Some(FIRED)),
             EntryKind::CloseSession => assert_eq!(decode_payload(entry.payload), Some(CLOSED)),
-            EntryKind::Handover | EntryKind::Direct | EntryKind::Upgrade => {
+            EntryKind::Handover | EntryKind::Direct | EntryKind::Upgrade | EntryKind::Run => {
                 panic!("it is in a file of its own")
             }
         }
@@ -75,6 +75,35 @@ fn a_command_without_a_session_is_as_it_was() {
     assert_eq!(entry.header.kind, EntryKind::Direct);
     assert!(entry.has_sound_payload());
     assert_eq!(entry.payload, b"add 1");
+}
+
+#[test]
+fn a_run_of_commands_is_as_it_was() {
+    let before = batch().tip();
+    let stamp = BatchStamp {
+        view: before.view,
+        time: before.time,
+        seed: 10,
+        commit: before.index,
+    };
+    let next = Command {
+        sequence: COMMAND.sequence + 1,
+        acknowledged: COMMAND.acknowledged + 1,
+        bytes: b"",
+        ..COMMAND
+    };
+    let mut builder = BatchBuilder::new(before, stamp);
+    builder.push(EntryKind::Run, |out| Run::encode(&[COMMAND, next], out));
+    let now = builder.finish().unwrap();
+    let stored = golden("run", now.bytes());
+    let entry = Entry::decode(&stored).unwrap();
+    assert_eq!(entry.header.kind, EntryKind::Run);
+    assert!(entry.has_sound_payload());
+    let first = Command {
+        acknowledged: next.acknowledged,
+        ..COMMAND
+    };
+    assert_eq!(entry.commands().collect::<Vec<_>>(), [first, next]);
 }
 
 #[test]
@@ -162,6 +191,17 @@ fn what_versions_3_and_5_wrote_is_still_read() {
         };
         assert_eq!((found.end, starts), (ScanEnd::Clean, vec![without_version]));
     }
+}
+
+#[test]
+fn what_version_6_wrote_is_still_read() {
+    let stored = std::fs::read(path_in("v6").join("segment")).unwrap();
+    assert_eq!(SegmentHeader::decode(&stored), Ok(header()));
+    let entries = &stored[SEGMENT_HEADER_BYTES..];
+    let found = scan(entries, header().before, |entry| {
+        assert!(entry.has_sound_payload())
+    });
+    assert_eq!((found.end, found.tip), (ScanEnd::Clean, batch().tip()));
 }
 
 #[test]

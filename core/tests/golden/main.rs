@@ -20,7 +20,7 @@ use standin_core::capture::SnapshotMark;
 use standin_core::digest::{DigestChain, digest};
 use standin_core::entry::{
     Batch, BatchBuilder, BatchStamp, CloseSession as CloseSessionEntry, Command, Entry, EntryKind,
-    Handover, Index, LogTip, TimerFired, Upgrade, ViewStart,
+    Handover, Index, LogTip, Run, TimerFired, Upgrade, ViewStart,
 };
 use standin_core::evidence::{
     Evidence, EvidenceError, KeptReply, REPLY_KEPT_BYTES_MAX, RecordedState,
@@ -114,8 +114,13 @@ const CHANGED_IN_6: [&str; 11] = [
     "upgrade",
 ];
 
+/// What version 7 changed: commands of one session may share an entry.
+const CHANGED_IN_7: [&str; 4] = ["frames/Hello", "frames/Refusal", "run", "segment"];
+
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_6.contains(&name) {
+    let version = if CHANGED_IN_7.contains(&name) {
+        "v7"
+    } else if CHANGED_IN_6.contains(&name) {
         "v6"
     } else if CHANGED_IN_5.contains(&name) {
         "v5"

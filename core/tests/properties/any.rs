@@ -222,6 +222,7 @@ prop_compose! {
             let kind = match number {
                 0 if begins_view => EntryKind::ViewStart,
                 1 => EntryKind::Direct,
+                2 => EntryKind::Run,
                 _ => EntryKind::Command,
             };
             builder.push(kind, |out| out.extend_from_slice(payload));

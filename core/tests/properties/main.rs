@@ -7,7 +7,7 @@ mod messages;
 use any::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use standin_core::entry::{Batch, Command, Entry, LogTip};
+use standin_core::entry::{Batch, Command, Entry, LogTip, Run, RunReplies};
 use standin_core::evidence::Evidence;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_frame};
 use standin_core::identity::{ClusterId, StoreId};
@@ -115,6 +115,10 @@ proptest! {
         let _ = Entry::decode(&bytes);
         let _ = Batch::verify(bytes.clone(), LogTip::default());
         let _ = Command::decode(&bytes);
+        if let Some(run) = Run::decode(&bytes) {
+            prop_assert!(run.commands().count() > 0);
+        }
+        let _ = RunReplies::of(&bytes).count();
         let _ = SegmentHeader::decode(&bytes);
         scan(&bytes, LogTip::default(), |_| {});
     }

@@ -16,7 +16,10 @@ impl Net {
         // Replicas first: one that has something to do does it while the answers to many clients are written.
         for is_client in [false, true] {
             for &id in &dirty {
-                let is_its_turn = self.conns.get(id).is_some_and(|it| it.is_client() == is_client);
+                let is_its_turn = self
+                    .conns
+                    .get(id)
+                    .is_some_and(|it| it.is_client() == is_client);
                 if is_its_turn {
                     self.write_socket(id);
                 }

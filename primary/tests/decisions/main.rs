@@ -6,6 +6,7 @@ mod forgetting;
 mod handover;
 mod room;
 mod rules;
+mod runs;
 mod slowness;
 mod support;
 mod versions;

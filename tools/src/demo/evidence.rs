@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use standin_core::entry::{Command, EntryKind};
+use standin_core::entry::Command;
 use standin_core::machine::StateMachine;
 use standin_core::mark::ApplyMark;
 use standin_core::message::ReplyStatus;
@@ -58,12 +58,14 @@ pub(super) fn audit_log<M: StateMachine>(
     let mut before = 0;
     while let Some(step) = replay.advance()? {
         let count = executions.count();
-        if step.entry.header.kind == EntryKind::Command
-            && let Some(command) = Command::decode(step.entry.payload)
-        {
-            let reply = (step.status == ReplyStatus::Done).then_some(step.reply);
-            findings.see(&command, reply, count - before);
+        let replies = step.entry.replies(step.status, step.reply);
+        let mut is_command = false;
+        for (command, told) in step.entry.commands().zip(replies) {
+            is_command = true;
+            let reply = (told.status == ReplyStatus::Done).then_some(told.bytes);
+            findings.see(&command, reply);
         }
+        findings.executed += if is_command { count - before } else { 0 };
         before = count;
     }
     Ok(findings.audit())
@@ -97,9 +99,8 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// The next command in the log, its reply if it has one, and how often the machine executed something for it.
-    fn see(&mut self, command: &Command<'_>, reply: Option<&[u8]>, executed: u64) {
-        self.executed += executed;
+    /// The next command in the log, and its reply if it has one.
+    fn see(&mut self, command: &Command<'_>, reply: Option<&[u8]>) {
         let last = self.last.entry(command.session).or_default();
         if command.sequence != *last + 1 {
             return; // sent again
@@ -147,7 +148,7 @@ impl ApplyMark for Executions {
 mod tests {
     use std::io;
 
-    use standin_core::entry::{BatchBuilder, BatchStamp, TimerFired, ViewStart};
+    use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, TimerFired, ViewStart};
     use standin_core::identity::{ClusterId, Durability, Incarnation, ReplicaName, StoreId};
     use standin_core::machine::{Context, MachineId};
     use standin_core::message::encode_payload;
@@ -195,7 +196,8 @@ mod tests {
             };
             let mut reply = Some(reply);
             if change(at, &mut command, &mut reply, &mut executed) {
-                findings.see(&command, reply, executed);
+                findings.executed += executed;
+                findings.see(&command, reply);
             }
         }
         findings.audit()

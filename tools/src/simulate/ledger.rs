@@ -99,6 +99,8 @@ impl StateMachine for Ledger {
     const NAME: &'static str = "ledger";
     const VERSION: u32 = 2;
     const OLDEST_VERSION: u32 = 1;
+    const SHARES_ENTRIES: bool = true;
+
     type Capture = Vec<u8>;
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {

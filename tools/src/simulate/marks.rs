@@ -112,6 +112,8 @@ marks! {
     SentAfterExpiry: "a client's command comes again after its session has ended",
     /// A command that belongs to no session was answered.
     DirectDone: "a command that belongs to no session is executed",
+    /// A primary orders a run.
+    Run: "commands of a session share an entry",
     /// A primary orders an Upgrade.
     Upgrade: "a primary and its backup go over to a newer version of the machine",
     /// A primary turns a follower away that lacks the version that it executes.
@@ -381,6 +383,7 @@ impl Marks {
                     match entry.header.kind {
                         EntryKind::Timer => self.reach(Mark::Timer),
                         EntryKind::Upgrade => self.reach(Mark::Upgrade),
+                        EntryKind::Run => self.reach(Mark::Run),
                         EntryKind::ViewStart if self.is_takeover => {
                             self.taken_over_from = Some(entry.header.index);
                             let log = &truth.replicas[*host].log;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use standin_core::entry::{Command, Entry, EntryKind, Index};
+use standin_core::entry::{Entry, Index};
 use standin_core::message::ReplyStatus;
 use standin_core::state::Replicated;
 use standin_core::view::ViewRecord;
@@ -19,13 +19,22 @@ pub(crate) struct Outcome {
     pub(crate) reply_digest: u128,
 }
 
+/// What a request of a session came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Executed {
+    /// The entry at which it took effect.
+    pub(crate) index: Index,
+    pub(crate) status: ReplyStatus,
+    pub(crate) reply: Vec<u8>,
+}
+
 /// The state after all that was ever applied, and the outcome of each entry.
 #[derive(Debug)]
 pub(crate) struct Reference<M> {
     state: Replicated<Watched<M>>,
     outcomes: Vec<Outcome>,
-    /// Where each request of a session took effect: the entry.
-    executed: BTreeMap<(u64, u64), Index>,
+    /// What each request of a session came to when it took effect.
+    executed: BTreeMap<(u64, u64), Executed>,
 }
 
 impl<M: Subject> Default for Reference<M> {
@@ -92,12 +101,17 @@ impl<M: Subject> Reference<M> {
                     fault.skip
                 )
             })?;
-            if entry.header.kind == EntryKind::Command
-                && matches!(status, ReplyStatus::Done | ReplyStatus::Skipped)
-                && let Some(command) = Command::decode(entry.payload)
-            {
-                let request = (command.session, command.sequence);
-                self.executed.entry(request).or_insert(index);
+            let commands = entry.commands().zip(entry.replies(status, &reply));
+            for (command, told) in commands {
+                if matches!(told.status, ReplyStatus::Done | ReplyStatus::Skipped) {
+                    let request = (command.session, command.sequence);
+                    let executed = Executed {
+                        index,
+                        status: told.status,
+                        reply: told.bytes.to_vec(),
+                    };
+                    self.executed.entry(request).or_insert(executed);
+                }
             }
             self.outcomes.push(Outcome {
                 hash,
@@ -129,9 +143,8 @@ impl<M: Subject> Reference<M> {
     }
 
     /// What a request of a session came to, and at which entry.
-    pub(crate) fn executed(&self, session: u64, sequence: u64) -> Option<(Index, &Outcome)> {
-        let index = *self.executed.get(&(session, sequence))?;
-        Some((index, self.outcome(index)?))
+    pub(crate) fn executed(&self, session: u64, sequence: u64) -> Option<&Executed> {
+        self.executed.get(&(session, sequence))
     }
 
     /// The digest of the state after the entry at `index`; `None` if nobody has applied that.

@@ -148,6 +148,7 @@ impl<M: StateMachine> StateMachine for Watched<M> {
     const NAME: &'static str = M::NAME;
     const VERSION: u32 = M::VERSION;
     const OLDEST_VERSION: u32 = M::OLDEST_VERSION;
+    const SHARES_ENTRIES: bool = M::SHARES_ENTRIES;
     type Capture = (M::Capture, BTreeSet<u64>);
 
     fn begin(&mut self, version: u32) {

@@ -92,6 +92,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RedirectOld, 200, &["RESP"]),
     (Bug::NewestExecuted, 400, &["S10", "S18"]),
     (Bug::ChainMisrecorded, 400, &["REPLAY"]),
+    (Bug::RunMisanswered, 400, &["S12", "L2"]),
 ];
 
 /// Names one bug, if the others need not be looked for.

@@ -42,25 +42,25 @@ pub(crate) fn compare<M: Subject>(reference: &Reference<M>, answered: &Answered<
         Asked::Command { session, sequence } => {
             let executed = reference.executed(session, sequence);
             executed
-                .filter(|(at, _)| *at <= index)
-                .map(|(_, outcome)| outcome)
+                .filter(|executed| executed.index <= index)
+                .map(|executed| (executed.status, executed.reply.as_slice()))
         }
-        Asked::Open | Asked::Direct => reference.outcome(index),
+        Asked::Open | Asked::Direct => reference
+            .outcome(index)
+            .map(|outcome| (outcome.status, outcome.reply.as_slice())),
         // A session that is gone already needs no entry to be closed.
         Asked::Close | Asked::Read(_) => return Ok(()),
     };
     match outcome {
-        Some(outcome) if outcome.status == answered.status && outcome.reply == answered.bytes => {
-            Ok(())
-        }
+        Some((status, reply)) if status == answered.status && reply == answered.bytes => Ok(()),
         outcome => {
             let told = M::reply_words(answered.bytes);
             let told = format!("{:?} {told}", answered.status);
             let expected = outcome.map_or_else(
                 || "no entry up to there is of it".to_owned(),
-                |it| {
-                    let reply = M::reply_words(&it.reply);
-                    format!("the log leads to {:?} {reply}", it.status)
+                |(status, reply)| {
+                    let reply = M::reply_words(reply);
+                    format!("the log leads to {status:?} {reply}")
                 },
             );
             Err(format!(
