@@ -69,7 +69,6 @@ fn an_idle_connection_holds_little_whatever_it_has_done() {
         drop(streams);
         let each = grown / count;
         tell(format_args!("{kind:?}: {each} bytes"));
-        assert!(each > 0, "{kind:?}: they are there");
         assert!(each <= BYTES_MAX, "{kind:?}: {each} bytes for each");
     }
     for replica in replicas {

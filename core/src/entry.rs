@@ -19,7 +19,7 @@ use crate::time::WallTime;
 use crate::version::VersionStart;
 use crate::view::ViewNumber;
 
-pub use run::{RUN_BYTES_MAX, RUN_COMMANDS_MAX, Run, RunReplies, RunReply};
+pub use run::{ENTRY_REPLY_BYTES_MAX, RUN_BYTES_MAX, RUN_COMMANDS_MAX, Run, RunReplies, RunReply};
 pub use view_start::ViewStart;
 
 /// Position of an entry in the log. The first entry has 1; 0 stands before it.

@@ -6,7 +6,7 @@
 
 use crate::bytes::{put_u32, put_u64, put_u128, u16_at, u32_at, u64_at, u128_at};
 use crate::digest::DigestChain;
-use crate::entry::{COMMAND_BYTES_MAX, Index};
+use crate::entry::{ENTRY_REPLY_BYTES_MAX, Index};
 use crate::identity::StoreId;
 
 /// Version of the format.
@@ -37,7 +37,7 @@ pub struct KeptReply {
     pub chain: DigestChain,
     /// The status, as a number ([`crate::message::ReplyStatus`]).
     pub status: u8,
-    /// Bytes of the whole reply: at most [`COMMAND_BYTES_MAX`] of a machine's.
+    /// Bytes of the whole reply: at most [`ENTRY_REPLY_BYTES_MAX`].
     pub length: u32,
     /// Its first bytes, [`REPLY_KEPT_BYTES_MAX`] at most; `None`: they are not remembered any more.
     pub bytes: Option<Vec<u8>>,
@@ -204,7 +204,7 @@ impl KeptReply {
     fn is_sound(&self) -> bool {
         let whole = self.length as usize;
         let is_prefix = |kept: &Vec<u8>| kept.len() == whole.min(REPLY_KEPT_BYTES_MAX);
-        whole <= COMMAND_BYTES_MAX && self.bytes.as_ref().is_none_or(is_prefix)
+        whole <= ENTRY_REPLY_BYTES_MAX && self.bytes.as_ref().is_none_or(is_prefix)
     }
 
     /// The whole reply, if it is remembered.

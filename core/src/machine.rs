@@ -169,11 +169,6 @@ pub trait StateMachine: Default + Send + 'static {
     /// program that supports both. [`Versions`] makes such a machine of an old and a new one.
     const OLDEST_VERSION: u32 = Self::VERSION;
 
-    /// Whether short commands of one session that come at once may be put into one entry, which costs much less. They then see
-    /// the same [`Context::index`], so that it is no name for what one of them makes; their random numbers differ all the
-    /// same. If the machine fails at one of them, all of them are skipped.
-    const SHARES_ENTRIES: bool = false;
-
     /// The state at one moment, cheap to take and ready to be serialised on another thread.
     type Capture: Send + Sync + 'static;
 
@@ -197,6 +192,15 @@ pub trait StateMachine: Default + Send + 'static {
     /// Called for the same commands in the same order on every replica. Any bytes may come: what is
     /// no command of this machine is answered with a reply that says so.
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>);
+
+    /// Whether this command may be put into one entry with others of its session that come at once and may be, too, which
+    /// costs much less. For commands that take little time, since nothing else is done until all of an entry are executed. They
+    /// see the same [`Context::index`], so that it is no name for what one of them makes; their random numbers differ all the same.
+    /// If the machine fails at one of them, all of them are skipped. Any bytes may come.
+    #[must_use]
+    fn shares_entry(_command: &[u8]) -> bool {
+        false
+    }
 
     /// A timer set with [`Context::set_timer`] is due.
     fn timer(&mut self, _ctx: &mut Context<'_>, _id: u64) {}
@@ -334,7 +338,7 @@ impl Context<'_> {
         self.now
     }
 
-    /// The entry's index. Every command has its own, unless [`StateMachine::SHARES_ENTRIES`].
+    /// The entry's index. Every command has its own, unless it shares one: [`StateMachine::shares_entry`].
     #[must_use]
     pub fn index(&self) -> Index {
         self.index

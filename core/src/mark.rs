@@ -21,9 +21,9 @@ pub const FATAL_DEATHS: u32 = 2;
 ///
 /// On the path of every entry: what it does must cost next to nothing.
 pub trait ApplyMark: fmt::Debug + Send + Sync {
-    /// The machine begins to execute this entry.
+    /// The machine begins to execute this entry, or the next command in it.
     fn begin(&self, entry: Skip);
-    /// The machine has returned from it, or has panicked.
+    /// The machine has returned from it, or has panicked. If an entry's commands were all executed before, it was not begun.
     fn end(&self);
 }
 

@@ -47,6 +47,10 @@ pub struct Replicated<M> {
     is_poisoned: bool,
     /// Is told of each entry that the machine executes.
     mark: Option<Arc<dyn ApplyMark>>,
+    /// The commands of a run are being executed: the mark is not told that the entry is behind the machine.
+    is_within_run: bool,
+    /// The mark was told that the machine executes an entry, and not that it has returned.
+    is_marked: bool,
     planted: Planted,
 }
 
@@ -72,6 +76,8 @@ impl<M: StateMachine> Replicated<M> {
             skips: BTreeSet::new(),
             is_poisoned: false,
             mark: None,
+            is_within_run: false,
+            is_marked: false,
             planted: Planted::default(),
         }
     }
@@ -251,11 +257,16 @@ impl<M: StateMachine> Replicated<M> {
             EntryKind::Run => {
                 let run = Run::decode(entry.payload).expect(SOUND_PAYLOAD);
                 let mut random = random_of(entry);
-                for command in run.commands() {
+                self.is_within_run = true;
+                let applied: Result<(), String> = run.commands().try_for_each(|command| {
                     let at = RunReplies::begin(reply);
                     let status = self.apply_command(entry, command, &mut random, reply)?;
                     RunReplies::end(reply, at, status);
-                }
+                    Ok(())
+                });
+                self.is_within_run = false;
+                self.mark_end();
+                applied?;
                 ReplyStatus::Done
             }
             EntryKind::Direct if self.is_skipped(entry) => {
@@ -368,10 +379,11 @@ impl<M: StateMachine> Replicated<M> {
         let (machine, reply) = (&mut self.machine, &mut self.machine_reply);
         if let Some(mark) = &self.mark {
             mark.begin(skip_of(entry));
+            self.is_marked = true;
         }
         let outcome = poison::call(|| call(machine, &mut context, reply));
-        if let Some(mark) = &self.mark {
-            mark.end();
+        if !self.is_within_run {
+            self.mark_end();
         }
         outcome?;
         check_reply(&self.machine_reply, COMMAND_BYTES_MAX)?;
@@ -382,6 +394,13 @@ impl<M: StateMachine> Replicated<M> {
             return Err(format!("it has set over {TIMERS_MAX} timers"));
         }
         Ok(())
+    }
+
+    fn mark_end(&mut self) {
+        if let Some(mark) = self.mark.as_ref().filter(|_| self.is_marked) {
+            mark.end();
+        }
+        self.is_marked = false;
     }
 
     /// Asks the machine, and appends its answer to `reply`.

@@ -190,12 +190,24 @@ fn a_run_is_admitted_executed_and_answered_command_by_command() {
             Some(KeptOutcome::Reply(reply))
         );
     }
-    // The same commands one by one lead to the same state, but for what is drawn.
-    let mut other = Story::begin();
-    for sequence in 1..=4 {
-        let (outcome, reply) = other.command(sequence, b"");
-        assert_eq!((outcome, count(&reply)), (Ok(ReplyStatus::Done), sequence));
+}
+
+#[test]
+fn a_run_leads_to_the_machine_that_its_commands_lead_to() {
+    let mut together = Story::begin();
+    let mut apart = Story::begin();
+    let replies = together.run(1, &[b"", b"whose", b"late", b""]);
+    for (at, bytes) in [b"".as_slice(), b"whose", b"late", b""]
+        .into_iter()
+        .enumerate()
+    {
+        let (outcome, reply) = apart.command(at as u64 + 1, bytes);
+        assert_eq!(replies[at], (outcome.unwrap(), reply));
     }
+    assert_eq!(together.state.machine().0, apart.state.machine().0);
+    let timers = |story: &Story| story.state.timers_due(WallTime(100), 9);
+    assert_eq!(timers(&together), timers(&apart));
+    assert_eq!(timers(&together).len(), 1);
 }
 
 #[test]

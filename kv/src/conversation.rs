@@ -378,11 +378,8 @@ impl Conversation {
             Way::Write | Way::Entry => {
                 cluster::check_place(spec, taking.request, taking.host)?;
                 self.encode(taking)?;
-                // SET key value GET is answered with what was there before.
-                let is_short = taking.len() <= 3
-                    || spec.name != "set"
-                    || !(3..taking.len()).any(|place| taking.is_word(place, "get"));
-                Ok(Step::Order(match spec.is_joined && is_short {
+                let arguments = (1..taking.len()).map(|place| taking.at(place));
+                Ok(Step::Order(match spec.joins(arguments) {
                     true => Then::Join,
                     false => Then::Pass,
                 }))

@@ -68,6 +68,13 @@ impl Spec {
         }
     }
 
+    /// Whether it is joined, with these arguments behind its name: `SET key value GET` is answered with what was there before.
+    pub fn joins<'a>(&self, arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> bool {
+        let is_short = arguments.len() <= 2 || self.name != "set";
+        let is_told = |it: &[u8]| it.eq_ignore_ascii_case(b"get");
+        self.is_joined && (is_short || !arguments.skip(2).any(is_told))
+    }
+
     /// Whether it has this flag.
     #[must_use]
     pub fn has_flag(&self, flag: &str) -> bool {

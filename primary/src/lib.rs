@@ -10,6 +10,7 @@
 mod follower;
 mod gate;
 mod handover;
+mod inputs;
 mod limits;
 mod primary;
 mod reads;

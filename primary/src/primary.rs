@@ -6,9 +6,8 @@ use std::sync::Arc;
 use standin_core::clock::LoggedClock;
 use standin_core::conn::ConnId;
 use standin_core::entry::{
-    BATCH_BYTES_MAX, Batch, BatchBuilder, BatchStamp, COMMAND_HEADER_BYTES, CloseSession, Command,
-    ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, EntryKind, Index, LogTip, RUN_BYTES_MAX, RUN_COMMANDS_MAX,
-    Run, TimerFired, ViewStart, ViewStarts,
+    BATCH_BYTES_MAX, Batch, BatchBuilder, BatchStamp, Command, ENTRY_BYTES_MAX, EntryKind, Index,
+    LogTip, TimerFired, ViewStart, ViewStarts,
 };
 use standin_core::identity::{Durability, Identity, ReplicaName, StoreId};
 use standin_core::message::{Ack, Consistency, Follow, Lag, Refusal, Resume, Room, encode_payload};
@@ -23,6 +22,7 @@ use standin_core::view::{ViewId, ViewRecord};
 use crate::follower::Follower;
 use crate::gate::{Flapping, Gate, JOIN_WAIT_MAX, PendingSwap};
 use crate::handover::{HandOver, HandOverFailure};
+use crate::inputs::{entry_bytes, push_input, push_run, run_length};
 use crate::limits::{Limits, Queues};
 use crate::reads::Reads;
 use crate::slowness::Slowness;
@@ -65,8 +65,8 @@ pub struct Config {
     pub seed: u64,
     /// How much may wait at one time.
     pub limits: Limits,
-    /// Whether commands of a session may share an entry.
-    pub shares_entries: bool,
+    /// Which commands of a session may share an entry.
+    pub shares_entry: fn(&[u8]) -> bool,
     /// Whether the own log has room.
     pub room: Room,
 }
@@ -84,19 +84,6 @@ pub enum Input<'a> {
     Direct(Waiter, &'a [u8]),
     /// A timer that is due.
     Timer(TimerFired),
-}
-
-impl Input<'_> {
-    /// Who waits for its outcome.
-    fn waiter(&self) -> Option<Waiter> {
-        match self {
-            Self::Open(waiter)
-            | Self::Close(waiter, _)
-            | Self::Command(waiter, _)
-            | Self::Direct(waiter, _) => Some(*waiter),
-            Self::Timer(_) => None,
-        }
-    }
 }
 
 /// Who waits for the outcome of an input.
@@ -257,7 +244,7 @@ pub struct Primary {
     pub(crate) durability: Durability,
     pub(crate) session_limits: SessionLimits,
     pub(crate) limits: Limits,
-    shares_entries: bool,
+    shares_entry: fn(&[u8]) -> bool,
     /// The record as last read. Invariant: its primary is this incarnation.
     pub(crate) record: ViewRecord,
     pub(crate) stage: Stage,
@@ -340,7 +327,7 @@ impl Primary {
             durability: config.durability,
             session_limits: config.session_limits,
             limits: config.limits,
-            shares_entries: config.shares_entries,
+            shares_entry: config.shares_entry,
             seeds: RandomStream::new(config.seed, config.record.view.0),
             identity: config.identity,
             record: config.record,
@@ -601,26 +588,19 @@ impl Primary {
         let mut builder = self.builder(now);
         builder.reserve(inputs.iter().map(entry_bytes).sum());
         let mut rest = inputs;
-        while let [input, ..] = rest {
+        while !rest.is_empty() {
             if builder.len() + ENTRY_BYTES_MAX > BATCH_BYTES_MAX {
                 self.order(builder, now.boot);
                 builder = self.builder(now);
             }
-            let count = match self.shares_entries {
-                true => run_length(rest),
-                false => 1,
-            };
-            let (run, after) = rest.split_at(count);
+            let (run, after) = rest.split_at(run_length(rest, self.shares_entry));
             rest = after;
-            if count > 1 {
-                let index = push_run(&mut builder, run);
-                let waiters = run.iter().filter_map(Input::waiter);
-                self.waiting.extend(waiters.map(|waiter| (index, waiter)));
-                continue;
-            }
-            let index = push_input(&mut builder, input);
-            self.waiting
-                .extend(input.waiter().map(|waiter| (index, waiter)));
+            let index = match run {
+                [input] => push_input(&mut builder, input),
+                run => push_run(&mut builder, run),
+            };
+            let waiters = run.iter().filter_map(Input::waiter);
+            self.waiting.extend(waiters.map(|waiter| (index, waiter)));
         }
         self.order(builder, now.boot);
     }
@@ -778,64 +758,5 @@ impl Primary {
     /// The grantor's term.
     pub(crate) fn term(&self) -> Duration {
         Duration::from_millis(u64::from(self.record.term_ms))
-    }
-}
-
-/// How long the entry of an input is, in bytes; what is not on the hot path is estimated.
-fn entry_bytes(input: &Input<'_>) -> usize {
-    let payload = match input {
-        Input::Command(_, command) => COMMAND_HEADER_BYTES + command.bytes.len(),
-        Input::Direct(_, bytes) => bytes.len(),
-        Input::Open(_) | Input::Close(..) | Input::Timer(_) => COMMAND_HEADER_BYTES,
-    };
-    ENTRY_HEADER_BYTES + payload
-}
-
-/// How many inputs, from the first on, can be one run: commands of a session whose numbers follow each other, and which are
-/// short. At least one, whatever it is.
-fn run_length(inputs: &[Input<'_>]) -> usize {
-    let mut bytes = 0;
-    let mut next = None;
-    let belongs = |input: &&Input<'_>| {
-        let Input::Command(_, command) = input else {
-            return false;
-        };
-        let follows = next.is_none_or(|next| next == (command.session, command.sequence));
-        bytes += command.bytes.len();
-        // The largest number there is is followed by none, and is no reason to stop the process.
-        let after = command.sequence.checked_add(1);
-        next = after.map(|after| (command.session, after));
-        follows && after.is_some() && bytes <= RUN_BYTES_MAX
-    };
-    let run = inputs.iter().take(RUN_COMMANDS_MAX).take_while(belongs);
-    run.count().max(1)
-}
-
-/// Encodes commands that are a run; its index.
-fn push_run(builder: &mut BatchBuilder, run: &[Input<'_>]) -> Index {
-    let mut commands = [Command::default(); RUN_COMMANDS_MAX];
-    let mut count = 0;
-    for input in run {
-        if let Input::Command(_, command) = input {
-            commands[count] = *command;
-            count += 1;
-        }
-    }
-    builder.push(EntryKind::Run, |out| Run::encode(&commands[..count], out))
-}
-
-/// Encodes one input; its index.
-fn push_input(builder: &mut BatchBuilder, input: &Input<'_>) -> Index {
-    match input {
-        Input::Open(_) => builder.push(EntryKind::OpenSession, |_| {}),
-        Input::Close(_, session) => {
-            let close = CloseSession { session: *session };
-            builder.push(EntryKind::CloseSession, |out| encode_payload(&close, out))
-        }
-        Input::Command(_, command) => builder.push(EntryKind::Command, |out| command.encode(out)),
-        Input::Direct(_, bytes) => {
-            builder.push(EntryKind::Direct, |out| out.extend_from_slice(bytes))
-        }
-        Input::Timer(fired) => builder.push(EntryKind::Timer, |out| encode_payload(fired, out)),
     }
 }

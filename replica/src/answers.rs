@@ -9,7 +9,8 @@ use standin_core::message::{
 };
 use standin_core::time::Instant;
 
-/// Bytes of answers that one event may bring about, and one answer, or the answers to queries that are one, more: they are in memory all at
+/// Bytes of answers that one event may bring about, and one answer, or the answers to queries that are one or to the commands of one
+/// entry, more: they are in memory all at
 /// once before the first is sent. Beyond it reads are done with the next event, stale ones are turned away,
 /// and entries are applied later.
 pub const ANSWERS_BYTES_MAX: usize = 16 << 20;

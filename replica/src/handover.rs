@@ -26,7 +26,6 @@ pub const HELD_BYTES_MAX: usize = 16 << 20;
 /// Requests of clients that wait until it is clear who is primary.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
-    /// Who sent each, in order.
     /// Whose each request is, and how many it is of.
     owners: Vec<(ConnId, usize)>,
     /// The requests, as frames.

@@ -454,7 +454,7 @@ impl<M: StateMachine> Replica<M> {
             applied: self.state.applied(),
             seed: self.config.seed,
             limits: self.config.limits.primary,
-            shares_entries: M::SHARES_ENTRIES,
+            shares_entry: M::shares_entry,
             room: self.room.told(),
         };
         self.timers_through = Index::ZERO;

@@ -50,7 +50,10 @@ pub(super) struct Account {
     kind: &'static str,
     /// Null where an entry belongs to no session.
     session: Option<u64>,
+    /// Of several commands, the first.
     sequence: Option<u64>,
+    /// How many commands of the session it has; null where it has none.
+    commands: Option<u64>,
     input: String,
     /// Header and payload.
     bytes: u32,
@@ -139,7 +142,7 @@ impl Account {
     /// Of an entry of the log of a machine whose commands these words are of.
     pub(super) fn of(entry: &Entry<'_>, words: fn(&[u8]) -> String) -> Self {
         let header = &entry.header;
-        let (mut session, mut sequence) = (None, None);
+        let (mut session, mut sequence, mut commands) = (None, None, None);
         let (kind, input) = match header.kind {
             EntryKind::ViewStart => ("view", view_words(entry.payload)),
             EntryKind::OpenSession => {
@@ -155,12 +158,14 @@ impl Account {
                 let command = Command::decode(entry.payload);
                 session = command.map(|command| command.session);
                 sequence = command.map(|command| command.sequence);
+                commands = command.map(|_| 1);
                 ("command", command.map(|command| words(command.bytes)))
             }
             EntryKind::Run => {
                 let run = Run::decode(entry.payload);
                 session = run.map(|run| run.session);
                 sequence = run.map(|run| run.sequence);
+                commands = run.map(|run| run.commands().count() as u64);
                 let said = |run: Run<'_>| {
                     let commands = run.commands().map(|command| words(command.bytes));
                     commands.collect::<Vec<_>>().join("; ")
@@ -196,6 +201,7 @@ impl Account {
             kind,
             session,
             sequence,
+            commands,
             input,
             bytes: header.length,
         }
@@ -214,11 +220,22 @@ impl Account {
             input,
             ..
         } = self;
-        let number = self.sequence.map(|it| format!(" {it}")).unwrap_or_default();
+        let number = self.sequence_words().map(|it| format!(" {it}"));
+        let number = number.unwrap_or_default();
         let session = self.session.map(|it| format!(" of session {it}"));
         let session = session.unwrap_or_default();
         let text = format!("{index} of view {view}, {kind}{number}{session}: {input}");
         text.trim_end_matches(": ").to_owned()
+    }
+
+    /// The number of its command in the session, or those of the first and the last.
+    fn sequence_words(&self) -> Option<String> {
+        let first = self.sequence?;
+        let last = first.saturating_add(self.commands?.saturating_sub(1));
+        Some(match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        })
     }
 
     fn line(&self) -> String {
@@ -231,7 +248,8 @@ impl Account {
             input,
             ..
         } = self;
-        let (session, sequence) = (or_dash(self.session), or_dash(self.sequence));
+        let session = or_dash(self.session);
+        let sequence = self.sequence_words().unwrap_or_else(|| "-".to_owned());
         let line =
             format!("{index:>10} {view:>4} {time} {kind:<8} {session:>10} {sequence:>8} {input}");
         line.trim_end().to_owned()

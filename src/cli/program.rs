@@ -35,7 +35,7 @@ pub(super) fn command_line<M: StateMachine>() -> clap::Command {
                 it.help("Ask the machine then, in its own words")
             })
         });
-        for flag in ["resp", "resp_advertise", "resp_password"] {
+        for flag in ["resp", "resp_advertise", "resp_reads", "resp_password"] {
             line = line.mut_subcommand("replica", |verb| verb.mut_arg(flag, |it| it.hide(true)));
         }
     }

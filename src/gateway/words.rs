@@ -15,7 +15,7 @@ fn words(error: &ClientError) -> String {
         ClientError::Refused { reason } => format!("ERR nothing was done: {reason}"),
         ClientError::NoRoom { words } => format!("MISCONF nothing was done: {words}"),
         ClientError::Skipped { entry } => format!(
-            "ERR nothing was done: the database fails at this command, which is entry {entry} of the log and is skipped"
+            "ERR nothing was done: the database fails at this command, or at one that came with it, in entry {entry} of the log, which is skipped"
         ),
         ClientError::AnswerLost { seen } => format!(
             "ERR nothing was done: an operator forced a takeover, and what was answered up to entry {} (view {}) may \

@@ -47,9 +47,12 @@ pub struct Counter {
 impl StateMachine for Counter {
     const NAME: &'static str = "counter";
     const VERSION: u32 = 1;
-    const SHARES_ENTRIES: bool = true;
 
     type Capture = i64;
+
+    fn shares_entry(_: &[u8]) -> bool {
+        true
+    }
 
     fn apply(&mut self, _ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         self.execute(command, reply);

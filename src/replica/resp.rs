@@ -210,7 +210,7 @@ fn write_error(reply: &Reply<'_>, out: &mut Vec<u8>) {
                 .map_or(Index::ZERO, |bytes| Index(u64::from_le_bytes(bytes)));
             write!(
                 text,
-                "ERR nothing was done: the database fails at this command, which is entry {index} of the log and is skipped"
+                "ERR nothing was done: the database fails at this command, or at one that came with it, in entry {index} of the log, which is skipped"
             )
         }
         ReplyStatus::NoRoom => write!(text, "MISCONF nothing was done: {words}"),

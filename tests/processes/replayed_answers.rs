@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use standin::machines::counter::{Counter, encode_add};
 use standin::machines::kv::{KeyValue, arguments};
 use standin_client::{Client, ClientConfig, ViewServices};
-use standin_core::entry::{Command, EntryKind, Index};
+use standin_core::entry::Index;
 use standin_core::machine::StateMachine;
 use standin_core::message::{Consistency, ReplyStatus};
 use standin_core::random::RandomStream;
@@ -198,9 +198,12 @@ fn compare_replies<M: StateMachine>(dir: &Path, heard: &Heard) -> usize {
     let mut replies = BTreeMap::new();
     let mut replay = sure(Replay::<M>::open(dir, false));
     while let Some(step) = sure(replay.advance()) {
-        if step.entry.header.kind == EntryKind::Command && step.status == ReplyStatus::Done {
-            let command = Command::decode(step.entry.payload).expect("it was sound");
-            let executed = (step.entry.header.index, step.reply.to_vec());
+        let told = step.entry.replies(step.status, step.reply);
+        for (command, told) in step.entry.commands().zip(told) {
+            if told.status != ReplyStatus::Done {
+                continue;
+            }
+            let executed = (step.entry.header.index, told.bytes.to_vec());
             // What comes again is not executed again.
             let first = replies.entry(command.bytes.to_vec());
             let first = first.or_insert_with(|| executed.clone());

@@ -9,7 +9,7 @@ use std::iter;
 use crate::bytes::{put_u32, u32_at, u64_at};
 use crate::message::ReplyStatus;
 
-use super::{COMMAND_HEADER_BYTES, Command, Entry, EntryKind};
+use super::{COMMAND_BYTES_MAX, COMMAND_HEADER_BYTES, Command, Entry, EntryKind};
 
 /// Most commands of a run.
 pub const RUN_COMMANDS_MAX: usize = 16;
@@ -20,6 +20,9 @@ pub const RUN_BYTES_MAX: usize = 4 << 10;
 const LENGTH_BYTES: usize = 4;
 /// Bytes before each reply: its status and its length.
 const REPLY_HEADER_BYTES: usize = 5;
+/// Most bytes of the reply to an entry.
+pub const ENTRY_REPLY_BYTES_MAX: usize =
+    RUN_COMMANDS_MAX * (COMMAND_BYTES_MAX + REPLY_HEADER_BYTES);
 
 /// Payload of a [`EntryKind::Run`](super::EntryKind::Run): what the session's commands share, as in a [`Command`], then the
 /// length and the bytes of each. Their numbers follow each other.
@@ -73,13 +76,15 @@ impl<'a> Run<'a> {
             bytes,
         };
         let mut rest = bytes;
-        let mut sequence = run.sequence;
+        let mut count = 0;
         while !rest.is_empty() {
             (_, rest) = split_command(rest)?;
-            // The last number is none that anything could follow.
-            sequence = sequence.checked_add(1)?;
+            count += 1;
         }
-        (!bytes.is_empty()).then_some(run)
+        // The largest number is none that anything could follow.
+        let last = run.sequence.checked_add(count);
+        let is_sound = (1..=RUN_COMMANDS_MAX as u64).contains(&count) && last.is_some();
+        is_sound.then_some(run)
     }
 
     /// The commands, in order.

@@ -101,7 +101,7 @@ pub trait Machine: Default + Clone + Serialize + DeserializeOwned + Send + Sync 
     /// changed, moved or taken away. Others are refused, in words, rather than taken for something that they do not mean. Clients of
     /// a later version are refused, too: give people the new one when all replicas have gone over.
     const CLIENTS_SINCE: u32 = Self::VERSION;
-    /// See [`StateMachine::SHARES_ENTRIES`].
+    /// Whether commands may share an entry: see [`StateMachine::shares_entry`]. For machines whose commands all take little time.
     const SHARES_ENTRIES: bool = false;
 
     /// What changes the state. The encoded form has at most [`crate::entry::COMMAND_BYTES_MAX`] bytes.
@@ -135,8 +135,11 @@ pub trait Machine: Default + Clone + Serialize + DeserializeOwned + Send + Sync 
 impl<M: Machine> StateMachine for M {
     const NAME: &'static str = M::NAME;
     const VERSION: u32 = M::VERSION;
-    const SHARES_ENTRIES: bool = M::SHARES_ENTRIES;
     type Capture = M;
+
+    fn shares_entry(_: &[u8]) -> bool {
+        M::SHARES_ENTRIES
+    }
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         match decode::<M, _>("command", command) {

@@ -153,9 +153,12 @@ impl<Old: StateMachine, New: Successor<Old>> StateMachine for Versions<Old, New>
         let () = Self::FOLLOW_EACH_OTHER;
         Old::OLDEST_VERSION
     };
-    const SHARES_ENTRIES: bool = Old::SHARES_ENTRIES && New::SHARES_ENTRIES;
 
     type Capture = EitherCapture<Old::Capture, New::Capture>;
+
+    fn shares_entry(command: &[u8]) -> bool {
+        Old::shares_entry(command) && New::shares_entry(command)
+    }
 
     fn begin(&mut self, version: u32) {
         self.0 = if version <= Old::VERSION {

@@ -4,7 +4,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use standin_core::address::Address;
 use standin_core::digest::DigestChain;
-use standin_core::entry::{Batch, BatchBuilder, BatchStamp, EntryKind, Index, LogTip};
+use standin_core::entry::{
+    Batch, BatchBuilder, BatchStamp, ENTRY_REPLY_BYTES_MAX, EntryKind, Index, LogTip,
+};
 use standin_core::evidence::{Evidence, KeptReply, REPLY_KEPT_BYTES_MAX, RecordedState};
 use standin_core::identity::{
     BootId, ClusterId, Identity, Incarnation, Life, ReplicaName, StoreId, Token,
@@ -235,7 +237,7 @@ prop_compose! {
     fn any_kept_reply()(
         chain: u128,
         status in 0..=10_u8,
-        length in prop_oneof![0..20_u32, 400..700_u32],
+        length in prop_oneof![0..20_u32, 400..700_u32, Just(u32::try_from(ENTRY_REPLY_BYTES_MAX).unwrap())],
         byte: u8,
         is_kept: bool,
     ) -> KeptReply {

@@ -63,8 +63,8 @@ pub const OUTPUT_BYTES_HIGH: usize = 1 << 20;
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a peer's host may acknowledge nothing, not even a probe, before the connection fails.
 pub const PEER_SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for an accepted connection of a client on which nothing is under way: nobody waits for it, and to probe
-/// thousands of them as often as replicas would take a machine more than what the others ask for.
+/// The same for an accepted connection of a client: nobody here waits for it, and to probe thousands of them as often as
+/// replicas would take a machine more than what the others ask for. What it may leave unread meanwhile is bounded.
 pub const CLIENT_SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the accepted connections of one kind of party may take together.

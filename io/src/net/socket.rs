@@ -27,18 +27,19 @@ pub(super) fn widen_backlog(listener: &TcpListener) -> io::Result<()> {
 /// an hour: keepalive finds it when nothing is in flight, the user timeout when something is.
 pub(super) fn prepare(stream: &TcpStream, peer_silence_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let timeout_ms = u32::try_from(peer_silence_timeout.as_millis()).unwrap_or(u32::MAX);
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
-    setsockopt(stream, sockopt::TcpUserTimeout, &timeout_ms)?;
     probe(stream, peer_silence_timeout)
 }
 
-/// Has the kernel notice within so long that the host has vanished, if nothing is in flight.
+/// Has the kernel notice within so long that the host has vanished. Both times belong together: one probe that is lost ends a
+/// connection whose user timeout is shorter than the time between two of them.
 pub(super) fn probe(stream: &TcpStream, silence_timeout: Duration) -> io::Result<()> {
     let timeout_s = u32::try_from(silence_timeout.as_secs()).unwrap_or(u32::MAX);
     let interval_s = (timeout_s / (KEEPALIVE_PROBES + 1)).max(1);
     setsockopt(stream, sockopt::TcpKeepIdle, &interval_s)?;
     setsockopt(stream, sockopt::TcpKeepInterval, &interval_s)?;
+    let timeout_ms = u32::try_from(silence_timeout.as_millis()).unwrap_or(u32::MAX);
+    setsockopt(stream, sockopt::TcpUserTimeout, &timeout_ms)?;
     Ok(())
 }

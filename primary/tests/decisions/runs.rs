@@ -11,8 +11,8 @@ use crate::support::Bench;
 type Row = (u64, u64, usize);
 
 /// How many commands each entry has that these become.
-fn entries(shares_entries: bool, rows: &[Row]) -> Vec<usize> {
-    let mut bench = Bench::sharing(Durability::Os, shares_entries);
+fn entries(shares_entry: fn(&[u8]) -> bool, rows: &[Row]) -> Vec<usize> {
+    let mut bench = Bench::sharing(Durability::Os, shares_entry);
     let text = vec![b'x'; RUN_BYTES_MAX + 1];
     let inputs: Vec<Input<'_>> = (1..)
         .zip(rows)
@@ -64,7 +64,10 @@ fn short_commands_of_a_session_whose_numbers_follow_each_other_share_an_entry() 
         (&[(1, u64::MAX - 1, 1), (1, u64::MAX, 1)], vec![1, 1]),
         (&many, vec![max, max, 3]),
     ] {
-        assert_eq!(entries(true, rows), expected, "{rows:?}");
-        assert_eq!(entries(false, rows), vec![1; rows.len()]);
+        assert_eq!(entries(|_| true, rows), expected, "{rows:?}");
+        assert_eq!(entries(|_| false, rows), vec![1; rows.len()]);
     }
+    let rows = [(1, 1, 1), (1, 2, 1), (1, 3, 2), (1, 4, 1), (1, 5, 1)];
+    let but_one = entries(|command| command.len() == 1, &rows);
+    assert_eq!(but_one, [2, 1, 2], "the machine says which");
 }

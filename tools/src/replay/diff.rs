@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use standin_core::entry::Index;
+use standin_core::entry::{EntryKind, Index};
 use standin_core::evidence::KeptReply;
 use standin_core::identity::ClusterId;
 use standin_core::machine::{MachineId, StateMachine, bytes_in_words};
@@ -418,7 +418,9 @@ impl Sides<'_> {
             evidence.and_then(|it| it.reply(at))
         });
         let [one, other] = kept;
-        Some(both_words::<M>([one?, other?]))
+        let entry = entry_at(self.dirs[0], at).ok().flatten();
+        let kind = entry.map_or(EntryKind::Command, |entry| entry.header.kind);
+        Some(both_words::<M>(kind, [one?, other?]))
     }
 
     fn by_replays(&self, base: Parting, it: &Differing) -> Result<Parting, DiffError> {
@@ -481,8 +483,8 @@ impl Parting {
 }
 
 /// Two replies that are not the same, in words that are not, either.
-fn both_words<M: StateMachine>(kept: [&KeptReply; 2]) -> [String; 2] {
-    let words = kept.map(kept_words::<M>);
+fn both_words<M: StateMachine>(kind: EntryKind, kept: [&KeptReply; 2]) -> [String; 2] {
+    let words = kept.map(|kept| kept_words::<M>(kind, kept));
     let [Some(one), Some(other)] = kept.map(|it| it.bytes.as_deref()) else {
         return words;
     };
@@ -503,10 +505,10 @@ fn both_words<M: StateMachine>(kept: [&KeptReply; 2]) -> [String; 2] {
 }
 
 /// A reply that a replica remembered, in words.
-fn kept_words<M: StateMachine>(kept: &KeptReply) -> String {
+fn kept_words<M: StateMachine>(kind: EntryKind, kept: &KeptReply) -> String {
     let status = ReplyStatus::from_u8(kept.status);
     match (status, kept.whole(), &kept.bytes) {
-        (Some(status), Some(whole), _) => reply_words::<M>(status, whole),
+        (Some(status), Some(whole), _) => reply_words::<M>(kind, status, whole),
         (Some(ReplyStatus::Done), None, Some(bytes)) => {
             let (shown, whole) = (bytes.len(), kept.length);
             format!(

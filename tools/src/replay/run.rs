@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use standin_core::entry::Index;
+use standin_core::entry::{EntryKind, Index, RunReplies};
 use standin_core::machine::{StateMachine, bytes_in_words, cut_words};
 use standin_core::message::ReplyStatus;
 use standin_core::poison::Skip;
@@ -91,7 +91,7 @@ fn run_once<M: StateMachine>(request: &RunRequest) -> Result<Vec<Point>, ReplayE
     while replay.state().applied() < request.until {
         let reply = match replay.advance() {
             Ok(Some(step)) if request.is_point(step.entry.header.index) => {
-                reply_words::<M>(step.status, step.reply)
+                reply_words::<M>(step.entry.header.kind, step.status, step.reply)
             }
             Ok(Some(_)) => continue,
             Ok(None) => {
@@ -150,9 +150,18 @@ pub(super) fn parts_of<M: StateMachine>(machine: &M) -> BTreeMap<String, String>
     parts
 }
 
-/// An outcome in words.
-pub(super) fn reply_words<M: StateMachine>(status: ReplyStatus, reply: &[u8]) -> String {
+/// What an entry of this kind came to, in words.
+pub(super) fn reply_words<M: StateMachine>(
+    kind: EntryKind,
+    status: ReplyStatus,
+    reply: &[u8],
+) -> String {
     match status {
+        ReplyStatus::Done if kind == EntryKind::Run => {
+            let replies = RunReplies::of(reply);
+            let each = replies.map(|it| reply_words::<M>(EntryKind::Command, it.status, it.bytes));
+            cut_words(each.collect::<Vec<_>>().join("; "))
+        }
         ReplyStatus::Done if reply.is_empty() => "done, with an empty reply".to_owned(),
         ReplyStatus::Done => cut_words(M::reply_words(reply)),
         other => status_words(other, reply),
@@ -164,5 +173,88 @@ pub(super) fn status_words(status: ReplyStatus, reply: &[u8]) -> String {
     match reply {
         [] => format!("{status:?}"),
         reply => format!("{status:?} {}", bytes_in_words(reply)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use standin_core::entry::{BatchBuilder, BatchStamp, Command, Index, LogTip, Run};
+    use standin_core::machine::Context;
+    use standin_core::time::WallTime;
+    use standin_core::view::ViewNumber;
+
+    use super::*;
+
+    /// Answers with what it was told.
+    #[derive(Default)]
+    struct Parrot;
+
+    impl StateMachine for Parrot {
+        const NAME: &'static str = "parrot";
+        const VERSION: u32 = 1;
+        type Capture = ();
+
+        fn apply(&mut self, _: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
+            reply.extend_from_slice(command);
+        }
+
+        fn query(&self, _: &[u8], _: &mut Vec<u8>) {}
+
+        fn capture(&self) {}
+
+        fn write_capture((): &(), _: &mut dyn io::Write) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn restore(_: &mut dyn io::Read) -> io::Result<Self> {
+            Ok(Self)
+        }
+    }
+
+    #[test]
+    fn each_reply_to_a_run_is_told_by_itself() {
+        let before = LogTip {
+            view: ViewNumber(1),
+            ..LogTip::default()
+        };
+        let stamp = BatchStamp {
+            view: ViewNumber(1),
+            time: WallTime(1),
+            seed: 1,
+            commit: Index::ZERO,
+        };
+        let mut builder = BatchBuilder::new(before, stamp);
+        builder.push(EntryKind::OpenSession, |_| {});
+        let command = |sequence, bytes| Command {
+            session: 1,
+            sequence,
+            acknowledged: 0,
+            bytes,
+        };
+        let commands = [
+            command(1, b"one".as_slice()),
+            command(2, b""),
+            command(4, b"four"),
+        ];
+        builder.push(EntryKind::Run, |out| Run::encode(&commands[..2], out));
+        builder.push(EntryKind::Run, |out| Run::encode(&commands[2..], out));
+        let log = builder.finish().expect("three entries");
+        let mut state = Replicated::<Parrot>::default();
+        let words: Vec<String> = log
+            .entries()
+            .map(|entry| {
+                let mut reply = Vec::new();
+                let status = state.apply(&entry, &mut reply).expect("it does not fail");
+                reply_words::<Parrot>(entry.header.kind, status, &reply)
+            })
+            .collect();
+        assert_eq!(words[1], "\"one\"; done, with an empty reply");
+        assert!(
+            words[2].contains("SequenceGap") || words[2].contains("sequence"),
+            "{}",
+            words[2]
+        );
     }
 }

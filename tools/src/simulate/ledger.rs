@@ -99,9 +99,12 @@ impl StateMachine for Ledger {
     const NAME: &'static str = "ledger";
     const VERSION: u32 = 2;
     const OLDEST_VERSION: u32 = 1;
-    const SHARES_ENTRIES: bool = true;
 
     type Capture = Vec<u8>;
+
+    fn shares_entry(_: &[u8]) -> bool {
+        true
+    }
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {
         let Some((kind, rest)) = command.split_first() else {

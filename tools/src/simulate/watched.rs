@@ -148,8 +148,11 @@ impl<M: StateMachine> StateMachine for Watched<M> {
     const NAME: &'static str = M::NAME;
     const VERSION: u32 = M::VERSION;
     const OLDEST_VERSION: u32 = M::OLDEST_VERSION;
-    const SHARES_ENTRIES: bool = M::SHARES_ENTRIES;
     type Capture = (M::Capture, BTreeSet<u64>);
+
+    fn shares_entry(bytes: &[u8]) -> bool {
+        split(bytes).is_some_and(|(_, command)| M::shares_entry(command))
+    }
 
     fn begin(&mut self, version: u32) {
         self.machine.begin(version);

@@ -352,7 +352,11 @@ fn clients_are_probed_less_often_than_replicas_and_plain_ones_as_seldom() {
     let first_probe = |conn: ConnId| {
         let stream = server.net.conns.get(conn).unwrap().stream.as_ref().unwrap();
         assert!(getsockopt(stream, sockopt::KeepAlive).unwrap());
-        getsockopt(stream, sockopt::TcpKeepIdle).unwrap()
+        let first = getsockopt(stream, sockopt::TcpKeepIdle).unwrap();
+        // Several probes may be lost before the connection fails.
+        let until_it_fails = getsockopt(stream, sockopt::TcpUserTimeout).unwrap();
+        assert!(until_it_fails >= 3 * 1000 * first, "{until_it_fails} ms");
+        first
     };
     let quarter = |silence: Duration| u32::try_from(silence.as_secs() / 4).unwrap();
     assert_eq!(first_probe(client.1), quarter(client_silence));

@@ -128,7 +128,7 @@ impl Bench {
             wall: WallTime(1_000_000_000_000),
         };
         let mut config = Config {
-            shares_entries: false,
+            shares_entry: |_| false,
             identity: identity.clone(),
             record,
             durability,
@@ -166,10 +166,10 @@ impl Bench {
     }
 
     /// The same, and commands of a session may share an entry.
-    pub(crate) fn sharing(durability: Durability, shares_entries: bool) -> Self {
+    pub(crate) fn sharing(durability: Durability, shares_entry: fn(&[u8]) -> bool) -> Self {
         let identity = identity("a", 1);
         let record = ViewRecord::bootstrap(ClusterId(1), &identity, 1000);
-        let change = |config: &mut Config| config.shares_entries = shares_entries;
+        let change = |config: &mut Config| config.shares_entry = shares_entry;
         let mut bench = Self::with(record, durability, LogTip::default(), change);
         bench.serve();
         bench

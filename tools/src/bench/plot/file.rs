@@ -21,9 +21,9 @@ impl NewFile {
             return Err(io::Error::other("it is there, and no file"));
         }
         let mut beside = path.clone().into_os_string();
-        beside.push(".tmp");
+        beside.push(format!(".{}.tmp", std::process::id()));
         let beside = PathBuf::from(beside);
-        let file = File::create(&beside)?;
+        let file = File::create_new(&beside)?;
         Ok(Self { path, beside, file })
     }
 
