@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too, end the test by it
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use standin_core::entry::{
-    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip, Run,
-    RunReplies, TimerFired, ViewStart,
+    BatchBuilder, BatchStamp, COMMAND_BYTES_MAX, Command, EntryKind, Index, LogTip,
+    RUN_COMMANDS_MAX, Run, RunReplies, TimerFired, ViewStart,
 };
 use standin_core::identity::{Durability, Incarnation, ReplicaName};
 use standin_core::machine::{Context, StateMachine, TIMERS_MAX};
+use standin_core::mark::ApplyMark;
 use standin_core::message::{ReplyStatus, encode_payload};
 use standin_core::poison::{MachineFault, Skip};
 use standin_core::session::KeptOutcome;
@@ -210,6 +213,40 @@ fn a_run_leads_to_the_machine_that_its_commands_lead_to() {
     assert_eq!(timers(&together).len(), 1);
 }
 
+/// What a mark was told, a digit for each: 1 for a beginning, 2 for an end.
+#[derive(Debug, Default)]
+struct Told(AtomicU64);
+
+impl Told {
+    fn add(&self, digit: u64) {
+        let told = self.0.load(Ordering::Relaxed);
+        self.0.store(told * 10 + digit, Ordering::Relaxed);
+    }
+}
+
+impl ApplyMark for Told {
+    fn begin(&self, _: Skip) {
+        self.add(1);
+    }
+
+    fn end(&self) {
+        self.add(2);
+    }
+}
+
+#[test]
+fn an_entry_is_behind_the_machine_when_all_its_commands_are() {
+    let mut story = Story::begin();
+    let told = Arc::new(Told::default());
+    story
+        .state
+        .mark_with(Arc::clone(&told) as Arc<dyn ApplyMark>);
+    story.run(1, &[b"", b"", b""]);
+    story.run(1, &[b"", b""]); // executed before
+    story.command(4, b"").0.unwrap();
+    assert_eq!(told.0.load(Ordering::Relaxed), 111_212);
+}
+
 #[test]
 fn a_run_at_which_the_machine_fails_is_skipped_as_a_whole() {
     let mut story = Story::begin();
@@ -262,6 +299,10 @@ fn bytes_that_are_no_run_are_known() {
         Run::decode(&run(u64::MAX, &[b"a"])).is_none(),
         "no number follows"
     );
+    for (count, is_run) in [(RUN_COMMANDS_MAX, true), (RUN_COMMANDS_MAX + 1, false)] {
+        let many = run(1, &vec![b"".as_slice(); count]);
+        assert_eq!(Run::decode(&many).is_some(), is_run, "{count} commands");
+    }
 }
 
 /// The payload of these commands, the first of which has this number.

@@ -293,6 +293,29 @@ fn a_reply_that_would_be_too_long_is_an_error() {
 }
 
 #[test]
+fn what_is_quick_and_answered_shortly_may_share_an_entry() {
+    let shop = Shop::default();
+    for (line, shares) in [
+        ("INCR a", true),
+        ("set a 1", true),
+        ("SET a 1 EX 9", true),
+        ("SET a 1 GET", false),
+        ("SET a 1 EX 9 get", false),
+        ("GETSET a 1", false),
+        ("SUNIONSTORE d a b", false),
+        ("FLUSHALL", false),
+        ("NOSUCH a", false),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let command = arguments::command(shop.version, shop.database, &words);
+        assert_eq!(KeyValue::shares_entry(&command), shares, "{line}");
+    }
+    for bytes in [&b""[..], &[2, 0], &[18, 0, 0, 1, 1, b'x'], &[9, 9, 9]] {
+        assert!(!KeyValue::shares_entry(bytes), "{bytes:?}");
+    }
+}
+
+#[test]
 fn several_queries_are_answered_as_if_each_were_alone() {
     let mut shop = Shop::default();
     let value = "v".repeat(600_000);
