@@ -202,6 +202,11 @@ pub trait StateMachine: Default + Send + 'static {
         false
     }
 
+    /// These commands are executed next, unless something comes between. A machine whose state is larger than the
+    /// processor's caches may look at what they will need, all together rather than one after the other, so that it is
+    /// there when they come; it need not look at all of them. It must not change anything. Any bytes may come.
+    fn prefetch(&self, _commands: &mut dyn Iterator<Item = &[u8]>) {}
+
     /// A timer set with [`Context::set_timer`] is due.
     fn timer(&mut self, _ctx: &mut Context<'_>, _id: u64) {}
 

@@ -149,6 +149,14 @@ impl<M: StateMachine> Replicated<M> {
         (is_lacking && !self.is_skipped(entry)).then_some(start.version)
     }
 
+    /// Lets the machine look at what entries to come will need. Changes nothing.
+    pub fn prefetch<'e>(&self, entries: impl Iterator<Item = Entry<'e>>) {
+        assert!(!self.is_poisoned, "the machine has failed");
+        let mut commands = entries.flat_map(|entry| commands_of(&entry));
+        // Whoever panics in here will do so again when it counts.
+        let _ = poison::call(|| self.machine.prefetch(&mut commands));
+    }
+
     /// Applies the next entry, appends its reply to `reply` and says how it went.
     ///
     /// # Errors
@@ -562,6 +570,18 @@ const SOUND_PAYLOAD: &str = "an entry with a good checksum has a good payload";
 
 fn payload_of<T: serde::de::DeserializeOwned>(entry: &Entry<'_>) -> T {
     decode_payload(entry.payload).expect(SOUND_PAYLOAD)
+}
+
+/// What the machine will be given to execute for this entry, if nothing prevents it.
+fn commands_of<'e>(entry: &Entry<'e>) -> impl Iterator<Item = &'e [u8]> + use<'e> {
+    let (alone, run) = match entry.header.kind {
+        EntryKind::Direct => (Some(entry.payload), None),
+        EntryKind::Command => (Command::decode(entry.payload).map(|it| it.bytes), None),
+        EntryKind::Run => (None, Run::decode(entry.payload)),
+        _ => (None, None),
+    };
+    let run = run.into_iter().flat_map(|run| run.commands());
+    alone.into_iter().chain(run.map(|it| it.bytes))
 }
 
 fn random_of(entry: &Entry<'_>) -> RandomStream {

@@ -10,6 +10,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on stops")]
 
+use std::array::from_fn;
 use std::fs;
 use std::hint::black_box;
 use std::time::Instant;
@@ -122,6 +123,25 @@ fn measure(count: u64) {
         let key = key(bench.chance(count));
         bench.apply(&[b"INCR", key.as_bytes()]);
     });
+    time(
+        &mut bench,
+        "INCR, prefetched with fifteen others",
+        |bench| {
+            if bench.index.is_multiple_of(16) {
+                let here = bench.rest;
+                let commands: [Vec<u8>; 16] = from_fn(|_| {
+                    let key = key(bench.chance(count));
+                    bench.command(&[b"INCR", key.as_bytes()]);
+                    bench.command.clone()
+                });
+                bench.rest = here;
+                let mut commands = commands.iter().map(Vec::as_slice);
+                bench.machine.prefetch(&mut commands);
+            }
+            let key = key(bench.chance(count));
+            bench.apply(&[b"INCR", key.as_bytes()]);
+        },
+    );
     captures(&mut bench, count);
     time(&mut bench, "PEXPIRE", |bench| {
         let key = key(bench.chance(count));

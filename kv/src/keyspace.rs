@@ -22,6 +22,8 @@ pub const DATABASES: usize = 16;
 pub const REMOVAL_SLOTS: usize = 4096;
 /// Most keys that one firing of the timer removes; the rest follows in the next entry.
 pub const EXPIRED_PER_ENTRY_MAX: usize = 256;
+/// Fewest keys of a database of which it is worth prefetching some: fewer are in the caches anyway.
+const PREFETCHED_KEYS_MIN: usize = 1 << 14;
 
 /// No deadline.
 pub const NEVER: u64 = 0;
@@ -268,6 +270,21 @@ impl Keyspace {
     pub fn get(&self, database: DatabaseId, key: Key<'_>) -> Option<&Record> {
         let record = self.databases[database.at()].records.get(key)?;
         (!self.is_gone(record.deadline)).then_some(record)
+    }
+
+    /// Whether any database is so large that [`Keyspace::prefetch`] is worth its time.
+    #[must_use]
+    pub fn is_prefetched(&self) -> bool {
+        let mut databases = self.databases.iter();
+        databases.any(|database| database.records.len() >= PREFETCHED_KEYS_MIN)
+    }
+
+    /// Brings into the caches what is looked at when keys with these hashes are sought. It has no other effect.
+    pub fn prefetch(&self, database: DatabaseId, hashes: &[u64]) {
+        let records = &self.databases[database.at()].records;
+        if records.len() >= PREFETCHED_KEYS_MIN {
+            records.prefetch(hashes);
+        }
     }
 
     /// The nth key of a database, unless it is gone.

@@ -23,6 +23,7 @@ pub mod line;
 pub mod list;
 mod machine;
 pub mod members;
+mod prefetch;
 #[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]
 pub mod set;
 #[allow(clippy::len_without_is_empty, reason = "what is empty is removed")]

@@ -1,6 +1,6 @@
 //! The machine: commands in, replies out, and nothing known of the world but what an entry holds.
 
-use std::io;
+use std::{io, iter};
 
 use standin_core::machine::{Context, StateMachine};
 use standin_core::time::WallTime;
@@ -13,6 +13,7 @@ use crate::arguments::{
 use crate::call::{Call, REPLY_BYTES_MAX, Refusal};
 use crate::capture::{invalid, read_u8, read_u64, write_u8, write_u64};
 use crate::keyspace::{Keyspace, NEVER};
+use crate::prefetch::Prefetch;
 use crate::table::{Handler, Spec, Way, find, takes_or_refuse, unknown};
 use crate::{state_words, words};
 
@@ -197,6 +198,7 @@ impl KeyValue {
                 if is_watched {
                     return Err(Malformed::TRANSACTION_AS_QUERY);
                 }
+                self.prefetch(&mut iter::once(query));
                 ReplyWriter::new(reply, head.version).array(queued.count());
                 while let Some(args) = queued.next(&mut ranges) {
                     self.look(head, args, reply);
@@ -300,6 +302,12 @@ impl StateMachine for KeyValue {
         let alarm = self.execute(moment, &mut || ctx.random(), command, reply);
         if let Some(deadline) = alarm {
             ctx.set_timer(TIMER, deadline);
+        }
+    }
+
+    fn prefetch(&self, commands: &mut dyn Iterator<Item = &[u8]>) {
+        if self.keys.is_prefetched() {
+            Prefetch::new(&self.keys).commands(commands);
         }
     }
 

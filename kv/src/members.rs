@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hint::black_box;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -91,6 +92,14 @@ impl<T: Member> Members<T> {
     #[must_use]
     pub fn get(&self, key: Key<'_>) -> Option<&T> {
         self.0.get(key.hash, by_key(key.bytes))
+    }
+
+    /// Brings into the caches what is looked at when the members of the keys with these hashes are sought. It has no other
+    /// effect.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        self.0.prefetch(hashes, |item| {
+            black_box(item.key().first().copied());
+        });
     }
 
     /// The member of this key, to be changed in all but its key.

@@ -11,6 +11,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hint::black_box;
 use std::sync::Arc;
 
 /// Most items in one node. More make a node slower to copy for the first change after a clone; fewer make
@@ -20,6 +21,10 @@ const NODE_ITEMS_MAX: usize = 64;
 const NODE_ITEMS_FEW: usize = NODE_ITEMS_MAX / 4;
 /// By how much a node's room grows: doubling it would leave a third of the memory unused.
 const NODE_ROOM_STEP: usize = NODE_ITEMS_MAX / 8;
+/// Least bytes that a processor fetches from memory at once.
+const CACHE_LINE_BYTES: usize = 64;
+/// How many searches are prefetched together: enough that a processor always waits for as much as it can.
+const PREFETCH_GROUP: usize = 32;
 
 /// What the order of a tree begins with.
 pub trait Major: Copy + Ord + Default + fmt::Debug {}
@@ -172,6 +177,21 @@ enum Put<M, T> {
     },
 }
 
+impl<M: Major, T> Node<M, T> {
+    fn is_leaf(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Reads from each cache line that a search may look at, so that it comes from memory.
+    fn look(&self) {
+        black_box(self.items.len());
+        let step = (CACHE_LINE_BYTES / size_of::<M>().max(1)).max(1);
+        for major in self.majors.iter().step_by(step) {
+            black_box(*major);
+        }
+    }
+}
+
 impl<M: Major, T: Clone> Node<M, T> {
     fn leaf() -> Self {
         Self {
@@ -179,10 +199,6 @@ impl<M: Major, T: Clone> Node<M, T> {
             items: Vec::new(),
             children: Vec::new(),
         }
-    }
-
-    fn is_leaf(&self) -> bool {
-        self.children.is_empty()
     }
 
     fn count(&self) -> usize {
@@ -407,6 +423,38 @@ impl<M: Major, T> Tree<M, T> {
     pub fn get(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&T> {
         self.find(&mut Search { major, compare })
             .map(|(_, item)| item)
+    }
+
+    /// Brings into the caches what searches for the first items of these majors will look at; `look` does so for what
+    /// belongs to such an item. It has no other effect.
+    ///
+    /// One search waits for memory at every node on its way, since what a node says is where the next one is. Those of a
+    /// group go down side by side here, and wait together.
+    pub fn prefetch(&self, majors: &[M], look: impl Fn(&T)) {
+        for majors in majors.chunks(PREFETCH_GROUP) {
+            let mut ways = [(&*self.root, 0); PREFETCH_GROUP];
+            let ways = &mut ways[..majors.len()];
+            loop {
+                for ((node, place), major) in ways.iter_mut().zip(majors) {
+                    *place = node.majors[..node.items.len()].partition_point(|it| it < major);
+                }
+                // All leaves are equally deep.
+                if ways[0].0.is_leaf() {
+                    break;
+                }
+                for (node, place) in &mut *ways {
+                    *node = &node.children[*place].node;
+                }
+                for (node, _) in &*ways {
+                    node.look();
+                }
+            }
+            for (node, place) in &*ways {
+                if let Some(item) = node.items.get(*place) {
+                    look(item);
+                }
+            }
+        }
     }
 
     /// The item that has `place` others before it.

@@ -7,7 +7,8 @@ mod support;
 use standin_core::machine::StateMachine as _;
 use standin_kv::KeyValue;
 use standin_kv::arguments::{self, Watch};
-use standin_kv::keyspace::Sight;
+use standin_kv::keyspace::{DatabaseId, Sight};
+use standin_resp::Version;
 use support::Shop;
 
 #[test]
@@ -410,4 +411,47 @@ fn a_capture_stays_as_it_was() {
     KeyValue::write_capture(&capture, &mut after).unwrap();
     assert!(after == before, "what was captured has changed");
     assert!(shop.capture() != before);
+}
+
+#[test]
+fn keys_are_prefetched_only_of_a_large_database_and_nothing_comes_of_it() {
+    let mut shop = Shop::default();
+    let written = |shop: &Shop| {
+        let mut bytes = Vec::new();
+        KeyValue::write_capture(&shop.machine.capture(), &mut bytes).unwrap();
+        bytes
+    };
+    let command = |words: &[&str]| arguments::command(Version::Resp2, DatabaseId::default(), words);
+    let incr = command(&["INCR", "k1"]);
+    let mut commands = vec![
+        incr.clone(),
+        command(&["MSET", "k1", "a", "k2", "b"]),
+        command(&["nosuch"]),
+        arguments::command(Version::Resp2, DatabaseId::new(7).unwrap(), &["GET", "k1"]),
+        vec![2, 0, 200],
+        vec![],
+    ];
+    let mut run = Vec::new();
+    arguments::begin_transaction(&mut run, Version::Resp2, DatabaseId::default(), &[]);
+    for _ in 0..300 {
+        arguments::begin_queued(&mut run, 2);
+        arguments::put_argument(&mut run, b"GET");
+        arguments::put_argument(&mut run, b"k1");
+    }
+    commands.push(run);
+    commands.extend(vec![incr; 1000]);
+    let taken = |shop: &Shop| {
+        let mut taken = 0;
+        let commands = commands.iter().map(Vec::as_slice);
+        (shop.machine).prefetch(&mut commands.inspect(|_| taken += 1));
+        taken
+    };
+    assert_eq!(taken(&shop), 0, "all of it is in the caches anyway");
+    for number in 0..20_000 {
+        shop.ask(&format!("SET k{number} v"));
+    }
+    let before = written(&shop);
+    // One key, two, none, one, none, none, three hundred, and then one of each.
+    assert_eq!(taken(&shop), 7 + 512 - 304);
+    assert!(written(&shop) == before);
 }

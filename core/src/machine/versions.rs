@@ -193,6 +193,13 @@ impl<Old: StateMachine, New: Successor<Old>> StateMachine for Versions<Old, New>
         }
     }
 
+    fn prefetch(&self, commands: &mut dyn Iterator<Item = &[u8]>) {
+        match &self.0 {
+            Stage::Old(old) => old.prefetch(commands),
+            Stage::New(new) => new.prefetch(commands),
+        }
+    }
+
     fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
         match &mut self.0 {
             Stage::Old(old) => old.timer(ctx, id),

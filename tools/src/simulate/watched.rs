@@ -194,6 +194,11 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         }
     }
 
+    fn prefetch(&self, commands: &mut dyn Iterator<Item = &[u8]>) {
+        let mut commands = commands.filter_map(|bytes| Some(split(bytes)?.1));
+        self.machine.prefetch(&mut commands);
+    }
+
     fn timer(&mut self, ctx: &mut Context<'_>, id: u64) {
         if id & POISONOUS_TIMER != 0 && self.executed.contains(&id) {
             // What it has done by now stays done.
