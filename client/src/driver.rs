@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use standin_core::conn::ConnId;
-use standin_core::message::{Lookup, LookupReply, Message as _, Party, Refusal, Reply};
+use standin_core::message::{Lookup, LookupReply, Message as _, Party, Refusal, Replies};
 use standin_core::time::Instant;
 use standin_io::net::{CloseReason, Net, NetEvent};
 
@@ -226,8 +226,10 @@ impl Driver {
                     self.core.handle(now, Event::Found { connection, reply });
                     true
                 }),
-                Side::Replica => Reply::decode(&frame).is_ok_and(|reply| {
-                    self.core.handle(now, Event::Reply { connection, reply });
+                Side::Replica => Replies::decode(&frame).is_ok_and(|replies| {
+                    for reply in replies.iter() {
+                        self.core.handle(now, Event::Reply { connection, reply });
+                    }
                     true
                 }),
             };

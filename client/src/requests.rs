@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 use standin_core::message::{
-    CloseSession, CommandRequest, Consistency, Message, OpenSession, QueryRequest, Seen,
+    CloseSession, CommandRequest, CommandRequests, Consistency, Message, OpenSession, QueryRequest,
+    QueryRequests, SEVERAL_BYTES_MAX, SEVERAL_MAX, Seen,
 };
 use standin_core::random::RandomStream;
 use standin_core::session::SESSION_WINDOW;
@@ -35,6 +36,16 @@ pub enum Work {
     },
     /// Close the session, once all requests before this one have an answer.
     CloseSession,
+}
+
+impl Work {
+    /// What the machine is given.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Command(bytes) | Self::Query { bytes, .. } => bytes,
+            Self::CloseSession => &[],
+        }
+    }
 }
 
 /// A request of the user's.
@@ -189,6 +200,8 @@ impl Requests {
 
     /// Appends all frames that may be sent now.
     pub(crate) fn send(&mut self, now: Instant, seen: Seen, out: &mut Vec<u8>) {
+        // Those that go, in order: their places in the queue.
+        let mut going = Vec::new();
         // A command that must wait holds up the ones behind it: they would arrive as a gap.
         let mut commands_may_go = true;
         for at in 0..self.queue.len() {
@@ -199,14 +212,49 @@ impl Requests {
             let is_due = pending.not_before <= now;
             if pending.is_query() {
                 if is_due {
-                    self.send_at(at, now, seen, out);
+                    going.push(at);
                 }
             } else if commands_may_go && is_due && self.may_go(at, now, seen, out) {
-                self.send_at(at, now, seen, out);
+                going.push(at);
             } else {
                 commands_may_go = false;
             }
         }
+        let mut rest = going.as_slice();
+        while !rest.is_empty() {
+            let (together, after) = rest.split_at(self.count_together(rest));
+            self.send_together(together, now, seen, out);
+            rest = after;
+        }
+    }
+
+    /// How many of those at these places, from the first on, share a frame.
+    fn count_together(&self, going: &[usize]) -> usize {
+        let first = &self.queue[going[0]];
+        let mut bytes = 0;
+        let belongs = |(distance, at): &(u64, &usize)| {
+            let pending = &self.queue[**at];
+            bytes += pending.request.work.bytes().len();
+            let is_alike = match (&first.request.work, &pending.request.work) {
+                (Work::Command(_), Work::Command(_)) => {
+                    let follows = |it: Number| Number {
+                        sequence: it.sequence + distance,
+                        ..it
+                    };
+                    pending.number == first.number.map(follows)
+                }
+                (
+                    Work::Query { consistency, .. },
+                    Work::Query {
+                        consistency: other, ..
+                    },
+                ) => consistency == other,
+                _ => false,
+            };
+            is_alike && bytes <= SEVERAL_BYTES_MAX
+        };
+        let together = (0..).zip(going).take(SEVERAL_MAX).take_while(belongs);
+        together.count().max(1)
     }
 
     /// Whether the command, or the closing of the session, at this place can be sent. Numbers a
@@ -255,12 +303,22 @@ impl Requests {
         }
     }
 
-    fn send_at(&mut self, at: usize, now: Instant, seen: Seen, out: &mut Vec<u8>) {
-        let attempt = self.attempt(now, seen);
-        let id = attempt.wire_id;
-        match &self.queue[at].request.work {
+    /// Appends the frame for those at these places, which are [together](Self::count_together).
+    fn send_together(&mut self, places: &[usize], now: Instant, seen: Seen, out: &mut Vec<u8>) {
+        let id = self.wire_id_last + 1;
+        for at in places {
+            let attempt = self.attempt(now, seen);
+            let pending = &mut self.queue[*at];
+            pending.attempt = Some(attempt);
+            pending.attempts = pending.attempts.saturating_add(1);
+        }
+        let first = &self.queue[places[0]];
+        let write = |at: usize, out: &mut Vec<u8>| {
+            out.extend_from_slice(self.queue[places[at]].request.work.bytes());
+        };
+        match &first.request.work {
             Work::Command(bytes) => {
-                let number = self.queue[at].number.expect("numbered before it is sent");
+                let number = first.number.expect("numbered before it is sent");
                 let command = CommandRequest {
                     id,
                     seen,
@@ -269,7 +327,10 @@ impl Requests {
                     acknowledged: self.acknowledged(number.session),
                     bytes,
                 };
-                command.encode(out);
+                match places.len() {
+                    1 => command.encode(out),
+                    count => CommandRequests::encode(&command, count, write, out),
+                }
             }
             Work::Query { bytes, consistency } => {
                 let query = QueryRequest {
@@ -278,16 +339,16 @@ impl Requests {
                     consistency: *consistency,
                     bytes,
                 };
-                query.encode(out);
+                match places.len() {
+                    1 => query.encode(out),
+                    count => QueryRequests::encode(&query, count, write, out),
+                }
             }
             Work::CloseSession => {
                 let session = self.session.as_ref().expect("checked by may_go").id;
                 CloseSession { id, seen, session }.encode(out);
             }
         }
-        let pending = &mut self.queue[at];
-        pending.attempt = Some(attempt);
-        pending.attempts = pending.attempts.saturating_add(1);
     }
 
     /// The highest number of a session up to which no reply is waited for.
@@ -486,5 +547,102 @@ impl Requests {
             .chain(std::iter::once(opening))
             .filter(|moment| *moment > now)
             .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
+    use standin_core::message::requests_in;
+
+    use super::*;
+
+    const SESSION: u64 = 7;
+
+    fn with(works: Vec<Work>) -> Requests {
+        let mut requests = Requests::default();
+        assert!(requests.session_opened(SESSION));
+        for (id, work) in (0..).zip(works) {
+            let request = Request {
+                id,
+                deadline: NO_DEADLINE,
+                work,
+            };
+            requests.submit(Instant::ZERO, request).unwrap();
+        }
+        requests
+    }
+
+    /// The kinds of all frames that go now, and how many requests are in each.
+    fn sent(requests: &mut Requests) -> Vec<(FrameKind, u64)> {
+        let mut bytes = Vec::new();
+        requests.send(Instant::ZERO, Seen::default(), &mut bytes);
+        let mut rest = bytes.as_slice();
+        let mut sent = Vec::new();
+        while !rest.is_empty() {
+            let frame = Frame::decode(rest, FRAME_PAYLOAD_BYTES_MAX)
+                .unwrap()
+                .unwrap();
+            sent.push((frame.kind, requests_in(&frame)));
+            rest = &rest[frame.len()..];
+        }
+        sent
+    }
+
+    fn command(length: usize) -> Work {
+        Work::Command(vec![b'c'; length])
+    }
+
+    fn query(consistency: Consistency) -> Work {
+        Work::Query {
+            bytes: b"q".to_vec(),
+            consistency,
+        }
+    }
+
+    #[test]
+    fn requests_that_go_together_share_a_frame_if_they_are_alike_and_short() {
+        let mut works = vec![
+            command(1),
+            command(2),
+            query(Consistency::Confirmed),
+            query(Consistency::Confirmed),
+            query(Consistency::Stale),
+            command(SEVERAL_BYTES_MAX + 1),
+            command(SEVERAL_BYTES_MAX),
+            command(1),
+            command(1),
+        ];
+        let mut requests = with(works.clone());
+        let expected = [
+            (FrameKind::Commands, 2),
+            (FrameKind::Queries, 2),
+            (FrameKind::Query, 1),
+            (FrameKind::Command, 1),
+            (FrameKind::Command, 1),
+            (FrameKind::Commands, 2),
+        ];
+        assert_eq!(sent(&mut requests), expected);
+        assert_eq!(sent(&mut requests), [], "each of them is on its way");
+
+        works = vec![query(Consistency::Lease); SEVERAL_MAX + 1];
+        let expected = [(FrameKind::Queries, 16), (FrameKind::Query, 1)];
+        assert_eq!(sent(&mut with(works)), expected);
+    }
+
+    #[test]
+    fn what_is_sent_again_shares_a_frame_only_with_what_follows_it() {
+        let mut requests = with((0..4).map(|_| command(1)).collect());
+        assert_eq!(sent(&mut requests), [(FrameKind::Commands, 4)]);
+        // Numbers 1, 2 and 4 got no answer; 3 is still waited for.
+        for at in [0, 1, 3] {
+            requests.queue[at].attempt_lost();
+        }
+        let expected = [(FrameKind::Commands, 2), (FrameKind::Command, 1)];
+        assert_eq!(sent(&mut requests), expected);
+        let ids: Vec<u64> = (requests.queue.iter())
+            .map(|pending| pending.attempt.unwrap().wire_id)
+            .collect();
+        assert_eq!(ids, [5, 6, 3, 7], "each sending has a number of its own");
     }
 }

@@ -128,6 +128,12 @@ frame_kinds! {
     InspectReply = 56,
     /// Client to replica: a command that belongs to no session.
     Direct = 57,
+    /// Client to replica: several commands of a session.
+    Commands = 58,
+    /// Client to replica: several queries.
+    Queries = 59,
+    /// Replica to client: the outcomes of several requests.
+    Replies = 60,
 }
 
 /// Why bytes are no frame. The connection they came on is of no further use.

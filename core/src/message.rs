@@ -10,6 +10,7 @@ mod history;
 mod hot;
 mod rebuild;
 mod room;
+mod several;
 mod snapshot;
 
 use serde::de::DeserializeOwned;
@@ -36,12 +37,16 @@ pub use history::{HISTORY_VIEWS_MAX, HistoryReply, HistoryRequest, PastView};
 pub use hot::{Ack, CommandRequest, DirectRequest, Entries, QueryRequest, Reply, ReplyStatus};
 pub use rebuild::{JoinAsked, Kept, Rebuild, Witness};
 pub use room::{Lag, Room};
+pub use several::{
+    CommandRequests, QueryRequests, Replies, SEVERAL_BYTES_MAX, SEVERAL_MAX, encode_replies,
+    requests_in,
+};
 pub use snapshot::{
     SNAPSHOT_PIECE_BYTES_MAX, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest,
 };
 
 /// Version of everything that crosses a connection. Others are refused.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 /// Most views that a [`Follow`] lists; the newest are listed.
 pub const FOLLOW_VIEWS_MAX: usize = 4096;
 /// Most replicas of a cluster.

@@ -11,10 +11,10 @@ use standin_client::{
     WithoutRoom, Work,
 };
 use standin_core::entry::Index;
-use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame};
+use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    CloseSession, CommandRequest, LookupReply, Message, OpenSession, QueryRequest, Refusal, Reply,
-    ReplyStatus, Seen,
+    CloseSession, CommandRequest, CommandRequests, LookupReply, Message, OpenSession, QueryRequest,
+    QueryRequests, Refusal, Reply, ReplyStatus, Seen, requests_in,
 };
 use standin_core::time::{Duration, Instant};
 use standin_fuzz::parties;
@@ -141,14 +141,17 @@ impl World {
         while !bytes.is_empty() {
             let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX);
             let frame = frame.expect("a good frame").expect("a whole frame");
-            let id = CommandRequest::decode(&frame)
-                .map(|command| command.id)
-                .ok()
-                .filter(|_| frame.kind == standin_core::frame::FrameKind::Command)
-                .or_else(|| OpenSession::decode(&frame).ok().map(|open| open.id))
-                .or_else(|| CloseSession::decode(&frame).ok().map(|close| close.id))
-                .or_else(|| QueryRequest::decode(&frame).ok().map(|query| query.id));
-            self.sent.push(id.expect("a client sends requests"));
+            let sound = "a client sends sound requests";
+            let id = match frame.kind {
+                FrameKind::Command => CommandRequest::decode(&frame).expect(sound).id,
+                FrameKind::Commands => CommandRequests::decode(&frame).expect(sound).first_id(),
+                FrameKind::Query => QueryRequest::decode(&frame).expect(sound).id,
+                FrameKind::Queries => QueryRequests::decode(&frame).expect(sound).first_id(),
+                FrameKind::OpenSession => OpenSession::decode(&frame).expect(sound).id,
+                FrameKind::CloseSession => CloseSession::decode(&frame).expect(sound).id,
+                kind => panic!("a client sends no {kind:?} to a replica"),
+            };
+            self.sent.extend(id..id + requests_in(&frame));
             bytes = &bytes[frame.len()..];
         }
     }

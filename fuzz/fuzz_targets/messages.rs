@@ -8,7 +8,7 @@ use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind, encode_fram
 use standin_core::mark::Fatal;
 use standin_core::message::*;
 
-const KINDS: [FrameKind; 45] = [
+const KINDS: [FrameKind; 48] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -54,6 +54,9 @@ const KINDS: [FrameKind; 45] = [
     FrameKind::StateDigest,
     FrameKind::EntriesRead,
     FrameKind::EntriesPiece,
+    FrameKind::Commands,
+    FrameKind::Queries,
+    FrameKind::Replies,
 ];
 
 fn decode_frame(bytes: &[u8]) -> Frame<'_> {
@@ -99,6 +102,53 @@ fn fixed<T: Debug>(
         (again.kind, again.payload),
         (frame.kind, frame.payload),
         "{message:?}"
+    );
+}
+
+/// Checks several requests in a frame: together they are the very bytes, and each is one that could be by itself.
+fn check_several(frame: &Frame<'_>) {
+    let mut again = Vec::new();
+    let mut count = 0;
+    if frame.kind == FrameKind::Commands
+        && let Ok(commands) = CommandRequests::decode(frame)
+    {
+        let all: Vec<_> = commands.iter().collect();
+        let write = |at: usize, out: &mut Vec<u8>| out.extend_from_slice(all[at].bytes);
+        CommandRequests::encode(&all[0], all.len(), write, &mut again);
+        count = all.len();
+    } else if frame.kind == FrameKind::Queries
+        && let Ok(queries) = QueryRequests::decode(frame)
+    {
+        let all: Vec<_> = queries.iter().collect();
+        let write = |at: usize, out: &mut Vec<u8>| out.extend_from_slice(all[at].bytes);
+        QueryRequests::encode(&all[0], all.len(), write, &mut again);
+        count = all.len();
+    }
+    if count > 0 {
+        assert_eq!(requests_in(frame), count as u64);
+        let again = decode_frame(&again);
+        let same = (again.kind, again.payload) == (frame.kind, frame.payload);
+        assert!(same, "several requests are encoded otherwise");
+    }
+}
+
+/// Checks several replies in a frame: encoded again, in as many frames as it takes, they are the same.
+fn check_replies(frame: &Frame<'_>) {
+    let Ok(replies) = Replies::decode(frame) else {
+        return;
+    };
+    let mut bytes = Vec::new();
+    encode_replies(replies.iter(), &mut bytes);
+    let mut rest = bytes.as_slice();
+    let mut again = Vec::new();
+    while !rest.is_empty() {
+        let frame = decode_frame(rest);
+        rest = &rest[frame.len()..];
+        again.extend(Replies::decode(&frame).expect("our own replies").iter());
+    }
+    assert!(
+        again.into_iter().eq(replies.iter()),
+        "replies are encoded otherwise"
     );
 }
 
@@ -155,6 +205,8 @@ fn check(frame: &Frame<'_>) {
         FrameKind::Command => fixed(frame, CommandRequest::decode(frame), CommandRequest::encode),
         FrameKind::Direct => fixed(frame, DirectRequest::decode(frame), DirectRequest::encode),
         FrameKind::Query => fixed(frame, QueryRequest::decode(frame), QueryRequest::encode),
+        FrameKind::Commands | FrameKind::Queries => check_several(frame),
+        FrameKind::Replies => check_replies(frame),
         FrameKind::Reply => fixed(frame, Reply::decode(frame), Reply::encode),
         FrameKind::Entries => fixed(frame, Entries::decode(frame), Entries::encode),
         FrameKind::Ack => fixed(frame, Ack::decode(frame), Ack::encode),

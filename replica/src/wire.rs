@@ -6,10 +6,10 @@ use standin_core::conn::ConnId;
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::machine::StateMachine;
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, DecodeError, DirectRequest, Entries, EntriesPiece,
-    EntriesRead, Follow, HigherView, Inspect, Leave, Message, OpenSession, QueryRequest,
-    ReportReply, Resume, SnapshotOffer, SnapshotPiece, SnapshotRead, StateDigest, SwapReply,
-    Switchover,
+    Ack, CloseSession, CommandRequest, CommandRequests, DecodeError, DirectRequest, Entries,
+    EntriesPiece, EntriesRead, Follow, HigherView, Inspect, Leave, Message, OpenSession,
+    QueryRequest, QueryRequests, ReportReply, Resume, SnapshotOffer, SnapshotPiece, SnapshotRead,
+    StateDigest, SwapReply, Switchover,
 };
 use standin_core::time::Now;
 use standin_primary::Payload;
@@ -43,10 +43,30 @@ pub enum Destination {
 pub enum FromClient<'a> {
     /// A request.
     Request(RequestBody<'a>),
+    /// Several commands of a session.
+    Commands(CommandRequests<'a>),
+    /// Several queries.
+    Queries(QueryRequests<'a>),
     /// It asks for this replica's state ([`Event::Inspect`]).
     Inspect,
     /// It asks this replica to hand over ([`Event::Switchover`]).
     Switchover(Switchover),
+}
+
+impl<'a> FromClient<'a> {
+    /// Each request in it, as it would be by itself.
+    pub fn requests(&self) -> impl Iterator<Item = RequestBody<'a>> + use<'a> {
+        let (one, commands, queries) = match *self {
+            Self::Request(body) => (Some(body), None, None),
+            Self::Commands(commands) => (None, Some(commands), None),
+            Self::Queries(queries) => (None, None, Some(queries)),
+            Self::Inspect | Self::Switchover(_) => (None, None, None),
+        };
+        let commands = commands.into_iter().flat_map(|several| several.iter());
+        let queries = queries.into_iter().flat_map(|several| several.iter());
+        let several = (commands.map(RequestBody::Command)).chain(queries.map(RequestBody::Query));
+        one.into_iter().chain(several)
+    }
 }
 
 /// What a client's frame is.
@@ -60,6 +80,10 @@ pub fn client_frame<'a>(frame: &Frame<'a>) -> Result<FromClient<'a>, DecodeError
         FrameKind::Command => RequestBody::Command(CommandRequest::decode(frame)?),
         FrameKind::Direct => RequestBody::Direct(DirectRequest::decode(frame)?),
         FrameKind::Query => RequestBody::Query(QueryRequest::decode(frame)?),
+        FrameKind::Commands => {
+            return CommandRequests::decode(frame).map(FromClient::Commands);
+        }
+        FrameKind::Queries => return QueryRequests::decode(frame).map(FromClient::Queries),
         FrameKind::Inspect => {
             Inspect::decode(frame)?;
             return Ok(FromClient::Inspect);

@@ -13,6 +13,7 @@ use standin_core::identity::Token;
 use standin_core::machine::StateMachine;
 use standin_core::message::{
     Kept, Party, Refusal, Reply, ReplyStatus, SnapshotOffer, SnapshotPiece, TokenDead,
+    encode_replies,
 };
 use standin_core::poison::Poison;
 use standin_core::time::{Duration, Instant, Now, earliest};
@@ -729,7 +730,7 @@ impl<M: StateMachine> Host<M> {
                 Some(resp) if resp.has(conn) => resp.answer(&mut self.net, conn, replies),
                 _ => {
                     self.net.send_answers(conn, count, |out| {
-                        replies.for_each(|reply| reply.encode(out));
+                        encode_replies(replies, out);
                     });
                 }
             }

@@ -9,12 +9,12 @@ use standin_core::message::Switchover;
 use standin_io::net::{Net, READ_BYTES_PER_POLL};
 use standin_replica::{FromClient, Request, client_frame};
 
-/// Most frames of clients taken in one wake-up. Those with input share them evenly, and whoever had
+/// Requests of clients after which nothing more is taken in one wake-up. Those with input share them evenly, and whoever had
 /// none comes first in the next.
-const FRAMES_PER_WAKE_UP: usize = 4096;
-/// Most frames taken of one connection when so many have input that an even share would be less: all
+const REQUESTS_PER_WAKE_UP: usize = 4096;
+/// Requests after which nothing more is taken of one connection when so many have input that an even share would be less: all
 /// that a client with 16 requests in flight has sent makes one batch.
-const FRAMES_PER_CONN_MIN: usize = 16;
+const REQUESTS_PER_CONN_MIN: usize = 16;
 /// Bytes of clients after which nothing more is taken in one wake-up: about what one brings in.
 const BYTES_PER_WAKE_UP: usize = READ_BYTES_PER_POLL;
 /// Most frames taken of one replica, or of the view service, in one wake-up.
@@ -47,20 +47,20 @@ pub(super) struct Taken {
 impl<'a> Intake<'a> {
     /// Looks through the input of these connections, in this order. Room is made for so many requests as are expected.
     pub(super) fn of(net: &'a Net, conns: &[ConnId], expected: usize) -> Self {
-        let share = FRAMES_PER_WAKE_UP / conns.len().max(1);
-        let share = share.max(FRAMES_PER_CONN_MIN);
+        let share = REQUESTS_PER_WAKE_UP / conns.len().max(1);
+        let share = share.max(REQUESTS_PER_CONN_MIN);
         let mut intake = Self {
             requests: Vec::with_capacity(expected),
             taken: Vec::with_capacity(conns.len()),
             ..Self::default()
         };
-        let (mut frames, mut bytes) = (0, 0);
+        let (mut requests, mut bytes) = (0, 0);
         for &conn in conns {
-            if frames >= FRAMES_PER_WAKE_UP || bytes >= BYTES_PER_WAKE_UP {
+            if requests >= REQUESTS_PER_WAKE_UP || bytes >= BYTES_PER_WAKE_UP {
                 break;
             }
             let (count, taken) = intake.take(net, conn, share);
-            frames += count;
+            requests += count;
             bytes += taken.bytes;
             intake.taken.push(taken);
         }
@@ -72,17 +72,20 @@ impl<'a> Intake<'a> {
         self.requests.is_empty() && self.taken.is_empty()
     }
 
-    /// Takes at most `share` frames, and says how many there were.
+    /// Takes whole frames until they hold `share` requests, and says how many those are.
     fn take(&mut self, net: &'a Net, conn: ConnId, share: usize) -> (usize, Taken) {
         let mut taken = Taken {
             conn,
             bytes: 0,
             is_good: true,
         };
-        let (mut frames, mut has_asked) = (0, false);
-        for frame in net.frames(conn).take(share) {
+        let (mut count, mut has_asked) = (0, false);
+        for frame in net.frames(conn) {
+            if count >= share || !taken.is_good {
+                break;
+            }
+            let before = self.requests.len();
             match client_frame(&frame) {
-                Ok(FromClient::Request(body)) => self.requests.push(Request { conn, body }),
                 Ok(FromClient::Inspect | FromClient::Switchover(_)) if has_asked => break,
                 Ok(FromClient::Inspect) => {
                     has_asked = true;
@@ -92,15 +95,18 @@ impl<'a> Intake<'a> {
                     has_asked = true;
                     self.switchovers.push((conn, wanted));
                 }
+                Ok(FromClient::Request(body)) => self.requests.push(Request { conn, body }),
+                Ok(several) => {
+                    let bodies = several.requests();
+                    self.requests
+                        .extend(bodies.map(|body| Request { conn, body }));
+                }
                 Err(_) => taken.is_good = false,
             }
-            frames += 1;
+            count += (self.requests.len() - before).max(1);
             taken.bytes += frame.len();
-            if !taken.is_good {
-                break;
-            }
         }
-        (frames, taken)
+        (count, taken)
     }
 }
 
@@ -113,7 +119,7 @@ mod tests {
 
     use standin_core::message::{
         CloseSession, Consistency, Hello, HigherView, Inspect, Message as _, Party, QueryRequest,
-        Seen,
+        QueryRequests, Seen,
     };
     use standin_core::view::ViewId;
     use standin_io::net::{NetConfig, NetEvent, NetLimits};
@@ -233,22 +239,40 @@ mod tests {
     fn clients_with_much_input_share_a_wake_up_evenly() {
         let mut crowd = Crowd::new(4, &frames(request, 3000), 3000);
         let (conns, requests, _) = crowd.take();
-        assert_eq!((conns.len(), requests), (4, FRAMES_PER_WAKE_UP));
+        assert_eq!((conns.len(), requests), (4, REQUESTS_PER_WAKE_UP));
         let left: Vec<_> = conns.iter().map(|conn| crowd.left(*conn)).collect();
-        assert_eq!(left, [3000 - FRAMES_PER_WAKE_UP / 4; 4]);
+        assert_eq!(left, [3000 - REQUESTS_PER_WAKE_UP / 4; 4]);
         // A single one has a whole wake-up to itself, and no more than that.
         let mut crowd = Crowd::new(1, &frames(request, 5000), 5000);
-        assert_eq!(crowd.take().1, FRAMES_PER_WAKE_UP);
+        assert_eq!(crowd.take().1, REQUESTS_PER_WAKE_UP);
+    }
+
+    #[test]
+    fn several_requests_in_a_frame_count_as_so_many() {
+        let several = |out: &mut Vec<u8>| {
+            let first = QueryRequest {
+                id: 1,
+                seen: Seen::default(),
+                consistency: Consistency::Stale,
+                bytes: &[],
+            };
+            QueryRequests::encode(&first, 16, |_, out| out.push(7), out);
+        };
+        let mut crowd = Crowd::new(4, &frames(several, 300), 300);
+        let (conns, requests, _) = crowd.take();
+        assert_eq!((conns.len(), requests), (4, REQUESTS_PER_WAKE_UP));
+        let left: Vec<_> = conns.iter().map(|conn| crowd.left(*conn)).collect();
+        assert_eq!(left, [300 - REQUESTS_PER_WAKE_UP / 4 / 16; 4]);
     }
 
     #[test]
     fn whoever_was_not_served_comes_first_in_the_next_wake_up() {
-        let served = FRAMES_PER_WAKE_UP / FRAMES_PER_CONN_MIN;
+        let served = REQUESTS_PER_WAKE_UP / REQUESTS_PER_CONN_MIN;
         let clients = served + 44;
-        let count = 2 * FRAMES_PER_CONN_MIN;
+        let count = 2 * REQUESTS_PER_CONN_MIN;
         let mut crowd = Crowd::new(clients, &frames(request, count), count);
         let (first, requests, _) = crowd.take();
-        assert_eq!((first.len(), requests), (served, FRAMES_PER_WAKE_UP));
+        assert_eq!((first.len(), requests), (served, REQUESTS_PER_WAKE_UP));
         crowd.poll();
         let (second, ..) = crowd.take();
         assert_eq!(second.len(), served);

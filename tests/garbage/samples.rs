@@ -8,11 +8,12 @@ use standin_core::identity::{
     BootId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
 };
 use standin_core::message::{
-    Ack, CloseSession, CommandRequest, Consistency, Died, DiedReply, DirectRequest, Entries,
-    Follow, Force, ForceOutcome, ForceReply, HigherView, HistoryReply, HistoryRequest, Inspect,
-    InspectReply, Leave, Lookup, LookupReply, Message, OpenSession, QueryRequest, Release, Reply,
-    ReplyStatus, Report, ReportReply, Resume, RoleName, Room, Seen, Standing, StatusReply,
-    StatusRequest, Swap, SwapReply, Switchover, SwitchoverReply, TokenDead, TokenDeadReply,
+    Ack, CloseSession, CommandRequest, CommandRequests, Consistency, Died, DiedReply,
+    DirectRequest, Entries, Follow, Force, ForceOutcome, ForceReply, HigherView, HistoryReply,
+    HistoryRequest, Inspect, InspectReply, Leave, Lookup, LookupReply, Message, OpenSession,
+    QueryRequest, QueryRequests, Release, Reply, ReplyStatus, Report, ReportReply, Resume,
+    RoleName, Room, Seen, Standing, StatusReply, StatusRequest, Swap, SwapReply, Switchover,
+    SwitchoverReply, TokenDead, TokenDeadReply, encode_replies,
 };
 use standin_core::time::WallTime;
 use standin_core::view::{DataEpoch, Member, ViewId, ViewNumber, ViewRecord};
@@ -107,6 +108,11 @@ pub(crate) fn sample_command(bytes: &[u8]) -> CommandRequest<'_> {
         acknowledged: u64::MAX,
         bytes,
     }
+}
+
+/// The bytes of one of several requests.
+fn write_one(_: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&encode_get());
 }
 
 pub(crate) fn sample_direct(bytes: &[u8]) -> DirectRequest<'_> {
@@ -291,6 +297,34 @@ pub(crate) fn every_message(arena: &Arena) -> Vec<(FrameKind, Vec<u8>)> {
         (
             FrameKind::Command,
             raw_frame(|out| sample_command(b"x").encode(out)),
+        ),
+        (
+            FrameKind::Commands,
+            raw_frame(|out| {
+                // None of its numbers may be beyond the largest.
+                let first = CommandRequest {
+                    sequence: 1,
+                    ..sample_command(b"")
+                };
+                CommandRequests::encode(&first, 3, write_one, out);
+            }),
+        ),
+        (
+            FrameKind::Queries,
+            raw_frame(|out| {
+                let first = sample_query(b"", Consistency::Stale);
+                QueryRequests::encode(&first, 3, write_one, out);
+            }),
+        ),
+        (
+            FrameKind::Replies,
+            raw_frame(|out| {
+                let next = Reply {
+                    id: reply.id + 1,
+                    ..reply
+                };
+                encode_replies([reply, next].into_iter(), out);
+            }),
         ),
         (
             FrameKind::Query,

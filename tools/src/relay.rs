@@ -15,8 +15,8 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, Index};
 use standin_core::frame::{Frame, FrameKind};
 use standin_core::message::{
-    CommandRequest, DecodeError, Entries, Message as _, OpenSession, Party, QueryRequest, Refusal,
-    Reply, ReplyStatus, Seen,
+    CommandRequest, CommandRequests, DecodeError, Entries, Message as _, OpenSession, Party,
+    QueryRequest, QueryRequests, Refusal, Reply, ReplyStatus, Seen, encode_replies, requests_in,
 };
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewId;
@@ -281,10 +281,11 @@ impl Front {
             }
             bytes += frame.len();
             match request_id(&frame) {
-                Ok(Request::Command(id)) => {
+                Ok(Request::Work(id)) => {
                     self.batch.extend_from_slice(frame.payload);
-                    self.batched += 1;
-                    self.waiting.push_back((conn, id));
+                    let count = requests_in(&frame);
+                    self.batched += usize::try_from(count).expect("few in a frame");
+                    self.waiting.extend((id..id + count).map(|id| (conn, id)));
                 }
                 Ok(Request::Open(id)) => sessions.push(id),
                 Err(_) => is_good = false,
@@ -294,7 +295,8 @@ impl Front {
         for id in sessions {
             self.sessions_opened += 1;
             let session = self.sessions_opened.to_le_bytes();
-            self.net.send(conn, |out| answer(id, &session, out));
+            self.net
+                .send(conn, |out| reply_of(id, &session).encode(out));
         }
         if !is_good {
             self.net.refuse(conn, Refusal::Protocol);
@@ -399,11 +401,11 @@ impl Front {
             let mut ids = waiting.drain(..run);
             let is_plain = self.net.is_plain(conn);
             self.net.send(conn, |out| {
-                for (_, id) in ids.by_ref() {
-                    match is_plain {
-                        true => out.extend_from_slice(PLAIN_REPLY),
-                        false => answer(id, reply, out),
-                    }
+                if is_plain {
+                    ids.by_ref()
+                        .for_each(|_| out.extend_from_slice(PLAIN_REPLY));
+                } else {
+                    encode_replies(ids.by_ref().map(|(_, id)| reply_of(id, reply)), out);
                 }
             });
             drop(ids);
@@ -413,29 +415,31 @@ impl Front {
 }
 
 enum Request {
-    Command(u64),
+    /// One or several to be forwarded, the first of which has this number.
+    Work(u64),
     Open(u64),
 }
 
 fn request_id(frame: &Frame<'_>) -> Result<Request, DecodeError> {
     match frame.kind {
-        FrameKind::Command => Ok(Request::Command(CommandRequest::decode(frame)?.id)),
+        FrameKind::Command => Ok(Request::Work(CommandRequest::decode(frame)?.id)),
+        FrameKind::Commands => Ok(Request::Work(CommandRequests::decode(frame)?.first_id())),
         // A read is forwarded like a write: no relay could know its answer.
-        FrameKind::Query => Ok(Request::Command(QueryRequest::decode(frame)?.id)),
+        FrameKind::Query => Ok(Request::Work(QueryRequest::decode(frame)?.id)),
+        FrameKind::Queries => Ok(Request::Work(QueryRequests::decode(frame)?.first_id())),
         FrameKind::OpenSession => Ok(Request::Open(OpenSession::decode(frame)?.id)),
         kind => Err(DecodeError { kind }),
     }
 }
 
-fn answer(id: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    let reply = Reply {
+fn reply_of(id: u64, bytes: &[u8]) -> Reply<'_> {
+    Reply {
         id,
         status: ReplyStatus::Done,
         seen: Seen::default(),
         is_solo: false,
         bytes,
-    };
-    reply.encode(out);
+    }
 }
 
 /// The relay's second process: sends back what it is sent.

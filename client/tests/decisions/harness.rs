@@ -7,8 +7,8 @@ use standin_client::{
 use standin_core::entry::Index;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    CloseSession, CommandRequest, Consistency, LookupReply, Message, OpenSession, QueryRequest,
-    Reply, ReplyStatus, Seen,
+    CloseSession, CommandRequest, CommandRequests, Consistency, LookupReply, Message, OpenSession,
+    QueryRequest, QueryRequests, Reply, ReplyStatus, Seen,
 };
 use standin_core::time::{Duration, Instant};
 use standin_core::view::{DataEpoch, ViewId, ViewNumber};
@@ -309,7 +309,17 @@ pub(crate) fn read_frames(mut bytes: &[u8]) -> Vec<Sent> {
         let frame = Frame::decode(bytes, FRAME_PAYLOAD_BYTES_MAX)
             .expect("good")
             .expect("whole");
-        all.push(read_frame(&frame));
+        match frame.kind {
+            FrameKind::Commands => {
+                let several = CommandRequests::decode(&frame).expect("good");
+                all.extend(several.iter().map(|command| sent_command(&command)));
+            }
+            FrameKind::Queries => {
+                let several = QueryRequests::decode(&frame).expect("good");
+                all.extend(several.iter().map(|query| sent_query(&query)));
+            }
+            _ => all.push(read_frame(&frame)),
+        }
         bytes = &bytes[frame.len()..];
     }
     all
@@ -333,33 +343,33 @@ fn read_frame(frame: &Frame<'_>) -> Sent {
                 what: What::Close { session },
             }
         }
-        FrameKind::Command => {
-            let command = CommandRequest::decode(frame).expect("good");
-            let what = What::Command {
-                session: command.session,
-                sequence: command.sequence,
-                acknowledged: command.acknowledged,
-                bytes: command.bytes.to_vec(),
-            };
-            Sent {
-                id: command.id,
-                seen: command.seen,
-                what,
-            }
-        }
-        FrameKind::Query => {
-            let query = QueryRequest::decode(frame).expect("good");
-            let what = What::Query {
-                bytes: query.bytes.to_vec(),
-                consistency: query.consistency,
-            };
-            Sent {
-                id: query.id,
-                seen: query.seen,
-                what,
-            }
-        }
+        FrameKind::Command => sent_command(&CommandRequest::decode(frame).expect("good")),
+        FrameKind::Query => sent_query(&QueryRequest::decode(frame).expect("good")),
         other => panic!("a client sends no {other:?} to a replica"),
+    }
+}
+
+fn sent_command(command: &CommandRequest<'_>) -> Sent {
+    Sent {
+        id: command.id,
+        seen: command.seen,
+        what: What::Command {
+            session: command.session,
+            sequence: command.sequence,
+            acknowledged: command.acknowledged,
+            bytes: command.bytes.to_vec(),
+        },
+    }
+}
+
+fn sent_query(query: &QueryRequest<'_>) -> Sent {
+    Sent {
+        id: query.id,
+        seen: query.seen,
+        what: What::Query {
+            bytes: query.bytes.to_vec(),
+            consistency: query.consistency,
+        },
     }
 }
 

@@ -39,17 +39,33 @@ pub struct CommandRequest<'a> {
     pub bytes: &'a [u8],
 }
 
-const COMMAND_REQUEST_BYTES: usize = 52;
+pub(super) const COMMAND_REQUEST_BYTES: usize = 52;
+
+pub(super) fn put_command_head(request: &CommandRequest<'_>, out: &mut Vec<u8>) {
+    put_u64(out, request.id);
+    put_u64(out, request.session);
+    put_u64(out, request.sequence);
+    put_u64(out, request.acknowledged);
+    put_seen(out, request.seen);
+}
+
+/// `head` has [`COMMAND_REQUEST_BYTES`].
+pub(super) fn command_head<'a>(head: &[u8], bytes: &'a [u8]) -> CommandRequest<'a> {
+    CommandRequest {
+        id: u64_at(head, 0),
+        session: u64_at(head, 8),
+        sequence: u64_at(head, 16),
+        acknowledged: u64_at(head, 24),
+        seen: seen_at(head, 32),
+        bytes,
+    }
+}
 
 impl<'a> CommandRequest<'a> {
     /// Appends the message as a whole frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode_frame(out, FrameKind::Command, |out| {
-            put_u64(out, self.id);
-            put_u64(out, self.session);
-            put_u64(out, self.sequence);
-            put_u64(out, self.acknowledged);
-            put_seen(out, self.seen);
+            put_command_head(self, out);
             out.extend_from_slice(self.bytes);
         });
     }
@@ -60,14 +76,7 @@ impl<'a> CommandRequest<'a> {
     /// [`DecodeError`] if the payload is too short.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
         let (head, bytes) = split(frame, COMMAND_REQUEST_BYTES)?;
-        Ok(Self {
-            id: u64_at(head, 0),
-            session: u64_at(head, 8),
-            sequence: u64_at(head, 16),
-            acknowledged: u64_at(head, 24),
-            seen: seen_at(head, 32),
-            bytes,
-        })
+        Ok(command_head(head, bytes))
     }
 }
 
@@ -122,15 +131,29 @@ pub struct QueryRequest<'a> {
     pub bytes: &'a [u8],
 }
 
-const QUERY_REQUEST_BYTES: usize = 29;
+pub(super) const QUERY_REQUEST_BYTES: usize = 29;
+
+pub(super) fn put_query_head(request: &QueryRequest<'_>, out: &mut Vec<u8>) {
+    put_u64(out, request.id);
+    put_seen(out, request.seen);
+    out.push(request.consistency as u8);
+}
+
+/// `head` has [`QUERY_REQUEST_BYTES`]. `None`: it names an unknown consistency.
+pub(super) fn query_head<'a>(head: &[u8], bytes: &'a [u8]) -> Option<QueryRequest<'a>> {
+    Some(QueryRequest {
+        id: u64_at(head, 0),
+        seen: seen_at(head, 8),
+        consistency: Consistency::from_u8(head[28])?,
+        bytes,
+    })
+}
 
 impl<'a> QueryRequest<'a> {
     /// Appends the message as a whole frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode_frame(out, FrameKind::Query, |out| {
-            put_u64(out, self.id);
-            put_seen(out, self.seen);
-            out.push(self.consistency as u8);
+            put_query_head(self, out);
             out.extend_from_slice(self.bytes);
         });
     }
@@ -141,13 +164,7 @@ impl<'a> QueryRequest<'a> {
     /// [`DecodeError`] if the payload is too short or names an unknown consistency.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
         let (head, bytes) = split(frame, QUERY_REQUEST_BYTES)?;
-        let consistency = Consistency::from_u8(head[28]).ok_or(DecodeError { kind: frame.kind })?;
-        Ok(Self {
-            id: u64_at(head, 0),
-            seen: seen_at(head, 8),
-            consistency,
-            bytes,
-        })
+        query_head(head, bytes).ok_or(DecodeError { kind: frame.kind })
     }
 }
 
@@ -227,18 +244,37 @@ pub struct Reply<'a> {
     pub bytes: &'a [u8],
 }
 
-const REPLY_BYTES: usize = 32;
+pub(super) const REPLY_BYTES: usize = 32;
 const REPLY_FLAG_SOLO: u8 = 1;
+
+pub(super) fn put_reply_head(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    put_u64(out, reply.id);
+    put_seen(out, reply.seen);
+    out.push(reply.status as u8);
+    out.push(if reply.is_solo { REPLY_FLAG_SOLO } else { 0 });
+    out.extend_from_slice(&[0; 2]);
+}
+
+/// `head` has [`REPLY_BYTES`]. `None`: a field has an unknown value.
+pub(super) fn reply_head<'a>(head: &[u8], bytes: &'a [u8]) -> Option<Reply<'a>> {
+    let status = ReplyStatus::from_u8(head[28])?;
+    if head[29] > REPLY_FLAG_SOLO || head[30..] != [0, 0] {
+        return None;
+    }
+    Some(Reply {
+        id: u64_at(head, 0),
+        status,
+        seen: seen_at(head, 8),
+        is_solo: head[29] == REPLY_FLAG_SOLO,
+        bytes,
+    })
+}
 
 impl<'a> Reply<'a> {
     /// Appends the message as a whole frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode_frame(out, FrameKind::Reply, |out| {
-            put_u64(out, self.id);
-            put_seen(out, self.seen);
-            out.push(self.status as u8);
-            out.push(if self.is_solo { REPLY_FLAG_SOLO } else { 0 });
-            out.extend_from_slice(&[0; 2]);
+            put_reply_head(self, out);
             out.extend_from_slice(self.bytes);
         });
     }
@@ -248,20 +284,8 @@ impl<'a> Reply<'a> {
     /// # Errors
     /// [`DecodeError`] if the payload is too short or a field has an unknown value.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        let error = DecodeError { kind: frame.kind };
         let (head, bytes) = split(frame, REPLY_BYTES)?;
-        let status = ReplyStatus::from_u8(head[28]).ok_or(error)?;
-        if head[29] > REPLY_FLAG_SOLO || head[30..] != [0, 0] {
-            return Err(error);
-        }
-        let is_solo = head[29] == REPLY_FLAG_SOLO;
-        Ok(Self {
-            id: u64_at(head, 0),
-            status,
-            seen: seen_at(head, 8),
-            is_solo,
-            bytes,
-        })
+        reply_head(head, bytes).ok_or(DecodeError { kind: frame.kind })
     }
 }
 

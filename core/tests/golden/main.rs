@@ -117,8 +117,19 @@ const CHANGED_IN_6: [&str; 11] = [
 /// What version 7 changed: commands of one session may share an entry.
 const CHANGED_IN_7: [&str; 4] = ["frames/Hello", "frames/Refusal", "run", "segment"];
 
+/// What version 8 changed: several requests, and several outcomes, may share a frame.
+const CHANGED_IN_8: [&str; 5] = [
+    "frames/Commands",
+    "frames/Hello",
+    "frames/Queries",
+    "frames/Refusal",
+    "frames/Replies",
+];
+
 fn path(name: &str) -> PathBuf {
-    let version = if CHANGED_IN_7.contains(&name) {
+    let version = if CHANGED_IN_8.contains(&name) {
+        "v8"
+    } else if CHANGED_IN_7.contains(&name) {
         "v7"
     } else if CHANGED_IN_6.contains(&name) {
         "v6"

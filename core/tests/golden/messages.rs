@@ -413,6 +413,7 @@ fn check_clients(frames: &mut Frames) {
     frames.check(FrameKind::Reply, &replies, Reply::encode, |frame, reply| {
         Reply::decode(frame).as_ref() == Ok(reply)
     });
+    check_several(frames);
     frames.messages(&[Inspect]);
     frames.messages(&[InspectReply {
         name: name("a"),
@@ -421,6 +422,100 @@ fn check_clients(frames: &mut Frames) {
         state_digest: u128::MAX - 1,
         sessions: 50,
     }]);
+}
+
+fn check_several(frames: &mut Frames) {
+    let bytes = [b"add 1".as_slice(), b"", b"add 23"];
+    let commands = |first: u64| {
+        (first..).zip(bytes).map(move |(id, bytes)| CommandRequest {
+            id,
+            seen: seen(),
+            session: 4711,
+            sequence: id + 10,
+            acknowledged: 12,
+            bytes,
+        })
+    };
+    let firsts = [3_u64, 300];
+    let write = |at: usize, out: &mut Vec<u8>| out.extend_from_slice(bytes[at]);
+    frames.check(
+        FrameKind::Commands,
+        &firsts,
+        |first, out| {
+            let head = commands(*first).next().unwrap();
+            CommandRequests::encode(&head, bytes.len(), write, out);
+        },
+        |frame, first| {
+            CommandRequests::decode(frame).is_ok_and(|it| {
+                it.iter().count() == bytes.len()
+                    && it
+                        .iter()
+                        .zip(commands(*first))
+                        .all(|(one, other)| one == other)
+            })
+        },
+    );
+    let queries = |consistency| {
+        (4..).zip(bytes).map(move |(id, bytes)| QueryRequest {
+            id,
+            seen: seen(),
+            consistency,
+            bytes,
+        })
+    };
+    let consistencies = [
+        Consistency::Confirmed,
+        Consistency::Lease,
+        Consistency::Stale,
+    ];
+    frames.check(
+        FrameKind::Queries,
+        &consistencies,
+        |consistency, out| {
+            let head = queries(*consistency).next().unwrap();
+            QueryRequests::encode(&head, bytes.len(), write, out);
+        },
+        |frame, consistency| {
+            QueryRequests::decode(frame).is_ok_and(|it| {
+                it.iter().count() == bytes.len()
+                    && it
+                        .iter()
+                        .zip(queries(*consistency))
+                        .all(|(one, other)| one == other)
+            })
+        },
+    );
+    let statuses = [
+        ReplyStatus::Done,
+        ReplyStatus::SequenceGap,
+        ReplyStatus::NoRoom,
+    ];
+    let replies = |is_solo| {
+        (5..)
+            .zip(statuses)
+            .zip(bytes)
+            .map(move |((id, status), bytes)| Reply {
+                id,
+                status,
+                seen: seen(),
+                is_solo,
+                bytes,
+            })
+    };
+    frames.check(
+        FrameKind::Replies,
+        &[true, false],
+        |is_solo, out| encode_replies(replies(*is_solo), out),
+        |frame, is_solo| {
+            Replies::decode(frame).is_ok_and(|it| {
+                it.iter().count() == bytes.len()
+                    && it
+                        .iter()
+                        .zip(replies(*is_solo))
+                        .all(|(one, other)| one == other)
+            })
+        },
+    );
 }
 
 #[test]

@@ -58,6 +58,10 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     let _ = DirectRequest::decode(frame);
     let _ = QueryRequest::decode(frame);
     let _ = Reply::decode(frame);
+    let _ = CommandRequests::decode(frame).map(|it| it.iter().count());
+    let _ = QueryRequests::decode(frame).map(|it| it.iter().count());
+    let _ = Replies::decode(frame).map(|it| it.iter().count());
+    assert!(requests_in(frame) > 0);
     let _ = Entries::decode(frame);
     let _ = Ack::decode(frame);
     let _ = SnapshotPiece::decode(frame);
@@ -65,7 +69,7 @@ fn decode_as_everything(frame: &Frame<'_>) -> usize {
     control
 }
 
-const KINDS: [FrameKind; 37] = [
+const KINDS: [FrameKind; 40] = [
     FrameKind::Hello,
     FrameKind::Refusal,
     FrameKind::Report,
@@ -103,6 +107,9 @@ const KINDS: [FrameKind; 37] = [
     FrameKind::Inspect,
     FrameKind::InspectReply,
     FrameKind::Direct,
+    FrameKind::Commands,
+    FrameKind::Queries,
+    FrameKind::Replies,
 ];
 
 proptest! {

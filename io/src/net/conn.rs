@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use slab::Slab;
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
-use standin_core::message::{Message as _, Refusal};
+use standin_core::message::{Message as _, Refusal, requests_in};
 use standin_core::time::Instant;
 
 use super::buffer::Buffer;
@@ -174,7 +174,7 @@ impl Conn {
                 _ => {
                     self.whole += frame.len();
                     self.has_spoken = true;
-                    self.answers_owed += 1;
+                    self.answers_owed += requests_in(&frame);
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use standin_core::conn::ConnId;
 use standin_core::frame::Frame;
 use standin_core::message::{
-    CommandRequest, Consistency, Message as _, OpenSession, Party, QueryRequest, Reply,
-    ReplyStatus, Seen,
+    CommandRequest, CommandRequests, Consistency, Message as _, OpenSession, Party, QueryRequest,
+    QueryRequests, Replies, Reply, ReplyStatus, SEVERAL_MAX, Seen,
 };
 use standin_core::time::Instant;
 use standin_io::clock;
@@ -21,7 +21,7 @@ pub(super) const OPENING_MAX: usize = 64;
 
 /// Slots for send times: one for each command that may be in flight.
 const SLOTS: usize = 16;
-const _: () = assert!(SLOTS as u64 == DEPTH_MAX);
+const _: () = assert!(SLOTS as u64 == DEPTH_MAX && SLOTS <= SEVERAL_MAX);
 
 /// What requests are.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +69,7 @@ impl Client {
     }
 
     /// Takes the next reply and returns when its request was sent.
-    fn take_reply(&mut self, kind: Kind, frame: &Frame<'_>) -> Result<Instant, String> {
-        let reply = Reply::decode(frame).map_err(|error| error.to_string())?;
+    fn take_reply(&mut self, kind: Kind, reply: &Reply<'_>) -> Result<Instant, String> {
         let expected = self.answered + 1;
         if reply.id != expected {
             return Err(format!("reply {} came where {expected} should", reply.id));
@@ -94,26 +93,41 @@ impl Client {
         Ok(self.sent_at[slot(expected)])
     }
 
-    /// Appends request `sequence`.
-    fn send(&mut self, kind: Kind, sequence: u64, bytes: &[u8], now: Instant, out: &mut Vec<u8>) {
-        self.sent_at[slot(sequence)] = now;
+    /// Appends `count` requests, the first of which has the number `first`.
+    fn send(
+        &mut self,
+        kind: Kind,
+        first: u64,
+        count: usize,
+        source: &mut Source<'_>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) {
+        for sequence in (first..).take(count) {
+            self.sent_at[slot(sequence)] = now;
+        }
+        let write = |_, out: &mut Vec<u8>| out.extend_from_slice(source.draw());
         match kind {
-            Kind::Command => CommandRequest {
-                id: sequence,
-                seen: self.seen,
-                session: self.session,
-                sequence,
-                acknowledged: self.answered,
-                bytes,
+            Kind::Command => {
+                let first = CommandRequest {
+                    id: first,
+                    seen: self.seen,
+                    session: self.session,
+                    sequence: first,
+                    acknowledged: self.answered,
+                    bytes: &[],
+                };
+                CommandRequests::encode(&first, count, write, out);
             }
-            .encode(out),
-            Kind::Query(consistency, _) => QueryRequest {
-                id: sequence,
-                seen: self.seen,
-                consistency,
-                bytes,
+            Kind::Query(consistency, _) => {
+                let first = QueryRequest {
+                    id: first,
+                    seen: self.seen,
+                    consistency,
+                    bytes: &[],
+                };
+                QueryRequests::encode(&first, count, write, out);
             }
-            .encode(out),
         }
     }
 }
@@ -256,14 +270,19 @@ impl<'a> Load<'a> {
         let mut bytes = 0;
         for frame in self.net.frames(conn) {
             bytes += frame.len();
-            match client.take_reply(self.kind, &frame) {
-                Ok(sent_at) => self.run.recorder.record(now.since(sent_at)),
-                Err(reason) => {
-                    self.run.recorder.fail(reason);
-                    self.clients.remove(&conn);
-                    self.net.close(conn);
-                    return;
-                }
+            let taken = Replies::decode(&frame).map_err(|error| error.to_string());
+            let taken = taken.and_then(|replies| {
+                replies.iter().try_for_each(|reply| {
+                    let sent_at = client.take_reply(self.kind, &reply)?;
+                    self.run.recorder.record(now.since(sent_at));
+                    Ok(())
+                })
+            });
+            if let Err(reason) = taken {
+                self.run.recorder.fail(reason);
+                self.clients.remove(&conn);
+                self.net.close(conn);
+                return;
             }
         }
         self.net.consume(conn, bytes);
@@ -275,13 +294,14 @@ impl<'a> Load<'a> {
         let Some(client) = self.clients.get_mut(&conn) else {
             return;
         };
-        let last = client.answered + self.depth;
-        let (kind, source) = (self.kind, &mut self.source);
-        self.net.send(conn, |out| {
-            for sequence in first..=last {
-                client.send(kind, sequence, source.draw(), now, out);
-            }
-        });
+        let count = (client.answered + self.depth + 1).saturating_sub(first);
+        let count = usize::try_from(count).expect("no more than may be in flight");
+        if count > 0 {
+            let (kind, source) = (self.kind, &mut self.source);
+            self.net.send(conn, |out| {
+                client.send(kind, first, count, source, now, out)
+            });
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::thread;
 
 use standin_core::frame::{Frame, FrameKind};
-use standin_core::message::{CommandRequest, Party, QueryRequest, Reply, ReplyStatus, Seen};
+use standin_core::message::{
+    CommandRequest, CommandRequests, Party, QueryRequests, Reply, ReplyStatus, Seen,
+};
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
 use standin_io::signals::Signals;
 
@@ -15,7 +17,10 @@ use super::*;
 ///
 /// `answer` is handed each request and appends the reply.
 fn serve(answer: impl Fn(&CommandRequest<'_>, &mut Vec<u8>) + Send + 'static) -> String {
-    serve_frames(move |frame, out| answer(&CommandRequest::decode(frame).unwrap(), out))
+    serve_frames(move |frame, out| {
+        let several = CommandRequests::decode(frame).unwrap();
+        several.iter().for_each(|request| answer(&request, out));
+    })
 }
 
 /// The same for requests of any kind.
@@ -316,10 +321,11 @@ fn more_connections_than_this_process_may_have_are_refused_in_words() {
 fn native_reads_rest_on_what_was_asked_for_and_their_answers_are_checked() {
     for consistency in [Consistency::Confirmed, Consistency::Lease] {
         let address = serve_frames(move |frame, out| {
-            let query = QueryRequest::decode(frame).unwrap();
-            assert_eq!(query.bytes, b"get");
-            assert_eq!(query.consistency, consistency);
-            done(query.id, b"$5\r\nhello\r\n", out);
+            for query in QueryRequests::decode(frame).unwrap().iter() {
+                assert_eq!(query.bytes, b"get");
+                assert_eq!(query.consistency, consistency);
+                done(query.id, b"$5\r\nhello\r\n", out);
+            }
         });
         let reads = |bytes| LoadConfig {
             work: Work::Query {

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
+use standin_core::message::Replies;
+
 use super::*;
 use crate::load::{self, Expected, LoadConfig, Pace, Work};
 
@@ -171,9 +173,11 @@ fn nothing_is_answered_before_the_echo() {
         assert!(front.turn(soon(), &mut events).unwrap());
         client.poll(soon(), &mut events).unwrap();
         let frames = client.frames(conn);
-        answers = frames
-            .map(|frame| Reply::decode(&frame).unwrap().id)
-            .collect();
+        let ids = |frame: Frame<'_>| {
+            let replies = Replies::decode(&frame).unwrap();
+            replies.iter().map(|reply| reply.id).collect::<Vec<_>>()
+        };
+        answers = frames.flat_map(ids).collect();
     }
     assert_eq!(answers, [1, 2]);
 }

@@ -9,7 +9,8 @@ use standin_client::{
 use standin_core::conn::ConnId;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    CommandRequest, Lookup, LookupReply, Message as _, Party, Refusal, Reply, ReplyStatus,
+    CommandRequest, CommandRequests, Lookup, LookupReply, Message as _, Party, Refusal, Replies,
+    Reply, ReplyStatus,
 };
 use standin_core::random::RandomStream;
 use standin_core::time::{Duration, Instant, earliest};
@@ -288,16 +289,30 @@ impl Caller {
         let mut rest = bytes;
         while let Ok(Some(frame)) = Frame::decode(rest, FRAME_PAYLOAD_BYTES_MAX) {
             let (one, after) = rest.split_at(frame.len());
-            if let Ok(request) = CommandRequest::decode(&frame)
-                && frame.kind == FrameKind::Command
-                && let Some((call, _)) = split(request.bytes)
-            {
-                self.sent.insert(call, one.to_vec());
-            }
+            self.note_sent(&frame);
             stage.send(link.conn, |out| out.extend_from_slice(one));
             rest = after;
         }
         assert!(rest.is_empty(), "a client sends whole frames");
+    }
+
+    /// Keeps each command in this frame as it would be by itself: it may be sent again when nobody waits for it any more.
+    fn note_sent(&mut self, frame: &Frame<'_>) {
+        let mut keep = |request: CommandRequest<'_>| {
+            if let Some((call, _)) = split(request.bytes) {
+                let mut bytes = Vec::new();
+                request.encode(&mut bytes);
+                self.sent.insert(call, bytes);
+            }
+        };
+        match frame.kind {
+            FrameKind::Command => CommandRequest::decode(frame).into_iter().for_each(keep),
+            FrameKind::Commands => {
+                let several = CommandRequests::decode(frame).expect("our own commands are sound");
+                several.iter().for_each(&mut keep);
+            }
+            _ => {}
+        }
     }
 
     fn complete<M: Subject>(
@@ -413,8 +428,11 @@ impl Caller {
                 }
             }
             (Side::Replica, Some(frame)) => {
-                if let Ok(reply) = Reply::decode(&frame) {
-                    return self.handle(stage, now, Event::Reply { connection, reply });
+                if let Ok(replies) = Replies::decode(&frame) {
+                    for reply in replies.iter() {
+                        self.handle(stage, now, Event::Reply { connection, reply });
+                    }
+                    return;
                 }
             }
             (_, None) => {}

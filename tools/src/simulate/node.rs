@@ -596,7 +596,8 @@ impl<M: Subject> Node<M> {
             if !self.accepted.contains_key(conn) {
                 continue;
             }
-            if let Ok(FromClient::Request(body)) = client_frame(&frame) {
+            let asked = client_frame(&frame);
+            for body in asked.iter().flat_map(FromClient::requests) {
                 let (id, _) = body.id_and_seen();
                 self.asked.insert((*conn, id), answering::asked_of(&body));
                 requests.push(Request { conn: *conn, body });

@@ -1,6 +1,8 @@
 //! The answers of a replica: what leaves, and what the checkers see of it.
 
-use standin_core::message::{Reply, ReplyStatus};
+use standin_core::conn::ConnId;
+use standin_core::frame::Frame;
+use standin_core::message::{Reply, ReplyStatus, encode_replies};
 use standin_core::planted::Bug;
 use standin_core::time::Now;
 use standin_replica::RequestBody;
@@ -26,6 +28,7 @@ impl<M: Subject> Node<M> {
         }
         let standing = self.replica.standing();
         let has_lease = self.has_lease(now);
+        let mut leaving: Vec<(ConnId, Reply<'_>)> = Vec::new();
         for (answer, reply) in answers.iter() {
             stage.stall();
             // The state was read before; only now does the clock say whether the lease still held.
@@ -56,8 +59,23 @@ impl<M: Subject> Node<M> {
                     has_lease,
                 }));
             }
-            stage.send(answer.conn, |out| reply.encode(out));
+            leaving.push((answer.conn, reply));
         }
+        for run in leaving.chunk_by(|(one, _), (next, _)| one == next) {
+            send_run(stage, run);
+        }
+    }
+}
+
+/// Sends answers to one client as the frames that a replica sends.
+fn send_run<M: Subject>(stage: &mut Stage<'_, M>, run: &[(ConnId, Reply<'_>)]) {
+    let mut bytes = Vec::new();
+    encode_replies(run.iter().map(|(_, reply)| *reply), &mut bytes);
+    let mut rest = bytes.as_slice();
+    while let Some(frame) = Frame::decode_again(rest) {
+        let (one, after) = rest.split_at(frame.len());
+        stage.send(run[0].0, |out| out.extend_from_slice(one));
+        rest = after;
     }
 }
 
