@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use standin_client::{AddressError, ViewServices};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::StateMachine;
+use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
 use standin_io::stop::Stop;
 
 use crate::replica::{
-    self, BUSY_POLL_MICROS, Listening, ReplicaConfig, ReplicaError, SnapshotConfig,
+    self, BUSY_POLL_MICROS, Listening, ReplicaConfig, ReplicaError, SESSIONS_MAX, SnapshotConfig,
 };
 
 /// A replica inside a program of one's own: [`Replica::builder`] says what it is to be, [`ReplicaBuilder::run`] runs it.
@@ -68,6 +69,7 @@ impl Replica {
             takes_signals: true,
             http: None,
             busy_poll: Duration::from_micros(BUSY_POLL_MICROS),
+            sessions_max: SESSIONS_MAX,
             stop: Stop::default(),
             on_ready: Box::new(|_| {}),
             machine: PhantomData,
@@ -121,6 +123,7 @@ pub struct ReplicaBuilder<M> {
     takes_signals: bool,
     http: Option<String>,
     busy_poll: Duration,
+    sessions_max: u32,
     stop: Stop,
     on_ready: Box<dyn FnOnce(Listening) + Send>,
     machine: PhantomData<fn() -> M>,
@@ -155,6 +158,7 @@ impl<M> ReplicaBuilder<M> {
             takes_signals: self.takes_signals,
             http: self.http,
             busy_poll: self.busy_poll,
+            sessions_max: self.sessions_max,
             stop: self.stop,
             on_ready: self.on_ready,
             machine: PhantomData,
@@ -248,6 +252,15 @@ impl<M> ReplicaBuilder<M> {
         self
     }
 
+    /// Most sessions of clients in the views that it leads: 100,000 if nothing is said, from 1 to 1,000,000; what is below or above
+    /// counts as the nearest of them. To be the same at each replica: a takeover by one that allows fewer ends the sessions that
+    /// were active longest ago.
+    #[must_use]
+    pub fn sessions_max(mut self, most: u32) -> Self {
+        self.sessions_max = most;
+        self
+    }
+
     /// What asks it to stop: `run` then hands over to the backup, if it is primary, and returns. For one replica alone.
     #[must_use]
     pub fn stop(mut self, stop: &Stop) -> Self {
@@ -301,6 +314,7 @@ impl<M: StateMachine> ReplicaBuilder<M> {
             takes_signals: self.takes_signals,
             http: self.http,
             busy_poll: self.busy_poll,
+            session_limits: SessionLimits::with_sessions_max(self.sessions_max),
             stop: self.stop,
             ..ReplicaConfig::new(name, listen, viewservice, data, self.durability)
         };

@@ -44,6 +44,7 @@ fn word() -> impl Strategy<Value = OsString> {
         "--machine",
         "--durability",
         "--resp-reads",
+        "--sessions-max",
         "lease",
         "--replace",
         "--timeout",

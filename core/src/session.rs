@@ -20,6 +20,9 @@ pub(crate) use captured::CapturedSessions;
 pub const SESSION_WINDOW: u64 = 16;
 /// Most sessions that are kept, unless a ViewStart says otherwise.
 pub const SESSIONS_MAX: u32 = 100_000;
+/// The highest such limit that a replica can be told to set as primary; the lowest is 1. What stands in a ViewStart is applied as it
+/// stands there.
+pub const SESSIONS_MAX_LIMIT: u32 = 1_000_000;
 /// A session without a request for so long expires, unless a ViewStart says otherwise.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes of the replies that all sessions together keep, unless a ViewStart says otherwise.
@@ -45,6 +48,15 @@ pub struct SessionLimits {
 }
 
 impl SessionLimits {
+    /// The default limits, but for how many sessions are kept.
+    #[must_use]
+    pub fn with_sessions_max(sessions_max: u32) -> Self {
+        Self {
+            sessions_max,
+            ..Self::default()
+        }
+    }
+
     /// What a session's replies may take without it being pushed out for their sake.
     fn replies_bytes_share(&self) -> u64 {
         self.replies_bytes_max / u64::from(self.sessions_max.max(1))
@@ -679,6 +691,37 @@ mod tests {
         table.start_view(at(2), limits);
         table.check();
         assert!(!table.is_open(1) && table.is_open(2));
+    }
+
+    #[test]
+    fn a_view_that_allows_fewer_sessions_begins_by_ending_the_least_recently_active() {
+        let mut table = table_with_replies_of(1000);
+        execute(&mut table, 3, 1, 0);
+        let fewer = limits(Duration::from_secs(600), 2);
+        table.start_view(at(2), fewer);
+        assert_eq!(table.len(), 2);
+        assert!(table.is_open(3) && table.is_open(10));
+        // One that allows more again brings nobody back.
+        table.start_view(at(3), limits(Duration::from_secs(600), 10));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn as_many_sessions_as_a_replica_can_be_told_are_kept_captured_and_restored() {
+        let mut table = SessionTable::default();
+        let most = limits(Duration::from_secs(600), SESSIONS_MAX_LIMIT);
+        table.start_view(at(0), most);
+        let ids = 1..=u64::from(SESSIONS_MAX_LIMIT);
+        assert!(ids.clone().all(|id| table.open(id, at(0))));
+        execute(&mut table, 1, 1, 0);
+        let mut bytes = Vec::new();
+        table.capture().write(&mut bytes).unwrap();
+        let mut restored = SessionTable::restore(&mut &bytes[..]).unwrap();
+        for table in [&mut table, &mut restored] {
+            assert!(table.open(ids.end() + 1, at(2)));
+            assert_eq!(table.len(), SESSIONS_MAX_LIMIT as usize);
+            assert!(table.is_open(1) && !table.is_open(2));
+        }
     }
 
     #[test]

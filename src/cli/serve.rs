@@ -9,6 +9,7 @@ use standin_client::{ViewServices, check_address};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::machine::StateMachine;
 use standin_core::message::Consistency;
+use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
 use standin_io::log::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use standin_viewservice::LeaseTerm;
@@ -19,7 +20,7 @@ use crate::http;
 use crate::machines::{counter::Counter, kv::KeyValue};
 use crate::replica::{
     self, BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX, Listening, ParentLink, ReplicaConfig,
-    ReplicaError, RespConfig, SnapshotConfig, parent,
+    ReplicaError, RespConfig, SESSIONS_MAX, SESSIONS_MAX_LIMIT, SnapshotConfig, parent,
 };
 
 /// The arguments of `standin viewservice`.
@@ -124,6 +125,10 @@ pub(crate) struct ReplicaArgs {
     /// Under load, look for something to do for so many microseconds before each sleep; 0: never
     #[arg(long, env = "STANDIN_BUSY_POLL", value_name = "MICROSECONDS", default_value_t = BUSY_POLL_MICROS, value_parser = clap::value_parser!(u64).range(..=BUSY_POLL_MICROS_MAX))]
     busy_poll: u64,
+    /// Most sessions of clients in the views that this replica leads; to be the same at each replica, since a takeover by one that
+    /// allows fewer ends some
+    #[arg(long, env = "STANDIN_SESSIONS_MAX", value_name = "SESSIONS", default_value_t = SESSIONS_MAX, value_parser = clap::value_parser!(u32).range(1..=i64::from(SESSIONS_MAX_LIMIT)))]
+    sessions_max: u32,
 }
 
 /// What the answers to reads of Redis clients rest on.
@@ -221,6 +226,7 @@ pub(crate) fn replica<M: StateMachine>(args: ReplicaArgs) -> u8 {
         keep_log: args.keep_log,
         http: args.http,
         busy_poll: Duration::from_micros(args.busy_poll),
+        session_limits: SessionLimits::with_sessions_max(args.sessions_max),
         ..ReplicaConfig::new(
             args.name,
             args.listen,

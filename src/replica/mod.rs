@@ -31,6 +31,7 @@ use standin_io::stop::Stop;
 use standin_io::storage::is_want_of_room;
 
 pub use resp::RespConfig;
+pub use standin_core::session::{SESSIONS_MAX, SESSIONS_MAX_LIMIT};
 pub use standin_io::net::{BUSY_POLL_MICROS, BUSY_POLL_MICROS_MAX};
 pub use standin_replica::SnapshotConfig;
 pub use start::{Listening, run, run_with_resp};
@@ -51,7 +52,8 @@ pub struct ReplicaConfig {
     pub data: PathBuf,
     /// The durability level when it is primary.
     pub durability: Durability,
-    /// The limits of sessions.
+    /// The limits of sessions in the views that it leads. [`SESSIONS_MAX_LIMIT`] sessions at most, and more counts as that; 0 counts
+    /// as 1.
     pub session_limits: SessionLimits,
     /// Length to which log segments are preallocated, in bytes.
     pub segment_bytes: u64,

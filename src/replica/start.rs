@@ -12,6 +12,7 @@ use standin_core::identity::{BootId, ClusterId, StoreId};
 use standin_core::machine::{MachineId, StateMachine, VersionRange};
 use standin_core::mark::{ApplyMark, FatalEntry, MarkedLog};
 use standin_core::message::{Party, TokenDead};
+use standin_core::session::{SESSIONS_MAX_LIMIT, SessionLimits};
 use standin_core::state::Replicated;
 use standin_core::time::Duration;
 use standin_io::data_dir::{CUT_DIR, DataDir, boot_id};
@@ -278,7 +279,13 @@ fn run_with<M: StateMachine>(
             program: output::program().to_owned(),
             durability: config.durability,
             versions: VersionRange::of::<M>(),
-            session_limits: config.session_limits,
+            session_limits: SessionLimits {
+                sessions_max: config
+                    .session_limits
+                    .sessions_max
+                    .clamp(1, SESSIONS_MAX_LIMIT),
+                ..config.session_limits
+            },
             seed: entropy::u64(),
             adopted: dir.meta().adopted,
             holds: dir.meta().holds,

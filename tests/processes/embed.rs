@@ -14,6 +14,7 @@ use standin_core::message::StatusReply;
 use standin_core::view::{Holder, ViewRecord};
 use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
+use crate::support::raw::RawClient;
 use crate::support::{PATIENCE, sure};
 
 /// The greatest number that was given, and how many were.
@@ -122,7 +123,8 @@ fn what_is_said_of_a_replica_is_what_it_does() {
     let mut cluster = sure(Cluster::new(config));
     sure(cluster.start(VIEW_SERVICE));
     let first = Embedded::start_with("a", &cluster, |builder| {
-        builder.durability(Durability::Disk).snapshot_every(4)
+        let builder = builder.durability(Durability::Disk).snapshot_every(4);
+        builder.sessions_max(2)
     });
     // Nobody has to reach it there.
     let second = Embedded::start_with("b", &cluster, |builder| builder.advertise("127.0.0.1:9"));
@@ -145,7 +147,20 @@ fn what_is_said_of_a_replica_is_what_it_does() {
         files.any(|file| file.path().extension().is_some_and(|it| it == "snap"))
     };
     let status = sure(cluster.wait_for("a snapshot", PATIENCE, has_one));
-    let holders = status.record.expect("there is a view").holders;
+    let holders = status.record.clone().expect("there is a view").holders;
+    let mut first_address = status.replicas.iter();
+    let first_address = first_address.find(|it| it.peer.identity.name.as_str() == "a");
+    let first_address = &first_address.expect("it reports").peer.address;
+    let mut client = RawClient::connect(first_address);
+    for _ in 0..4 {
+        let id = client.ask_for_session();
+        client.reply(id, PATIENCE).expect("granted or refused");
+    }
+    let has_two = |_: &StatusReply| {
+        let copy = standin::client::inspect(first_address, PATIENCE);
+        copy.is_ok_and(|copy| copy.sessions == 2)
+    };
+    sure(cluster.wait_for("as many sessions as there may be", PATIENCE, has_two));
     let is_at_disk = |holder: &Holder| matches!(holder.token, Token::Disk { .. });
     assert!(holders.iter().all(is_at_disk), "{holders:?}");
     sure(second.stop());

@@ -24,6 +24,7 @@ mod replay;
 mod replayed_answers;
 mod resp;
 mod rollout;
+mod sessions;
 mod slow_backup;
 mod snapshot_files;
 mod snapshots;

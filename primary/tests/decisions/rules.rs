@@ -1,11 +1,12 @@
 //! The protocol's rules R1, R3 and R7 as the primary keeps them, one test for each way to break them.
 
-use crate::support::{Bench, TERM};
+use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
-use standin_core::entry::{EntryKind, Index};
-use standin_core::identity::{BootId, Durability, Identity};
+use standin_core::entry::{EntryKind, Index, LogTip, ViewStart};
+use standin_core::identity::{BootId, ClusterId, Durability, Identity};
+use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
-use standin_core::view::{Reason, ViewNumber};
+use standin_core::view::{Reason, ViewNumber, ViewRecord};
 use standin_primary::{Event, Payload};
 
 const B: ConnId = ConnId(1);
@@ -224,7 +225,7 @@ fn only_the_token_in_the_record_counts_as_the_backup() {
     let mut bench = Bench::paired(Durability::Memory);
     bench.event(Event::Closed(B));
     // The same store, restarted: what it held in memory is gone, though it has the log from disk.
-    let restarted = crate::support::identity("b", 2);
+    let restarted = identity("b", 2);
     bench.follow(B, &restarted);
     bench.ack_all(B);
     let index = bench.command();
@@ -246,8 +247,8 @@ fn only_the_token_in_the_record_counts_as_the_backup() {
 
 /// A later life of `b`, in the machine's boot `boot`, after one that stopped cleanly.
 fn after_a_clean_stop(boot: u64) -> Identity {
-    let before = crate::support::identity("b", 1).life;
-    let mut identity = crate::support::identity("b", 2);
+    let before = identity("b", 1).life;
+    let mut identity = identity("b", 2);
     identity.life.boot = BootId(boot.into());
     identity.clean_lives.push(before);
     identity
@@ -283,7 +284,7 @@ fn at_os_what_is_acknowledged_in_a_new_boot_after_a_clean_stop_commits_nothing()
 
 #[test]
 fn at_memory_the_very_life_in_the_record_counts_on_another_connection() {
-    let same_life = crate::support::identity("b", 1);
+    let same_life = identity("b", 1);
     assert!(counts_as_the_backup(Durability::Memory, &same_life));
 }
 
@@ -385,10 +386,29 @@ fn r3_every_view_begins_with_a_view_start() {
 }
 
 #[test]
+fn the_limits_of_a_view_are_those_that_its_primary_was_told() {
+    let limits = SessionLimits {
+        timeout: Duration::from_secs(7),
+        sessions_max: 1_000_000,
+        replies_bytes_max: 5_000_000_000,
+        idle_min: Duration::from_millis(3),
+    };
+    let record = ViewRecord::bootstrap(ClusterId(1), &identity("a", 1), 1000);
+    let mut bench = Bench::with(record, Durability::Os, LogTip::default(), |config| {
+        config.session_limits = limits;
+    });
+    bench.activate();
+    let batch = bench.asked.appended.first().expect("something is appended");
+    let entry = batch.entries().next().expect("an entry");
+    let start = ViewStart::decode(entry.payload).expect("a ViewStart");
+    assert_eq!(start.session_limits(), limits);
+}
+
+#[test]
 fn r7_a_follower_of_a_lower_view_is_refused_with_the_own_view() {
     let mut bench = Bench::paired(Durability::Os);
     let mut follow = standin_core::message::Follow {
-        identity: crate::support::identity("c", 1),
+        identity: identity("c", 1),
         view: bench.primary.record().id(),
         last: bench.primary.tip(),
         view_starts: bench.primary.view_starts().clone(),

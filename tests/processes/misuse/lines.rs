@@ -109,7 +109,7 @@ const MEANINGLESS: [(&str, &[&str]); 32] = [
 ];
 
 /// Flags that make a meaningful line meaningless.
-const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 29] = [
+const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 31] = [
     (
         VIEW_SERVICE_LINE,
         "--lease 0ms",
@@ -165,6 +165,16 @@ const MEANINGLESS_FLAGS: [(&str, &str, &[&str]); 29] = [
         REPLICA_LINE,
         "--busy-poll 10001",
         &["'10001'", "--busy-poll", "0..=10000"],
+    ),
+    (
+        REPLICA_LINE,
+        "--sessions-max 1000001",
+        &["'1000001'", "--sessions-max", "1..=1000000"],
+    ),
+    (
+        REPLICA_LINE,
+        "--sessions-max 0",
+        &["'0'", "--sessions-max", "1..=1000000"],
     ),
     (
         REPLICA_LINE,
