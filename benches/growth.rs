@@ -5,6 +5,7 @@
 //! doing as well. What joining and snapshots cost those who are served is measured by `--bench snapshots`.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
+mod common;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -16,18 +17,19 @@ use std::path::Path;
 use std::thread;
 
 use standin::machines::kv::arguments;
-use standin_core::message::ReplyStatus;
 use standin_core::random::RandomStream;
+use standin_core::session::SESSIONS_MAX_LIMIT;
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
 use standin_tools::cluster::ClusterConfig;
-use standin_tools::load::{self, Expected, LoadConfig, LoadResult, Pace, Work};
+use standin_tools::load::{Expected, LoadResult, Work};
 
+use common::{ClosedLoad, beside, open_sessions, resident_kib, told};
 use support::cli::STANDIN;
 use support::idle::{self, KINDS, Past, Protocol};
-use support::raw::{Place, RawClient};
+use support::raw::RawClient;
 use support::resp::{RespClient, put};
 use support::scene::Scene;
 use support::{PATIENCE, ms, sure, tell};
@@ -54,9 +56,10 @@ const IDLE: usize = 5_000;
 const ROUNDS: usize = 5;
 /// How long a load runs before it counts.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// As many sessions as there can be, and fewer.
-const SESSIONS: [u64; 3] = [1_000, 10_000, 99_000];
-const SESSIONS_AT_ONCE: u64 = 300;
+/// What is asked again and again where it does not matter what.
+const INCR: [&[u8]; 2] = [b"INCR", b"counter:00000000"];
+/// Nearly as many sessions as there can be at most, and fewer: the loads have some, too.
+const SESSIONS: [u64; 4] = [1_000, 10_000, 100_000, 999_000];
 /// Entries between snapshots where one is to fall into each measurement, and where none is.
 const SOON: u64 = 400_000;
 const NEVER: u64 = 1 << 40;
@@ -124,6 +127,13 @@ impl Databases {
         Self::of(scene)
     }
 
+    /// The same after a load: what the process takes to serve at all is there before it is looked at.
+    fn start_asked(title: &str, arguments: &[&str], protocol: Protocol, seconds: u64) -> Self {
+        let databases = Self::start(title, arguments);
+        load(databases.address(protocol), protocol, DEPTH as u64, seconds);
+        databases
+    }
+
     fn of(scene: Scene) -> Self {
         let resp = sure(scene.resp_address("a")).to_owned();
         let native = sure(scene.address("a")).to_owned();
@@ -150,14 +160,6 @@ impl Databases {
     fn resident_kib(&self) -> u64 {
         resident_kib(self.scene.pid("a").expect("it runs"))
     }
-}
-
-/// Resident memory of a process, in KiB, from its `status` in /proc.
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.trim().parse().ok()).unwrap_or(0)
 }
 
 fn seconds_since(begun: Instant) -> f64 {
@@ -385,8 +387,8 @@ impl Idle {
     }
 }
 
-fn load(address: &str, protocol: Protocol, active: usize, depth: u64, seconds: u64) -> LoadResult {
-    load_after(WARM_UP, address, protocol, active, depth, seconds)
+fn load(address: &str, protocol: Protocol, depth: u64, seconds: u64) -> LoadResult {
+    load_after(WARM_UP, address, protocol, ACTIVE, depth, seconds)
 }
 
 fn load_after(
@@ -397,51 +399,34 @@ fn load_after(
     depth: u64,
     seconds: u64,
 ) -> LoadResult {
-    let words = [&b"INCR"[..], b"counter:00000000"];
     let mut request = Vec::new();
-    put(&mut request, &words);
-    let command = arguments::command(Version::Resp2, DatabaseId::default(), &words);
+    put(&mut request, &INCR);
     let work = match protocol {
         Protocol::Resp => Work::Resp(request.into(), vec![Expected::Done]),
-        Protocol::Native => Work::Native(command.into()),
+        Protocol::Native => Work::Native(incr().into()),
     };
-    let result = sure(load::run(&LoadConfig {
-        address: address.to_owned(),
-        connections: sure(u32::try_from(active)),
-        pace: Pace::Closed(depth),
+    let load = ClosedLoad {
+        address,
+        connections: active,
+        depth,
         warm_up,
-        measured: Duration::from_secs(seconds),
+        seconds,
         work,
-        heeds_signals: false,
-    }));
-    assert_eq!(result.errors, 0, "{:?}", result.first_error);
-    result
+    };
+    load.run()
 }
 
-fn told(result: &LoadResult) -> String {
-    let ms = |micros: u64| micros as f64 / 1000.0;
-    format!(
-        "{:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms",
-        result.throughput,
-        ms(result.p50_us),
-        ms(result.p99_us),
-        ms(result.max_us)
-    )
+/// [`INCR`] as a command of the machine's.
+fn incr() -> Vec<u8> {
+    arguments::command(Version::Resp2, DatabaseId::default(), &INCR)
 }
 
 /// More and more connections, of which [`ACTIVE`] ask.
 fn connections(kinds: &[(Protocol, Past)], seconds: u64) {
     for &(protocol, past) in kinds {
-        let databases = Databases::start("connections", &[]);
-        // What the process takes to serve at all is there before it is looked at.
-        load(
-            databases.address(protocol),
-            protocol,
-            ACTIVE,
-            DEPTH as u64,
-            seconds,
-        );
+        let databases = Databases::start_asked("connections", &[], protocol, seconds);
         thread::sleep(SETTLE);
+        let address = databases.address(protocol);
         let before = databases.resident_kib();
         let mut idle = Idle {
             streams: Vec::new(),
@@ -456,13 +441,7 @@ fn connections(kinds: &[(Protocol, Past)], seconds: u64) {
             let resident = databases.resident_kib();
             let each = (resident.saturating_sub(before) << 10) / (wanted.max(1) as u64);
             for depth in [DEPTH as u64, 1] {
-                let result = load(
-                    databases.address(protocol),
-                    protocol,
-                    active,
-                    depth,
-                    seconds,
-                );
+                let result = load_after(WARM_UP, address, protocol, active, depth, seconds);
                 tell(format_args!(
                     "{protocol:?}, {past:?}, {all} connections (the last {missing} within {}), {active} x {depth}: {}; {} \
                      MiB, {each} bytes for each idle one",
@@ -512,14 +491,7 @@ fn beside_idle(kinds: &[(Protocol, Past)], seconds: u64, arguments: &[&str]) {
     // To ask much on thousands of connections, again and again, would take long.
     let quick = |kind: &&(Protocol, Past)| kind.1 != Past::AskedLarge;
     for &(protocol, past) in kinds.iter().filter(quick) {
-        let databases = Databases::start("idle", arguments);
-        load(
-            databases.address(protocol),
-            protocol,
-            ACTIVE,
-            DEPTH as u64,
-            seconds,
-        );
+        let databases = Databases::start_asked("idle", arguments, protocol, seconds);
         for depth in [DEPTH as u64, 1] {
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
@@ -557,51 +529,6 @@ fn beside_idle(kinds: &[(Protocol, Past)], seconds: u64, arguments: &[&str]) {
     }
 }
 
-fn session_of(reply: &[u8]) -> u64 {
-    u64::from_le_bytes(sure(reply.try_into()))
-}
-
-/// Opens so many sessions; in each a command is executed.
-fn open_sessions(address: &str, count: u64) {
-    let mut client = RawClient::connect(address);
-    let words = [&b"INCR"[..], b"counter:00000000"];
-    let command = arguments::command(Version::Resp2, DatabaseId::default(), &words);
-    let mut left = count;
-    while left > 0 {
-        let now = left.min(SESSIONS_AT_ONCE);
-        left -= now;
-        let openings: Vec<u64> = (0..now).map(|_| client.ask_for_session()).collect();
-        let commands: Vec<u64> = openings
-            .into_iter()
-            .map(|id| {
-                let reply = client.reply(id, PATIENCE).expect("a reply in time");
-                assert_eq!(reply.status, ReplyStatus::Done, "it has room");
-                let place = Place {
-                    session: session_of(&reply.bytes),
-                    sequence: 1,
-                };
-                client.command(place, &command)
-            })
-            .collect();
-        for id in commands {
-            let reply = client.reply(id, PATIENCE).expect("a reply in time");
-            assert_eq!(reply.status, ReplyStatus::Done);
-        }
-    }
-}
-
-/// Looks again and again while something is done.
-fn beside<T: Send>(mut look: impl FnMut(), work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let work = scope.spawn(work);
-        while !work.is_finished() {
-            look();
-            thread::sleep(LOOK_PAUSE);
-        }
-        work.join().expect("it has ended with a result")
-    })
-}
-
 /// How long files were being written in a directory, as far as it was looked at.
 #[derive(Default)]
 struct Writing {
@@ -631,23 +558,29 @@ impl Writing {
 fn sessions(seconds: u64) {
     for every in [NEVER, SOON] {
         let every = every.to_string();
-        let databases = Databases::start("sessions", &["--snapshot-every", &every]);
-        let address = databases.address(Protocol::Native);
-        load(address, Protocol::Native, ACTIVE, DEPTH as u64, seconds);
+        let arguments = [
+            "--snapshot-every",
+            &every,
+            "--sessions-max",
+            &SESSIONS_MAX_LIMIT.to_string(),
+        ];
+        let databases = Databases::start_asked("sessions", &arguments, Protocol::Native, seconds);
         thread::sleep(SETTLE);
+        let address = databases.address(Protocol::Native);
         let before = databases.resident_kib();
         let directory = databases.scene.directory().join("a/snapshots");
         let mut opened = 0;
         for sessions in SESSIONS {
             let begun = clock::boot();
-            open_sessions(&databases.native, sessions - opened);
+            open_sessions(&mut RawClient::connect(address), sessions - opened, &incr());
             let opened_in = seconds_since(begun);
             opened = sessions;
             let resident = databases.resident_kib();
             let mut writing = Writing::default();
             let result = beside(
+                LOOK_PAUSE,
                 || writing.look(&directory),
-                || load(address, Protocol::Native, ACTIVE, DEPTH as u64, seconds),
+                || load(address, Protocol::Native, DEPTH as u64, seconds),
             );
             tell(format_args!(
                 "snapshots every {every} entries, {sessions} sessions (the last within {opened_in:.1} s), {} MiB, {} bytes \

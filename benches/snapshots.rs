@@ -3,6 +3,7 @@
 //! It prints; it judges nothing, for how long something takes is the machine's doing as well.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
+mod common;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -10,16 +11,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::thread;
 
 use standin_core::time::Duration;
 use standin_io::clock;
 use standin_tools::cluster::ClusterConfig;
-use standin_tools::load::{self, LoadConfig, LoadResult, Pace, Work};
+use standin_tools::load::{LoadResult, Work};
 
+use common::{ClosedLoad, beside, open_sessions, resident_kib, session_of, take, told};
 use support::raw::{Place, RawClient};
 use support::scene::{Scene, replica};
-use support::{PATIENCE, example, ms, sure, tell};
+use support::{example, ms, sure, tell};
 
 /// Keys of the table.
 const KEYS: u64 = 1_000_000;
@@ -27,8 +28,6 @@ const KEYS: u64 = 1_000_000;
 const KEYS_AT_ONCE: u64 = 1_000;
 /// Sessions beside those of the loads: together nearly as many as there can be.
 const SESSIONS: u64 = 99_000;
-/// Sessions that are opened at once.
-const SESSIONS_AT_ONCE: u64 = 300;
 /// Bytes of each value, in a table of many keys and in one that weighs 1 GiB.
 const VALUE_BYTES: u64 = 64;
 const VALUE_BYTES_LARGE: u64 = 1 << 10;
@@ -77,18 +76,9 @@ fn pair(title: &str, every: u64, value_bytes: u64) -> (Scene, String) {
     (scene, address)
 }
 
-fn session_of(reply: &[u8]) -> u64 {
-    u64::from_le_bytes(sure(reply.try_into()))
-}
-
 /// Fills the table, and leaves sessions that have each done something.
 fn fill(address: &str, value_bytes: u64) {
     let mut client = RawClient::connect(address);
-    let take = |client: &mut RawClient, id: u64| {
-        let reply = client.reply(id, PATIENCE).expect("a reply in time");
-        assert_eq!(reply.status, standin_core::message::ReplyStatus::Done);
-        reply.bytes
-    };
     let opening = client.ask_for_session();
     let session = session_of(&take(&mut client, opening));
     for (sequence, from) in (1..).zip((0..KEYS).step_by(sure(usize::try_from(KEYS_AT_ONCE)))) {
@@ -99,25 +89,7 @@ fn fill(address: &str, value_bytes: u64) {
         let id = client.command(Place { session, sequence }, &command);
         take(&mut client, id);
     }
-    for _ in (0..SESSIONS).step_by(sure(usize::try_from(SESSIONS_AT_ONCE))) {
-        let openings: Vec<u64> = (0..SESSIONS_AT_ONCE)
-            .map(|_| client.ask_for_session())
-            .collect();
-        let places: Vec<Place> = openings
-            .into_iter()
-            .map(|id| Place {
-                session: session_of(&take(&mut client, id)),
-                sequence: 1,
-            })
-            .collect();
-        let commands: Vec<u64> = places
-            .into_iter()
-            .map(|place| client.command(place, &put(value_bytes)))
-            .collect();
-        for id in commands {
-            take(&mut client, id);
-        }
-    }
+    open_sessions(&mut client, SESSIONS, &put(value_bytes));
 }
 
 /// A value of that length for some key.
@@ -128,42 +100,22 @@ fn put(value_bytes: u64) -> Vec<u8> {
     command
 }
 
-fn load(address: &str, connections: u32, depth: u64, seconds: u64, value_bytes: u64) -> LoadResult {
-    let result = sure(load::run(&LoadConfig {
-        address: address.to_owned(),
+fn load(
+    address: &str,
+    connections: usize,
+    depth: u64,
+    seconds: u64,
+    value_bytes: u64,
+) -> LoadResult {
+    let load = ClosedLoad {
+        address,
         connections,
-        pace: Pace::Closed(depth),
+        depth,
         warm_up: Duration::from_secs(1),
-        measured: Duration::from_secs(seconds),
+        seconds,
         work: Work::Native(put(value_bytes).into()),
-        heeds_signals: false,
-    }));
-    assert_eq!(result.errors, 0, "{:?}", result.first_error);
-    result
-}
-
-fn told(result: &LoadResult) -> String {
-    let ms = |micros: u64| micros as f64 / 1000.0;
-    format!(
-        "{:.0} commands/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, longest {:.2} ms",
-        result.throughput,
-        ms(result.p50_us),
-        ms(result.p99_us),
-        ms(result.p999_us),
-        ms(result.max_us)
-    )
-}
-
-/// Looks again and again while something is done.
-fn beside<T: Send>(mut look: impl FnMut(), work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let work = scope.spawn(work);
-        while !work.is_finished() {
-            look();
-            thread::sleep(LOOK_PAUSE);
-        }
-        work.join().expect("it has ended with a result")
-    })
+    };
+    load.run()
 }
 
 /// Names and bytes of all files below a directory.
@@ -190,6 +142,7 @@ fn pauses(apart: &[u64], seconds: u64) {
             let directory = scene.directory().join("a/snapshots");
             let mut seen = BTreeSet::new();
             let result = beside(
+                LOOK_PAUSE,
                 || seen.extend(snapshot_names(&directory)),
                 || load(&address, 50, 16, seconds, VALUE_BYTES),
             );
@@ -218,7 +171,7 @@ fn space(seconds: u64) {
                 *peak = mib(directory).max(*peak);
             }
         };
-        let result = beside(look, || load(&address, 50, 16, 60, VALUE_BYTES));
+        let result = beside(LOOK_PAUSE, look, || load(&address, 50, 16, 60, VALUE_BYTES));
         let entries = sure(scene.inspect("a")).standing.applied;
         tell(format_args!(
             "minute {minute}: entry {entries}, at most {peak:?} MiB, {}",
@@ -227,16 +180,6 @@ fn space(seconds: u64) {
         most.push(peak);
     }
     tell(format_args!("at most {:?} MiB", most.iter().max()));
-}
-
-/// Resident memory of a process, in MiB, from its `status` in /proc.
-fn resident_mib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok())
-        .unwrap_or(0)
-        >> 10
 }
 
 /// Whether `c` is as far as those who serve, as the backup if it is waited for.
@@ -285,13 +228,15 @@ fn joining(seconds: u64) {
             let look = || {
                 is_before_next &= names(&snapshots).is_subset(&before);
                 if is_before_next && joined.is_none() {
-                    peak = resident_mib(pid).max(peak);
+                    peak = (resident_kib(pid) >> 10).max(peak);
                 }
                 if joins && joined.is_none() && has_joined(&scene, is_alone) {
                     joined = Some(clock::boot().since(begun));
                 }
             };
-            let result = beside(look, || load(&address, 16, 1, seconds, VALUE_BYTES_LARGE));
+            let result = beside(LOOK_PAUSE, look, || {
+                load(&address, 16, 1, seconds, VALUE_BYTES_LARGE)
+            });
             tell(format_args!(
                 "{}, {}: {}, {peak} MiB",
                 if is_alone { "alone" } else { "a pair" },
