@@ -17,7 +17,6 @@ use standin_core::message::{
 };
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
-use standin_tools::cluster::{Cluster, ClusterConfig};
 
 use support::{embedded, sure, tell};
 
@@ -183,24 +182,14 @@ fn measure(what: &str, client: &mut dyn Client, requests: usize) -> f64 {
 
 #[test]
 fn no_request_takes_an_allocation_of_its_own() {
-    let profiler = dhat::Profiler::builder().testing().build();
-    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
-    let mut cluster = sure(Cluster::new(config));
-    let directory = sure(tempfile::tempdir());
-    let replicas = embedded::pair(&mut cluster, directory.path());
-    let listening = replicas[0].listening;
-
-    let resp = measure("Redis's protocol", &mut Resp::connect(listening), AT_ONCE);
-    let in_sessions = SESSIONS * usize::try_from(IN_FLIGHT).expect("small");
-    let native = measure("sessions", &mut Native::connect(listening), in_sessions);
-    assert!(
-        resp <= PER_REQUEST_MAX,
-        "{resp} for each over Redis's protocol"
-    );
-    assert!(native <= PER_REQUEST_MAX, "{native} for each in a session");
-
-    for replica in replicas {
-        replica.stop();
-    }
-    drop(profiler);
+    embedded::beside_counted_pair(|listening| {
+        let resp = measure("Redis's protocol", &mut Resp::connect(listening), AT_ONCE);
+        let in_sessions = SESSIONS * usize::try_from(IN_FLIGHT).expect("small");
+        let native = measure("sessions", &mut Native::connect(listening), in_sessions);
+        assert!(
+            resp <= PER_REQUEST_MAX,
+            "{resp} for each over Redis's protocol"
+        );
+        assert!(native <= PER_REQUEST_MAX, "{native} for each in a session");
+    });
 }

@@ -8,11 +8,11 @@ mod support;
 use std::net::TcpStream;
 use std::thread;
 
+use standin::replica::Listening;
 use standin_core::time::Duration;
-use standin_tools::cluster::{Cluster, ClusterConfig};
 
 use support::idle::{self, KINDS, Past, Protocol};
-use support::{embedded, sure, tell};
+use support::{embedded, tell};
 
 #[global_allocator]
 static COUNTED: dhat::Alloc = dhat::Alloc;
@@ -37,42 +37,36 @@ fn held() -> usize {
     looks.min().expect("it was looked at")
 }
 
+/// Opens connections of a kind, and checks what each holds.
+fn check(listening: Listening, kind: (Protocol, Past)) {
+    let address = match kind.0 {
+        Protocol::Resp => listening.resp.expect("it serves them"),
+        Protocol::Native => listening.address,
+    };
+    let address = address.to_string();
+    let open = |count| {
+        let streams: Vec<TcpStream> = (0..count).map(|_| idle::connect(&address, kind)).collect();
+        // Those that have said nothing were accepted before one that is answered.
+        drop(idle::connect(&address, (kind.0, Past::Asked)));
+        streams
+    };
+    let count = match kind.1 {
+        Past::Fresh | Past::Asked => CONNECTIONS,
+        Past::AskedLarge => CONNECTIONS_LARGE,
+    };
+    drop(open(BEFORE));
+    let before = held();
+    let streams = open(count);
+    let grown = held().saturating_sub(before);
+    drop(streams);
+    let each = grown / count;
+    tell(format_args!("{kind:?}: {each} bytes"));
+    assert!(each <= BYTES_MAX, "{kind:?}: {each} bytes for each");
+}
+
 #[test]
 fn an_idle_connection_holds_little_whatever_it_has_done() {
-    let profiler = dhat::Profiler::builder().testing().build();
-    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
-    let mut cluster = sure(Cluster::new(config));
-    let directory = sure(tempfile::tempdir());
-    let replicas = embedded::pair(&mut cluster, directory.path());
-    let listening = replicas[0].listening;
-    for kind in KINDS {
-        let address = match kind.0 {
-            Protocol::Resp => listening.resp.expect("it serves them"),
-            Protocol::Native => listening.address,
-        };
-        let address = address.to_string();
-        let open = |count| {
-            let streams: Vec<TcpStream> =
-                (0..count).map(|_| idle::connect(&address, kind)).collect();
-            // Those that have said nothing were accepted before one that is answered.
-            drop(idle::connect(&address, (kind.0, Past::Asked)));
-            streams
-        };
-        let count = match kind.1 {
-            Past::Fresh | Past::Asked => CONNECTIONS,
-            Past::AskedLarge => CONNECTIONS_LARGE,
-        };
-        drop(open(BEFORE));
-        let before = held();
-        let streams = open(count);
-        let grown = held().saturating_sub(before);
-        drop(streams);
-        let each = grown / count;
-        tell(format_args!("{kind:?}: {each} bytes"));
-        assert!(each <= BYTES_MAX, "{kind:?}: {each} bytes for each");
-    }
-    for replica in replicas {
-        replica.stop();
-    }
-    drop(profiler);
+    embedded::beside_counted_pair(|listening| {
+        KINDS.into_iter().for_each(|kind| check(listening, kind))
+    });
 }

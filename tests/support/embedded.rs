@@ -8,20 +8,34 @@ use standin::Stop;
 use standin::replica::{self, Listening, ReplicaConfig, ReplicaError, RespConfig};
 use standin_core::identity::Durability;
 use standin_core::message::Consistency;
-use standin_tools::cluster::{Cluster, VIEW_SERVICE};
+use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
+use super::cli::STANDIN;
 use super::{PATIENCE, sure};
+
+/// Does something beside a pair of databases in this process, whose allocations are counted, given where the primary listens.
+pub(crate) fn beside_counted_pair(work: impl FnOnce(Listening)) {
+    let profiler = dhat::Profiler::builder().testing().build();
+    let mut cluster = sure(Cluster::new(ClusterConfig::new(STANDIN)));
+    let directory = sure(tempfile::tempdir());
+    let replicas = pair(&mut cluster, directory.path());
+    work(replicas[0].listening);
+    for replica in replicas {
+        replica.stop();
+    }
+    drop(profiler);
+}
 
 /// A replica on a thread of its own.
 #[derive(Debug)]
-pub(crate) struct Embedded {
+struct Embedded {
     stop: Stop,
     thread: JoinHandle<Result<(), ReplicaError>>,
-    pub(crate) listening: Listening,
+    listening: Listening,
 }
 
 impl Embedded {
-    pub(crate) fn start(name: &str, cluster: &Cluster, dir: &Path) -> Self {
+    fn start(name: &str, cluster: &Cluster, dir: &Path) -> Self {
         let stop = Stop::default();
         let name = name.parse().expect("a name");
         let services = sure(cluster.view_services());
@@ -57,7 +71,7 @@ impl Embedded {
     }
 
     /// Stops it, and waits for its end.
-    pub(crate) fn stop(self) {
+    fn stop(self) {
         self.stop.ask();
         sure(self.thread.join().expect("it does not panic"));
     }
@@ -65,7 +79,7 @@ impl Embedded {
 
 /// Starts two replicas of the database in a directory, with a view service beside them, and waits for a pair: the
 /// primary comes first.
-pub(crate) fn pair(cluster: &mut Cluster, directory: &Path) -> [Embedded; 2] {
+fn pair(cluster: &mut Cluster, directory: &Path) -> [Embedded; 2] {
     sure(cluster.start(VIEW_SERVICE));
     let mut replicas = ["a", "b"].map(|name| Embedded::start(name, cluster, &directory.join(name)));
     let status = sure(cluster.wait_for_pair(PATIENCE));
