@@ -36,7 +36,7 @@ pub(crate) fn entry_bytes(input: &Input<'_>) -> usize {
 pub(crate) fn run_length(inputs: &[Input<'_>], shares_entry: fn(&[u8]) -> bool) -> usize {
     let mut bytes = 0;
     let mut next = None;
-    let belongs = |input: &&Input<'_>| {
+    let follows = |input: &&Input<'_>| {
         let Input::Command(_, command) = input else {
             return false;
         };
@@ -45,10 +45,17 @@ pub(crate) fn run_length(inputs: &[Input<'_>], shares_entry: fn(&[u8]) -> bool) 
         // The largest number there is is followed by none, and is no reason to stop the process.
         let after = command.sequence.checked_add(1);
         next = after.map(|after| (command.session, after));
-        follows && after.is_some() && bytes <= RUN_BYTES_MAX && shares_entry(command.bytes)
+        follows && after.is_some() && bytes <= RUN_BYTES_MAX
     };
-    let run = inputs.iter().take(RUN_COMMANDS_MAX).take_while(belongs);
-    run.count().max(1)
+    let run = inputs.iter().take(RUN_COMMANDS_MAX).take_while(follows);
+    let run = &inputs[..run.count()];
+    // The machine may have to read a command to answer, so it is not asked about one that stands alone.
+    if run.len() <= 1 {
+        return 1;
+    }
+    let may_share =
+        |input: &&Input<'_>| matches!(input, Input::Command(_, it) if shares_entry(it.bytes));
+    run.iter().take_while(may_share).count().max(1)
 }
 
 /// Encodes commands that are a run; its index.

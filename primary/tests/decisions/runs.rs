@@ -71,3 +71,18 @@ fn short_commands_of_a_session_whose_numbers_follow_each_other_share_an_entry() 
     let but_one = entries(|command| command.len() == 1, &rows);
     assert_eq!(but_one, [2, 1, 2], "the machine says which");
 }
+
+#[test]
+fn the_machine_is_not_asked_about_a_command_that_stands_alone() {
+    let max = RUN_BYTES_MAX;
+    for rows in [
+        &[(1, 1, 1)][..],
+        &[(1, 1, 1), (2, 1, 1), (1, 2, 1)],
+        &[(1, 1, 1), (1, 1, 1), (1, 3, 1)],
+        &[(1, 1, max), (1, 2, 1), (2, 1, 1)],
+        &[(1, u64::MAX - 1, 1), (1, u64::MAX, 1)],
+    ] {
+        let asked = |_: &[u8]| panic!("the machine is asked");
+        assert_eq!(entries(asked, rows), vec![1; rows.len()], "{rows:?}");
+    }
+}
