@@ -387,7 +387,7 @@ impl Conversation {
             Way::Query => {
                 cluster::check_place(spec, taking.request, taking.host)?;
                 self.encode(taking)?;
-                Ok(Step::Query(match spec.is_joined {
+                Ok(Step::Query(match spec.is_quick {
                     true => Then::Join,
                     false => Then::Pass,
                 }))

@@ -247,18 +247,6 @@ pub fn look_up(args: Arguments<'_>) -> Result<&'static Spec, Refusal> {
         .and_then(|spec| takes_or_refuse(spec, args.len()))
 }
 
-/// Whether it is a command that takes little time and is answered shortly.
-fn is_joined(command: &[u8]) -> bool {
-    let Ok(Decoded::Command(_, command)) = decode(command) else {
-        return false;
-    };
-    let mut ranges = Ranges::default();
-    let Ok(args) = command.arguments(&mut ranges) else {
-        return false;
-    };
-    find(args.at(0)).is_some_and(|spec| spec.joins(args.from(1)))
-}
-
 #[cold]
 fn not_for_the_machine(spec: &Spec) -> Refusal {
     let text = format!(
@@ -293,8 +281,16 @@ impl StateMachine for KeyValue {
 
     type Capture = Self;
 
+    /// It does if it takes little time and is answered shortly.
     fn shares_entry(command: &[u8]) -> bool {
-        is_joined(command)
+        let Ok(Decoded::Command(_, command)) = decode(command) else {
+            return false;
+        };
+        let mut ranges = Ranges::default();
+        let Ok(args) = command.arguments(&mut ranges) else {
+            return false;
+        };
+        find(args.at(0)).is_some_and(|spec| spec.joins(args.from(1)))
     }
 
     fn apply(&mut self, ctx: &mut Context<'_>, command: &[u8], reply: &mut Vec<u8>) {

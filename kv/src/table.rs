@@ -54,7 +54,7 @@ pub struct Spec {
     pub handler: Handler,
     /// Whether it may be executed as one with others that come right before or after it: it takes little time. A command
     /// also is answered shortly, `SET` unless it is asked for the old value.
-    pub is_joined: bool,
+    pub is_quick: bool,
 }
 
 impl Spec {
@@ -68,11 +68,11 @@ impl Spec {
         }
     }
 
-    /// Whether it is joined, with these arguments behind its name: `SET key value GET` is answered with what was there before.
+    /// Whether it is executed as one with its neighbours, with these arguments behind its name: `SET key value GET` is answered with what was there before.
     pub fn joins<'a>(&self, arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> bool {
         let is_short = arguments.len() <= 2 || self.name != "set";
         let is_told = |it: &[u8]| it.eq_ignore_ascii_case(b"get");
-        self.is_joined && (is_short || !arguments.skip(2).any(is_told))
+        self.is_quick && (is_short || !arguments.skip(2).any(is_told))
     }
 
     /// Whether it has this flag.
@@ -173,12 +173,12 @@ const fn spec(
         categories,
         way,
         handler,
-        is_joined: is_joined(name),
+        is_quick: is_listed_as_quick(name),
     }
 }
 
-/// Commands that are executed as one with their neighbours.
-const JOINED: [&str; 39] = [
+/// Commands that take little time: they may be executed as one with their neighbours.
+const QUICK: [&str; 39] = [
     "append",
     "decr",
     "decrby",
@@ -220,10 +220,10 @@ const JOINED: [&str; 39] = [
     "zscore",
 ];
 
-const fn is_joined(name: &str) -> bool {
+const fn is_listed_as_quick(name: &str) -> bool {
     let mut at = 0;
-    while at < JOINED.len() {
-        if is_same(JOINED[at].as_bytes(), name.as_bytes()) {
+    while at < QUICK.len() {
+        if is_same(QUICK[at].as_bytes(), name.as_bytes()) {
             return true;
         }
         at += 1;
