@@ -47,11 +47,20 @@ pub struct Replicated<M> {
     is_poisoned: bool,
     /// Is told of each entry that the machine executes.
     mark: Option<Arc<dyn ApplyMark>>,
-    /// The commands of a run are being executed: the mark is not told that the entry is behind the machine.
-    is_within_run: bool,
-    /// The mark was told that the machine executes an entry, and not that it has returned.
-    is_marked: bool,
+    marking: Marking,
     planted: Planted,
+}
+
+/// When the mark is told that an entry is behind the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marking {
+    /// When the machine returns.
+    Each,
+    /// Not before all commands of the run that is being applied have had their turn. None of them has reached the machine
+    /// yet, so there is nothing to tell.
+    Run,
+    /// The same, and the machine has executed one of them.
+    RunBegun,
 }
 
 impl<M: StateMachine> Default for Replicated<M> {
@@ -76,8 +85,7 @@ impl<M: StateMachine> Replicated<M> {
             skips: BTreeSet::new(),
             is_poisoned: false,
             mark: None,
-            is_within_run: false,
-            is_marked: false,
+            marking: Marking::Each,
             planted: Planted::default(),
         }
     }
@@ -265,15 +273,17 @@ impl<M: StateMachine> Replicated<M> {
             EntryKind::Run => {
                 let run = Run::decode(entry.payload).expect(SOUND_PAYLOAD);
                 let mut random = random_of(entry);
-                self.is_within_run = true;
+                self.marking = Marking::Run;
                 let applied: Result<(), String> = run.commands().try_for_each(|command| {
                     let at = RunReplies::begin(reply);
                     let status = self.apply_command(entry, command, &mut random, reply)?;
                     RunReplies::end(reply, at, status);
                     Ok(())
                 });
-                self.is_within_run = false;
-                self.mark_end();
+                if self.marking == Marking::RunBegun {
+                    self.mark_end();
+                }
+                self.marking = Marking::Each;
                 applied?;
                 ReplyStatus::Done
             }
@@ -387,11 +397,11 @@ impl<M: StateMachine> Replicated<M> {
         let (machine, reply) = (&mut self.machine, &mut self.machine_reply);
         if let Some(mark) = &self.mark {
             mark.begin(skip_of(entry));
-            self.is_marked = true;
         }
         let outcome = poison::call(|| call(machine, &mut context, reply));
-        if !self.is_within_run {
-            self.mark_end();
+        match self.marking {
+            Marking::Each => self.mark_end(),
+            Marking::Run | Marking::RunBegun => self.marking = Marking::RunBegun,
         }
         outcome?;
         check_reply(&self.machine_reply, COMMAND_BYTES_MAX)?;
@@ -404,11 +414,10 @@ impl<M: StateMachine> Replicated<M> {
         Ok(())
     }
 
-    fn mark_end(&mut self) {
-        if let Some(mark) = self.mark.as_ref().filter(|_| self.is_marked) {
+    fn mark_end(&self) {
+        if let Some(mark) = &self.mark {
             mark.end();
         }
-        self.is_marked = false;
     }
 
     /// Asks the machine, and appends its answer to `reply`.
