@@ -13,7 +13,7 @@ use standin::machines::kv::arguments;
 use standin::replica::Listening;
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    CommandRequest, Hello, Message as _, OpenSession, Party, Reply, ReplyStatus, Seen,
+    CommandRequest, Hello, Message as _, OpenSession, Party, Replies, Reply, ReplyStatus, Seen,
 };
 use standin_kv::keyspace::DatabaseId;
 use standin_resp::Version;
@@ -125,11 +125,12 @@ impl Native {
             while let Some(frame) = sure(Frame::decode(&self.input[at..], FRAME_PAYLOAD_BYTES_MAX))
             {
                 at += frame.len();
-                if frame.kind == FrameKind::Reply {
-                    let reply = sure(Reply::decode(&frame));
-                    assert_eq!(reply.status, ReplyStatus::Done);
-                    each(&reply);
-                    left -= 1;
+                if matches!(frame.kind, FrameKind::Reply | FrameKind::Replies) {
+                    for reply in sure(Replies::decode(&frame)).iter() {
+                        assert_eq!(reply.status, ReplyStatus::Done);
+                        each(&reply);
+                        left -= 1;
+                    }
                 }
             }
             self.input.drain(..at);

@@ -134,6 +134,14 @@ impl ClientCore {
                 refusal,
             } => self.on_replica_closed(now, connection, refusal),
             Event::Reply { connection, reply } => self.on_reply(now, connection, reply),
+            Event::Replies {
+                connection,
+                replies,
+            } => {
+                for reply in replies.iter() {
+                    self.on_reply(now, connection, reply);
+                }
+            }
             Event::Deadline => {}
         }
         self.drive(now);

@@ -227,9 +227,11 @@ impl Driver {
                     true
                 }),
                 Side::Replica => Replies::decode(&frame).is_ok_and(|replies| {
-                    for reply in replies.iter() {
-                        self.core.handle(now, Event::Reply { connection, reply });
-                    }
+                    let event = Event::Replies {
+                        connection,
+                        replies,
+                    };
+                    self.core.handle(now, event);
                     true
                 }),
             };

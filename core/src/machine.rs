@@ -204,7 +204,9 @@ pub trait StateMachine: Default + Send + 'static {
 
     /// These commands are executed next, unless something comes between. A machine whose state is larger than the
     /// processor's caches may look at what they will need, all together rather than one after the other, so that it is
-    /// there when they come; it need not look at all of them. It must not change anything. Any bytes may come.
+    /// there when they come; it need not look at all of them. It must not change anything. Any bytes may come. A panic in here is
+    /// ignored; but whatever ends the process (an abort, a stack that overflows) is not known for the command's fault, as it
+    /// is in [`StateMachine::apply`].
     fn prefetch(&self, _commands: &mut dyn Iterator<Item = &[u8]>) {}
 
     /// A timer set with [`Context::set_timer`] is due.

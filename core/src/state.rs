@@ -157,11 +157,13 @@ impl<M: StateMachine> Replicated<M> {
         (is_lacking && !self.is_skipped(entry)).then_some(start.version)
     }
 
-    /// Lets the machine look at what entries to come will need. Changes nothing.
+    /// Lets the machine look at what entries to come will need, but for those that are to be skipped. Changes nothing. The
+    /// entries must be sound: whatever panics in here is taken for the machine's fault, and nothing comes of it.
     pub fn prefetch<'e>(&self, entries: impl Iterator<Item = Entry<'e>>) {
         assert!(!self.is_poisoned, "the machine has failed");
+        let entries = entries.filter(|entry| !self.is_skipped(entry));
         let mut commands = entries.flat_map(|entry| commands_of(&entry));
-        // Whoever panics in here will do so again when it counts.
+        // If it matters it happens again when the entry is applied.
         let _ = poison::call(|| self.machine.prefetch(&mut commands));
     }
 

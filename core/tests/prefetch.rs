@@ -6,6 +6,7 @@ use std::io;
 
 use standin_core::entry::{BatchBuilder, BatchStamp, Command, EntryKind, Index, LogTip, Run};
 use standin_core::machine::{Context, StateMachine};
+use standin_core::poison::Skip;
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
 use standin_core::view::ViewNumber;
@@ -77,9 +78,18 @@ fn a_machine_is_told_the_commands_of_all_kinds_of_entries_in_order() {
     let told = state.machine().0.take();
     assert_eq!(told, [&b"one"[..], b"two", b"three", b"four"]);
 
+    // What is to be skipped the machine does not see.
+    let skip = Skip {
+        index: Index(3),
+        view: ViewNumber(1),
+    };
+    state.skip(skip);
+    state.prefetch(batch.entries().take(3));
+    assert_eq!(state.machine().0.take(), [b"one"]);
+
     // Whoever fails so early has not failed: the entries are applied as ever.
     state.prefetch(batch.entries());
-    assert_eq!(state.machine().0.borrow().len(), 4);
+    assert_eq!(state.machine().0.borrow().len(), 3);
     assert!(!state.is_poisoned());
     for entry in batch.entries() {
         state.apply(&entry, &mut Vec::new()).unwrap();

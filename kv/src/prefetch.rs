@@ -53,7 +53,9 @@ impl<'a> Prefetch<'a> {
             }
             Decoded::Transaction(head, transaction) => {
                 let mut queued = transaction.watches(|_, _, _| ())?;
-                while let Some(args) = queued.next(ranges) {
+                while self.left > 0
+                    && let Some(args) = queued.next(ranges)
+                {
                     self.add(head.database, args);
                 }
             }

@@ -220,17 +220,17 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Prefetches the first of these entries; says up to which one.
-    fn prefetch<'e>(&self, entries: impl Iterator<Item = Entry<'e>>) -> Index {
-        let mut last = Index::ZERO;
-        let mut bytes = 0;
-        self.state.prefetch(entries.take_while(|entry| {
-            let is_taken = bytes < PREFETCH_BYTES;
-            bytes += entry.payload.len();
-            if is_taken {
-                last = entry.header.index;
+    fn prefetch<'e>(&self, entries: impl Iterator<Item = Entry<'e>> + Clone) -> Index {
+        let (mut last, mut count, mut bytes) = (Index::ZERO, 0, 0);
+        for entry in entries.clone() {
+            if bytes >= PREFETCH_BYTES {
+                break;
             }
-            is_taken
-        }));
+            bytes += entry.payload.len();
+            last = entry.header.index;
+            count += 1;
+        }
+        self.state.prefetch(entries.take(count));
         last
     }
 

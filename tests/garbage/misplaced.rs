@@ -14,7 +14,7 @@ use crate::{ALL, GROWTH_MAX};
 fn what_belongs_to_other_parties_closes_the_connection_and_changes_nothing() {
     let arena = Arena::start();
     let messages = every_message(&arena);
-    assert_eq!(messages.len(), 33, "every kind but Hello and Refusal");
+    assert_eq!(messages.len(), 36, "every kind but Hello and Refusal");
     let mut offenders = BTreeMap::from(ALL.map(|name| (name, 0)));
     for name in ALL {
         for party in [Party::Client, Party::Replica] {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use standin::client::{Client, ClientConfig, Consistency};
 use standin::machines::kv::arguments::{self, Watch, read_sights};
 use standin_client::ViewServices;
-use standin_core::message::{DirectRequest, Party, Reply, ReplyStatus, Seen};
+use standin_core::message::{DirectRequest, Party, Replies, ReplyStatus, Seen};
 use standin_core::time::Duration;
 use standin_io::clock;
 use standin_io::net::{Net, NetConfig, NetEvent, NetLimits};
@@ -90,15 +90,16 @@ fn flood_one(address: &str, chance: &mut Chance, goal: u64, progress: &Progress)
                     let (mut bytes, mut count) = (0, 0);
                     for frame in net.frames(conn) {
                         bytes += frame.len();
-                        let reply = sure(Reply::decode(&frame));
-                        match reply.status {
-                            ReplyStatus::Done => count += 1,
-                            ReplyStatus::Overloaded => {}
-                            _ => return,
+                        for reply in sure(Replies::decode(&frame)).iter() {
+                            match reply.status {
+                                ReplyStatus::Done => count += 1,
+                                ReplyStatus::Overloaded => {}
+                                _ => return,
+                            }
+                            let is_denied = reply.bytes.first() == Some(&b'-');
+                            let denied = u64::from(is_denied);
+                            progress.denied.fetch_add(denied, Ordering::Relaxed);
                         }
-                        let is_denied = reply.bytes.first() == Some(&b'-');
-                        let denied = u64::from(is_denied);
-                        progress.denied.fetch_add(denied, Ordering::Relaxed);
                     }
                     net.consume(conn, bytes);
                     progress.answered.fetch_add(count, Ordering::Relaxed);

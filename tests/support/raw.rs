@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use standin::machines::counter::{decode_reply, encode_add, encode_get};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    CommandRequest, Consistency, Hello, Message as _, OpenSession, Party, QueryRequest, Reply,
+    CommandRequest, Consistency, Hello, Message as _, OpenSession, Party, QueryRequest, Replies,
     ReplyStatus, Seen,
 };
 use standin_core::time::{Duration, Instant};
@@ -182,22 +182,23 @@ impl RawClient {
         let mut taken = 0;
         while let Some(frame) = sure(Frame::decode(&self.input[taken..], FRAME_PAYLOAD_BYTES_MAX)) {
             taken += frame.len();
-            if frame.kind != FrameKind::Reply {
+            if !matches!(frame.kind, FrameKind::Reply | FrameKind::Replies) {
                 continue; // the other side's hello, or why it closes the connection
             }
-            let reply = sure(Reply::decode(&frame));
-            let raw = RawReply {
-                status: reply.status,
-                seen: reply.seen,
-                bytes: reply.bytes.to_vec(),
-                at,
-            };
-            let before = self.replies.insert(reply.id, raw);
-            assert!(
-                before.is_none(),
-                "request {} was answered twice: {before:?}",
-                reply.id
-            );
+            for reply in sure(Replies::decode(&frame)).iter() {
+                let raw = RawReply {
+                    status: reply.status,
+                    seen: reply.seen,
+                    bytes: reply.bytes.to_vec(),
+                    at,
+                };
+                let before = self.replies.insert(reply.id, raw);
+                assert!(
+                    before.is_none(),
+                    "request {} was answered twice: {before:?}",
+                    reply.id
+                );
+            }
         }
         self.input.drain(..taken);
     }

@@ -285,7 +285,8 @@ impl Front {
                     self.batch.extend_from_slice(frame.payload);
                     let count = requests_in(&frame);
                     self.batched += usize::try_from(count).expect("few in a frame");
-                    self.waiting.extend((id..id + count).map(|id| (conn, id)));
+                    let ids = (0..count).map(|at| id.wrapping_add(at));
+                    self.waiting.extend(ids.map(|id| (conn, id)));
                 }
                 Ok(Request::Open(id)) => sessions.push(id),
                 Err(_) => is_good = false,

@@ -1,6 +1,6 @@
 //! What a client core is told, and what it wants done.
 
-use standin_core::message::{LookupReply, Party, Refusal, Reply, Seen};
+use standin_core::message::{LookupReply, Party, Refusal, Replies, Reply, Seen};
 
 use crate::error::ClientError;
 use crate::requests::Request;
@@ -58,6 +58,13 @@ pub enum Event<'a> {
         connection: ConnectionId,
         /// Its answer.
         reply: Reply<'a>,
+    },
+    /// A replica answered several requests at once.
+    Replies {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Its answers.
+        replies: Replies<'a>,
     },
     /// The moment that [`crate::ClientCore::deadline`] named has come.
     Deadline,

@@ -76,8 +76,8 @@ impl<'a> CommandRequests<'a> {
         let count = count_pieces(bytes).ok_or(error)?;
         let ends = first
             .id
-            .checked_add(count)
-            .zip(first.sequence.checked_add(count));
+            .checked_add(count - 1)
+            .zip(first.sequence.checked_add(count - 1));
         ends.map(|_| Self { first, count }).ok_or(error)
     }
 
@@ -129,7 +129,7 @@ impl<'a> QueryRequests<'a> {
         let (head, bytes) = split(frame, QUERY_REQUEST_BYTES)?;
         let first = query_head(head, bytes).ok_or(error)?;
         let count = count_pieces(bytes).ok_or(error)?;
-        let end = first.id.checked_add(count);
+        let end = first.id.checked_add(count - 1);
         end.map(|_| Self { first, count }).ok_or(error)
     }
 
@@ -191,10 +191,11 @@ impl<'a> Replies<'a> {
         let mut replies = RunReplies::of(bytes);
         let count = replies.by_ref().take(SEVERAL_MAX).count() as u64;
         let is_whole = replies.rest() == 0 && (2..=SEVERAL_MAX as u64).contains(&count);
-        let is_sound = first.status == ReplyStatus::Done && first.id.checked_add(count).is_some();
-        (is_whole && is_sound)
-            .then_some(Self { first, count })
-            .ok_or(error)
+        // Of none there is no last one to have a number.
+        let is_sound = is_whole
+            && first.status == ReplyStatus::Done
+            && first.id.checked_add(count - 1).is_some();
+        is_sound.then_some(Self { first, count }).ok_or(error)
     }
 
     /// Each reply as it would be by itself.
@@ -382,7 +383,7 @@ mod tests {
         assert!(is_read(&many));
         many.extend([0; LENGTH_BYTES]);
         assert!(!is_read(&many));
-        for (id, sequence) in [(u64::MAX - 1, 1), (1, u64::MAX - 1)] {
+        for (id, sequence) in [(u64::MAX, 1), (1, u64::MAX)] {
             assert!(!is_read(
                 frames(&encode_commands(id, sequence, 2))[0].payload
             ));

@@ -51,7 +51,7 @@ pub(super) struct Conn {
     pub(super) heard_at: Instant,
     /// It has sent a whole frame since its hello.
     pub(super) has_spoken: bool,
-    /// Frames of a client that no [`super::Net::send`] has answered: each asks for one answer.
+    /// Requests of a client that no [`super::Net::send`] has answered.
     pub(super) answers_owed: u64,
 
     /// The kernel may have bytes for us: nothing has shown the contrary since it last said so.

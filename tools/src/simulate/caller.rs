@@ -429,10 +429,11 @@ impl Caller {
             }
             (Side::Replica, Some(frame)) => {
                 if let Ok(replies) = Replies::decode(&frame) {
-                    for reply in replies.iter() {
-                        self.handle(stage, now, Event::Reply { connection, reply });
-                    }
-                    return;
+                    let event = Event::Replies {
+                        connection,
+                        replies,
+                    };
+                    return self.handle(stage, now, event);
                 }
             }
             (_, None) => {}
