@@ -10,7 +10,7 @@ use standin::machines::kv::{KeyValue, arguments};
 use standin_core::entry::{EntryKind, Index, LogTip};
 use standin_core::frame::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameKind};
 use standin_core::message::{
-    Consistency, Hello, Message as _, Party, QueryRequest, Reply as Answer, ReplyStatus, Seen,
+    Consistency, Hello, Message as _, Party, QueryRequest, Replies, ReplyStatus, Seen,
 };
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
@@ -144,35 +144,35 @@ impl Reader {
                 query.encode(&mut out);
             }
             sure(self.stream.write_all(&out));
-            for id in (1..).take(together.len()) {
-                answers.push(self.answer(id));
+            let wanted = answers.len() + together.len();
+            while answers.len() < wanted {
+                self.hear(&mut answers, wanted - together.len());
             }
         }
         answers
     }
 
-    fn answer(&mut self, id: u64) -> Vec<u8> {
-        loop {
-            let frame = sure(Frame::decode(&self.input, FRAME_PAYLOAD_BYTES_MAX));
-            if let Some(frame) = frame {
-                let length = frame.len();
-                let answer = (frame.kind == FrameKind::Reply).then(|| {
-                    let reply = sure(Answer::decode(&frame));
-                    assert_eq!((reply.id, reply.status), (id, ReplyStatus::Done));
-                    (reply.seen.index, reply.bytes.to_vec())
-                });
-                self.input.drain(..length);
-                if let Some((index, answer)) = answer {
-                    self.seen.insert(index);
-                    return answer;
-                }
-                continue; // the hello
-            }
+    /// Takes in what has come, waiting for it if there is nothing: answers, the first of which is number 1 and has the place
+    /// `first` among all.
+    fn hear(&mut self, answers: &mut Vec<Vec<u8>>, first: usize) {
+        let Some(frame) = sure(Frame::decode(&self.input, FRAME_PAYLOAD_BYTES_MAX)) else {
             let mut bytes = [0; 64 << 10];
             let count = sure(uninterrupted(|| self.stream.read(&mut bytes)));
             assert!(count > 0, "a replica closed the connection");
             self.input.extend_from_slice(&bytes[..count]);
+            return;
+        };
+        // Else it is the hello.
+        if matches!(frame.kind, FrameKind::Reply | FrameKind::Replies) {
+            for reply in sure(Replies::decode(&frame)).iter() {
+                let id = (answers.len() - first + 1) as u64;
+                assert_eq!((reply.id, reply.status), (id, ReplyStatus::Done));
+                self.seen.insert(reply.seen.index);
+                answers.push(reply.bytes.to_vec());
+            }
         }
+        let length = frame.len();
+        self.input.drain(..length);
     }
 }
 
