@@ -56,8 +56,9 @@ impl DatabaseId {
     }
 }
 
-/// One key and what stands under it.
+/// One key and what stands under it: one cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Record {
     key: Text,
     /// What stands under the key.

@@ -11,7 +11,7 @@ use crate::capture::{
 };
 use crate::members::{Key, Members};
 use crate::text::Text;
-use crate::tree::{Iter, IterBack, Tree};
+use crate::tree::{Iter, IterBack, Major, Tree};
 use crate::value::Value;
 
 /// Most members of a small one (Redis's `zset-max-listpack-entries`).
@@ -22,6 +22,8 @@ const SMALL_MEMBER_BYTES_MAX: usize = 64;
 /// A score: any double that is a number. Both zeros are equal, but stay what they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Score(f64);
+
+impl Major for Score {}
 
 impl Ord for Score {
     fn cmp(&self, other: &Self) -> Ordering {

@@ -21,14 +21,34 @@ const NODE_ITEMS_MAX: usize = 64;
 const NODE_ITEMS_FEW: usize = NODE_ITEMS_MAX / 4;
 /// By how much a node's room grows: doubling it would leave a third of the memory unused.
 const NODE_ROOM_STEP: usize = NODE_ITEMS_MAX / 8;
-/// Least bytes that a processor fetches from memory at once.
-const CACHE_LINE_BYTES: usize = 64;
+/// How far around the place where a major should stand it is sought first: what that reads is in two or three cache lines.
+const REACH: usize = 4;
 /// How many searches are prefetched together: enough that a processor always waits for as much as it can.
 const PREFETCH_GROUP: usize = 32;
 
 /// What the order of a tree begins with.
-pub trait Major: Copy + Ord + Default + fmt::Debug {}
-impl<M: Copy + Ord + Default + fmt::Debug> Major for M {}
+pub trait Major: Copy + Ord + Default + fmt::Debug {
+    /// Before how many of `count` majors it stands if those lie evenly between `low` and `high`: 0 to `count`. A search
+    /// begins there, and finds the same wherever that is; `None` where nothing is known.
+    fn expected_place(self, low: Option<Self>, high: Option<Self>, count: usize) -> Option<usize> {
+        let _ = (low, high, count);
+        None
+    }
+}
+
+impl Major for () {}
+
+impl Major for u64 {
+    /// As hashes lie: evenly.
+    fn expected_place(self, low: Option<Self>, high: Option<Self>, count: usize) -> Option<usize> {
+        let low = low.unwrap_or(0);
+        let whole = high.unwrap_or(Self::MAX).saturating_sub(low);
+        // The upper half is exact enough, and no product of it is too long.
+        let part = self.saturating_sub(low) >> 32;
+        let place = part * count as u64 / (whole >> 32).max(1);
+        Some(usize::try_from(place).map_or(count, |place| place.min(count)))
+    }
+}
 
 /// An ordered sequence of items that is cheap to clone. See the [module](self).
 pub struct Tree<M, T> {
@@ -36,14 +56,16 @@ pub struct Tree<M, T> {
     count: usize,
 }
 
+/// What a search reads first stands first, as one cache line.
 #[derive(Clone)]
+#[repr(C)]
 struct Node<M, T> {
-    /// Of the first `items.len()` items; the rest means nothing.
-    majors: [M; NODE_ITEMS_MAX],
     /// Invariant: never more than [`NODE_ITEMS_MAX`]; at least one, except in the root.
     items: Vec<T>,
     /// None in a leaf; else one more than there are items, each between its neighbours in order.
     children: Vec<Child<M, T>>,
+    /// Of the first `items.len()` items; the rest means nothing.
+    majors: [M; NODE_ITEMS_MAX],
 }
 
 struct Child<M, T> {
@@ -93,22 +115,69 @@ trait Way<M, T> {
     fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize>;
 }
 
+/// What all majors of a node lie between; `None`: nothing is known.
+#[derive(Clone, Copy, Debug)]
+struct Bounds<M> {
+    low: Option<M>,
+    high: Option<M>,
+}
+
+impl<M: Major> Bounds<M> {
+    /// Of the root.
+    const NONE: Self = Self {
+        low: None,
+        high: None,
+    };
+
+    /// Of the child at `place` of a node that has these.
+    fn below<T>(self, node: &Node<M, T>, place: usize) -> Self {
+        let majors = &node.majors[..node.items.len()];
+        let before = place.checked_sub(1).and_then(|before| majors.get(before));
+        Self {
+            low: before.copied().or(self.low),
+            high: majors.get(place).copied().or(self.high),
+        }
+    }
+}
+
 /// The way to the item that compares as equal.
 struct Search<M, F> {
     major: M,
     compare: F,
+    /// Of the node that comes next.
+    bounds: Bounds<M>,
+}
+
+impl<M: Major, F> Search<M, F> {
+    fn new(major: M, compare: F) -> Self {
+        Self {
+            major,
+            compare,
+            bounds: Bounds::NONE,
+        }
+    }
 }
 
 impl<M: Major, T, F: Fn(&T) -> Ordering> Way<M, T> for Search<M, F> {
     fn step(&mut self, node: &Node<M, T>) -> Result<usize, usize> {
         let majors = &node.majors[..node.items.len()];
-        let first = majors.partition_point(|major| *major < self.major);
-        if majors.get(first) != Some(&self.major) {
-            return Err(first);
+        let first = node.place_of(self.major, self.bounds);
+        let found = match majors.get(first) == Some(&self.major) {
+            true => {
+                // Mostly it is one, and the majors far behind it are nowhere near.
+                let equal = match majors.get(first + 1) == Some(&self.major) {
+                    true => majors[first..].partition_point(|major| *major == self.major),
+                    false => 1,
+                };
+                let found = node.items[first..first + equal].binary_search_by(&self.compare);
+                found.map(|at| first + at).map_err(|at| first + at)
+            }
+            false => Err(first),
+        };
+        if let Err(place) = found {
+            self.bounds = self.bounds.below(node, place);
         }
-        let equal = majors[first..].partition_point(|major| *major == self.major);
-        let found = node.items[first..first + equal].binary_search_by(&self.compare);
-        found.map(|at| first + at).map_err(|at| first + at)
+        found
     }
 }
 
@@ -182,12 +251,33 @@ impl<M: Major, T> Node<M, T> {
         self.children.is_empty()
     }
 
-    /// Reads from each cache line that a search may look at, so that it comes from memory.
-    fn look(&self) {
-        black_box(self.items.len());
-        let step = (CACHE_LINE_BYTES / size_of::<M>().max(1)).max(1);
-        for major in self.majors.iter().step_by(step) {
-            black_box(*major);
+    /// How many majors are less than this one.
+    fn place_of(&self, major: M, bounds: Bounds<M>) -> usize {
+        let majors = &self.majors[..self.items.len()];
+        let is_less = |it: &M| *it < major;
+        let Some(place) = major.expected_place(bounds.low, bounds.high, majors.len()) else {
+            return majors.partition_point(is_less);
+        };
+        let mut reach = REACH;
+        loop {
+            let low = place.saturating_sub(reach);
+            let high = (place + reach).min(majors.len());
+            let is_above = low == 0 || is_less(&majors[low - 1]);
+            if is_above && !majors.get(high).is_some_and(is_less) {
+                return low + majors[low..high].partition_point(is_less);
+            }
+            reach *= 4;
+        }
+    }
+
+    /// Reads the majors where a search for this one begins.
+    fn look(&self, major: M, bounds: Bounds<M>) {
+        let majors = &self.majors[..self.items.len()];
+        if let Some(place) = major.expected_place(bounds.low, bounds.high, majors.len()) {
+            let ends = [place.saturating_sub(REACH + 1), place, place + REACH];
+            for at in ends {
+                black_box(majors.get(at).copied());
+            }
         }
     }
 }
@@ -421,7 +511,7 @@ impl<M: Major, T> Tree<M, T> {
 
     /// The item that `compare` (item against what is sought) finds equal among those of this major.
     pub fn get(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&T> {
-        self.find(&mut Search { major, compare })
+        self.find(&mut Search::new(major, compare))
             .map(|(_, item)| item)
     }
 
@@ -432,24 +522,28 @@ impl<M: Major, T> Tree<M, T> {
     /// group go down side by side here, and wait together.
     pub fn prefetch(&self, majors: &[M], look: impl Fn(&T)) {
         for majors in majors.chunks(PREFETCH_GROUP) {
-            let mut ways = [(&*self.root, 0); PREFETCH_GROUP];
+            let mut ways = [(&*self.root, Bounds::NONE, 0); PREFETCH_GROUP];
             let ways = &mut ways[..majors.len()];
             loop {
-                for ((node, place), major) in ways.iter_mut().zip(majors) {
-                    *place = node.majors[..node.items.len()].partition_point(|it| it < major);
+                for ((node, bounds, place), major) in ways.iter_mut().zip(majors) {
+                    *place = node.place_of(*major, *bounds);
                 }
                 // All leaves are equally deep.
                 if ways[0].0.is_leaf() {
                     break;
                 }
-                for (node, place) in &mut *ways {
+                for (node, bounds, place) in &mut *ways {
+                    *bounds = bounds.below(node, *place);
                     *node = &node.children[*place].node;
                 }
-                for (node, _) in &*ways {
-                    node.look();
+                for (node, ..) in &*ways {
+                    black_box(node.items.len());
+                }
+                for ((node, bounds, _), major) in ways.iter().zip(majors) {
+                    node.look(*major, *bounds);
                 }
             }
-            for (node, place) in &*ways {
+            for (node, _, place) in &*ways {
                 if let Some(item) = node.items.get(*place) {
                     look(item);
                 }
@@ -480,7 +574,7 @@ impl<M: Major, T> Tree<M, T> {
     /// # Errors
     /// There is none.
     pub fn rank(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Result<usize, usize> {
-        let mut search = Search { major, compare };
+        let mut search = Search::new(major, compare);
         let mut node = &*self.root;
         let mut before = 0;
         loop {
@@ -570,7 +664,7 @@ impl<M: Major, T: Clone> Tree<M, T> {
     ///
     /// Copies nodes that are shared even if there is no such item.
     pub fn get_mut(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&mut T> {
-        self.find_mut(&mut Search { major, compare })
+        self.find_mut(&mut Search::new(major, compare))
     }
 
     /// Like [`Tree::nth`], to be changed in place: but not so that its order changes.
@@ -591,7 +685,7 @@ impl<M: Major, T: Clone> Tree<M, T> {
     /// Puts an item in where `compare` (an item of the tree against the new one) says; one that is equal is
     /// replaced and handed back.
     pub fn insert(&mut self, major: M, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        self.insert_on(&mut Search { major, compare }, major, item)
+        self.insert_on(&mut Search::new(major, compare), major, item)
     }
 
     /// Puts an item in so that `place` others stand before it; at the end if there are fewer. Where the tree
@@ -632,7 +726,7 @@ impl<M: Major, T: Clone> Tree<M, T> {
 
     /// Takes the item out that compares as equal.
     pub fn remove(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        self.remove_on(&mut Search { major, compare })
+        self.remove_on(&mut Search::new(major, compare))
             .map(|(_, item)| item)
     }
 
