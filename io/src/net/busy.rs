@@ -3,8 +3,12 @@
 //! To fall asleep and to be woken takes longer than most of what a loop under load waits for: on a virtual machine
 //! several times as long as the message itself. So a loop may look again and again instead, and give way to whoever
 //! else wants its processor in between. It does so only as long as that mostly pays: a loop with little to do sleeps.
+//!
+//! Whoever gives way is not woken when something comes: it waits until the others have had enough, which are milliseconds
+//! with one that never rests. Where that happens again and again it is better to sleep, since whoever is woken soon has a
+//! processor.
 
-use standin_core::time::Duration;
+use standin_core::time::{Duration, Instant};
 
 /// How long a replica under load looks for something to do, again and again, before it sleeps. What it waits for then
 /// is mostly a message that is under way on the same network, and to be woken for it takes as long. In microseconds.
@@ -19,6 +23,14 @@ const BALANCE_MAX: u8 = 32;
 const LONG_WAIT: u8 = 4;
 /// A sleep takes so much longer than what is waited for, at most, as the end of it is what is known.
 const WAKE_UP: Duration = Duration::from_micros(50);
+
+/// To be without a processor for so long, after giving way, is to be kept from it: most that give up theirs by themselves
+/// do so sooner.
+const CROWDED: Duration = Duration::from_millis(1);
+/// For how long nobody looks again and again, at least, once it was kept from its processor twice in such a time.
+const REST_MIN: Duration = Duration::from_millis(100);
+/// The same, at most: it doubles each time that it happens again as soon as that is over.
+const REST_MAX: Duration = Duration::from_secs(10);
 
 /// What a wait came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +48,43 @@ pub(super) enum Found {
 pub(super) struct BusyPoll {
     most: Duration,
     balance: u8,
+    /// Sleeps until then, as it was kept from its processor.
+    rests_until: Instant,
+    /// How long that rest is; zero: it was once, and is forgiven.
+    rest: Duration,
 }
 
 impl BusyPoll {
     /// Looks for so long at most before each sleep; zero: never.
     pub(super) fn new(most: Duration) -> Self {
-        Self { most, balance: 0 }
+        Self {
+            most,
+            balance: 0,
+            rests_until: Instant::ZERO,
+            rest: Duration::ZERO,
+        }
     }
 
-    /// For how long to look before a sleep that ends after `timeout` at the latest; zero: not at all.
-    pub(super) fn window(&self, timeout: Option<Duration>) -> Duration {
-        match self.balance * 2 >= BALANCE_MAX {
+    /// For how long to look, from `now` on, before a sleep that ends after `timeout` at the latest; zero: not at all.
+    pub(super) fn window(&self, now: Instant, timeout: Option<Duration>) -> Duration {
+        match self.balance * 2 >= BALANCE_MAX && now >= self.rests_until {
             true => timeout.map_or(self.most, |timeout| timeout.min(self.most)),
             false => Duration::ZERO,
         }
+    }
+
+    /// It gave way, and had its processor back after so long. Says whether it was kept from it.
+    pub(super) fn gave_way(&mut self, now: Instant, away: Duration) -> bool {
+        if away < CROWDED {
+            return false;
+        }
+        let is_again = now <= self.rests_until.plus(self.rest.max(REST_MIN));
+        self.rest = match is_again {
+            true => (self.rest * 2).clamp(REST_MIN, REST_MAX),
+            false => Duration::ZERO,
+        };
+        self.rests_until = now.plus(self.rest);
+        true
     }
 
     /// A wait has ended after so long.
@@ -83,7 +118,7 @@ mod tests {
         waits
             .iter()
             .for_each(|(time, found)| busy.waited(*time, *found));
-        busy.window(None)
+        busy.window(Instant::ZERO, None)
     }
 
     #[test]
@@ -105,6 +140,35 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_kept_from_its_processor_again_and_again_sleeps() {
+        let mut busy = BusyPoll::new(MOST);
+        (0..100).for_each(|_| busy.waited(SHORT, Found::Awake));
+        let at = |millis| Instant::ZERO.plus(Duration::from_millis(millis));
+        let looks = |busy: &BusyPoll, millis| !busy.window(at(millis), None).is_zero();
+        assert!(!busy.gave_way(at(1000), SHORT) && looks(&busy, 1000));
+        assert!(busy.gave_way(at(1001), CROWDED));
+        assert!(looks(&busy, 1001), "once is an accident");
+        assert!(busy.gave_way(at(1050), CROWDED));
+        assert!(!looks(&busy, 1149) && looks(&busy, 1150));
+        // As soon as it looks again: twice as long, and so on to the longest.
+        assert!(busy.gave_way(at(1160), CROWDED));
+        assert!(!looks(&busy, 1359) && looks(&busy, 1360));
+        let mut now = 1360;
+        for _ in 0..10 {
+            assert!(busy.gave_way(at(now), CROWDED) && !looks(&busy, now));
+            while !looks(&busy, now) {
+                now += 100;
+            }
+        }
+        assert!(busy.gave_way(at(now), CROWDED));
+        let end = now + 10_000;
+        assert!(!looks(&busy, end - 1) && looks(&busy, end));
+        // Not for as long as it rested.
+        assert!(busy.gave_way(at(end + 10_001), CROWDED));
+        assert!(looks(&busy, end + 10_001));
+    }
+
+    #[test]
     fn what_came_in_time_but_for_the_sleep_counts_as_short() {
         assert_eq!(after(&[(MOST + WAKE_UP, Found::Asleep); 100]), MOST);
         assert_eq!(
@@ -122,10 +186,10 @@ mod tests {
     fn a_deadline_is_not_looked_past_and_zero_turns_it_off() {
         let mut busy = BusyPoll::new(MOST);
         (0..100).for_each(|_| busy.waited(SHORT, Found::Awake));
-        assert_eq!(busy.window(Some(SHORT)), SHORT);
-        assert_eq!(busy.window(Some(LONG)), MOST);
+        assert_eq!(busy.window(Instant::ZERO, Some(SHORT)), SHORT);
+        assert_eq!(busy.window(Instant::ZERO, Some(LONG)), MOST);
         let mut off = BusyPoll::new(Duration::ZERO);
         (0..100).for_each(|_| off.waited(Duration::ZERO, Found::Asleep));
-        assert_eq!(off.window(None), Duration::ZERO);
+        assert_eq!(off.window(Instant::ZERO, None), Duration::ZERO);
     }
 }

@@ -76,15 +76,20 @@ impl Net {
         begun: Instant,
         timeout: Option<Duration>,
     ) -> io::Result<Found> {
-        let window = self.busy_poll.window(timeout);
+        let window = self.busy_poll.window(begun, timeout);
         if !window.is_zero() {
             let until = begun.plus(window);
-            while clock::boot() < until {
+            let mut now = begun;
+            while now < until {
                 self.wait_once(readiness, Some(Duration::ZERO))?;
                 if !readiness.is_empty() {
                     return Ok(Found::Awake);
                 }
                 thread::yield_now();
+                let before = std::mem::replace(&mut now, clock::boot());
+                if self.busy_poll.gave_way(now, now.since(before)) {
+                    break;
+                }
             }
         }
         // Whoever ran meanwhile may have taken long.

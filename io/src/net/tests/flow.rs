@@ -405,7 +405,7 @@ fn a_loop_that_looks_again_and_again_hears_all_that_one_which_sleeps_hears() {
     let waker = to.net.waker();
     turn_until([&mut to], |[to]| {
         waker.wake().unwrap();
-        to.net.busy_poll.window(None) == most
+        to.net.busy_poll.window(clock::boot(), None) == most
     });
     to.turn();
     to.woken = 0;
