@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crate::capture::{
     invalid, read_bytes, read_count, read_u8, write_bytes, write_count, write_u8,
 };
-use crate::members::{Key, Members};
+use crate::directory::Iter;
+use crate::members::{InOrder, Key, Members};
 use crate::text::Text;
-use crate::tree::Iter;
 use crate::value::Value;
 
 /// Most fields of a small hash, as Redis has it if it isn't told (`hash-max-listpack-entries`).
@@ -239,12 +239,12 @@ fn read_small(input: &mut dyn io::Read, count: u64) -> io::Result<Hash> {
 }
 
 fn read_large(input: &mut dyn io::Read, count: u64) -> io::Result<Hash> {
-    let mut members = Members::default();
+    let mut members = InOrder::default();
     for _ in 0..count {
         let pushed = members.push(read_pair(input)?);
         pushed.map_err(|_| invalid("the fields of a hash are out of order"))?;
     }
-    Ok(Hash(Form::Large(members)))
+    Ok(Hash(Form::Large(members.finish())))
 }
 
 /// The pairs of a hash. See [`Hash::iter`].
@@ -253,7 +253,7 @@ pub enum Pairs<'a> {
     /// Of a small one.
     Small(std::slice::Iter<'a, (Text, Text)>),
     /// Of a large one.
-    Large(Iter<'a, u64, (Text, Text)>),
+    Large(Iter<'a, (Text, Text)>),
 }
 
 impl<'a> Iterator for Pairs<'a> {

@@ -11,7 +11,7 @@ use crate::capture::{
     invalid, read_bytes, read_count, read_u64, write_bytes, write_count, write_u64,
 };
 use crate::garbage::{WEIGHT_FEW, discard};
-use crate::members::{Key, Member, Members};
+use crate::members::{InOrder, Key, Member, Members};
 use crate::text::Text;
 use crate::tree::Tree;
 use crate::value::Value;
@@ -539,6 +539,7 @@ impl Keyspace {
         }
         for database in &mut keys.databases {
             database.changed = read_index(input, index)?;
+            let mut records = InOrder::default();
             for _ in 0..read_count(input)? {
                 let key = Text::new(&read_bytes(input)?);
                 let changed = read_index(input, index)?;
@@ -553,8 +554,9 @@ impl Keyspace {
                     changed,
                     deadline,
                 };
-                (database.records.push(record)).map_err(|_| invalid("keys are out of order"))?;
+                (records.push(record)).map_err(|_| invalid("keys are out of order"))?;
             }
+            database.records = records.finish();
         }
         Ok(keys)
     }

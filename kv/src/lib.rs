@@ -11,6 +11,7 @@ pub mod call;
 mod capture;
 mod commands;
 pub mod conversation;
+pub mod directory;
 pub mod double;
 pub mod extended;
 mod garbage;

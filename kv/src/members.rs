@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::directory::{Directory, Iter};
 use crate::text::Text;
-use crate::tree::{Iter, Tree};
 
 /// Seed of the hash that keys are ordered by. Part of the format: cursors of SCAN and captures rest on it.
 const HASH_SEED: u64 = 0x7374_616e_6469_6e00;
@@ -51,7 +51,7 @@ impl<V: Clone> Member for (Text, V) {
 }
 
 /// Members, each under its key, ordered by (hash of the key, key). A clone takes no time to speak of.
-pub struct Members<T>(Tree<u64, T>);
+pub struct Members<T>(Directory<T>);
 
 impl<T> Clone for Members<T> {
     fn clone(&self) -> Self {
@@ -61,7 +61,7 @@ impl<T> Clone for Members<T> {
 
 impl<T: Member> Default for Members<T> {
     fn default() -> Self {
-        Self(Tree::default())
+        Self(Directory::default())
     }
 }
 
@@ -113,21 +113,6 @@ impl<T: Member> Members<T> {
         self.0.insert(key.hash, member, by_key(key.bytes))
     }
 
-    /// Puts a member at the end, whose key must come after all others: hands it back if it does not.
-    ///
-    /// # Errors
-    /// It does not come after all others.
-    pub fn push(&mut self, member: T) -> Result<(), T> {
-        let hash = Key::new(member.key()).hash;
-        if let Some((last_hash, last)) = self.0.last()
-            && (last_hash, last.key()) >= (hash, member.key())
-        {
-            return Err(member);
-        }
-        self.0.push(hash, member);
-        Ok(())
-    }
-
     /// Takes the member of this key out.
     pub fn remove(&mut self, key: Key<'_>) -> Option<T> {
         self.0.remove(key.hash, by_key(key.bytes))
@@ -145,7 +130,7 @@ impl<T: Member> Members<T> {
     }
 
     /// All members with their hashes, in order.
-    pub fn iter(&self) -> Iter<'_, u64, T> {
+    pub fn iter(&self) -> Iter<'_, T> {
         self.0.iter()
     }
 
@@ -163,9 +148,8 @@ impl<T: Member> Members<T> {
         count: usize,
         mut take: impl FnMut(&'a T, bool) -> bool,
     ) -> u64 {
-        let (Ok(first) | Err(first)) = self.0.rank(cursor, |_| Ordering::Greater);
         let mut last = None;
-        for (done, (hash, item)) in self.0.iter_from(first).enumerate() {
+        for (done, (hash, item)) in self.0.iter_from(cursor).enumerate() {
             // At least one is handed out, else no walk would come to an end.
             let may_end = last.is_some_and(|last| last != hash);
             if may_end && (done >= count || !take(item, false)) {
@@ -177,6 +161,54 @@ impl<T: Member> Members<T> {
             last = Some(hash);
         }
         0
+    }
+}
+
+/// Puts members together that come in order, as they stand in captures.
+#[derive(Debug)]
+pub struct InOrder<T> {
+    members: Members<T>,
+    /// The last one that came, with its hash: it is put in when the next one has been compared with it.
+    last: Option<(u64, T)>,
+}
+
+impl<T: Member> Default for InOrder<T> {
+    fn default() -> Self {
+        Self {
+            members: Members::default(),
+            last: None,
+        }
+    }
+}
+
+impl<T: Member> InOrder<T> {
+    /// Takes the next member, whose key must come after all others: hands it back if it does not.
+    ///
+    /// # Errors
+    /// It does not come after all others.
+    pub fn push(&mut self, member: T) -> Result<(), T> {
+        let Key { hash, bytes } = Key::new(member.key());
+        if let Some((last_hash, last)) = &self.last
+            && (*last_hash, last.key()) >= (hash, bytes)
+        {
+            return Err(member);
+        }
+        self.settle();
+        self.last = Some((hash, member));
+        Ok(())
+    }
+
+    /// All that came.
+    #[must_use]
+    pub fn finish(mut self) -> Members<T> {
+        self.settle();
+        self.members
+    }
+
+    fn settle(&mut self) {
+        if let Some((hash, last)) = self.last.take() {
+            self.members.0.insert(hash, last, |_| Ordering::Less);
+        }
     }
 }
 

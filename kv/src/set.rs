@@ -11,9 +11,9 @@ use standin_resp::number::{Decimal, parse_integer};
 use crate::capture::{
     invalid, read_bytes, read_count, read_i64, read_u8, write_bytes, write_count, write_u8,
 };
-use crate::members::{Key, Members};
+use crate::directory::Iter;
+use crate::members::{InOrder, Key, Members};
 use crate::text::Text;
-use crate::tree::Iter;
 use crate::value::{StringBytes, Value};
 
 /// Most members of a set of integers, as Redis has it if it isn't told (`set-max-intset-entries`).
@@ -259,12 +259,12 @@ fn read_integers(input: &mut dyn io::Read, count: u64) -> io::Result<Set> {
 }
 
 fn read_table(input: &mut dyn io::Read, count: u64) -> io::Result<Set> {
-    let mut members = Members::default();
+    let mut members = InOrder::default();
     for _ in 0..count {
         let pushed = members.push(Text::new(&read_bytes(input)?));
         pushed.map_err(|_| invalid("the members of a set are out of order"))?;
     }
-    Ok(Set(Form::Table(members)))
+    Ok(Set(Form::Table(members.finish())))
 }
 
 /// The members of a set. See [`Set::iter`].
@@ -273,7 +273,7 @@ pub enum Elements<'a> {
     /// Of a row of integers.
     Integers(std::slice::Iter<'a, i64>),
     /// Of a table.
-    Table(Iter<'a, u64, Text>),
+    Table(Iter<'a, Text>),
 }
 
 impl<'a> Iterator for Elements<'a> {

@@ -16,15 +16,13 @@ use std::sync::Arc;
 
 /// Most items in one node. More make a node slower to copy for the first change after a clone; fewer make
 /// the tree higher.
-const NODE_ITEMS_MAX: usize = 64;
+pub(crate) const NODE_ITEMS_MAX: usize = 64;
 /// A node with fewer items than this takes some from its neighbour, or becomes one with it.
 const NODE_ITEMS_FEW: usize = NODE_ITEMS_MAX / 4;
 /// By how much a node's room grows: doubling it would leave a third of the memory unused.
 const NODE_ROOM_STEP: usize = NODE_ITEMS_MAX / 8;
 /// How far around the place where a major should stand it is sought first: what that reads is in two or three cache lines.
 const REACH: usize = 4;
-/// How many searches are prefetched together: enough that a processor always waits for as much as it can.
-const PREFETCH_GROUP: usize = 32;
 
 /// What the order of a tree begins with.
 pub trait Major: Copy + Ord + Default + fmt::Debug {
@@ -117,17 +115,24 @@ trait Way<M, T> {
 
 /// What all majors of a node lie between; `None`: nothing is known.
 #[derive(Clone, Copy, Debug)]
-struct Bounds<M> {
+pub(crate) struct Bounds<M> {
     low: Option<M>,
     high: Option<M>,
 }
 
 impl<M: Major> Bounds<M> {
-    /// Of the root.
     const NONE: Self = Self {
         low: None,
         high: None,
     };
+
+    /// Both of them included.
+    pub(crate) fn between(low: M, high: M) -> Self {
+        Self {
+            low: Some(low),
+            high: Some(high),
+        }
+    }
 
     /// Of the child at `place` of a node that has these.
     fn below<T>(self, node: &Node<M, T>, place: usize) -> Self {
@@ -150,10 +155,14 @@ struct Search<M, F> {
 
 impl<M: Major, F> Search<M, F> {
     fn new(major: M, compare: F) -> Self {
+        Self::within(Bounds::NONE, major, compare)
+    }
+
+    fn within(bounds: Bounds<M>, major: M, compare: F) -> Self {
         Self {
             major,
             compare,
-            bounds: Bounds::NONE,
+            bounds,
         }
     }
 }
@@ -267,17 +276,6 @@ impl<M: Major, T> Node<M, T> {
                 return low + majors[low..high].partition_point(is_less);
             }
             reach *= 4;
-        }
-    }
-
-    /// Reads the majors where a search for this one begins.
-    fn look(&self, major: M, bounds: Bounds<M>) {
-        let majors = &self.majors[..self.items.len()];
-        if let Some(place) = major.expected_place(bounds.low, bounds.high, majors.len()) {
-            let ends = [place.saturating_sub(REACH + 1), place, place + REACH];
-            for at in ends {
-                black_box(majors.get(at).copied());
-            }
         }
     }
 }
@@ -515,40 +513,32 @@ impl<M: Major, T> Tree<M, T> {
             .map(|(_, item)| item)
     }
 
-    /// Brings into the caches what searches for the first items of these majors will look at; `look` does so for what
-    /// belongs to such an item. It has no other effect.
-    ///
-    /// One search waits for memory at every node on its way, since what a node says is where the next one is. Those of a
-    /// group go down side by side here, and wait together.
-    pub fn prefetch(&self, majors: &[M], look: impl Fn(&T)) {
-        for majors in majors.chunks(PREFETCH_GROUP) {
-            let mut ways = [(&*self.root, Bounds::NONE, 0); PREFETCH_GROUP];
-            let ways = &mut ways[..majors.len()];
-            loop {
-                for ((node, bounds, place), major) in ways.iter_mut().zip(majors) {
-                    *place = node.place_of(*major, *bounds);
-                }
-                // All leaves are equally deep.
-                if ways[0].0.is_leaf() {
-                    break;
-                }
-                for (node, bounds, place) in &mut *ways {
-                    *bounds = bounds.below(node, *place);
-                    *node = &node.children[*place].node;
-                }
-                for (node, ..) in &*ways {
-                    black_box(node.items.len());
-                }
-                for ((node, bounds, _), major) in ways.iter().zip(majors) {
-                    node.look(*major, *bounds);
-                }
-            }
-            for (node, _, place) in &*ways {
-                if let Some(item) = node.items.get(*place) {
-                    look(item);
-                }
+    /// Like [`Tree::get`], where all majors are known to lie within `bounds`.
+    pub(crate) fn get_within(
+        &self,
+        bounds: Bounds<M>,
+        major: M,
+        compare: impl Fn(&T) -> Ordering,
+    ) -> Option<&T> {
+        self.find(&mut Search::within(bounds, major, compare))
+            .map(|(_, item)| item)
+    }
+
+    /// Reads what a search for this major reads first, so that it comes from memory. Nothing of it depends on anything
+    /// else that is read, as long as the tree is one node.
+    pub(crate) fn look(&self, bounds: Bounds<M>, major: M) {
+        black_box(self.root.items.len());
+        let count = self.count.min(NODE_ITEMS_MAX);
+        if let Some(place) = major.expected_place(bounds.low, bounds.high, count) {
+            for at in [place.saturating_sub(REACH + 1), place, place + REACH] {
+                black_box(self.root.majors.get(at).copied());
             }
         }
+    }
+
+    /// The item of the uppermost node that a search for this major comes to or passes.
+    pub(crate) fn passed(&self, bounds: Bounds<M>, major: M) -> Option<&T> {
+        self.root.items.get(self.root.place_of(major, bounds))
     }
 
     /// The item that has `place` others before it.
@@ -667,6 +657,16 @@ impl<M: Major, T: Clone> Tree<M, T> {
         self.find_mut(&mut Search::new(major, compare))
     }
 
+    /// Like [`Tree::get_mut`], where all majors are known to lie within `bounds`.
+    pub(crate) fn get_mut_within(
+        &mut self,
+        bounds: Bounds<M>,
+        major: M,
+        compare: impl Fn(&T) -> Ordering,
+    ) -> Option<&mut T> {
+        self.find_mut(&mut Search::within(bounds, major, compare))
+    }
+
     /// Like [`Tree::nth`], to be changed in place: but not so that its order changes.
     pub fn nth_mut(&mut self, place: usize) -> Option<&mut T> {
         self.find_mut(&mut At(place))
@@ -686,6 +686,17 @@ impl<M: Major, T: Clone> Tree<M, T> {
     /// replaced and handed back.
     pub fn insert(&mut self, major: M, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
         self.insert_on(&mut Search::new(major, compare), major, item)
+    }
+
+    /// Like [`Tree::insert`], where all majors are known to lie within `bounds`.
+    pub(crate) fn insert_within(
+        &mut self,
+        bounds: Bounds<M>,
+        major: M,
+        item: T,
+        compare: impl Fn(&T) -> Ordering,
+    ) -> Option<T> {
+        self.insert_on(&mut Search::within(bounds, major, compare), major, item)
     }
 
     /// Puts an item in so that `place` others stand before it; at the end if there are fewer. Where the tree
@@ -728,6 +739,42 @@ impl<M: Major, T: Clone> Tree<M, T> {
     pub fn remove(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<T> {
         self.remove_on(&mut Search::new(major, compare))
             .map(|(_, item)| item)
+    }
+
+    /// Like [`Tree::remove`], where all majors are known to lie within `bounds`.
+    pub(crate) fn remove_within(
+        &mut self,
+        bounds: Bounds<M>,
+        major: M,
+        compare: impl Fn(&T) -> Ordering,
+    ) -> Option<T> {
+        self.remove_on(&mut Search::within(bounds, major, compare))
+            .map(|(_, item)| item)
+    }
+
+    /// Takes out all items that have `place` others or more before them. Takes time in proportion to how many there are,
+    /// unless the tree is one node.
+    pub(crate) fn split_off(&mut self, place: usize) -> Self {
+        let mut upper = Self::default();
+        if self.root.is_leaf() {
+            let lower = Arc::make_mut(&mut self.root);
+            let node = Arc::make_mut(&mut upper.root);
+            let place = place.min(lower.items.len());
+            node.majors[..lower.items.len() - place]
+                .copy_from_slice(&lower.majors[place..lower.items.len()]);
+            node.items = lower.items.split_off(place);
+            lower.items.shrink_to(place + NODE_ROOM_STEP);
+            upper.count = node.items.len();
+            self.count = place;
+            return upper;
+        }
+        let mut lower = Self::default();
+        for (at, (major, item)) in self.iter().enumerate() {
+            let half = if at < place { &mut lower } else { &mut upper };
+            half.push(major, item.clone());
+        }
+        *self = lower;
+        upper
     }
 
     /// Takes the item out that has `place` others before it.

@@ -1,9 +1,6 @@
 //! The tree against plain vectors: whatever is done to it, and clones that must not change.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -107,16 +104,7 @@ impl Pair {
         }
     }
 
-    /// Whatever is prefetched, nothing comes of it.
-    fn prefetch(&self) {
-        let majors: Vec<u64> = (0..self.model.len() as u64 / 9 + 3).collect();
-        self.tree.prefetch(&majors, |item| {
-            assert!(self.model.binary_search(item).is_ok());
-        });
-    }
-
     fn check(&self) {
-        self.prefetch();
         assert_eq!(self.tree.len(), self.model.len());
         let items: Vec<Item> = self.tree.iter().map(|(_, item)| *item).collect();
         assert_eq!(items, self.model);
@@ -212,23 +200,4 @@ proptest! {
             prop_assert_eq!(tree.nth(place).map(|(_, it)| it), model.get(place));
         }
     }
-}
-
-#[test]
-fn what_is_prefetched_is_what_is_sought() {
-    let mut tree: Tree<u64, u64> = Tree::default();
-    for number in 0..10_000 {
-        tree.push(number * 3, number);
-    }
-    let sought: Vec<u64> = (0..10_000).rev().collect();
-    let majors: Vec<u64> = sought.iter().map(|number| number * 3).collect();
-    let found = RefCell::new(BTreeSet::new());
-    tree.prefetch(&majors, |number| {
-        found.borrow_mut().insert(*number);
-    });
-    // All but those that stand in inner nodes, and were looked at on the way there.
-    assert!(found.borrow().len() > 9_500, "{}", found.borrow().len());
-    let far = RefCell::new(0);
-    tree.prefetch(&[u64::MAX], |_| *far.borrow_mut() += 1);
-    assert_eq!(*far.borrow(), 0, "there is nothing behind the last one");
 }

@@ -1,0 +1,261 @@
+//! The directory against a sorted vector: whatever is done to it, however its hashes lie, and clones that must not change.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use standin_kv::directory::Directory;
+
+/// How the hashes of numbers lie.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    /// All over, as hashes do.
+    Evenly,
+    /// In the order of the numbers, close together: all bits before the last ones are the same.
+    Close,
+    /// In the order of the numbers, far apart.
+    InOrder,
+    /// Many numbers have the same one, and all first bits are the same.
+    Alike,
+}
+
+impl Lie {
+    fn hash(self, number: u16) -> u64 {
+        let number = u64::from(number);
+        match self {
+            Self::Evenly => number
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_right(29)
+                .wrapping_mul(0xbf58_476d_1ce4_e5b9),
+            Self::Close => 0x1234_5678_0000_0000 + number,
+            Self::InOrder => number << 48,
+            Self::Alike => u64::MAX - number % 7,
+        }
+    }
+}
+
+/// What may be done to a directory.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u16),
+    Remove(u16),
+    Change(u16),
+    RemoveAt(prop::sample::Index),
+    /// Many at once, from here on.
+    Run(u16, u16),
+    /// Takes so many out from here on.
+    Cut(u16, u16),
+    Clone,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<u16>().prop_map(Step::Insert),
+        4 => any::<u16>().prop_map(Step::Remove),
+        2 => any::<u16>().prop_map(Step::Change),
+        3 => any::<prop::sample::Index>().prop_map(Step::RemoveAt),
+        4 => (any::<u16>(), 0..6000u16).prop_map(|(from, count)| Step::Run(from, count)),
+        3 => (any::<u16>(), 0..30_000u16).prop_map(|(from, count)| Step::Cut(from, count)),
+        1 => Just(Step::Clone),
+    ]
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    prop_oneof![
+        Just(Lie::Evenly),
+        Just(Lie::Close),
+        Just(Lie::InOrder),
+        Just(Lie::Alike)
+    ]
+}
+
+/// Hash, number, and what changes.
+type Item = (u64, u16, u32);
+
+/// A directory, and the vector that it must be like.
+#[derive(Clone)]
+struct Pair {
+    lie: Lie,
+    directory: Directory<Item>,
+    model: Vec<Item>,
+}
+
+impl Pair {
+    fn new(lie: Lie) -> Self {
+        Self {
+            lie,
+            directory: Directory::default(),
+            model: Vec::new(),
+        }
+    }
+
+    fn find(&self, number: u16) -> Result<usize, usize> {
+        let sought = (self.lie.hash(number), number);
+        self.model
+            .binary_search_by_key(&sought, |(hash, number, _)| (*hash, *number))
+    }
+
+    fn insert(&mut self, number: u16, value: u32) {
+        let hash = self.lie.hash(number);
+        let item = (hash, number, value);
+        let old = self
+            .directory
+            .insert(hash, item, |(_, it, _)| it.cmp(&number));
+        let expected = match self.find(number) {
+            Ok(at) => Some(std::mem::replace(&mut self.model[at], item)),
+            Err(at) => {
+                self.model.insert(at, item);
+                None
+            }
+        };
+        assert_eq!(old, expected);
+    }
+
+    fn remove(&mut self, number: u16) {
+        let hash = self.lie.hash(number);
+        let removed = self.directory.remove(hash, |(_, it, _)| it.cmp(&number));
+        let expected = self.find(number).ok().map(|at| self.model.remove(at));
+        assert_eq!(removed, expected);
+    }
+
+    fn take(&mut self, step: &Step, value: u32) {
+        match step {
+            Step::Insert(number) => self.insert(*number, value),
+            Step::Remove(number) => self.remove(*number),
+            Step::Change(number) => {
+                let hash = self.lie.hash(*number);
+                let expected = self.find(*number).ok();
+                let found = self.directory.get_mut(hash, |(_, it, _)| it.cmp(number));
+                let expected = expected.map(|at| &mut self.model[at]);
+                assert_eq!(found, expected);
+                if let (Some(found), Some(expected)) = (found, expected) {
+                    (found.2, expected.2) = (value, value);
+                }
+            }
+            Step::RemoveAt(at) => {
+                if !self.model.is_empty() {
+                    let at = at.index(self.model.len());
+                    let (hash, removed) = self.directory.remove_at(at).unwrap();
+                    assert_eq!(removed, self.model.remove(at));
+                    assert_eq!(removed.0, hash);
+                }
+            }
+            Step::Run(from, count) => {
+                for number in *from..from.saturating_add(*count) {
+                    self.insert(number, value);
+                }
+            }
+            Step::Cut(from, count) => {
+                for number in *from..from.saturating_add(*count) {
+                    self.remove(number);
+                }
+            }
+            Step::Clone => unreachable!("whoever runs the steps clones"),
+        }
+    }
+
+    /// Whatever is prefetched, nothing comes of it; and one that is there is looked at.
+    fn prefetch(&self) {
+        let sought: Vec<u64> = self.model.iter().step_by(9).map(|it| it.0).collect();
+        let seen = RefCell::new(BTreeSet::new());
+        self.directory.prefetch(&sought, |item| {
+            assert!(self.model.binary_search(item).is_ok());
+            seen.borrow_mut().insert(item.0);
+        });
+        if matches!(self.lie, Lie::Evenly) {
+            // Where many have the same first bits, a bucket is a tree of several nodes, and no further than its first.
+            assert_eq!(seen.into_inner(), sought.iter().copied().collect());
+        }
+        self.directory.prefetch(&[0, 1, u64::MAX], |_| {});
+    }
+
+    fn check(&self) {
+        self.prefetch();
+        assert_eq!(self.directory.len(), self.model.len());
+        assert_eq!(self.directory.is_empty(), self.model.is_empty());
+        let whole = self.directory.iter();
+        assert!(whole.eq(self.model.iter().map(|it| (it.0, it))));
+        for place in (0..self.model.len()).step_by(101) {
+            let item = &self.model[place];
+            assert_eq!(self.directory.nth(place), Some((item.0, item)));
+            let found = self.directory.get(item.0, |(_, it, _)| it.cmp(&item.1));
+            assert_eq!(found, Some(item));
+        }
+        for hash in [0, 1, u64::MAX - 3, u64::MAX].into_iter().chain(
+            (0..60_000)
+                .step_by(1777)
+                .map(|number| self.lie.hash(number)),
+        ) {
+            let first = self.model.partition_point(|it| it.0 < hash);
+            let rest = self.directory.iter_from(hash).map(|(_, item)| item);
+            assert!(rest.eq(&self.model[first..]));
+        }
+        for number in (0..60_000).step_by(777) {
+            let hash = self.lie.hash(number);
+            let found = self.directory.get(hash, |(_, it, _)| it.cmp(&number));
+            assert_eq!(found, self.find(number).ok().map(|at| &self.model[at]));
+        }
+        for place in [self.model.len(), usize::MAX] {
+            assert_eq!(self.directory.nth(place), None);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn a_directory_is_like_a_sorted_vector(lie in lie(), steps in vec(step(), 1..40)) {
+        let mut pair = Pair::new(lie);
+        let mut clones = Vec::new();
+        for (value, step) in (0..).zip(&steps) {
+            match step {
+                Step::Clone => clones.push(pair.clone()),
+                step => pair.take(step, value),
+            }
+        }
+        pair.check();
+        for clone in &clones {
+            clone.check();
+        }
+        // A clone goes on by itself as well.
+        if let Some(mut clone) = clones.pop() {
+            for step in steps.iter().filter(|step| !matches!(step, Step::Clone)) {
+                clone.take(step, u32::MAX);
+            }
+            clone.check();
+            pair.check();
+        }
+    }
+}
+
+/// What a million of evenly lying hashes need, and how it goes when they go.
+#[test]
+fn a_level_below_a_level_comes_and_goes() {
+    let mix = |number: u64| {
+        let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    let mut directory = Directory::default();
+    // More than one level has buckets for, of 64 items at most.
+    let numbers = 0..512 * 64 * 3;
+    for number in numbers.clone() {
+        let hash = mix(number);
+        assert_eq!(directory.insert(hash, hash, |it| it.cmp(&hash)), None);
+    }
+    assert!(directory.iter().map(|(hash, _)| hash).is_sorted());
+    let clone = directory.clone();
+    for number in numbers.clone() {
+        let hash = mix(number);
+        assert_eq!(directory.remove(hash, |it| it.cmp(&hash)), Some(hash));
+    }
+    assert!(directory.is_empty() && directory.iter().next().is_none());
+    assert_eq!(clone.len() as u64, numbers.end);
+    for number in numbers {
+        let hash = mix(number);
+        assert_eq!(clone.get(hash, |it| it.cmp(&hash)), Some(&hash));
+    }
+}
