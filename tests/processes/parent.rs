@@ -24,6 +24,8 @@ const LEASE: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 5;
 /// How many are wanted: `.ci/takeovers` and docs/performance.md ask for more, of a release build.
 const ROUNDS_VARIABLE: &str = "STANDIN_TAKEOVER_ROUNDS";
+/// What the C library's allocator is asked for.
+const ALLOCATOR: &str = "GLIBC_TUNABLES";
 
 fn rounds() -> usize {
     let wanted = std::env::var(ROUNDS_VARIABLE).ok();
@@ -120,6 +122,16 @@ struct Replica {
 
 impl Replica {
     fn start(scene: &Scene, name: &str, more: &[&str]) -> Self {
+        Self::start_within(&[], scene, name, more)
+    }
+
+    /// With these variables in its environment.
+    fn start_within(
+        environment: &[(&str, &str)],
+        scene: &Scene,
+        name: &str,
+        more: &[&str],
+    ) -> Self {
         let directory = scene.directory().join(name);
         let open = |end: &str| {
             sure(fs::File::create(
@@ -133,6 +145,8 @@ impl Replica {
             }
         }
         command
+            .env_remove(ALLOCATOR)
+            .envs(environment.iter().copied())
             .args(["replica", "--listen", "127.0.0.1:0", "--machine", "counter"])
             .args([
                 "--name",
@@ -373,6 +387,28 @@ fn without_a_parent_a_replica_is_one_process() {
             .contains("does not renew its lease")
             .then_some(())
     });
+}
+
+#[test]
+fn the_process_that_serves_asks_for_huge_pages_unless_somebody_has_said_otherwise() {
+    let scene = view_service("huge pages");
+    let mine = "glibc.malloc.arena_max=3";
+    for (environment, expected) in [
+        (&[][..], "glibc.malloc.hugetlb=1"),
+        (&[(ALLOCATOR, mine)][..], mine),
+        (&[(ALLOCATOR, "")][..], ""),
+    ] {
+        let mut replica = Replica::start_within(environment, &scene, "a", &[]);
+        let told = sure(fs::read(format!("/proc/{}/environ", replica.serving())));
+        let variable = format!("{ALLOCATOR}=");
+        let told = told.split(|byte| *byte == 0);
+        let told: Vec<_> = told
+            .filter_map(|it| it.strip_prefix(variable.as_bytes()))
+            .collect();
+        assert_eq!(told, [expected.as_bytes()]);
+        signal(replica.parent(), Signal::SIGTERM);
+        assert_eq!(replica.end().code(), Some(0));
+    }
 }
 
 #[test]
