@@ -507,13 +507,8 @@ impl<M: Major, T> Tree<M, T> {
         }
     }
 
-    /// The item that `compare` (item against what is sought) finds equal among those of this major.
-    pub fn get(&self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&T> {
-        self.find(&mut Search::new(major, compare))
-            .map(|(_, item)| item)
-    }
-
-    /// Like [`Tree::get`], where all majors are known to lie within `bounds`.
+    /// The item that `compare` (item against what is sought) finds equal among those of this major, where all majors are
+    /// known to lie within `bounds`.
     pub(crate) fn get_within(
         &self,
         bounds: Bounds<M>,
@@ -551,12 +546,6 @@ impl<M: Major, T> Tree<M, T> {
     #[must_use]
     pub fn first(&self) -> Option<(M, &T)> {
         self.nth(0)
-    }
-
-    /// The last item.
-    #[must_use]
-    pub fn last(&self) -> Option<(M, &T)> {
-        self.find(&mut Last)
     }
 
     /// How many items stand before the one that compares as equal; where it would stand if there is none.
@@ -650,14 +639,9 @@ impl Before {
 }
 
 impl<M: Major, T: Clone> Tree<M, T> {
-    /// Like [`Tree::get`], to be changed in place: but not so that its order changes.
+    /// Like [`Tree::get_within`], to be changed in place: but not so that its order changes.
     ///
     /// Copies nodes that are shared even if there is no such item.
-    pub fn get_mut(&mut self, major: M, compare: impl Fn(&T) -> Ordering) -> Option<&mut T> {
-        self.find_mut(&mut Search::new(major, compare))
-    }
-
-    /// Like [`Tree::get_mut`], where all majors are known to lie within `bounds`.
     pub(crate) fn get_mut_within(
         &mut self,
         bounds: Bounds<M>,
