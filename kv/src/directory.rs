@@ -4,11 +4,12 @@
 //! *level* is an array that the next bits are a place in. A bucket that is shared by several places is divided when it
 //! is full, by the next bit; if it has one place only, the array doubles first (Fagin, Nievergelt, Pippenger, Strong:
 //! Extendible Hashing, 1979). An array that may not grow any more has a level of its own below the place instead. So
-//! ten million items are reached by way of two arrays, where a tree of nodes of equal size has three nodes on the way, and what is read of
-//! each is one place.
+//! ten million items are reached by way of two arrays, each of which is read at one place; a tree of nodes like the buckets
+//! has three on the way, which are searched.
 //!
 //! Arrays and buckets stand behind [`Arc`], as the nodes of a [`Tree`] do: a clone costs one count, and what changes afterwards
-//! copies what is still shared on its way.
+//! copies what is still shared on its way. Buckets become fewer as items go; an array keeps its length until so few are
+//! left below it that it becomes a bucket.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -56,7 +57,7 @@ struct Level<T> {
     places: Vec<Place<T>>,
 }
 
-/// The bits of a hash that lead to some place.
+/// A hash, and how many of its first bits have led to some place.
 #[derive(Clone, Copy, Debug)]
 struct Prefix {
     hash: u64,
@@ -64,21 +65,22 @@ struct Prefix {
 }
 
 impl Prefix {
-    /// The least hash that begins with it.
+    /// The least hash that begins with these bits.
     fn low(self) -> u64 {
         self.hash & !self.rest()
     }
 
-    /// The bits of a hash that are not part of it.
+    /// The other bits.
     fn rest(self) -> u64 {
         u64::MAX.checked_shr(self.bits).unwrap_or(0)
     }
 
+    /// What all hashes that begin with these bits lie between.
     fn bounds(self) -> Bounds<u64> {
         Bounds::between(self.low(), self.low() | self.rest())
     }
 
-    /// The least hash of the upper half. Precondition: it is not a whole hash.
+    /// The least hash of the upper half of those that begin with these bits. Precondition: they are not all.
     fn middle(self) -> u64 {
         self.low() | 1 << (HASH_BITS - 1 - self.bits)
     }
@@ -160,28 +162,34 @@ impl<T> Level<T> {
         at
     }
 
-    /// The place that the bits of a hash behind the first `bits`, which lead to this level, are for.
-    fn index_of(&self, hash: u64, bits: u32) -> usize {
+    /// The place that the bits behind those that lead to this level are for.
+    fn index_of(&self, Prefix { hash, bits }: Prefix) -> usize {
         let at = (hash << bits) >> (HASH_BITS - self.bits());
         usize::try_from(at).expect("a level has few bits")
     }
 
-    /// What that place belongs to.
-    fn place_of(&self, hash: u64, bits: u32) -> usize {
-        self.owner(self.index_of(hash, bits))
+    /// What that place belongs to, and what leads to it.
+    fn below(&self, prefix: Prefix) -> (usize, Prefix) {
+        let at = self.owner(self.index_of(prefix));
+        let bits = prefix.bits + self.bits() - self.shared_bits(at);
+        (at, Prefix { bits, ..prefix })
     }
 
-    /// What leads to the place at `at`, which is an owner. `bits` of `hash` lead to this level.
-    fn prefix_of(&self, at: usize, hash: u64, bits: u32) -> Prefix {
-        let shared_bits = match self.places[at] {
+    fn shared_bits(&self, at: usize) -> u32 {
+        match self.places[at] {
             Place::Bucket { shared_bits, .. } => u32::from(shared_bits),
             Place::Shared | Place::Level { .. } => 0,
-        };
-        let low = Prefix { hash, bits }.low();
-        Prefix {
-            hash: low | (at as u64) << (HASH_BITS - bits - self.bits()),
-            bits: bits + self.bits() - shared_bits,
         }
+    }
+
+    /// Where buckets and levels stand, in order.
+    fn owners(&self) -> impl Iterator<Item = usize> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let at = (next < self.places.len()).then_some(next)?;
+            next += 1 << self.shared_bits(at);
+            Some(at)
+        })
     }
 }
 
@@ -211,10 +219,9 @@ impl<'a, T> Search<'a, T> {
     /// Goes down by one level, unless it has come to a bucket.
     fn step(&mut self) {
         if let Place::Level { level, .. } = self.place {
-            let Prefix { hash, bits } = self.prefix;
-            let at = level.place_of(hash, bits);
+            let (at, below) = level.below(self.prefix);
             self.place = &level.places[at];
-            self.prefix.bits = level.prefix_of(at, hash, bits).bits;
+            self.prefix = below;
         }
     }
 
@@ -228,36 +235,29 @@ impl<'a, T> Search<'a, T> {
 }
 
 impl<T: Clone> Place<T> {
-    /// `bits` of `hash` lead here. Hands back what was there instead.
-    fn insert(
-        &mut self,
-        (hash, bits): (u64, u32),
-        item: T,
-        compare: impl Fn(&T) -> Ordering,
-    ) -> Option<T> {
+    /// `prefix` leads here. Hands back what was there instead.
+    fn insert(&mut self, prefix: Prefix, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
         match self {
             Self::Shared => unreachable!("an owner is no shared place"),
             Self::Bucket { items, .. } => {
-                let bounds = Prefix { hash, bits }.bounds();
-                items.insert_within(bounds, hash, item, compare)
+                items.insert_within(prefix.bounds(), prefix.hash, item, compare)
             }
             Self::Level { count, level } => {
-                let old = Arc::make_mut(level).insert((hash, bits), item, compare, *count);
+                let old = Arc::make_mut(level).insert(prefix, item, compare, *count);
                 *count += usize::from(old.is_none());
                 old
             }
         }
     }
 
-    fn remove(&mut self, (hash, bits): (u64, u32), compare: impl Fn(&T) -> Ordering) -> Option<T> {
+    fn remove(&mut self, prefix: Prefix, compare: impl Fn(&T) -> Ordering) -> Option<T> {
         let removed = match self {
             Self::Shared => unreachable!("an owner is no shared place"),
             Self::Bucket { items, .. } => {
-                let bounds = Prefix { hash, bits }.bounds();
-                items.remove_within(bounds, hash, compare)
+                items.remove_within(prefix.bounds(), prefix.hash, compare)
             }
             Self::Level { count, level } => {
-                let removed = Arc::make_mut(level).remove((hash, bits), compare);
+                let removed = Arc::make_mut(level).remove(prefix, compare);
                 *count -= usize::from(removed.is_some());
                 removed
             }
@@ -293,12 +293,12 @@ impl<T: Clone> Place<T> {
         }
     }
 
-    /// A bucket that is not shared and is full becomes a level. `bits` of `hash` lead here.
-    fn deepen(&mut self, (hash, bits): (u64, u32)) {
+    /// A bucket that is not shared and is full becomes a level. `prefix` leads here.
+    fn deepen(&mut self, prefix: Prefix) {
         let Self::Bucket { items, .. } = self else {
             return;
         };
-        if items.len() < NODE_ITEMS_MAX || bits == HASH_BITS {
+        if items.len() < NODE_ITEMS_MAX || prefix.bits == HASH_BITS {
             return;
         }
         let count = items.len();
@@ -306,7 +306,7 @@ impl<T: Clone> Place<T> {
         let mut level = Level {
             places: vec![Self::bucket(1, items), Self::Shared],
         };
-        level.divide((hash, bits), count);
+        level.divide(prefix, count);
         *self = Self::Level {
             count,
             level: Arc::new(level),
@@ -315,28 +315,26 @@ impl<T: Clone> Place<T> {
 }
 
 impl<T: Clone> Level<T> {
-    /// `bits` of `hash` lead to this level, which has `count` items before.
+    /// `prefix` leads to this level, which has `count` items before.
     fn insert(
         &mut self,
-        (hash, bits): (u64, u32),
+        prefix: Prefix,
         item: T,
         compare: impl Fn(&T) -> Ordering,
         count: usize,
     ) -> Option<T> {
-        let at = self.place_of(hash, bits);
-        let below = self.prefix_of(at, hash, bits).bits;
-        let old = self.places[at].insert((hash, below), item, compare);
+        let (at, below) = self.below(prefix);
+        let old = self.places[at].insert(below, item, compare);
         if old.is_none() {
-            self.divide((hash, bits), count + 1);
+            self.divide(prefix, count + 1);
         }
         old
     }
 
-    /// Divides the bucket of `hash` if it is full, and its halves if need be. `bits` of `hash` lead to this level, which has
+    /// Divides the bucket of a hash if it is full, and its halves if need be. `prefix` leads to this level, which has
     /// `count` items.
-    fn divide(&mut self, (hash, bits): (u64, u32), count: usize) {
-        let at = self.place_of(hash, bits);
-        let prefix = self.prefix_of(at, hash, bits);
+    fn divide(&mut self, prefix: Prefix, count: usize) {
+        let (at, below) = self.below(prefix);
         let (shared_bits, items) = match &mut self.places[at] {
             Place::Bucket { shared_bits, items } if items.len() >= NODE_ITEMS_MAX => {
                 (shared_bits, items)
@@ -345,16 +343,17 @@ impl<T: Clone> Level<T> {
         };
         if let Some(fewer) = shared_bits.checked_sub(1) {
             *shared_bits = fewer;
-            let middle = prefix.middle();
+            let middle = below.middle();
             let upper = items.split_off(items.partition_point(|it, _| it < middle));
             self.places[at + (1 << fewer)] = Place::bucket(fewer, upper);
-            self.divide((prefix.low(), bits), count);
-            self.divide((middle, bits), count);
+            for hash in [below.low(), middle] {
+                self.divide(Prefix { hash, ..prefix }, count);
+            }
         } else if self.bits() == LEVEL_BITS_MAX {
-            self.places[at].deepen((hash, prefix.bits));
-        } else if prefix.bits < HASH_BITS && count >= self.places.len() * ITEMS_PER_PLACE_MIN {
+            self.places[at].deepen(below);
+        } else if below.bits < HASH_BITS && count >= self.places.len() * ITEMS_PER_PLACE_MIN {
             self.double();
-            self.divide((hash, bits), count);
+            self.divide(prefix, count);
         }
     }
 
@@ -373,25 +372,23 @@ impl<T: Clone> Level<T> {
         self.places = places;
     }
 
-    fn remove(&mut self, (hash, bits): (u64, u32), compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        let at = self.place_of(hash, bits);
-        let below = self.prefix_of(at, hash, bits).bits;
-        let removed = self.places[at].remove((hash, below), compare);
+    fn remove(&mut self, prefix: Prefix, compare: impl Fn(&T) -> Ordering) -> Option<T> {
+        let (at, below) = self.below(prefix);
+        let removed = self.places[at].remove(below, compare);
         self.unite(at);
         removed
     }
 
     fn remove_at(&mut self, mut place: usize) -> Option<(u64, T)> {
-        for at in 0..self.places.len() {
-            let count = self.places[at].len();
-            if place < count {
-                let removed = self.places[at].remove_at(place);
-                self.unite(at);
-                return removed;
-            }
-            place -= count;
-        }
-        None
+        let at = self.owners().find(|at| {
+            let count = self.places[*at].len();
+            let is_here = place < count;
+            place -= if is_here { 0 } else { count };
+            is_here
+        })?;
+        let removed = self.places[at].remove_at(place);
+        self.unite(at);
+        removed
     }
 
     /// Makes one bucket of the one at `at` and its neighbour, while both together have few items.
@@ -464,8 +461,9 @@ impl<T> Directory<T> {
                 // Without a decision about what is read: one that is guessed wrong would end what is under way.
                 for Search { place, prefix } in &*searches {
                     if let Place::Level { level, .. } = place {
-                        let at = level.index_of(prefix.hash, prefix.bits);
-                        black_box(std::mem::discriminant(&level.places[at]));
+                        black_box(std::mem::discriminant(
+                            &level.places[level.index_of(*prefix)],
+                        ));
                     }
                 }
                 searches.iter_mut().for_each(Search::step);
@@ -494,9 +492,9 @@ impl<T> Directory<T> {
             Place::Shared => return None,
         };
         'down: loop {
-            for below in &level.places {
-                match below {
-                    _ if place >= below.len() => place -= below.len(),
+            for at in level.owners() {
+                match &level.places[at] {
+                    below if place >= below.len() => place -= below.len(),
                     Place::Level { level: below, .. } => {
                         level = below;
                         continue 'down;
@@ -523,7 +521,7 @@ impl<T> Directory<T> {
         loop {
             match search.place {
                 Place::Level { level, .. } => {
-                    let at = level.place_of(hash, search.prefix.bits);
+                    let (at, _) = level.below(search.prefix);
                     path.push(level.places[at + 1..].iter());
                 }
                 Place::Bucket { items, .. } => {
@@ -544,19 +542,18 @@ impl<T: Clone> Directory<T> {
     /// Copies what is shared on the way even if there is no such item.
     pub fn get_mut(&mut self, hash: u64, compare: impl Fn(&T) -> Ordering) -> Option<&mut T> {
         let mut place = &mut self.root;
-        let mut bits = 0;
+        let mut prefix = Prefix { hash, bits: 0 };
         loop {
             match place {
                 Place::Shared => return None,
                 Place::Bucket { items, .. } => {
-                    let bounds = Prefix { hash, bits }.bounds();
-                    return items.get_mut_within(bounds, hash, compare);
+                    return items.get_mut_within(prefix.bounds(), hash, compare);
                 }
                 Place::Level { level, .. } => {
                     let level = Arc::make_mut(level);
-                    let at = level.place_of(hash, bits);
-                    bits = level.prefix_of(at, hash, bits).bits;
+                    let (at, below) = level.below(prefix);
                     place = &mut level.places[at];
+                    prefix = below;
                 }
             }
         }
@@ -565,16 +562,17 @@ impl<T: Clone> Directory<T> {
     /// Puts an item in where `compare` (an item of the table against the new one) says; one that is equal is
     /// replaced and handed back.
     pub fn insert(&mut self, hash: u64, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        let old = self.root.insert((hash, 0), item, compare);
+        let prefix = Prefix { hash, bits: 0 };
+        let old = self.root.insert(prefix, item, compare);
         if old.is_none() {
-            self.root.deepen((hash, 0));
+            self.root.deepen(prefix);
         }
         old
     }
 
     /// Takes the item out that compares as equal.
     pub fn remove(&mut self, hash: u64, compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        self.root.remove((hash, 0), compare)
+        self.root.remove(Prefix { hash, bits: 0 }, compare)
     }
 
     /// Takes the item out that has `place` others before it.
@@ -631,7 +629,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Shape {
         buckets: usize,
-        /// Buckets of more than one node.
+        /// Buckets that are full, or of more than one node.
         trees: usize,
         places: usize,
         levels_deep: usize,

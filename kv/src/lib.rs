@@ -1,7 +1,8 @@
 //! A Redis-compatible database as a deterministic state machine.
 //!
 //! The central type is [`KeyValue`]: commands in the bytes of [`arguments`], replies in the very bytes that a
-//! client gets. Everything stands in trees ([`tree`]) whose order is a function of what they hold and of
+//! client gets. Everything stands in trees ([`tree`]) and in arrays of
+//! buckets ([`directory`]) whose order is a function of what they hold and of
 //! nothing else, so all replicas answer alike, also what they pick at random; and a capture of the whole
 //! costs no more than a few counts. [`table`] says of each command who answers it. Nothing in here reads a
 //! clock, opens a file or draws a random number: time and chance come with each entry.

@@ -271,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_order_is_taken_and_nothing_else() {
+        let sorted = members(0..500);
+        let mut again = InOrder::default();
+        for (at, (_, member)) in sorted.iter().enumerate() {
+            assert_eq!(again.push(member.clone()), Ok(()));
+            assert_eq!(again.push(member.clone()), Err(member.clone()), "twice");
+            if let Some(before) = at.checked_sub(1).and_then(|before| sorted.nth(before)) {
+                assert_eq!(again.push(before.clone()), Err(before.clone()), "back");
+            }
+        }
+        assert!(again.finish().iter().eq(sorted.iter()));
+        assert!(InOrder::<Text>::default().finish().is_empty());
+    }
+
+    #[test]
     fn the_hash_is_held_still() {
         assert_eq!(Key::new(b"").hash, 4_303_537_348_519_423_296);
         assert_eq!(Key::new(b"key").hash, 5_250_399_580_970_007_307);

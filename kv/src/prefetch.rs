@@ -1,7 +1,7 @@
 //! What commands to come will look at, brought into the caches before they come.
 //!
-//! Among many keys none is in a cache, and a command waits for memory at each node of the tree on the way to its own. The
-//! keys of commands that follow each other are sought side by side instead: [`Tree::prefetch`](crate::tree::Tree::prefetch).
+//! Among many keys none is in a cache, and a command waits for memory at each step on the way to its own. The keys of
+//! commands that follow each other are sought side by side instead: [`Directory::prefetch`](crate::directory::Directory::prefetch).
 
 use crate::arguments::{Arguments, Decoded, Malformed, Ranges, decode};
 use crate::keyspace::{DatabaseId, Keyspace};

@@ -232,7 +232,7 @@ proptest! {
     }
 }
 
-/// What a million of evenly lying hashes need, and how it goes when they go.
+/// More than one level has buckets for, and how they go.
 #[test]
 fn a_level_below_a_level_comes_and_goes() {
     let mix = |number: u64| {
@@ -240,7 +240,7 @@ fn a_level_below_a_level_comes_and_goes() {
         (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9)
     };
     let mut directory = Directory::default();
-    // More than one level has buckets for, of 64 items at most.
+    // A level has 512 places, and a bucket 63 items at most.
     let numbers = 0..512 * 64 * 3;
     for number in numbers.clone() {
         let hash = mix(number);

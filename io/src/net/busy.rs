@@ -73,7 +73,7 @@ impl BusyPoll {
         }
     }
 
-    /// It gave way, and had its processor back after so long. Says whether it was kept from it.
+    /// It looked, gave way, and had its processor back after so long, all in all. Says whether it was kept from it.
     pub(super) fn gave_way(&mut self, now: Instant, away: Duration) -> bool {
         if away < CROWDED {
             return false;

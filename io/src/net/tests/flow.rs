@@ -398,7 +398,7 @@ fn whose_input_was_consumed_in_part_comes_after_those_who_still_wait() {
 #[test]
 fn a_loop_that_looks_again_and_again_hears_all_that_one_which_sleeps_hears() {
     let (mut from, mut to) = (Node::new(Party::Replica), Node::new(Party::Replica));
-    // Longer than any turn: whatever comes, it comes while it looks.
+    // Longer than any turn: whatever comes, it comes while it looks, but where others keep it from its processor.
     let most = Duration::from_secs(10);
     to.net.set_busy_poll(most);
     let (near, _) = pair(&mut from, &mut to);
