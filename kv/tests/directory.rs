@@ -1,12 +1,15 @@
 //! The directory against a sorted vector: whatever is done to it, however its hashes lie, and clones that must not change.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod model;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use model::{Modelled, step, walk};
 use standin_kv::directory::Directory;
 
 /// How the hashes of numbers lie.
@@ -35,32 +38,6 @@ impl Lie {
             Self::Alike => u64::MAX - number % 7,
         }
     }
-}
-
-/// What may be done to a directory.
-#[derive(Clone, Debug)]
-enum Step {
-    Insert(u16),
-    Remove(u16),
-    Change(u16),
-    RemoveAt(prop::sample::Index),
-    /// Many at once, from here on.
-    Run(u16, u16),
-    /// Takes so many out from here on.
-    Cut(u16, u16),
-    Clone,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => any::<u16>().prop_map(Step::Insert),
-        4 => any::<u16>().prop_map(Step::Remove),
-        2 => any::<u16>().prop_map(Step::Change),
-        3 => any::<prop::sample::Index>().prop_map(Step::RemoveAt),
-        4 => (any::<u16>(), 0..6000u16).prop_map(|(from, count)| Step::Run(from, count)),
-        3 => (any::<u16>(), 0..30_000u16).prop_map(|(from, count)| Step::Cut(from, count)),
-        1 => Just(Step::Clone),
-    ]
 }
 
 fn lie() -> impl Strategy<Value = Lie> {
@@ -98,6 +75,27 @@ impl Pair {
             .binary_search_by_key(&sought, |(hash, number, _)| (*hash, *number))
     }
 
+    /// Whatever is prefetched, nothing comes of it; and one that is there is looked at.
+    fn prefetch(&self) {
+        let sought: Vec<u64> = self.model.iter().step_by(9).map(|it| it.0).collect();
+        let seen = RefCell::new(BTreeSet::new());
+        self.directory.prefetch(&sought, |item| {
+            assert!(self.model.binary_search(item).is_ok());
+            seen.borrow_mut().insert(item.0);
+        });
+        if matches!(self.lie, Lie::Evenly) {
+            // Where many have the same first bits, a bucket is a tree of several nodes, and no further than its first.
+            assert_eq!(seen.into_inner(), sought.iter().copied().collect());
+        }
+        self.directory.prefetch(&[0, 1, u64::MAX], |_| {});
+    }
+}
+
+impl Modelled for Pair {
+    fn len(&self) -> usize {
+        self.model.len()
+    }
+
     fn insert(&mut self, number: u16, value: u32) {
         let hash = self.lie.hash(number);
         let item = (hash, number, value);
@@ -121,55 +119,19 @@ impl Pair {
         assert_eq!(removed, expected);
     }
 
-    fn take(&mut self, step: &Step, value: u32) {
-        match step {
-            Step::Insert(number) => self.insert(*number, value),
-            Step::Remove(number) => self.remove(*number),
-            Step::Change(number) => {
-                let hash = self.lie.hash(*number);
-                let expected = self.find(*number).ok();
-                let found = self.directory.get_mut(hash, |(_, it, _)| it.cmp(number));
-                let expected = expected.map(|at| &mut self.model[at]);
-                assert_eq!(found, expected);
-                if let (Some(found), Some(expected)) = (found, expected) {
-                    (found.2, expected.2) = (value, value);
-                }
-            }
-            Step::RemoveAt(at) => {
-                if !self.model.is_empty() {
-                    let at = at.index(self.model.len());
-                    let (hash, removed) = self.directory.remove_at(at).unwrap();
-                    assert_eq!(removed, self.model.remove(at));
-                    assert_eq!(removed.0, hash);
-                }
-            }
-            Step::Run(from, count) => {
-                for number in *from..from.saturating_add(*count) {
-                    self.insert(number, value);
-                }
-            }
-            Step::Cut(from, count) => {
-                for number in *from..from.saturating_add(*count) {
-                    self.remove(number);
-                }
-            }
-            Step::Clone => unreachable!("whoever runs the steps clones"),
-        }
+    fn change(&mut self, place: usize, value: u32) {
+        let item = &mut self.model[place];
+        let (hash, number, _) = *item;
+        let found = self.directory.get_mut(hash, |(_, it, _)| it.cmp(&number));
+        let found = found.unwrap();
+        assert_eq!(found, item);
+        (found.2, item.2) = (value, value);
     }
 
-    /// Whatever is prefetched, nothing comes of it; and one that is there is looked at.
-    fn prefetch(&self) {
-        let sought: Vec<u64> = self.model.iter().step_by(9).map(|it| it.0).collect();
-        let seen = RefCell::new(BTreeSet::new());
-        self.directory.prefetch(&sought, |item| {
-            assert!(self.model.binary_search(item).is_ok());
-            seen.borrow_mut().insert(item.0);
-        });
-        if matches!(self.lie, Lie::Evenly) {
-            // Where many have the same first bits, a bucket is a tree of several nodes, and no further than its first.
-            assert_eq!(seen.into_inner(), sought.iter().copied().collect());
-        }
-        self.directory.prefetch(&[0, 1, u64::MAX], |_| {});
+    fn remove_at(&mut self, place: usize) {
+        let (hash, removed) = self.directory.remove_at(place).unwrap();
+        assert_eq!(removed, self.model.remove(place));
+        assert_eq!(removed.0, hash);
     }
 
     fn check(&self) {
@@ -208,27 +170,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn a_directory_is_like_a_sorted_vector(lie in lie(), steps in vec(step(), 1..40)) {
-        let mut pair = Pair::new(lie);
-        let mut clones = Vec::new();
-        for (value, step) in (0..).zip(&steps) {
-            match step {
-                Step::Clone => clones.push(pair.clone()),
-                step => pair.take(step, value),
-            }
-        }
-        pair.check();
-        for clone in &clones {
-            clone.check();
-        }
-        // A clone goes on by itself as well.
-        if let Some(mut clone) = clones.pop() {
-            for step in steps.iter().filter(|step| !matches!(step, Step::Clone)) {
-                clone.take(step, u32::MAX);
-            }
-            clone.check();
-            pair.check();
-        }
+    fn a_directory_is_like_a_sorted_vector(lie in lie(), steps in vec(step(6000, 30_000), 1..40)) {
+        walk(Pair::new(lie), &steps);
     }
 }
 

@@ -1,36 +1,13 @@
 //! The tree against plain vectors: whatever is done to it, and clones that must not change.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod model;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use model::{Modelled, step, walk};
 use standin_kv::tree::Tree;
-
-/// What may be done to an ordered tree.
-#[derive(Clone, Debug)]
-enum Step {
-    Insert(u16),
-    Remove(u16),
-    Change(prop::sample::Index),
-    RemoveAt(prop::sample::Index),
-    /// Many at once, in order, from here on.
-    Run(u16, u16),
-    /// Takes so many out from here on.
-    Cut(u16, u16),
-    Clone,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => any::<u16>().prop_map(Step::Insert),
-        4 => any::<u16>().prop_map(Step::Remove),
-        2 => any::<prop::sample::Index>().prop_map(Step::Change),
-        3 => any::<prop::sample::Index>().prop_map(Step::RemoveAt),
-        2 => (any::<u16>(), 0..600u16).prop_map(|(from, count)| Step::Run(from, count)),
-        2 => (any::<u16>(), 0..900u16).prop_map(|(from, count)| Step::Cut(from, count)),
-        1 => Just(Step::Clone),
-    ]
-}
 
 /// An item: its major is a function of its number under which many are alike.
 type Item = (u16, u32);
@@ -49,6 +26,12 @@ struct Pair {
 impl Pair {
     fn find(&self, number: u16) -> Result<usize, usize> {
         self.model.binary_search_by_key(&number, |item| item.0)
+    }
+}
+
+impl Modelled for Pair {
+    fn len(&self) -> usize {
+        self.model.len()
     }
 
     fn insert(&mut self, number: u16, value: u32) {
@@ -69,37 +52,15 @@ impl Pair {
         assert_eq!(removed, expected);
     }
 
-    fn take(&mut self, step: &Step, value: u32) {
-        match step {
-            Step::Insert(number) => self.insert(*number, value),
-            Step::Remove(number) => self.remove(*number),
-            Step::Change(at) => {
-                if !self.model.is_empty() {
-                    let at = at.index(self.model.len());
-                    self.tree.nth_mut(at).unwrap().1 = value;
-                    self.model[at].1 = value;
-                }
-            }
-            Step::RemoveAt(at) => {
-                if !self.model.is_empty() {
-                    let at = at.index(self.model.len());
-                    let (removed_major, removed) = self.tree.remove_at(at).unwrap();
-                    assert_eq!(removed, self.model.remove(at));
-                    assert_eq!(removed_major, major(removed.0));
-                }
-            }
-            Step::Run(from, count) => {
-                for number in *from..from.saturating_add(*count) {
-                    self.insert(number, value);
-                }
-            }
-            Step::Cut(from, count) => {
-                for number in *from..from.saturating_add(*count) {
-                    self.remove(number);
-                }
-            }
-            Step::Clone => unreachable!("whoever runs the steps clones"),
-        }
+    fn change(&mut self, place: usize, value: u32) {
+        self.tree.nth_mut(place).unwrap().1 = value;
+        self.model[place].1 = value;
+    }
+
+    fn remove_at(&mut self, place: usize) {
+        let (removed_major, removed) = self.tree.remove_at(place).unwrap();
+        assert_eq!(removed, self.model.remove(place));
+        assert_eq!(removed_major, major(removed.0));
     }
 
     fn check(&self) {
@@ -138,27 +99,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn an_ordered_tree_is_like_a_sorted_vector(steps in vec(step(), 1..80)) {
-        let mut pair = Pair::default();
-        let mut clones = Vec::new();
-        for (value, step) in (0..).zip(&steps) {
-            match step {
-                Step::Clone => clones.push(pair.clone()),
-                step => pair.take(step, value),
-            }
-        }
-        pair.check();
-        for clone in &clones {
-            clone.check();
-        }
-        // A clone goes on by itself as well.
-        if let Some(mut clone) = clones.pop() {
-            for step in steps.iter().filter(|step| !matches!(step, Step::Clone)) {
-                clone.take(step, u32::MAX);
-            }
-            clone.check();
-            pair.check();
-        }
+    fn an_ordered_tree_is_like_a_sorted_vector(steps in vec(step(600, 900), 1..80)) {
+        walk(Pair::default(), &steps);
     }
 
     #[test]
