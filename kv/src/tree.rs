@@ -9,10 +9,16 @@
 //! score's bits; nothing at all, `()`, in a list), kept densely beside the items; among items of equal major
 //! the caller's comparison decides. Whoever hands in different orders for one tree gets nonsense, but no panic.
 
+mod iter;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
+
+pub use iter::{Iter, IterBack};
 
 /// Most items in one node. More make a node slower to copy for the first change after a clone; fewer make
 /// the tree higher.
@@ -782,128 +788,5 @@ impl<M: Major, T: Clone> Tree<M, T> {
             self.root = only.node;
         }
         Some(removed)
-    }
-}
-
-/// Items in order. See [`Tree::iter`].
-pub struct Iter<'a, M, T> {
-    /// Each node on the way down, and the place of the item in it that comes next, once what is below the
-    /// child of the same place has been handed out.
-    path: Vec<(&'a Node<M, T>, usize)>,
-}
-
-impl<'a, M: Major, T> Iterator for Iter<'a, M, T> {
-    type Item = (M, &'a T);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (node, place) = self.path.last_mut()?;
-            if *place == node.items.len() {
-                self.path.pop();
-                continue;
-            }
-            let (node, at) = (*node, *place);
-            *place += 1;
-            let mut below = node.children.get(at + 1);
-            while let Some(child) = below {
-                self.path.push((&child.node, 0));
-                below = child.node.children.first();
-            }
-            return Some((node.majors[at], &node.items[at]));
-        }
-    }
-}
-
-/// Items in reverse order. See [`Tree::iter_back_from`].
-pub struct IterBack<'a, M, T> {
-    /// Each node on the way down, and the place behind the item in it that comes next, once what is below the
-    /// child of that place has been handed out.
-    path: Vec<(&'a Node<M, T>, usize)>,
-}
-
-impl<'a, M: Major, T> Iterator for IterBack<'a, M, T> {
-    type Item = (M, &'a T);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (node, place) = self.path.last_mut()?;
-            let Some(at) = place.checked_sub(1) else {
-                self.path.pop();
-                continue;
-            };
-            *place = at;
-            let node = *node;
-            let mut below = node.children.get(at);
-            while let Some(child) = below {
-                self.path.push((&child.node, child.node.items.len()));
-                below = child.node.children.last();
-            }
-            return Some((node.majors[at], &node.items[at]));
-        }
-    }
-}
-
-impl<M: Major, T> fmt::Debug for Iter<'_, M, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").finish_non_exhaustive()
-    }
-}
-
-impl<M: Major, T> fmt::Debug for IterBack<'_, M, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IterBack").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_place_of_a_hash_is_expected_where_it_would_be_if_all_lay_evenly() {
-        let place = |hash: u64, low, high, count| hash.expected_place(Some(low), Some(high), count);
-        let max = u64::MAX;
-        assert_eq!(place(0, 0, max, 64), Some(0));
-        assert_eq!(place(max, 0, max, 64), Some(64));
-        assert_eq!(place(max / 2 + 1, 0, max, 64), Some(32));
-        assert_eq!(place(1 << 62, 1 << 62, 1 << 63, 64), Some(0));
-        assert_eq!(place(3 << 61, 1 << 62, 1 << 63, 64), Some(32));
-        // Where few bits are left.
-        assert_eq!(place(max - 50, max - 99, max, 100), Some(49));
-        assert_eq!(place(7, 7, 7, 10), Some(0));
-        // Not between them.
-        assert_eq!(place(3, 7, 9, 10), Some(0));
-        assert_eq!(place(max, 7, 9, 10), Some(10));
-        assert_eq!(7_u64.expected_place(None, Some(9), 10), None);
-        assert_eq!(7_u64.expected_place(Some(1), None, 10), None);
-    }
-
-    #[test]
-    fn most_hashes_that_lie_evenly_are_within_reach_of_where_they_are_expected() {
-        let mixed = |number: u64| {
-            let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-        };
-        let mut tree: Tree<u64, u64> = Tree::default();
-        let mut sorted: Vec<u64> = (0..100_000).map(mixed).collect();
-        sorted.sort_unstable();
-        sorted.iter().for_each(|hash| tree.push(*hash, *hash));
-        let mut near = 0;
-        for hash in &sorted {
-            let (mut node, mut bounds) = (&*tree.root, Bounds::between(0, u64::MAX));
-            loop {
-                let place = node.place_of(*hash, bounds);
-                if let Some(child) = node.children.get(place) {
-                    bounds = bounds.below(node, place);
-                    node = &child.node;
-                    continue;
-                }
-                let count = node.items.len();
-                let expected = hash.expected_place(bounds.low, bounds.high, count);
-                near += usize::from(expected.is_some_and(|it| it.abs_diff(place) <= REACH));
-                break;
-            }
-        }
-        assert!(near > sorted.len() / 2, "{near}");
     }
 }
