@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Major, Node};
 
-/// Items in order. See [`Tree::iter`].
+/// Items in order. See [`Tree::iter`](super::Tree::iter).
 pub struct Iter<'a, M, T> {
     /// Each node on the way down, and the place of the item in it that comes next, once what is below the
     /// child of the same place has been handed out.
@@ -33,7 +33,7 @@ impl<'a, M: Major, T> Iterator for Iter<'a, M, T> {
     }
 }
 
-/// Items in reverse order. See [`Tree::iter_back_from`].
+/// Items in reverse order. See [`Tree::iter_back_from`](super::Tree::iter_back_from).
 pub struct IterBack<'a, M, T> {
     /// Each node on the way down, and the place behind the item in it that comes next, once what is below the
     /// child of that place has been handed out.
