@@ -38,8 +38,9 @@ use super::stage::{Output, Stage, Watchers, observe};
 use super::trace::Trace;
 use super::watched::{Falsehood, Subject};
 
-/// Things that may happen at one moment before the run is taken to spin.
-const STEPS_AT_ONE_MOMENT_MAX: u32 = 20_000;
+/// Things that may happen at one moment before the run is taken to spin, besides one for each entry that a replica had
+/// in its log before: one that was slow applies what is left, in pieces that may be as small as one entry.
+const STEPS_AT_ONE_MOMENT: usize = 20_000;
 
 /// Stands where no connection is meant.
 pub(super) const NO_CONN: ConnId = ConnId(u64::MAX);
@@ -124,7 +125,9 @@ pub(crate) struct World<M> {
     /// How often a process died in the midst of an entry.
     pub(crate) died_at_entry: u32,
     pub(crate) steps: u64,
-    steps_at_once: u32,
+    steps_at_once: usize,
+    /// As many as there may be.
+    steps_at_once_max: usize,
     forks: u64,
     cluster: ClusterId,
     pub(crate) is_over: bool,
@@ -170,6 +173,7 @@ impl<M: Subject> World<M> {
             died_at_entry: 0,
             steps: 0,
             steps_at_once: 0,
+            steps_at_once_max: STEPS_AT_ONE_MOMENT,
             forks: 0,
             cluster: ClusterId(u128::from(random.next_u64())),
             is_over: false,
@@ -247,12 +251,14 @@ impl<M: Subject> World<M> {
     /// Lets something happen.
     pub(crate) fn step(&mut self, at: Instant, coming: Coming) {
         self.steps += 1;
-        self.steps_at_once = if at == self.now {
-            self.steps_at_once + 1
+        if at == self.now {
+            self.steps_at_once += 1;
         } else {
-            0
-        };
-        if self.steps_at_once > STEPS_AT_ONE_MOMENT_MAX {
+            self.steps_at_once = 0;
+            let logs = self.checks.truth.replicas.iter().map(|one| one.log.len());
+            self.steps_at_once_max = STEPS_AT_ONE_MOMENT + logs.sum::<usize>();
+        }
+        if self.steps_at_once > self.steps_at_once_max {
             self.checks.fail(
                 "L4",
                 format!("nothing moves on, the same comes again and again: {coming:?}"),
