@@ -167,7 +167,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`] if it is damaged, or cannot be read.
     pub fn look(path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
-        read_meta(&OsStorage, path)
+        Self::look_in(&OsStorage, path)
     }
 
     /// [`DataDir::open_in`] the operating system's files.
@@ -185,6 +185,30 @@ impl DataDir {
 }
 
 impl<S: Storage> DataDir<S> {
+    /// [`DataDir::look`], on a given storage.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look_in(storage: &S, path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
+        let bytes_max = u64::try_from(META_BYTES_MAX).expect("it is small") + 1;
+        let bytes = match storage.read(&path.join(META_FILE), bytes_max) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(DataDirError::Io {
+                    path: path.to_owned(),
+                    doing: "reading its meta file",
+                    source,
+                });
+            }
+        };
+        let meta = ReplicaMeta::decode(&bytes).map_err(|source| DataDirError::BadMeta {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Some(meta))
+    }
+
     /// Opens the data directory at `path`, creating and formatting it as store `fresh_store` if it
     /// is absent or empty. The flag says whether it was formatted just now. `machine` is the program's, in the newest
     /// version that it supports.
@@ -233,8 +257,13 @@ impl<S: Storage> DataDir<S> {
             },
             LockError::Io(source) => failed("locking it")(source),
         })?;
-        let found = read_meta(&storage, path)?;
+        let found = Self::look_in(&storage, path)?;
         let is_fresh = found.is_none();
+        if !is_fresh {
+            // What is acted upon must not be gone after a loss of power.
+            let synced = storage.sync_dir(path);
+            synced.map_err(failed("reading its meta file"))?;
+        }
         // Which version will be executed is not known yet: whoever is primary says it.
         let fresh = machine.with_version(0);
         let meta = found.unwrap_or_else(|| ReplicaMeta::fresh(name, fresh_store, &fresh));
@@ -510,26 +539,6 @@ fn refuse_foreign_files(storage: &impl Storage, path: &Path) -> Result<(), DataD
 
 /// What the meta file says; `None` if there is none. On disk when this returns: the process that wrote
 /// the file may have died before its name was.
-fn read_meta(storage: &impl Storage, path: &Path) -> Result<Option<ReplicaMeta>, DataDirError> {
-    let failed = |source| DataDirError::Io {
-        path: path.to_owned(),
-        doing: "reading its meta file",
-        source,
-    };
-    let bytes_max = u64::try_from(META_BYTES_MAX).expect("it is small") + 1;
-    let bytes = match storage.read(&path.join(META_FILE), bytes_max) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let meta = ReplicaMeta::decode(&bytes).map_err(|source| DataDirError::BadMeta {
-        path: path.to_owned(),
-        source,
-    })?;
-    storage.sync_dir(path).map_err(failed)?;
-    Ok(Some(meta))
-}
-
 /// Whether there is a log. One that cannot be listed counts as none.
 fn has_segments(storage: &impl Storage, path: &Path) -> bool {
     has_files(storage, &path.join(LOG_DIR), SEGMENT_SUFFIX)

@@ -30,6 +30,7 @@ use standin_io::storage::{OsStorage, Storage};
 
 use begin::{begin, begin_at};
 pub use error::{Difference, ReplayError};
+use logs::skips_in;
 
 /// How often it is told how far a replay has come: once in so many entries.
 const TOLD_EVERY: u64 = 100_000;
@@ -193,7 +194,7 @@ impl<M: StateMachine, S: Storage> Replay<M, S> {
         let recorded = snapshots.into_iter().filter(|_| verifies);
         let mut recorded: Vec<_> = recorded.filter(|file| index_of(file) >= from).collect();
         recorded.sort_by_key(index_of);
-        let skips = reader.skips()?;
+        let skips = skips_in(storage, dir, &reader)?;
         Self::with(reader, state, &skips, recorded.into())
     }
 

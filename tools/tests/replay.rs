@@ -9,16 +9,20 @@ use std::io;
 use std::path::Path;
 
 use standin_core::entry::{BatchBuilder, BatchStamp, Entry, EntryKind, Index, ViewStart};
-use standin_core::identity::{ClusterId, Durability, Incarnation, ReplicaName, StoreId};
+use standin_core::identity::{
+    BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
+};
 use standin_core::machine::{Context, MachineId, StateMachine};
-use standin_core::message::encode_payload;
+use standin_core::message::{Kept, encode_payload};
 use standin_core::poison::Skip;
 use standin_core::snapshot::SnapshotPoint;
 use standin_core::state::Replicated;
 use standin_core::time::WallTime;
-use standin_core::view::{DataEpoch, ViewNumber};
+use standin_core::view::{DataEpoch, ViewNumber, ViewRecord};
+use standin_io::data_dir::ReplicaMeta;
 use standin_io::log::{LogBase, LogConfig, SegmentIds, SegmentLog};
 use standin_io::snapshots::{SnapshotIds, Snapshots};
+use standin_tools::replay::logs::skips;
 use standin_tools::replay::{Difference, ReplayError, ReplayOptions, Replayed, replay};
 
 thread_local! {
@@ -97,6 +101,16 @@ fn ids() -> SegmentIds {
 /// A data directory whose replica executed these commands, from entry 2 on, in a world that showed 1, and took snapshots
 /// after these entries.
 fn made(commands: &[u8], snapshots: &[u64], skips: &[Skip]) -> tempfile::TempDir {
+    made_with(commands, snapshots, skips, skips)
+}
+
+/// The same, of a replica that skipped these entries while its log lists others.
+fn made_with(
+    commands: &[u8],
+    snapshots: &[u64],
+    skips: &[Skip],
+    listed: &[Skip],
+) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     WORLD.set(1);
     let config = LogConfig {
@@ -121,7 +135,7 @@ fn made(commands: &[u8], snapshots: &[u64], skips: &[Skip]) -> tempfile::TempDir
         let mut builder = BatchBuilder::new(log.tip(), stamp);
         match place.checked_sub(1) {
             None => {
-                let start = start(skips);
+                let start = start(listed);
                 builder.push(EntryKind::ViewStart, |out| encode_payload(&start, out));
             }
             Some(place) => {
@@ -226,6 +240,51 @@ fn what_was_skipped_is_skipped_and_a_machine_that_fails_is_named() {
         words.contains("fails at entry 3: ") && words.contains("102"),
         "{words}"
     );
+}
+
+/// A meta file of a replica of this store, whose adopted record lists these skips.
+fn keep_record(dir: &Path, store: StoreId, skips: &[Skip]) {
+    let name = ReplicaName::new("a").unwrap();
+    let mut meta = ReplicaMeta::fresh(&name, store, &MachineId::of::<Wavering>());
+    let identity = Identity {
+        name,
+        store,
+        life: Life {
+            boot: BootId(1),
+            incarnation: Incarnation { start: 1, nonce: 1 },
+        },
+        clean_lives: Vec::new(),
+    };
+    let mut record = ViewRecord::bootstrap(ClusterId(1), &identity, 500);
+    record.skips = skips.to_vec();
+    meta.adopted = record.id();
+    meta.kept = Some(Kept::of(&record));
+    std::fs::write(dir.join("meta"), meta.encode()).unwrap();
+}
+
+#[test]
+fn what_only_the_adopted_record_says_is_skipped_is_skipped() {
+    let skip = Skip {
+        index: Index(3),
+        view: ViewNumber(1),
+    };
+    // Entry 3 makes the machine fail, or only differs if it is executed. The ViewStart that listed it is lost.
+    for command in [102, 2] {
+        let root = made_with(&[1, command], &[3], &[skip], &[]);
+        let dir = root.path();
+        let accused = |why| assert!(verify(dir, 1).is_err(), "{why}");
+        accused("nothing says that it was skipped");
+        keep_record(dir, StoreId(3), &[skip]);
+        accused("what is said of another store's log");
+        std::fs::write(dir.join("meta"), b"no meta file").unwrap();
+        accused("it cannot be read");
+        keep_record(dir, ids().store, &[skip]);
+        let replayed = verify(dir, 1).unwrap();
+        assert_eq!((replayed.state.machine().0, replayed.verified), (1, 2));
+        let both = skips([dir, dir], Index(3)).unwrap();
+        assert_eq!(both, [skip]);
+        assert_eq!(skips([dir, dir], Index(2)).unwrap(), []);
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use standin_core::entry::{Entry, EntryHeader, Index, LogTip};
 use standin_core::poison::Skip;
 use standin_core::segment::SegmentHeader;
+use standin_io::data_dir::DataDir;
 use standin_io::log::{LogReader, ReadError};
+use standin_io::storage::{OsStorage, Storage};
 
 /// So few entries are read side by side, rather than halved further: half a segment is read for each halving.
 const SIDE_BY_SIDE: u64 = 1 << 16;
@@ -119,7 +121,7 @@ pub fn entry_at(dir: &Path, index: Index) -> Result<Option<FoundEntry>, ReadErro
     find(&mut reader, index)
 }
 
-/// The entries up to `until` that either log says are skipped; both logs have the same ones up to there.
+/// The entries up to `until` that are skipped by what either directory says; both logs have the same ones up to there.
 ///
 /// A replica whose machine failed at an entry may have ended before the view began that skips it, so that its log does not
 /// say so: the other's does. A skip names one entry for ever ([`Skip`]), so it is meant wherever that entry stands.
@@ -129,11 +131,28 @@ pub fn entry_at(dir: &Path, index: Index) -> Result<Option<FoundEntry>, ReadErro
 pub fn skips(dirs: [&Path; 2], until: Index) -> Result<Vec<Skip>, ReadError> {
     let mut skips = Vec::new();
     for dir in dirs {
-        skips.extend(LogReader::open(dir)?.skips()?);
+        skips.extend(skips_in(&OsStorage, dir, &LogReader::open(dir)?)?);
     }
     skips.retain(|it| it.index <= until);
     skips.sort_unstable();
     skips.dedup();
+    Ok(skips)
+}
+
+/// The entries that are skipped by what a data directory says: by the ViewStarts of its log, and by the record that its
+/// replica has adopted last. A loss of power may take a ViewStart that was not synced yet and leave a snapshot of the state
+/// after the skipped entry; the record was durable before.
+pub(super) fn skips_in<S: Storage>(
+    storage: &S,
+    dir: &Path,
+    reader: &LogReader<S>,
+) -> Result<Vec<Skip>, ReadError> {
+    let mut skips = reader.skips()?;
+    // One that cannot be read says nothing: a log is evidence without it, too.
+    let meta = DataDir::look_in(storage, dir).ok().flatten();
+    let meta = meta.filter(|meta| meta.store == reader.header().store);
+    let kept = meta.and_then(|meta| meta.kept);
+    skips.extend(kept.into_iter().flat_map(|kept| kept.record.skips));
     Ok(skips)
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use standin_core::entry::{Entry, EntryKind, Index, LogTip, ViewStart};
 use standin_core::poison::{MachineFault, Skip};
 use standin_core::state::Replicated;
+use standin_io::data_dir::DataDir;
 use standin_io::log::{LogReader, ReadError};
 
 use super::{Check, Verdict};
@@ -216,21 +217,20 @@ impl<'a, M: Subject> Evidence<'a, M> {
         found.map(|((_, hash), _)| *hash)
     }
 
-    /// The first entry that was skipped, though the log of a replica does not say so any more.
+    /// The first entry of which what a replica has on its disk does not say rightly whether it was skipped.
     fn first_unknown(&self, remains: &Remains<'a, M>, from: Index) -> Result<Index, String> {
         let replica = &self.truth.replicas[remains.host];
-        let is_there = |skip: &&Skip| {
+        let is_there = |skip: &Skip| {
             let place = usize::try_from(skip.index.0 - 1).expect("a log in memory");
             let link = replica.log.get(place);
             let is_it = link.is_some_and(|link| link.header.view == skip.view);
             skip.index > from && (is_it || replica.is_tampered())
         };
-        let skips: BTreeSet<Skip> = self.truth.skips.iter().filter(is_there).copied().collect();
-        if skips.is_empty() {
-            return Ok(Index(u64::MAX));
-        }
-        let listed = listed_skips(remains.disk).map_err(|error| error.to_string())?;
-        let unknown = skips.difference(&listed).next();
+        let skips = self.truth.skips.iter().copied().filter(is_there);
+        let skips: BTreeSet<Skip> = skips.collect();
+        let mut listed = listed_skips(remains.disk).map_err(|error| error.to_string())?;
+        listed.retain(is_there);
+        let unknown = skips.symmetric_difference(&listed).next();
         Ok(unknown.map_or(Index(u64::MAX), |skip| skip.index))
     }
 
@@ -371,10 +371,14 @@ impl<'a, M: Subject> Evidence<'a, M> {
     }
 }
 
-/// What the log on a disk says is to be skipped, as far as it can be read.
+/// What a disk says is to be skipped: its log, as far as it can be read, and the record that was adopted last.
 fn listed_skips(disk: &SimDisk) -> Result<BTreeSet<Skip>, ReadError> {
-    let mut reader = LogReader::open_in(disk.clone(), Path::new(DATA))?;
-    let mut listed = BTreeSet::new();
+    let dir = Path::new(DATA);
+    let mut reader = LogReader::open_in(disk.clone(), dir)?;
+    let meta = DataDir::look_in(disk, dir).ok().flatten();
+    let kept = meta.and_then(|meta| meta.kept);
+    let kept = kept.map_or(Vec::new(), |kept| kept.record.skips);
+    let mut listed = BTreeSet::from_iter(kept);
     while let Ok(Some(entry)) = reader.next_entry() {
         if entry.header.kind == EntryKind::ViewStart {
             let start = ViewStart::decode(entry.payload);
