@@ -124,8 +124,6 @@ struct Session {
     last_active: WallTime,
     /// Rank in the order of activity; key in `SessionTable::greedy`.
     rank: u64,
-    /// Its place in `SessionTable::by_activity`.
-    place: Place,
 }
 
 /// Session ids by the rank of their last activity.
@@ -178,13 +176,14 @@ impl KeptReply {
 /// All open sessions.
 #[derive(Clone, Debug, Default)]
 pub struct SessionTable {
-    /// Shared with the captures that were taken since: a session is copied when it changes.
-    sessions: BTreeMap<u64, Arc<Session>>,
-    /// All sessions in order of last activity: the first one expires or is pushed out first.
+    /// All sessions in order of last activity: the first one expires or is pushed out first. They are shared with the
+    /// captures that were taken since: a session is copied when it changes.
     ///
-    /// Invariant: exactly one element for each session, in the order of their ranks. Since logged time never
-    /// falls, `last_active` does not fall along it either.
-    by_activity: Activity,
+    /// Invariant: in the order of their ranks. Since logged time never falls, `last_active` does not fall along it
+    /// either.
+    sessions: Activity<Arc<Session>>,
+    /// Where each of them is, by its id.
+    places: BTreeMap<u64, Place>,
     /// Those of them that keep more bytes of replies than their share: the first one is pushed out
     /// first if all replies together are too many. Sessions that keep little are in nobody's way.
     greedy: Order,
@@ -215,7 +214,7 @@ impl SessionTable {
         let greedy = self.sessions.iter();
         self.greedy = greedy
             .filter(|(_, session)| session.replies_bytes > share)
-            .map(|(id, session)| (session.rank, *id))
+            .map(|(id, session)| (session.rank, id))
             .collect();
         self.shed_replies();
     }
@@ -254,18 +253,18 @@ impl SessionTable {
             replies_bytes: 0,
             last_active: now,
             rank,
-            place: self.by_activity.push(id),
         };
-        let replaced = self.sessions.insert(id, Arc::new(session));
+        let place = self.sessions.push(id, Arc::new(session));
+        let replaced = self.places.insert(id, place);
         assert!(replaced.is_none(), "session {id} opened twice");
         true
     }
 
     /// Closes session `id`; says whether it was open.
     pub fn close(&mut self, id: u64) -> bool {
-        let closed = self.sessions.remove(&id);
-        if let Some(session) = &closed {
-            self.by_activity.remove(session.place);
+        let closed = self.places.remove(&id);
+        if let Some(place) = closed {
+            let session = self.sessions.remove(place);
             self.greedy.remove(&session.rank);
             self.replies_bytes -= session.replies_bytes;
         }
@@ -281,14 +280,13 @@ impl SessionTable {
         acknowledged: u64,
         now: WallTime,
     ) -> Verdict<'_> {
-        let Some(session) = self.sessions.get_mut(&id) else {
+        let Some(place) = self.place_of(id) else {
             return Verdict::Refuse(SessionError::Unknown);
         };
-        let session = Arc::make_mut(session);
+        let is_moved = self.sessions.renew(place);
+        let session = Arc::make_mut(self.sessions.get_mut(place));
         session.last_active = now;
-        // The most recently active one is in its place already: requests often come in runs.
-        if session.rank + 1 != self.rank_next {
-            self.by_activity.renew(session.place);
+        if is_moved {
             self.greedy.remove(&session.rank);
             session.rank = self.rank_next;
             self.rank_next += 1;
@@ -316,17 +314,14 @@ impl SessionTable {
     }
 
     fn keep(&mut self, id: u64, sequence: u64, reply: KeptReply) {
-        let session = self
-            .sessions
-            .get_mut(&id)
-            .expect("an admitted session is open");
-        let session = Arc::make_mut(session);
+        let last = self.sessions.last().filter(|(last, _)| *last == id);
+        let (_, place) = last.expect("it was just admitted");
+        let session = Arc::make_mut(self.sessions.get_mut(place));
         assert_eq!(sequence, session.next, "only the next request is executed");
         assert!(
             (session.replies.len() as u64) < SESSION_WINDOW,
             "judged to be in the window"
         );
-        assert_eq!(session.rank + 1, self.rank_next, "it was just admitted");
         session.next += 1;
         let bytes = reply.bytes().len() as u64;
         session.replies.push_back(reply);
@@ -341,17 +336,24 @@ impl SessionTable {
     /// Whether session `id` is open.
     #[must_use]
     pub fn is_open(&self, id: u64) -> bool {
-        self.sessions.contains_key(&id)
+        self.places.contains_key(&id)
     }
 
     /// The reply that request `sequence` of session `id` had, if it is kept. Changes nothing.
-    #[must_use]
-    pub fn kept_reply(&self, id: u64, sequence: u64) -> Option<KeptOutcome<'_>> {
-        match self.sessions.get(&id)?.judge(sequence) {
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] if the session is not open.
+    pub fn kept_reply(
+        &self,
+        id: u64,
+        sequence: u64,
+    ) -> Result<Option<KeptOutcome<'_>>, SessionError> {
+        let place = self.place_of(id).ok_or(SessionError::Unknown)?;
+        Ok(match self.sessions.get(place).judge(sequence) {
             Verdict::Repeat(reply) => Some(KeptOutcome::Reply(reply)),
             Verdict::RepeatSkipped(index) => Some(KeptOutcome::Skipped(index)),
             Verdict::Execute | Verdict::Refuse(_) => None,
-        }
+        })
     }
 
     /// Number of open sessions.
@@ -363,13 +365,20 @@ impl SessionTable {
     /// Whether no session is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.len() == 0
+    }
+
+    /// Where a session is. The one that was active last is found at once: requests often come in runs.
+    fn place_of(&self, id: u64) -> Option<Place> {
+        let last = self.sessions.last().filter(|(last, _)| *last == id);
+        let place = last.map(|(_, place)| place);
+        place.or_else(|| self.places.get(&id).copied())
     }
 
     /// The session that expires or is pushed out first, and when it was last active.
     fn least_recently_active(&self) -> Option<(u64, WallTime)> {
-        let id = self.by_activity.first()?;
-        Some((id, self.sessions[&id].last_active.max(self.active_since)))
+        let (id, session) = self.sessions.first()?;
+        Some((id, session.last_active.max(self.active_since)))
     }
 
     /// Pushes out the least recently active sessions until at most `most` are left.
@@ -513,7 +522,7 @@ mod tests {
         let mut skipped = SessionTable::restore(&mut written.as_slice()).unwrap();
         assert_eq!(bytes(&skipped), written);
         assert_eq!(skipped.admit(5, 1, 0, at(1)), Verdict::RepeatSkipped(77));
-        assert_eq!(skipped.kept_reply(5, 1), Some(KeptOutcome::Skipped(77)));
+        assert_eq!(skipped.kept_reply(5, 1), Ok(Some(KeptOutcome::Skipped(77))));
         execute(&mut skipped, 5, 2, 1);
         let acknowledged = skipped.admit(5, 1, 1, at(1));
         let error = SessionError::Acknowledged;
@@ -617,13 +626,13 @@ mod tests {
                 let replies = session.replies.iter();
                 replies.map(|reply| reply.bytes().len() as u64).sum()
             };
-            let sessions = self.sessions.values();
+            let sessions = self.sessions.iter().map(|(_, session)| session);
             assert_eq!(sessions.map(bytes_of).sum::<u64>(), self.replies_bytes);
             let share = self.limits.replies_bytes_share();
             let greedy = self.sessions.iter();
             let greedy: Order = greedy
                 .filter(|(_, session)| bytes_of(session) > share)
-                .map(|(id, session)| (session.rank, *id))
+                .map(|(id, session)| (session.rank, id))
                 .collect();
             assert_eq!(greedy, self.greedy);
             assert!(self.replies_bytes <= self.limits.replies_bytes_max || greedy.len() == 1);
@@ -648,7 +657,9 @@ mod tests {
             "nor is it executed again"
         );
         let kept = table.kept_reply(1, 1);
-        assert_eq!(kept, Some(KeptOutcome::Reply(&[7; 100])));
+        assert_eq!(kept, Ok(Some(KeptOutcome::Reply(&[7; 100]))));
+        assert_eq!(table.kept_reply(1, 2), Ok(None), "it is the next");
+        assert_eq!(table.kept_reply(2, 1), Err(SessionError::Unknown));
     }
 
     #[test]
@@ -673,7 +684,7 @@ mod tests {
             reply_with(&mut table, 7, sequence, 500);
         }
         let kept = table.kept_reply(7, 1);
-        assert_eq!(kept, Some(KeptOutcome::Reply(&[7; 500])));
+        assert_eq!(kept, Ok(Some(KeptOutcome::Reply(&[7; 500]))));
         assert_eq!(table.len(), 10, "nobody else has anything to give");
         reply_with(&mut table, 8, 1, 101);
         assert!(!table.is_open(7));

@@ -561,12 +561,16 @@ impl<M: StateMachine> Replicated<M> {
     }
 
     /// What a command came to which was applied before, if that is kept.
-    #[must_use]
-    pub fn kept_reply(&self, session: u64, sequence: u64) -> Option<KeptOutcome<'_>> {
-        if self.planted.has(Bug::RepeatExecuted) {
-            return None;
-        }
-        self.sessions.kept_reply(session, sequence)
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] if its session is not open, be it [gone](Self::is_session_gone) or still to come.
+    pub fn kept_reply(
+        &self,
+        session: u64,
+        sequence: u64,
+    ) -> Result<Option<KeptOutcome<'_>>, SessionError> {
+        let kept = self.sessions.kept_reply(session, sequence)?;
+        Ok(kept.filter(|_| !self.planted.has(Bug::RepeatExecuted)))
     }
 
     /// Number of open sessions.

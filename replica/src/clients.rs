@@ -171,18 +171,16 @@ impl<M: StateMachine> Replica<M> {
     /// leave whoever is the backup by now. If the session is due to expire by logged time, the
     /// reply is as true as the error would be.
     fn is_decided(&mut self, waiter: Waiter, request: &CommandRequest<'_>) -> bool {
-        if self.is_session_unknown(request.session) {
-            self.answer(waiter, ReplyStatus::SessionUnknown, b"");
-            return true;
-        }
         let from = self.answers.bytes().len();
-        let status = match self.state.kept_reply(request.session, request.sequence) {
-            None => return false,
-            Some(KeptOutcome::Reply(reply)) => {
+        let kept = self.state.kept_reply(request.session, request.sequence);
+        let status = match kept {
+            Err(_) if self.is_session_unknown(request.session) => ReplyStatus::SessionUnknown,
+            Err(_) | Ok(None) => return false,
+            Ok(Some(KeptOutcome::Reply(reply))) => {
                 self.answers.bytes().extend_from_slice(reply);
                 ReplyStatus::Done
             }
-            Some(KeptOutcome::Skipped(index)) => {
+            Ok(Some(KeptOutcome::Skipped(index))) => {
                 self.answers.bytes().extend_from_slice(&index.to_le_bytes());
                 ReplyStatus::Skipped
             }

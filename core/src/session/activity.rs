@@ -18,23 +18,24 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Session ids, the one that was active longest ago first. To move one takes a few steps, however many there are, and
-/// no allocation.
+/// Sessions with their ids, the one that was active longest ago first. To move one takes a few steps, however many there
+/// are, and no allocation.
 #[derive(Clone)]
-pub(super) struct Activity {
-    links: Slab<Link>,
+pub(super) struct Activity<T> {
+    links: Slab<Link<T>>,
     first: usize,
     last: usize,
 }
 
 #[derive(Clone)]
-struct Link {
-    session: u64,
+struct Link<T> {
+    id: u64,
+    session: T,
     before: usize,
     after: usize,
 }
 
-impl Default for Activity {
+impl<T> Default for Activity<T> {
     fn default() -> Self {
         Self {
             links: Slab::new(),
@@ -44,15 +45,43 @@ impl Default for Activity {
     }
 }
 
-impl Activity {
+impl<T> Activity<T> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// All of them, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.links.iter().map(|(_, link)| (link.id, &link.session))
+    }
+
     /// The session that was active longest ago.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.links.get(self.first).map(|link| link.session)
+    pub(super) fn first(&self) -> Option<(u64, &T)> {
+        let first = self.links.get(self.first)?;
+        Some((first.id, &first.session))
+    }
+
+    /// The session that was active last.
+    pub(super) fn last(&self) -> Option<(u64, Place)> {
+        let last = self.links.get(self.last)?;
+        Some((last.id, Place(self.last)))
+    }
+
+    /// The session in a place.
+    pub(super) fn get(&self, Place(at): Place) -> &T {
+        &self.links[at].session
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, Place(at): Place) -> &mut T {
+        &mut self.links[at].session
     }
 
     /// Adds a session at the end.
-    pub(super) fn push(&mut self, session: u64) -> Place {
+    pub(super) fn push(&mut self, id: u64, session: T) -> Place {
         let link = Link {
+            id,
             session,
             before: NONE,
             after: NONE,
@@ -62,18 +91,20 @@ impl Activity {
         Place(at)
     }
 
-    /// Moves a session to the end.
-    pub(super) fn renew(&mut self, Place(at): Place) {
-        if self.last != at {
+    /// Moves a session to the end; says whether it was not there yet.
+    pub(super) fn renew(&mut self, Place(at): Place) -> bool {
+        let is_moved = self.last != at;
+        if is_moved {
             self.untie(at);
             self.tie_to_end(at);
         }
+        is_moved
     }
 
     /// Removes a session.
-    pub(super) fn remove(&mut self, Place(at): Place) {
+    pub(super) fn remove(&mut self, Place(at): Place) -> T {
         self.untie(at);
-        self.links.remove(at);
+        self.links.remove(at).session
     }
 
     fn tie_to_end(&mut self, at: usize) {
@@ -100,13 +131,11 @@ impl Activity {
 }
 
 /// The ids in their order.
-impl fmt::Debug for Activity {
+impl<T> fmt::Debug for Activity<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.links.get(self.first);
         let all = std::iter::successors(first, |link| self.links.get(link.after));
-        f.debug_list()
-            .entries(all.map(|link| link.session))
-            .finish()
+        f.debug_list().entries(all.map(|link| link.id)).finish()
     }
 }
 
@@ -119,7 +148,7 @@ mod tests {
     fn it_does_what_a_plain_list_does() {
         let mut random = RandomStream::new(1, 0);
         let mut activity = Activity::default();
-        let mut plain: Vec<(u64, Place)> = Vec::new();
+        let mut plain: Vec<(u32, Place)> = Vec::new();
         for session in 0..20_000 {
             let at = |random: &mut RandomStream, plain: &[_]| {
                 usize::try_from(random.below(plain.len() as u64)).expect("small")
@@ -128,20 +157,25 @@ mod tests {
             let adds = if session / 100 % 2 == 0 { 6 } else { 1 };
             match random.below(10) {
                 way if way < adds || plain.is_empty() => {
-                    plain.push((session, activity.push(session)));
+                    let place = activity.push(session.into(), -i64::from(session));
+                    plain.push((session, place));
                 }
                 way if way < 8 => {
-                    let moved = plain.remove(at(&mut random, &plain));
-                    activity.renew(moved.1);
+                    let at = at(&mut random, &plain);
+                    let is_last = at + 1 == plain.len();
+                    let moved = plain.remove(at);
+                    assert_eq!(activity.renew(moved.1), !is_last);
                     plain.push(moved);
                 }
                 _ => {
-                    let (_, place) = plain.remove(at(&mut random, &plain));
-                    activity.remove(place);
+                    let (id, place) = plain.remove(at(&mut random, &plain));
+                    assert_eq!(activity.remove(place), -i64::from(id));
                 }
             }
-            let ids: Vec<u64> = plain.iter().map(|(id, _)| *id).collect();
-            assert_eq!(activity.first(), ids.first().copied());
+            let ids: Vec<u64> = plain.iter().map(|(id, _)| u64::from(*id)).collect();
+            let first = activity.first().map(|(id, _)| id);
+            let last = activity.last().map(|(id, _)| id);
+            assert_eq!((first, last), (ids.first().copied(), ids.last().copied()));
             assert_eq!(format!("{activity:?}"), format!("{ids:?}"));
         }
     }

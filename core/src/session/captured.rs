@@ -1,12 +1,11 @@
 //! The table of sessions at one moment: taken quickly, written in the background, read back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use crate::capture::{check_count, invalid, read_count, read_u32, read_u64, write_u32, write_u64};
 use crate::entry::COMMAND_BYTES_MAX;
-use crate::session::activity::Place;
 use crate::session::{KeptReply, SESSION_WINDOW, Session, SessionLimits, SessionTable};
 use crate::time::{Duration, WallTime, nanos};
 
@@ -53,7 +52,7 @@ impl SessionTable {
         let sessions = self.sessions.iter();
         CapturedSessions {
             sessions: sessions
-                .map(|(id, session)| (*id, Arc::clone(session)))
+                .map(|(id, session)| (id, Arc::clone(session)))
                 .collect(),
             active_since: self.active_since,
             limits: self.limits,
@@ -74,13 +73,11 @@ impl SessionTable {
             limits,
             ..Self::default()
         };
-        let mut sessions = BTreeMap::new();
         let share = limits.replies_bytes_share();
         let mut last_active = WallTime::default();
         for rank in 0..read_count(input, limits.sessions_max.into())? {
             let id = read_u64(input)?;
-            let place = table.by_activity.push(id);
-            let session = Session::read(input, rank, place)?;
+            let session = Session::read(input, rank)?;
             if session.last_active < last_active {
                 return Err(invalid("its sessions are not in order of activity"));
             }
@@ -89,12 +86,12 @@ impl SessionTable {
             if session.replies_bytes > share {
                 table.greedy.insert(rank, id);
             }
-            if sessions.insert(id, Arc::new(session)).is_some() {
+            let place = table.sessions.push(id, Arc::new(session));
+            if table.places.insert(id, place).is_some() {
                 return Err(invalid("it has a session twice"));
             }
         }
-        table.rank_next = sessions.len() as u64;
-        table.sessions = sessions;
+        table.rank_next = table.len() as u64;
         Ok(table)
     }
 }
@@ -116,7 +113,7 @@ impl Session {
         Ok(())
     }
 
-    fn read(input: &mut dyn io::Read, rank: u64, place: Place) -> io::Result<Self> {
+    fn read(input: &mut dyn io::Read, rank: u64) -> io::Result<Self> {
         let next = read_u64(input)?;
         let last_active = WallTime(read_u64(input)?);
         let count = read_count(input, SESSION_WINDOW)?;
@@ -144,7 +141,6 @@ impl Session {
             replies_bytes,
             last_active,
             rank,
-            place,
         })
     }
 }

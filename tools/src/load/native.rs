@@ -301,6 +301,8 @@ impl<'a> Load<'a> {
             self.net.send(conn, |out| {
                 client.send(kind, first, count, source, now, out)
             });
+            // At once, as the client of one connection would: what came for others waits.
+            self.net.flush();
         }
     }
 }
