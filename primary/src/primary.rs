@@ -115,8 +115,8 @@ pub enum Event<'a> {
     Deadline,
     /// Inputs of one wake-up, to become one batch.
     Inputs(&'a [Input<'a>]),
-    /// A read that must be confirmed. More than [`crate::READS_MAX`] must not be handed in.
-    Read(Query),
+    /// Reads of one wake-up that must be confirmed. More than [`crate::READS_MAX`] must not be handed in.
+    Reads(Vec<Query>),
     /// All input of this wake-up was handed in: what was put off to be sent once is due.
     Flush,
     /// A follower asks to follow.
@@ -212,7 +212,7 @@ pub enum Action {
     /// Everything up to here is committed: apply it.
     Commit(Index),
     /// Ask the machine and answer.
-    Answer(Query),
+    Answer(Vec<Query>),
     /// Ask the view service to swap the record.
     Swap {
         /// What the record is believed to be.
@@ -399,7 +399,11 @@ impl Primary {
                 self.send_read_round(now.boot);
             }
             Event::Inputs(inputs) => self.on_inputs(now, inputs),
-            Event::Read(query) => self.reads.push(query, self.commit),
+            Event::Reads(queries) => {
+                for query in queries {
+                    self.reads.push(query, self.commit);
+                }
+            }
             Event::Follow(conn, follow) => self.on_follow(conn, follow, now.boot),
             Event::Ack(conn, ack) => self.on_ack(conn, ack, now.boot),
             Event::Diverged(store) => self.on_diverged(store, now.boot),

@@ -161,7 +161,9 @@ impl Primary {
         let mut ready = Vec::new();
         self.reads
             .take_ready(confirmation, self.applied, &mut ready);
-        self.actions.extend(ready.into_iter().map(Action::Answer));
+        if !ready.is_empty() {
+            self.actions.push_back(Action::Answer(ready));
+        }
     }
 }
 

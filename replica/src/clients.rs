@@ -44,6 +44,7 @@ impl<M: StateMachine> Replica<M> {
             return self.hold(requests);
         }
         let mut inputs: Vec<Input<'_>> = Vec::with_capacity(requests.len());
+        let mut reads = Vec::new();
         let mut admission = self.admission();
         // Looked at once: what one event brings may come on top, rather than be turned away in part.
         let has_queue_room = self.has_queue_room();
@@ -71,9 +72,11 @@ impl<M: StateMachine> Replica<M> {
                 }
             }
             match request.body {
-                RequestBody::Query(query) => self.on_query(now, waiter, &query, 1, has_queue_room),
+                RequestBody::Query(query) => {
+                    reads.extend(self.on_query(waiter, &query, 1, has_queue_room));
+                }
                 RequestBody::Queries(query, count) => {
-                    self.on_query(now, waiter, &query, count, has_queue_room);
+                    reads.extend(self.on_query(waiter, &query, count, has_queue_room));
                 }
                 _ if !self.is_serving() => self.answer_hint(waiter, ReplyStatus::NotPrimary),
                 RequestBody::Open(_) => {
@@ -121,6 +124,9 @@ impl<M: StateMachine> Replica<M> {
                     }
                 }
             }
+        }
+        if !reads.is_empty() {
+            self.tell_primary(now, primary::Event::Reads(reads));
         }
         if !inputs.is_empty() {
             self.tell_primary(now, primary::Event::Inputs(&inputs));
@@ -204,45 +210,46 @@ impl<M: StateMachine> Replica<M> {
         has_room && self.ready.has_room()
     }
 
+    /// Answers a query, unless it is one that the primary must confirm first.
     fn on_query(
         &mut self,
-        now: Now,
         waiter: Waiter,
         request: &QueryRequest<'_>,
         count: usize,
         has_queue_room: bool,
-    ) {
+    ) -> Option<Query> {
         if request.bytes.len() > COMMAND_BYTES_MAX {
-            return self.refuse_size(waiter, "query");
+            self.refuse_size(waiter, "query");
+        } else if request.consistency == Consistency::Stale {
+            self.answer_stale(waiter, request.bytes, count);
+        } else if !self.is_serving() {
+            self.answer_hint(waiter, ReplyStatus::NotPrimary);
+        } else if !has_queue_room {
+            self.answer(waiter, ReplyStatus::Overloaded, b"");
+        } else {
+            return Some(Query {
+                waiter,
+                consistency: request.consistency,
+                count,
+                bytes: request.bytes.to_vec(),
+            });
         }
-        if request.consistency == Consistency::Stale {
-            if self.state.is_poisoned() {
-                return self.answer_hint(waiter, ReplyStatus::NotPrimary);
-            }
-            if matches!(self.role, Role::Quarantined) {
-                let words = b"this replica is quarantined: its state may be wrong";
-                return self.answer(waiter, ReplyStatus::Refused, words);
-            }
-            if self.is_log_outdated() {
-                return self.answer_hint(waiter, ReplyStatus::NotPrimary);
-            }
-            return self.answer_query(waiter, request.bytes, count, None);
+        None
+    }
+
+    /// Answers from the state as it is, whatever this replica is.
+    fn answer_stale(&mut self, waiter: Waiter, query: &[u8], count: usize) {
+        if self.state.is_poisoned() {
+            return self.answer_hint(waiter, ReplyStatus::NotPrimary);
         }
-        match &self.role {
-            Role::Primary(primary) if primary.is_serving() => {
-                if !has_queue_room {
-                    return self.answer(waiter, ReplyStatus::Overloaded, b"");
-                }
-                let query = Query {
-                    waiter,
-                    consistency: request.consistency,
-                    count,
-                    bytes: request.bytes.to_vec(),
-                };
-                self.tell_primary(now, primary::Event::Read(query));
-            }
-            _ => self.answer_hint(waiter, ReplyStatus::NotPrimary),
+        if matches!(self.role, Role::Quarantined) {
+            let words = b"this replica is quarantined: its state may be wrong";
+            return self.answer(waiter, ReplyStatus::Refused, words);
         }
+        if self.is_log_outdated() {
+            return self.answer_hint(waiter, ReplyStatus::NotPrimary);
+        }
+        self.answer_query(waiter, query, count, None);
     }
 
     pub(crate) fn answer_query(

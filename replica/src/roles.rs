@@ -151,7 +151,9 @@ impl<M: StateMachine> Replica<M> {
                     .push_back(Action::ReadLog(read, from, bytes_max));
             }
             primary::Action::Commit(through) => self.log.commit = self.log.commit.max(through),
-            primary::Action::Answer(query) => self.ready.push(query),
+            primary::Action::Answer(queries) => {
+                queries.into_iter().for_each(|query| self.ready.push(query));
+            }
             primary::Action::Swap { expected, proposed } => {
                 self.swap(now, *expected, *proposed);
             }

@@ -179,7 +179,7 @@ fn reads_that_wait_are_bounded_by_their_bytes_too() {
     };
     for _ in 0..4 {
         assert!(bench.primary.has_room());
-        bench.event(Event::Read(query.clone()));
+        bench.event(Event::Reads(vec![query.clone()]));
     }
     assert!(!bench.primary.has_room());
     bench.event(Event::Flush);

@@ -277,7 +277,7 @@ impl Bench {
                 }
                 self.primary.handle(self.now, Event::Applied(through));
             }
-            Action::Answer(query) => self.asked.answers.push(query),
+            Action::Answer(queries) => self.asked.answers.extend(queries),
             Action::Swap { expected, proposed } => self.asked.swaps.push((*expected, *proposed)),
             Action::ReadRecord => self.asked.record_reads += 1,
             Action::HandOverFailed(failure) => self.asked.failures.push(failure),
@@ -352,12 +352,12 @@ impl Bench {
             id: 2,
         };
         let bytes = b"q".to_vec();
-        self.event(Event::Read(Query {
+        self.event(Event::Reads(vec![Query {
             count: 1,
             waiter,
             consistency,
             bytes,
-        }));
+        }]));
         self.event(Event::Flush);
     }
 
