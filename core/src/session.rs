@@ -183,6 +183,8 @@ pub struct SessionTable {
     /// either.
     sessions: Activity<Arc<Session>>,
     /// Where each of them is, by its id.
+    ///
+    /// Invariant: exactly one element for each session.
     places: BTreeMap<u64, Place>,
     /// Those of them that keep more bytes of replies than their share: the first one is pushed out
     /// first if all replies together are too many. Sessions that keep little are in nobody's way.
@@ -626,6 +628,9 @@ mod tests {
                 let replies = session.replies.iter();
                 replies.map(|reply| reply.bytes().len() as u64).sum()
             };
+            assert_eq!(self.places.len(), self.sessions.len());
+            let ranks = self.sessions.in_order().map(|(_, session)| session.rank);
+            assert!(ranks.is_sorted_by(|one, next| one < next), "they rise");
             let sessions = self.sessions.iter().map(|(_, session)| session);
             assert_eq!(sessions.map(bytes_of).sum::<u64>(), self.replies_bytes);
             let share = self.limits.replies_bytes_share();
@@ -660,6 +665,37 @@ mod tests {
         assert_eq!(kept, Ok(Some(KeptOutcome::Reply(&[7; 100]))));
         assert_eq!(table.kept_reply(1, 2), Ok(None), "it is the next");
         assert_eq!(table.kept_reply(2, 1), Err(SessionError::Unknown));
+    }
+
+    #[test]
+    fn the_session_before_the_one_that_was_active_last_goes_on_when_that_has_ended() {
+        let mut table = table_with_replies_of(1000);
+        reply_with(&mut table, 1, 1, 101);
+        reply_with(&mut table, 2, 1, 101);
+        assert!(table.close(2));
+        table.check();
+        // It is the last one now, and greedy.
+        reply_with(&mut table, 1, 2, 101);
+        assert!(table.open(11, at(1)));
+        table.check();
+        reply_with(&mut table, 1, 3, 101);
+        reply_with(&mut table, 3, 1, 699);
+        assert!(!table.is_open(1), "it was active before");
+        reply_with(&mut table, 4, 1, 1);
+        assert_eq!(table.len(), 9);
+    }
+
+    #[test]
+    fn tables_that_differ_in_one_kept_reply_show_it() {
+        let shown = |reply: &[u8]| {
+            let mut table = SessionTable::default();
+            table.open(5, at(0));
+            assert_eq!(table.admit(5, 1, 0, at(1)), Verdict::Execute);
+            table.remember(5, 1, reply);
+            format!("{table:?}")
+        };
+        assert_ne!(shown(b"a"), shown(b"b"));
+        assert_eq!(shown(b"a"), shown(b"a"));
     }
 
     #[test]

@@ -260,9 +260,8 @@ impl<S: Storage> DataDir<S> {
         let found = Self::look_in(&storage, path)?;
         let is_fresh = found.is_none();
         if !is_fresh {
-            // What is acted upon must not be gone after a loss of power.
-            let synced = storage.sync_dir(path);
-            synced.map_err(failed("reading its meta file"))?;
+            // The process that wrote the meta file may have died before its name was on disk.
+            storage.sync_dir(path).map_err(failed("syncing it"))?;
         }
         // Which version will be executed is not known yet: whoever is primary says it.
         let fresh = machine.with_version(0);
@@ -537,8 +536,6 @@ fn refuse_foreign_files(storage: &impl Storage, path: &Path) -> Result<(), DataD
     Ok(())
 }
 
-/// What the meta file says; `None` if there is none. On disk when this returns: the process that wrote
-/// the file may have died before its name was.
 /// Whether there is a log. One that cannot be listed counts as none.
 fn has_segments(storage: &impl Storage, path: &Path) -> bool {
     has_files(storage, &path.join(LOG_DIR), SEGMENT_SUFFIX)

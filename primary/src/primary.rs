@@ -115,7 +115,8 @@ pub enum Event<'a> {
     Deadline,
     /// Inputs of one wake-up, to become one batch.
     Inputs(&'a [Input<'a>]),
-    /// Reads of one wake-up that must be confirmed. More than [`crate::READS_MAX`] must not be handed in.
+    /// Reads of one wake-up that must be confirmed, if there [is room](Primary::has_queue_room): they may come on top of
+    /// [`crate::READS_MAX`].
     Reads(Vec<Query>),
     /// All input of this wake-up was handed in: what was put off to be sent once is due.
     Flush,
@@ -211,7 +212,7 @@ pub enum Action {
     },
     /// Everything up to here is committed: apply it.
     Commit(Index),
-    /// Ask the machine and answer.
+    /// Ask the machine each of these and answer, in this order.
     Answer(Vec<Query>),
     /// Ask the view service to swap the record.
     Swap {
@@ -399,11 +400,7 @@ impl Primary {
                 self.send_read_round(now.boot);
             }
             Event::Inputs(inputs) => self.on_inputs(now, inputs),
-            Event::Reads(queries) => {
-                for query in queries {
-                    self.reads.push(query, self.commit);
-                }
-            }
+            Event::Reads(queries) => self.on_reads(queries),
             Event::Follow(conn, follow) => self.on_follow(conn, follow, now.boot),
             Event::Ack(conn, ack) => self.on_ack(conn, ack, now.boot),
             Event::Diverged(store) => self.on_diverged(store, now.boot),

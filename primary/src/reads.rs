@@ -128,6 +128,12 @@ impl Reads {
 }
 
 impl Primary {
+    pub(crate) fn on_reads(&mut self, queries: Vec<Query>) {
+        for query in queries {
+            self.reads.push(query, self.commit);
+        }
+    }
+
     /// One round for all reads that came since the last message to the gate's follower.
     pub(crate) fn send_read_round(&mut self, now: Instant) {
         let Some(gate) = self.gate_follower() else {

@@ -51,9 +51,16 @@ impl<T> Activity<T> {
         self.links.len()
     }
 
-    /// All of them, in no particular order.
+    /// All of them, in no particular order. Places that are vacant are passed, too.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.links.iter().map(|(_, link)| (link.id, &link.session))
+    }
+
+    /// All of them, the one that was active longest ago first.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (u64, &T)> {
+        let first = self.links.get(self.first);
+        let all = std::iter::successors(first, |link| self.links.get(link.after));
+        all.map(|link| (link.id, &link.session))
     }
 
     /// The session that was active longest ago.
@@ -104,7 +111,12 @@ impl<T> Activity<T> {
     /// Removes a session.
     pub(super) fn remove(&mut self, Place(at): Place) -> T {
         self.untie(at);
-        self.links.remove(at).session
+        let removed = self.links.remove(at);
+        if self.links.is_empty() {
+            // Those that are vacant would be walked through for ever.
+            self.links = Slab::new();
+        }
+        removed.session
     }
 
     fn tie_to_end(&mut self, at: usize) {
@@ -130,12 +142,11 @@ impl<T> Activity<T> {
     }
 }
 
-/// The ids in their order.
-impl<T> fmt::Debug for Activity<T> {
+/// All of them in their order, by their ids, and nothing else: whoever compares states by what they show must see each
+/// difference of a session, and none of places.
+impl<T: fmt::Debug> fmt::Debug for Activity<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self.links.get(self.first);
-        let all = std::iter::successors(first, |link| self.links.get(link.after));
-        f.debug_list().entries(all.map(|link| link.id)).finish()
+        f.debug_map().entries(self.in_order()).finish()
     }
 }
 
@@ -176,7 +187,8 @@ mod tests {
             let first = activity.first().map(|(id, _)| id);
             let last = activity.last().map(|(id, _)| id);
             assert_eq!((first, last), (ids.first().copied(), ids.last().copied()));
-            assert_eq!(format!("{activity:?}"), format!("{ids:?}"));
+            let in_order = activity.in_order().map(|(id, _)| id);
+            assert!(in_order.eq(ids.iter().copied()));
         }
     }
 }

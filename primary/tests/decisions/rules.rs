@@ -4,6 +4,7 @@ use crate::support::{Bench, TERM, identity};
 use standin_core::conn::ConnId;
 use standin_core::entry::{EntryKind, Index, LogTip, ViewStart};
 use standin_core::identity::{BootId, ClusterId, Durability, Identity};
+use standin_core::message::Consistency;
 use standin_core::session::SessionLimits;
 use standin_core::time::Duration;
 use standin_core::view::{Reason, ViewNumber, ViewRecord};
@@ -521,6 +522,21 @@ fn a_read_is_confirmed_only_by_what_was_sent_after_it_came() {
     );
     bench.ack_all(B);
     assert_eq!(bench.asked.answers.len(), 1);
+}
+
+#[test]
+fn reads_that_come_together_are_answered_in_their_order() {
+    let mut bench = Bench::paired(Durability::Os);
+    bench.hold_lease(TERM);
+    let (confirmed, lease) = (Consistency::Confirmed, Consistency::Lease);
+    bench.read_together(&[lease, confirmed, lease, confirmed]);
+    let ids = |bench: &Bench| -> Vec<u64> {
+        let answers = bench.asked.answers.iter();
+        answers.map(|query| query.waiter.id).collect()
+    };
+    assert_eq!(ids(&bench), [0], "the others wait for the one before them");
+    bench.ack_all(B);
+    assert_eq!(ids(&bench), [0, 1, 2, 3]);
 }
 
 #[test]

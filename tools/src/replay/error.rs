@@ -59,7 +59,7 @@ pub enum ReplayError {
         last: Index,
     },
     /// The machine fails at an entry.
-    #[error("the machine fails at entry {}: {}; the log does not say that it was skipped", .0.skip.index, .0.words)]
+    #[error("the machine fails at entry {}: {}; nothing in its directory says that it was skipped", .0.skip.index, .0.words)]
     Fault(MachineFault),
     /// The program does not have the version of the machine that executes an entry.
     #[error(

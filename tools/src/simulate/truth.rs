@@ -309,12 +309,10 @@ impl Truth {
         })
     }
 
-    /// Whether a replica's log is of the data epoch of the record. What others do is of the past, also of
-    /// those that have adopted it and have yet to set their log aside.
+    /// Whether a replica has adopted the data epoch of the record. What others do is of the past.
     pub(crate) fn is_of_data_epoch(&self, host: usize) -> bool {
-        let epoch = self.record.as_ref().map(|record| record.data_epoch);
-        let epoch = epoch.unwrap_or_default();
-        epoch == DataEpoch::default() || self.log_epoch(host) >= epoch
+        let record = self.record.as_ref();
+        record.is_none_or(|record| self.replicas[host].data_epoch >= record.data_epoch)
     }
 
     /// The data epoch of a replica's log: that of its newest view.
@@ -709,4 +707,79 @@ pub(crate) fn hash_after(before: u64, bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use standin_core::identity::{BootId, ClusterId, Incarnation, Life, ReplicaName};
+    use standin_core::view::ViewNumber;
+
+    use super::*;
+
+    fn identity(store: u128) -> Identity {
+        Identity {
+            name: ReplicaName::new("a").expect("a name"),
+            store: StoreId(store),
+            life: Life {
+                boot: BootId(1),
+                incarnation: Incarnation { start: 1, nonce: 1 },
+            },
+            clean_lives: Vec::new(),
+        }
+    }
+
+    fn start(truth: &mut Truth, store: u128) {
+        truth.note(&Fact::Started {
+            host: 0,
+            identity: &identity(store),
+            adopted: ViewId::default(),
+            snapshot: None,
+            base: LogTip::default(),
+            log: &[],
+        });
+    }
+
+    #[test]
+    fn a_damaged_copy_is_excused_until_another_store_has_taken_its_place() {
+        let mut truth = Truth::new(1);
+        let store = Some(StoreId(7));
+        truth.note(&Fact::Restored { host: 0, store });
+        truth.note(&Fact::DamagedSetAside {
+            host: 0,
+            view: ViewId::default(),
+            store: StoreId(7),
+        });
+        let is_excused = |truth: &Truth| truth.replicas[0].is_tampered();
+        assert!(is_excused(&truth), "its disk may fail in the midst of it");
+        let mut failed = truth;
+        start(&mut failed, 7);
+        assert!(is_excused(&failed), "nothing was set aside");
+        failed.note(&Fact::DamagedSetAside {
+            host: 0,
+            view: ViewId::default(),
+            store: StoreId(7),
+        });
+        start(&mut failed, 8);
+        assert!(!is_excused(&failed), "a store of its own");
+    }
+
+    #[test]
+    fn a_forced_takeover_is_forgotten_only_if_no_disk_knows_of_it() {
+        let identity = identity(7);
+        let first = ViewRecord::bootstrap(ClusterId(1), &identity, 500).activate(&identity);
+        let forced = first.force(&identity);
+        let rebuilt = ViewRecord {
+            view: ViewNumber(1_000_000_000),
+            ..first.clone()
+        };
+        let mut truth = Truth::new(2);
+        assert!(!truth.has_forgotten_force(&rebuilt), "there was none");
+        truth.accept_loss(&forced);
+        let view = forced.id();
+        truth.note(&Fact::Adopted { host: 1, view });
+        assert!(
+            !truth.has_forgotten_force(&rebuilt),
+            "it is down, and knows"
+        );
+        truth.note(&Fact::Wiped { host: 1 });
+        assert!(truth.has_forgotten_force(&rebuilt));
+        assert!(!truth.has_forgotten_force(&forced), "of its own data epoch");
+    }
+}

@@ -347,17 +347,19 @@ impl Bench {
     }
 
     fn read_as(&mut self, consistency: Consistency) {
-        let waiter = Waiter {
-            conn: CLIENT,
-            id: 2,
-        };
-        let bytes = b"q".to_vec();
-        self.event(Event::Reads(vec![Query {
+        self.read_together(&[consistency]);
+    }
+
+    /// Reads of one wake-up, whose ids are their places.
+    pub(crate) fn read_together(&mut self, consistencies: &[Consistency]) {
+        let query = |(id, consistency): (u64, &Consistency)| Query {
             count: 1,
-            waiter,
-            consistency,
-            bytes,
-        }]));
+            waiter: Waiter { conn: CLIENT, id },
+            consistency: *consistency,
+            bytes: b"q".to_vec(),
+        };
+        let queries = (0..).zip(consistencies).map(query).collect();
+        self.event(Event::Reads(queries));
         self.event(Event::Flush);
     }
 

@@ -3,8 +3,8 @@
 //!
 //! After each entry the chain over all replies is compared; the digest of the state at each snapshot, where the replica
 //! stands, at the last entry that the reference has as well, and where the log ends. What was surely on the platter must
-//! be there. What only a wrong machine came to is not what a right one comes to, and an entry may be skipped by a ViewStart
-//! that a disk has lost again: from there on nothing is compared.
+//! be there. What only a wrong machine came to is not what a right one comes to, and a disk may say
+//! wrongly what is skipped: it has lost the ViewStart, or a record that nobody acted on lists it. From there on nothing is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -376,6 +376,7 @@ fn listed_skips(disk: &SimDisk) -> Result<BTreeSet<Skip>, ReadError> {
     let dir = Path::new(DATA);
     let mut reader = LogReader::open_in(disk.clone(), dir)?;
     let meta = DataDir::look_in(disk, dir).ok().flatten();
+    let meta = meta.filter(|meta| meta.store == reader.header().store);
     let kept = meta.and_then(|meta| meta.kept);
     let kept = kept.map_or(Vec::new(), |kept| kept.record.skips);
     let mut listed = BTreeSet::from_iter(kept);

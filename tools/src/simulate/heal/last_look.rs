@@ -26,8 +26,11 @@ impl<M: Subject> World<M> {
         for (host, node) in self.nodes() {
             let state = node.replica.state();
             let replica = &self.checks.truth.replicas[host];
+            // A log that is to be set aside has a state that nobody is shown any more.
+            let is_outdated = node.replica.standing().applied != state.applied();
+            let is_of_data_epoch = self.checks.truth.is_of_data_epoch(host) && !is_outdated;
             let is_right = replica.wrong_from.is_none() && !replica.has_strayed;
-            let is_comparable = is_right && self.checks.truth.is_of_data_epoch(host);
+            let is_comparable = is_right && is_of_data_epoch;
             let has_state = !state.is_poisoned() && !reference.is_poisoned();
             if !is_comparable || !has_state || state.applied() != reference.applied() {
                 continue;

@@ -84,6 +84,8 @@ impl<M: Subject> Node<M> {
                 meta.kept = kept.map(|kept| *kept);
                 self.dir.store(meta).map_err(dir_failed)?;
                 stage.wait_for_disk();
+                // What the same event applied before was of the view before, and is told as such.
+                self.tell_applied(stage);
                 stage.saw(&Fact::Adopted { host, view });
                 self.follow_ups.push_back(FollowUp::Adopted(view));
             }
