@@ -27,7 +27,12 @@ const WAKE_UP: Duration = Duration::from_micros(50);
 /// To be without a processor for so long, after giving way, is to be kept from it: most that give up theirs by themselves
 /// do so sooner.
 const CROWDED: Duration = Duration::from_millis(1);
-/// For how long nobody looks again and again, at least, once it was kept from its processor twice in such a time.
+/// Whoever is kept so often within [`CROWDED_WITHIN`] rests. Beside others that rest now and then it happens about twice a
+/// second, and to rest would cost more; beside one that never does it is several times as often as this.
+const CROWDED_TIMES: u32 = 4;
+/// See there.
+const CROWDED_WITHIN: Duration = Duration::from_millis(100);
+/// For how long nobody looks again and again then, at least.
 const REST_MIN: Duration = Duration::from_millis(100);
 /// The same, at most: it doubles each time that it happens again as soon as that is over.
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -48,9 +53,12 @@ pub(super) enum Found {
 pub(super) struct BusyPoll {
     most: Duration,
     balance: u8,
-    /// Sleeps until then, as it was kept from its processor.
+    /// How often it was kept from its processor since then.
+    crowded: u32,
+    crowded_since: Instant,
+    /// Sleeps until then, as it was kept from its processor too often.
     rests_until: Instant,
-    /// How long that rest is; zero: it was once, and is forgiven.
+    /// How long that rest is.
     rest: Duration,
 }
 
@@ -60,6 +68,8 @@ impl BusyPoll {
         Self {
             most,
             balance: 0,
+            crowded: 0,
+            crowded_since: Instant::ZERO,
             rests_until: Instant::ZERO,
             rest: Duration::ZERO,
         }
@@ -78,12 +88,19 @@ impl BusyPoll {
         if away < CROWDED {
             return false;
         }
-        let is_again = now <= self.rests_until.plus(self.rest.max(REST_MIN));
-        self.rest = match is_again {
-            true => (self.rest * 2).clamp(REST_MIN, REST_MAX),
-            false => Duration::ZERO,
-        };
-        self.rests_until = now.plus(self.rest);
+        if now > self.crowded_since.plus(CROWDED_WITHIN) {
+            (self.crowded, self.crowded_since) = (0, now);
+        }
+        self.crowded += 1;
+        if self.crowded >= CROWDED_TIMES {
+            let is_again = now <= self.rests_until.plus(self.rest);
+            self.rest = match is_again {
+                true => (self.rest * 2).clamp(REST_MIN, REST_MAX),
+                false => REST_MIN,
+            };
+            self.rests_until = now.plus(self.rest);
+            self.crowded = 0;
+        }
         true
     }
 
@@ -145,27 +162,33 @@ mod tests {
         (0..100).for_each(|_| busy.waited(SHORT, Found::Awake));
         let at = |millis| Instant::ZERO.plus(Duration::from_millis(millis));
         let looks = |busy: &BusyPoll, millis| !busy.window(at(millis), None).is_zero();
+        let kept = |busy: &mut BusyPoll, millis| {
+            (0..CROWDED_TIMES).for_each(|_| assert!(busy.gave_way(at(millis), CROWDED)));
+        };
         assert!(!busy.gave_way(at(1000), SHORT) && looks(&busy, 1000));
-        assert!(busy.gave_way(at(1001), CROWDED));
-        assert!(looks(&busy, 1001), "once is an accident");
-        assert!(busy.gave_way(at(1050), CROWDED));
-        assert!(!looks(&busy, 1149) && looks(&busy, 1150));
+        // Now and then is no reason.
+        for now in (1000..2000).step_by(40) {
+            assert!(busy.gave_way(at(now), CROWDED) && looks(&busy, now));
+        }
+        kept(&mut busy, 3000);
+        assert!(!looks(&busy, 3099) && looks(&busy, 3100));
         // As soon as it looks again: twice as long, and so on to the longest.
-        assert!(busy.gave_way(at(1160), CROWDED));
-        assert!(!looks(&busy, 1359) && looks(&busy, 1360));
-        let mut now = 1360;
+        kept(&mut busy, 3110);
+        assert!(!looks(&busy, 3309) && looks(&busy, 3310));
+        let mut now = 3310;
         for _ in 0..10 {
-            assert!(busy.gave_way(at(now), CROWDED) && !looks(&busy, now));
+            kept(&mut busy, now);
+            assert!(!looks(&busy, now));
             while !looks(&busy, now) {
                 now += 100;
             }
         }
-        assert!(busy.gave_way(at(now), CROWDED));
+        kept(&mut busy, now);
         let end = now + 10_000;
         assert!(!looks(&busy, end - 1) && looks(&busy, end));
-        // Not for as long as it rested.
-        assert!(busy.gave_way(at(end + 10_001), CROWDED));
-        assert!(looks(&busy, end + 10_001));
+        // Not for as long as it rested: that is forgotten.
+        kept(&mut busy, end + 10_001);
+        assert!(!looks(&busy, end + 10_100) && looks(&busy, end + 10_101));
     }
 
     #[test]
