@@ -28,7 +28,7 @@ const WAKE_UP: Duration = Duration::from_micros(50);
 /// do so sooner.
 const CROWDED: Duration = Duration::from_millis(1);
 /// Whoever is kept so often within [`CROWDED_WITHIN`] rests. Beside others that rest now and then it happens about twice a
-/// second, and to rest would cost more; beside one that never does it is several times as often as this.
+/// second, and to rest would cost more than it saves; beside one that never does it is 20 to 60 times.
 const CROWDED_TIMES: u32 = 4;
 /// See there.
 const CROWDED_WITHIN: Duration = Duration::from_millis(100);
