@@ -291,6 +291,7 @@ impl Backup {
             Event::Applied(through, digest) => {
                 assert!(through <= self.commit, "only what is committed is applied");
                 (self.applied, self.reply_digest) = (through, digest);
+                self.tell_caught_up();
             }
             Event::Room(room) => self.room = room,
             Event::Leave => {
@@ -621,10 +622,33 @@ impl Backup {
         }
     }
 
-    /// Acknowledges what is new since the last time: once per wake-up.
+    /// Acknowledges what is new since the last time: once per wake-up, before anything is applied.
     fn acknowledge(&mut self) {
-        let Link::Streaming(stream) = &self.link else {
+        let Some(ack) = self.next_ack() else {
             return;
+        };
+        let is_news = self.acked.is_none_or(|last| {
+            (last.durable, last.round, last.room) != (ack.durable, ack.round, ack.room)
+        });
+        if is_news {
+            self.send_ack(ack);
+        }
+    }
+
+    /// Tells that all there is has been applied. While entries come one after the other this is not so: the primary applies
+    /// first, and the next acknowledgement tells of those before.
+    fn tell_caught_up(&mut self) {
+        if let Some(ack) = self.next_ack()
+            && self.acked.is_some_and(|last| ack.applied > last.applied)
+            && ack.applied == self.tip.index
+        {
+            self.send_ack(ack);
+        }
+    }
+
+    fn next_ack(&self) -> Option<Ack> {
+        let Link::Streaming(stream) = &self.link else {
+            return None;
         };
         let durable = match stream.durability {
             _ if self.planted.has(Bug::AcknowledgedEarly) => self.tip.index,
@@ -632,7 +656,7 @@ impl Backup {
             Durability::Os => self.written,
             Durability::Disk => self.synced,
         };
-        let ack = Ack {
+        Some(Ack {
             nonce: stream.nonce,
             view: self.view,
             round: stream.round,
@@ -640,14 +664,11 @@ impl Backup {
             applied: self.applied,
             reply_digest: self.reply_digest,
             room: self.room,
-        };
-        let is_news = self.acked.is_none_or(|last| {
-            // That it has caught up with what it may apply is said, too: it was not, with the last one.
-            let has_caught_up = ack.applied > last.applied && ack.applied == self.commit;
-            (last.durable, last.round, last.room) != (ack.durable, ack.round, ack.room)
-                || has_caught_up
-        });
-        if is_news {
+        })
+    }
+
+    fn send_ack(&mut self, ack: Ack) {
+        if let Link::Streaming(stream) = &self.link {
             self.actions.push_back(Action::Ack(stream.conn, ack));
             self.acked = Some(ack);
         }

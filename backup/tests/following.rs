@@ -261,6 +261,29 @@ fn it_repeats_the_round_of_a_heartbeat() {
 }
 
 #[test]
+fn it_says_by_itself_what_it_has_applied_only_when_that_is_all_there_is() {
+    let batch = entries(LogTip::default(), 1, 3, Index::ZERO);
+    let mut bench = Bench::new(&[], Index::ZERO);
+    bench.resume(LogTip::default(), Durability::Os);
+    bench.entries(1, Index(2), batch.bytes());
+    bench.event(Event::Written(Index(3)));
+    let applied = bench.ack().map(|ack| ack.applied);
+    assert_eq!(applied, Some(Index::ZERO), "it says what it has first");
+    bench.event(Event::Applied(Index(2), 22));
+    assert_eq!(bench.take(), [], "the next acknowledgement says so");
+    bench.entries(2, Index(3), &[]);
+    let applied = bench.ack().map(|ack| (ack.applied, ack.reply_digest));
+    assert_eq!(applied, Some((Index(2), 22)));
+    bench.event(Event::Applied(Index(3), 33));
+    let told = bench.take().into_iter().filter_map(|action| match action {
+        Action::Ack(PRIMARY, ack) => Some((ack.applied, ack.reply_digest)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(Index(3), 33)]);
+    assert_eq!(bench.ack(), None, "once");
+}
+
+#[test]
 fn it_applies_only_what_the_primary_has_applied_and_it_has_itself() {
     let batch = entries(LogTip::default(), 1, 3, Index::ZERO);
     let mut bench = Bench::new(&[], Index::ZERO);

@@ -385,6 +385,7 @@ fn step(input: &mut Unstructured<'_>, world: &mut World) -> Result<()> {
         }
     }
     world.handle(Event::Flush);
+    world.handle(Event::Apply);
     Ok(())
 }
 

@@ -28,6 +28,9 @@ pub enum Event<'a> {
     Deadline,
     /// All input of this wake-up was handed in.
     Flush,
+    /// What was to be said to other replicas has left, after [`Event::Flush`]: what is committed is applied now, while they
+    /// work on it, and clients are answered. Once in each wake-up.
+    Apply,
     /// A connection to the view service is ready.
     ViewServiceUp,
     /// That connection is gone.

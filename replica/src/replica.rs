@@ -351,6 +351,7 @@ impl<M: StateMachine> Replica<M> {
         match event {
             Event::Deadline => self.tell_role(now, RoleEvent::Deadline),
             Event::Flush => self.tell_role(now, RoleEvent::Flush),
+            Event::Apply => self.apply_committed(now),
             Event::ViewServiceUp => self.dialog.up(now.boot, self.term()),
             Event::ViewServiceDown => self.dialog.down(),
             Event::ReportReply(reply) => self.on_report_reply(now, reply),
@@ -420,7 +421,6 @@ impl<M: StateMachine> Replica<M> {
             Event::PoisonNoted => self.on_poison_noted(now),
             Event::Stop => self.on_stop(now),
         }
-        self.apply_committed(now);
         self.look_after_room(now);
         self.look_after_handover(now);
         self.fire_timers(now);

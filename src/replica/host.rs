@@ -224,6 +224,8 @@ impl<M: StateMachine> Host<M> {
                 self.retry_room(now)?;
             }
             self.handle(now, Event::Flush)?;
+            self.net.flush_replicas();
+            self.handle(now, Event::Apply)?;
             self.note_version()?;
             if let Some(resp) = &mut self.resp {
                 resp.settle(&self.replica, &mut self.net, now);

@@ -1,7 +1,7 @@
 //! Replicas inside a program of one's own, and the typed client.
 
 use std::fs;
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,13 @@ use standin::{
     BuildError, Context, Durability, Machine, RandomStream, Replica, ReplicaBuilder, Stop,
 };
 use standin_core::identity::Token;
-use standin_core::message::StatusReply;
+use standin_core::machine::typed::encode;
+use standin_core::message::{ReplyStatus, StatusReply};
+use standin_core::time::Duration;
 use standin_core::view::{Holder, ViewRecord};
 use standin_tools::cluster::{Cluster, ClusterConfig, VIEW_SERVICE};
 
-use crate::support::raw::RawClient;
+use crate::support::raw::{Place, RawClient};
 use crate::support::{PATIENCE, sure};
 
 /// The greatest number that was given, and how many were.
@@ -60,21 +62,21 @@ struct Embedded {
 impl Embedded {
     /// Starts it, and waits until it is ready.
     fn start(name: &'static str, cluster: &Cluster) -> Self {
-        Self::start_with(name, cluster, |builder| builder)
+        Self::start_with::<Record>(name, cluster, |builder| builder)
     }
 
     /// The same, with more said of it.
-    fn start_with(
+    fn start_with<M: Machine>(
         name: &'static str,
         cluster: &Cluster,
-        more: impl FnOnce(ReplicaBuilder<Record>) -> ReplicaBuilder<Record>,
+        more: impl FnOnce(ReplicaBuilder<M>) -> ReplicaBuilder<M>,
     ) -> Self {
         let stop = Stop::default();
         let data = cluster.directory().join(name);
         let services = sure(cluster.view_services()).as_slice().join(",");
         let (ready, is_ready) = mpsc::channel();
         let builder = Replica::builder()
-            .machine::<Record>()
+            .machine::<M>()
             .name(name)
             .listen("127.0.0.1:0")
             .viewservice(&services);
@@ -117,17 +119,136 @@ fn replicas_run_inside_a_program_and_one_stands_in_when_another_is_stopped() {
     sure(second.stop());
 }
 
+/// A machine that executes a command to be held when it is let, on each replica.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Gate;
+
+/// How often a command to be held was begun, and how often one may end.
+struct Held {
+    begun: u64,
+    let_go: u64,
+}
+
+static HELD: Mutex<Held> = Mutex::new(Held {
+    begun: 0,
+    let_go: 0,
+});
+static HELD_CHANGED: Condvar = Condvar::new();
+
+impl Held {
+    fn until(is_so: impl Fn(&Self) -> bool) {
+        let held = sure(HELD.lock());
+        let waited = HELD_CHANGED.wait_timeout_while(held, PATIENCE, |held| !is_so(held));
+        assert!(!sure(waited).1.timed_out());
+    }
+
+    fn change(change: impl FnOnce(&mut Self)) {
+        let mut held = sure(HELD.lock());
+        change(&mut held);
+        drop(held);
+        HELD_CHANGED.notify_all();
+    }
+}
+
+impl Machine for Gate {
+    const NAME: &'static str = "gate";
+    const VERSION: u32 = 1;
+    /// Whether it is to be held.
+    type Command = bool;
+    type Query = ();
+    type Reply = ();
+
+    fn apply(&mut self, _ctx: &mut Context<'_>, is_held: bool) {
+        if is_held {
+            let mut turn = 0;
+            Held::change(|held| {
+                held.begun += 1;
+                turn = held.begun;
+            });
+            Held::until(|held| held.let_go >= turn);
+        }
+    }
+
+    fn query(&self, (): ()) {}
+
+    fn draw_command(_random: &mut RandomStream, _last: Option<&()>) -> bool {
+        false
+    }
+
+    fn draw_query(_random: &mut RandomStream) {}
+}
+
+/// The backup is told that the first entry was applied together with the second entry. It acknowledges that one, though the
+/// machine then takes as long with the first as the test likes.
+#[test]
+fn a_backup_acknowledges_what_came_before_it_applies_what_was_there() {
+    /// What is told after a while without entries tells of the first entry before the second one is there, if that takes
+    /// long to come. Then an answer that does not come means nothing.
+    const TRIES: u64 = 8;
+    const TRY: Duration = Duration::from_secs(2);
+    let config = ClusterConfig {
+        // A backup that hears nothing for so long is not to be dropped for it.
+        lease: Duration::from_secs(60),
+        ..ClusterConfig::new(env!("CARGO_BIN_EXE_standin"))
+    };
+    let mut cluster = sure(Cluster::new(config));
+    sure(cluster.start(VIEW_SERVICE));
+    let same = |builder: ReplicaBuilder<Gate>| builder;
+    let first = Embedded::start_with("a", &cluster, same);
+    let second = Embedded::start_with("b", &cluster, same);
+    let status = sure(cluster.wait_for_pair(PATIENCE));
+    let primary = &status.record.as_ref().expect("there is a pair").primary;
+    let mut all = status.replicas.iter();
+    let primary = all.find(|it| it.peer.identity.name == primary.name);
+    let address = &primary.expect("it reports").peer.address;
+    let mut clients = [RawClient::connect(address), RawClient::connect(address)];
+    let places = clients.each_mut().map(|client| {
+        let place = client.open_session();
+        place.expect("it is the primary")
+    });
+    let mut is_acknowledged = false;
+    for sequence in 1..=TRIES {
+        let place = |at: usize| Place {
+            sequence,
+            ..places[at]
+        };
+        let [one, other] = &mut clients;
+        let held = one.command(place(0), &encode::<Gate, _>(&true));
+        let at_primary = 2 * sequence - 1;
+        Held::until(|it| it.begun == at_primary);
+        // It stands in the primary's socket before that goes on.
+        let plain = other.command(place(1), &encode::<Gate, _>(&false));
+        Held::change(|it| it.let_go = at_primary);
+        let reply = other.reply(plain, TRY);
+        Held::until(|it| it.begun == at_primary + 1);
+        Held::change(|it| it.let_go = at_primary + 1);
+        for (client, id) in [(one, held), (other, plain)] {
+            let status = client.reply(id, PATIENCE).map(|reply| reply.status);
+            assert_eq!(status, Some(ReplyStatus::Done));
+        }
+        is_acknowledged = reply.is_some();
+        if is_acknowledged {
+            break;
+        }
+    }
+    assert!(is_acknowledged, "the backup waited for its machine");
+    sure(second.stop());
+    sure(first.stop());
+}
+
 #[test]
 fn what_is_said_of_a_replica_is_what_it_does() {
     let config = ClusterConfig::new(env!("CARGO_BIN_EXE_standin"));
     let mut cluster = sure(Cluster::new(config));
     sure(cluster.start(VIEW_SERVICE));
-    let first = Embedded::start_with("a", &cluster, |builder| {
+    let first = Embedded::start_with("a", &cluster, |builder: ReplicaBuilder<Record>| {
         let builder = builder.durability(Durability::Disk).snapshot_every(4);
         builder.sessions_max(2)
     });
     // Nobody has to reach it there.
-    let second = Embedded::start_with("b", &cluster, |builder| builder.advertise("127.0.0.1:9"));
+    let second = Embedded::start_with("b", &cluster, |builder: ReplicaBuilder<Record>| {
+        builder.advertise("127.0.0.1:9")
+    });
     let reached = |status: &StatusReply| {
         let mut all = status.replicas.iter();
         all.any(|it| it.peer.identity.name.as_str() == "b" && it.peer.address == "127.0.0.1:9")
@@ -193,7 +314,9 @@ fn a_name_whose_data_is_lost_is_taken_over_only_if_that_is_said() {
     let refused = builder.takes_signals(false).run();
     let words = refused.expect_err("the name is taken").to_string();
     assert!(words.contains("--replace"), "{words}");
-    let third = Embedded::start_with("a", &cluster, |builder| builder.replace(true));
+    let third = Embedded::start_with("a", &cluster, |builder: ReplicaBuilder<Record>| {
+        builder.replace(true)
+    });
     sure(cluster.wait_for_pair(PATIENCE));
     sure(third.stop());
     sure(second.stop());

@@ -172,19 +172,7 @@ fn round(scene: &mut Scene, load: &Load, tally: &mut Tally) {
 
 /// The first places of two sessions; `None` if this is no primary.
 fn open_two_sessions(client: &mut RawClient) -> Option<[Place; 2]> {
-    let mut open = || {
-        let id = client.ask_for_session();
-        let reply = client.reply(id, PATIENCE)?;
-        let session: [u8; 8] = match reply.status {
-            ReplyStatus::Done => sure(reply.bytes.try_into().map_err(|_| "no session id")),
-            _ => return None,
-        };
-        Some(Place {
-            session: u64::from_le_bytes(session),
-            sequence: 1,
-        })
-    };
-    Some([open()?, open()?])
+    Some([client.open_session()?, client.open_session()?])
 }
 
 /// Waits until another replica is primary, and returns its view; `None` if nobody can become it, or

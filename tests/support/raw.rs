@@ -13,7 +13,7 @@ use standin_core::message::{
 use standin_core::time::{Duration, Instant};
 use standin_io::clock;
 
-use super::sure;
+use super::{PATIENCE, sure};
 
 /// How long one read of the socket waits.
 const READ_WAIT: Duration = Duration::from_millis(20);
@@ -110,6 +110,20 @@ impl RawClient {
         OpenSession { id, seen }.encode(&mut out);
         self.send(&out);
         id
+    }
+
+    /// Opens a session: its first place. `None` if this replica is no primary.
+    pub(crate) fn open_session(&mut self) -> Option<Place> {
+        let id = self.ask_for_session();
+        let reply = self.reply(id, PATIENCE)?;
+        if reply.status != ReplyStatus::Done {
+            return None;
+        }
+        let session: [u8; 8] = sure(reply.bytes.try_into().map_err(|_| "no session id"));
+        Some(Place {
+            session: u64::from_le_bytes(session),
+            sequence: 1,
+        })
     }
 
     /// Sends an add of 1; the number of the request.

@@ -12,21 +12,26 @@ use super::event::CloseReason;
 impl Net {
     /// Writes what is unsent, one write for each connection.
     pub fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
         // Replicas first: one that has something to do does it while the answers to many clients are written.
-        for is_client in [false, true] {
-            for &id in &dirty {
-                let is_its_turn = self
-                    .conns
-                    .get(id)
-                    .is_some_and(|it| it.is_client() == is_client);
-                if is_its_turn {
-                    self.write_socket(id);
-                }
+        self.flush_replicas();
+        self.flush_those(|_| true);
+    }
+
+    /// Writes what is unsent to others than clients, one write for each connection.
+    pub fn flush_replicas(&mut self) {
+        self.flush_those(|conn| !conn.is_client());
+    }
+
+    fn flush_those(&mut self, is_meant: impl Fn(&Conn) -> bool) {
+        // Writing may find more to do, which comes behind; the list's memory is kept.
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|&id| {
+            let is_left = self.conns.get(id).is_some_and(|conn| !is_meant(conn));
+            if !is_left {
+                self.write_socket(id);
             }
-        }
-        dirty.clear();
-        // Writing may have found more to do; the list's memory is kept.
+            is_left
+        });
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }

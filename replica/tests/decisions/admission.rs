@@ -288,7 +288,7 @@ fn read(id: u64) -> RequestBody<'static> {
 #[test]
 fn clients_come_in_turn_with_what_they_read() {
     const OTHER: ConnId = ConnId(CLIENT.0 + 1);
-    const READS: usize = 2 * ANSWERS_BYTES_MAX / BIG;
+    const READS: usize = 4 * ANSWERS_BYTES_MAX / BIG;
     let mut bench = Bench::primary();
     let mut requests = vec![
         Request {

@@ -2,6 +2,7 @@
 
 mod account;
 mod admission;
+mod applying;
 mod fatal;
 mod forced;
 mod handover;

@@ -241,11 +241,11 @@ impl Turn<'_, '_> {
         {
             self.handle(Event::Deadline);
         }
-        self.handle(Event::Flush);
+        self.end_wake_up();
         // The loop comes round at once to hear of what it has closed itself.
         while let Some(conn) = self.closed.pop_front() {
             self.on_closed(conn);
-            self.handle(Event::Flush);
+            self.end_wake_up();
         }
         let after = self.process.replica.standing();
         let mut journal = Vec::new();
@@ -266,6 +266,11 @@ impl Turn<'_, '_> {
     fn dial(&mut self, to: Party, is_up: bool) -> ConnId {
         let from = self.party();
         self.stage.links.dial(from, to, is_up)
+    }
+
+    fn end_wake_up(&mut self) {
+        self.handle(Event::Flush);
+        self.handle(Event::Apply);
     }
 
     fn handle(&mut self, event: Event<'_>) {

@@ -391,13 +391,13 @@ impl<M: Subject> Node<M> {
         if stage.random.chance(2) {
             self.handle(stage, now, Event::Inspect(INSPECTOR))?;
         }
-        self.handle(stage, now, Event::Flush)?;
+        self.end_wake_up(stage, now)?;
         self.watch_states(stage);
         self.watch_version(stage);
         // The loop comes round at once to hear of what it has closed itself.
         while let Some(conn) = self.closed.pop_front() {
             self.on_closed(stage, now, conn, None)?;
-            self.handle(stage, now, Event::Flush)?;
+            self.end_wake_up(stage, now)?;
         }
         self.tell_standing(stage);
         self.watch_pace(stage, now);
@@ -466,6 +466,11 @@ impl<M: Subject> Node<M> {
         } else {
             Death::Stopped
         })
+    }
+
+    fn end_wake_up(&mut self, stage: &mut Stage<'_, M>, now: Now) -> Result<(), Death> {
+        self.handle(stage, now, Event::Flush)?;
+        self.handle(stage, now, Event::Apply)
     }
 
     fn handle(

@@ -232,12 +232,20 @@ impl Bench {
     pub(crate) fn event(&mut self, event: Event<'_>) {
         self.replica.handle(self.now, event);
         self.drain();
+        self.apply();
     }
 
     /// A frame has come, of which nothing may be wrong.
     pub(crate) fn frame(&mut self, side: Side, conn: ConnId, frame: &Frame<'_>) {
         let taken = self.replica.handle_frame(self.now, side, conn, frame);
         taken.expect("that side may send it");
+        self.drain();
+        self.apply();
+    }
+
+    /// What ends each wake-up.
+    fn apply(&mut self) {
+        self.replica.handle(self.now, Event::Apply);
         self.drain();
     }
 
