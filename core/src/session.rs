@@ -358,6 +358,12 @@ impl SessionTable {
         })
     }
 
+    /// The number of the next request that session `id` executes; `None` if it is not open.
+    #[must_use]
+    pub fn next_sequence(&self, id: u64) -> Option<u64> {
+        Some(self.sessions.get(self.place_of(id)?).next)
+    }
+
     /// Number of open sessions.
     #[must_use]
     pub fn len(&self) -> usize {

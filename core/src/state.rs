@@ -573,6 +573,13 @@ impl<M: StateMachine> Replicated<M> {
         Ok(kept.filter(|_| !self.planted.has(Bug::RepeatExecuted)))
     }
 
+    /// The number of the next request that a session executes; `None` if it is not open. There is no
+    /// [kept reply](Self::kept_reply) of this one and those after it.
+    #[must_use]
+    pub fn next_sequence(&self, session: u64) -> Option<u64> {
+        self.sessions.next_sequence(session)
+    }
+
     /// Number of open sessions.
     #[must_use]
     pub fn session_count(&self) -> usize {

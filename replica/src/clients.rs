@@ -45,6 +45,7 @@ impl<M: StateMachine> Replica<M> {
         }
         let mut inputs: Vec<Input<'_>> = Vec::with_capacity(requests.len());
         let mut reads = Vec::new();
+        let mut session = None;
         let mut admission = self.admission();
         // Looked at once: what one event brings may come on top, rather than be turned away in part.
         let has_queue_room = self.has_queue_room();
@@ -110,7 +111,9 @@ impl<M: StateMachine> Replica<M> {
                 RequestBody::Command(request) if self.is_refused(request.session) => {
                     self.answer(waiter, ReplyStatus::Refused, b"a bug was planted");
                 }
-                RequestBody::Command(request) if self.is_decided(waiter, &request) => {}
+                RequestBody::Command(request)
+                    if !self.is_new(&request, &mut session)
+                        && self.is_decided(waiter, &request) => {}
                 RequestBody::Command(request) => {
                     let command = Command {
                         session: request.session,
@@ -163,6 +166,16 @@ impl<M: StateMachine> Replica<M> {
     ///   itself. Who was told of it in a higher view has seen that view, and was sent away before.
     fn is_session_unknown(&self, session: u64) -> bool {
         session > self.log.tip.index.0 || self.state.is_session_gone(session)
+    }
+
+    /// Whether it is known that a command was not executed yet. `session` is the one that was looked up last, if it is open,
+    /// with the number of its next request: many requests in a row are often of one session.
+    fn is_new(&self, request: &CommandRequest<'_>, session: &mut Option<(u64, u64)>) -> bool {
+        if session.is_none_or(|(id, _)| id != request.session) {
+            let next = self.state.next_sequence(request.session);
+            *session = next.map(|next| (request.session, next));
+        }
+        session.is_some_and(|(_, next)| request.sequence >= next)
     }
 
     /// Answers a command whose outcome is certain without an entry, if it is: strangers who make

@@ -276,6 +276,42 @@ fn the_answers_of_one_event_are_bounded_in_bytes() {
     assert!(bench.answers_bytes_most <= ANSWERS_BYTES_MAX + BIG);
 }
 
+#[test]
+fn repeats_among_new_commands_of_several_sessions_are_told_from_them() {
+    const OTHER: u64 = SESSION + 1;
+    const UNKNOWN: u64 = 1;
+    let mut bench = with_session();
+    bench.open(2);
+    for (session, sequence) in [(SESSION, 1), (SESSION, 2), (OTHER, 1)] {
+        bench.ask_command(session, sequence);
+    }
+    bench.sync();
+    bench.take_answers();
+    let asked = [
+        (SESSION, 3),
+        (SESSION, 1),
+        (UNKNOWN, 9),
+        (OTHER, 1),
+        (SESSION, 2),
+        (OTHER, 2),
+    ];
+    bench.ask(
+        &asked.map(|(session, sequence)| RequestBody::Command(command(session, sequence, b"x"))),
+    );
+    let id = |session, sequence| command(session, sequence, b"x").id;
+    let at_once = [
+        (id(SESSION, 1), ReplyStatus::Done),
+        (id(UNKNOWN, 9), ReplyStatus::SessionUnknown),
+        (id(OTHER, 1), ReplyStatus::Done),
+        (id(SESSION, 2), ReplyStatus::Done),
+    ];
+    assert_eq!(bench.take_answers(), at_once);
+    bench.sync();
+    let ordered = [(SESSION, 3), (OTHER, 2)];
+    let ordered = ordered.map(|(session, sequence)| (id(session, sequence), ReplyStatus::Done));
+    assert_eq!(bench.take_answers(), ordered);
+}
+
 fn read(id: u64) -> RequestBody<'static> {
     RequestBody::Query(QueryRequest {
         id,
