@@ -10,8 +10,6 @@
 //!
 //! A varint has seven bits in each byte, the lowest first; all bytes but the last have the eighth bit set.
 
-use std::ops::Range;
-
 use standin_core::entry::COMMAND_BYTES_MAX;
 use standin_resp::Version;
 
@@ -110,11 +108,6 @@ impl Run {
             commands: 1,
             arguments,
         })
-    }
-
-    /// Where it is.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.from..self.end
     }
 
     /// Makes the command that stands in `bytes` from `next` on to the end the last of these, which end where it begins. Says

@@ -69,9 +69,14 @@ pub enum Step {
     /// The command that was written is to be ordered and executed; what the machine answers is the reply.
     Order(Then),
     /// The host is to answer.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// What is written, if anything, is the last that the client gets: the connection is to be closed.
     Close,
+}
+
+/// Rare and long, so that it is not carried along by all other steps.
+fn ask(ask: Ask) -> Step {
+    Step::Ask(Box::new(ask))
 }
 
 /// What becomes of what the machine answers.
@@ -261,16 +266,18 @@ impl Conversation {
             }
             spec => Err(self.refuse_call(spec, request)),
         };
-        let taken = taken.and_then(|step| match replies.len() - replies_at <= REPLY_BYTES_MAX {
-            true => Ok(step),
-            false => Err(Refusal::REPLY_TOO_LONG),
-        });
-        taken.unwrap_or_else(|refusal| {
-            replies.truncate(replies_at);
-            command.truncate(command_at);
-            ReplyWriter::new(replies, self.version).error(refusal.text());
-            Step::Replied
-        })
+        let refusal = match taken {
+            Ok(_) if replies.len() - replies_at > REPLY_BYTES_MAX => Refusal::REPLY_TOO_LONG,
+            // One by one: to move the whole step, right after it was written in parts, has the processor wait.
+            Ok(Step::Order(then)) => return Step::Order(then),
+            Ok(Step::Query(then)) => return Step::Query(then),
+            Ok(step) => return step,
+            Err(refusal) => refusal,
+        };
+        replies.truncate(replies_at);
+        command.truncate(command_at);
+        ReplyWriter::new(replies, self.version).error(refusal.text());
+        Step::Replied
     }
 
     /// Whether what becomes of a request depends on who is primary.
@@ -650,7 +657,7 @@ fn wait(taking: &mut Taking<'_, '_>) -> Outcome<Step> {
     let timeout = parse_integer(taking.at(2))
         .ok_or(Refusal::of("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(timeout).map_err(|_| Refusal::of("ERR timeout is negative"))?;
-    Ok(Step::Ask(Ask::Wait {
+    Ok(ask(Ask::Wait {
         replicas,
         timeout_ms,
     }))

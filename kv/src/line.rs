@@ -222,17 +222,20 @@ impl Line {
                 return (consumed, Stop::Sated);
             }
             let limits = self.conversation.limits();
-            let request = match self.parser.parse(&input[consumed..], &limits) {
+            // Looked at where it is: to move what was just written takes longer than to write it.
+            let parsed = self.parser.parse(&input[consumed..], &limits);
+            let request = match &parsed {
                 Ok(Some(request)) => request,
                 Ok(None) => return (consumed, Stop::Hungry),
                 Err(error) => {
+                    let error = *error;
                     self.refuse(error, replies);
                     continue;
                 }
             };
             if host.is_in_touch() {
                 self.has_sought = false;
-            } else if !self.has_sought && self.conversation.needs_primary(&request) {
+            } else if !self.has_sought && self.conversation.needs_primary(request) {
                 return (consumed, Stop::NoPrimary);
             }
             consumed += request.consumed();
@@ -242,7 +245,7 @@ impl Line {
                 false => &mut self.aside,
             };
             let (bytes_at, arguments) = (work.bytes.len(), request.len());
-            let step = self.conversation.take(&request, host, now, &mut work.bytes);
+            let step = self.conversation.take(request, host, now, &mut work.bytes);
             self.keep_aside();
             match step {
                 // Its reply comes between those before it and those after it.
@@ -267,7 +270,7 @@ impl Line {
                 }
                 Step::Ask(ask) => {
                     self.asks = true;
-                    return (consumed, Stop::Ask(self.open_slot(), ask));
+                    return (consumed, Stop::Ask(self.open_slot(), *ask));
                 }
                 Step::Close => self.is_ended = true,
             }
@@ -407,7 +410,7 @@ impl Line {
             && joined.join(&mut work.bytes, from, taken.arguments)
         {
             let given = work.given.last_mut().expect("the run was given out");
-            given.range = joined.range();
+            given.range.end = work.bytes.len();
             given.requests += 1;
             let slot = self.slots.back_mut().expect("it has a slot");
             slot.requests += 1;

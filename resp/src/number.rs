@@ -1,24 +1,22 @@
 //! Numbers as text, in the forms that Redis writes and reads.
 
-/// Most bytes of a 64-bit integer in decimal: a sign and 19 digits.
-pub const INTEGER_BYTES_MAX: usize = 20;
-
-/// Two digits for each number from 0 to 99.
-const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
-    2021222324252627282930313233343536373839\
-    4041424344454647484950515253545556575859\
-    6061626364656667686970717273747576777879\
-    8081828384858687888990919293949596979899";
+/// Digits that are made at a time.
+const GROUP: usize = 8;
+/// Numbers below this have no more digits than that.
+const GROUP_END: u64 = 100_000_000;
+/// Room for all digits of a 64-bit integer, in whole groups; its first group is never full, so there is room for a sign.
+const ROOM: usize = 3 * GROUP;
 
 /// A 64-bit integer in decimal, without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
-    digits: [u8; INTEGER_BYTES_MAX],
+    digits: [u8; ROOM],
     start: usize,
 }
 
 impl Decimal {
     /// The text of `value`: a minus sign where it is negative, and no leading zeros.
+    #[inline]
     #[must_use]
     pub fn new(value: i64) -> Decimal {
         let mut decimal = Decimal::magnitude(value.unsigned_abs());
@@ -30,35 +28,48 @@ impl Decimal {
     }
 
     /// The text of a length or count.
+    #[inline]
     #[must_use]
     pub fn of_usize(value: usize) -> Decimal {
         Decimal::magnitude(value as u64)
     }
 
-    // A u64 has up to 20 digits, so even without room for a sign all of them fit.
+    #[inline]
     fn magnitude(mut rest: u64) -> Decimal {
-        let mut digits = [0; INTEGER_BYTES_MAX];
-        let mut start = INTEGER_BYTES_MAX;
-        while rest >= 10 {
-            let pair = usize::try_from(rest % 100).expect("below 100") * 2;
-            rest /= 100;
-            start -= 2;
-            digits[start..start + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        let mut digits = [0; ROOM];
+        let mut start = ROOM;
+        loop {
+            let group = digits_of(rest % GROUP_END);
+            rest /= GROUP_END;
+            start -= GROUP;
+            // In one piece: what reads it soon after need not wait until it has been put together in memory.
+            let text = group | u64::from_le_bytes([b'0'; GROUP]);
+            digits[start..start + GROUP].copy_from_slice(&text.to_le_bytes());
             if rest == 0 {
-                // The last pair was 10 or more, so that it begins with no zero.
+                let zeros = (group.trailing_zeros() / u8::BITS) as usize;
+                start += zeros.min(GROUP - 1);
                 return Decimal { digits, start };
             }
         }
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(rest).expect("one digit");
-        Decimal { digits, start }
     }
 
     /// The text itself.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.digits[self.start..]
     }
+}
+
+/// The eight digits of a number below [`GROUP_END`], the first one in the lowest byte: by halves, in several numbers side by
+/// side in one. What divides them is exact for numbers so small, and their quotients stay within the bits that are kept.
+#[inline]
+fn digits_of(number: u64) -> u64 {
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 5243) >> 19) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | ((halves - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((pairs - tens * 10) << 8)
 }
 
 /// Reads a 64-bit integer as Redis does (`string2ll`): an optional minus sign and digits, and

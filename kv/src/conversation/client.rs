@@ -4,7 +4,7 @@ use standin_resp::number::parse_integer;
 
 use super::handshake::checked_name;
 use super::subcommands::{self, Subcommand, row};
-use super::{Ask, Conversation, Step, Taking};
+use super::{Ask, Conversation, Step, Taking, ask};
 use crate::call::{Outcome, Refusal};
 
 const SUBCOMMANDS: &[Subcommand] = &[
@@ -126,7 +126,7 @@ impl Conversation {
             "info" => {
                 self.last_command = "client|info";
                 let ids = Some(vec![self.id]);
-                return Ok(Step::Ask(Ask::Clients(ClientChoice {
+                return Ok(ask(Ask::Clients(ClientChoice {
                     ids,
                     ..ClientChoice::default()
                 })));
@@ -134,7 +134,7 @@ impl Conversation {
             "kill" => return self.kill(taking),
             "list" => {
                 self.last_command = "client|list";
-                return Ok(Step::Ask(Ask::Clients(list_choice(taking)?)));
+                return Ok(ask(Ask::Clients(list_choice(taking)?)));
             }
             "no-evict" | "no-touch" => {
                 if !taking.is_word(2, "on") && !taking.is_word(2, "off") {
@@ -217,7 +217,7 @@ impl Conversation {
         let is_one = taking.len() == 3;
         if is_one {
             choice.addr = Some(taking.at(2).to_vec());
-            return Ok(Step::Ask(Ask::Kill { choice, is_one }));
+            return Ok(ask(Ask::Kill { choice, is_one }));
         }
         choice.except = Some(self.id);
         let mut at = 2;
@@ -249,7 +249,7 @@ impl Conversation {
             }
             at += 2;
         }
-        Ok(Step::Ask(Ask::Kill { choice, is_one }))
+        Ok(ask(Ask::Kill { choice, is_one }))
     }
 
     /// The line that CLIENT LIST shows of this connection, its end included; `age_s` and `idle_s` say for how long

@@ -110,7 +110,7 @@ fn what_others_have_to_answer_is_handed_to_the_host() {
     ];
     for (line, ask) in cases {
         client.line(&mut server, line);
-        assert_eq!(client.step, Step::Ask(ask), "{line}");
+        assert_eq!(client.step, Step::Ask(Box::new(ask)), "{line}");
     }
     let choices = [
         ("CLIENT KILL ID 5", ":0\r\n"),

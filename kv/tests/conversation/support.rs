@@ -201,7 +201,7 @@ impl Server {
         assert!(command.len() <= COMMAND_BYTES_MAX, "{}", command.len());
         let (is_command, then) = match step {
             Step::Replied | Step::Close => return assert_eq!(command, b""),
-            Step::Ask(ask) => return answer_ask(conversation, ask, replies),
+            Step::Ask(ask) => return answer_ask(conversation, *ask, replies),
             Step::Query(then) => (false, then),
             Step::Order(then) => (true, then),
         };
