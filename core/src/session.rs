@@ -6,6 +6,7 @@
 
 mod activity;
 mod captured;
+mod kept;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::time::{Duration, WallTime};
 
 use activity::{Activity, Place};
+use kept::KeptReply;
 
 pub(crate) use captured::CapturedSessions;
 
@@ -128,50 +130,6 @@ struct Session {
 
 /// Session ids by the rank of their last activity.
 type Order = BTreeMap<u64, u64>;
-
-/// Longest reply that is kept in its place, in bytes. It makes a kept reply 32 bytes long.
-const SHORT_REPLY_BYTES_MAX: usize = 30;
-
-/// A reply that is kept. Most are short, and keeping those allocates nothing.
-#[derive(Clone, Debug)]
-enum KeptReply {
-    Short {
-        length: u8,
-        bytes: [u8; SHORT_REPLY_BYTES_MAX],
-    },
-    /// Shared with the captures that were taken since, so that to copy a session copies no long reply.
-    Long(Arc<[u8]>),
-    /// The request made the machine fail and was skipped: the index of its entry.
-    Skipped(u64),
-}
-
-impl KeptReply {
-    fn new(reply: &[u8]) -> Self {
-        let mut bytes = [0; SHORT_REPLY_BYTES_MAX];
-        match (u8::try_from(reply.len()), bytes.get_mut(..reply.len())) {
-            (Ok(length), Some(place)) => {
-                place.copy_from_slice(reply);
-                Self::Short { length, bytes }
-            }
-            _ => Self::Long(reply.into()),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Long(bytes) => bytes,
-            Self::Skipped(_) => &[],
-        }
-    }
-
-    fn verdict(&self) -> Verdict<'_> {
-        match self {
-            Self::Short { .. } | Self::Long(_) => Verdict::Repeat(self.bytes()),
-            Self::Skipped(index) => Verdict::RepeatSkipped(*index),
-        }
-    }
-}
 
 /// All open sessions.
 #[derive(Clone, Debug, Default)]
@@ -306,16 +264,16 @@ impl SessionTable {
     /// then, other sessions are given up: a session without a reply that its client may still ask for
     /// would be worse than none.
     pub fn remember(&mut self, id: u64, sequence: u64, reply: &[u8]) {
-        self.keep(id, sequence, KeptReply::new(reply));
+        self.keep(id, sequence, |kept| kept.fill(reply));
     }
 
     /// Keeps that the request that was just admitted was skipped, with entry `index`: whoever sends it
     /// again is told so again.
     pub fn remember_skipped(&mut self, id: u64, sequence: u64, index: u64) {
-        self.keep(id, sequence, KeptReply::Skipped(index));
+        self.keep(id, sequence, |kept| *kept = KeptReply::Skipped(index));
     }
 
-    fn keep(&mut self, id: u64, sequence: u64, reply: KeptReply) {
+    fn keep(&mut self, id: u64, sequence: u64, put: impl FnOnce(&mut KeptReply)) {
         let last = self.sessions.last().filter(|(last, _)| *last == id);
         let (_, place) = last.expect("it was just admitted");
         let session = Arc::make_mut(self.sessions.get_mut(place));
@@ -325,8 +283,10 @@ impl SessionTable {
             "judged to be in the window"
         );
         session.next += 1;
-        let bytes = reply.bytes().len() as u64;
-        session.replies.push_back(reply);
+        session.replies.push_back(KeptReply::EMPTY);
+        let kept = session.replies.back_mut().expect("it is there");
+        put(kept);
+        let bytes = kept.bytes().len() as u64;
         session.replies_bytes += bytes;
         self.replies_bytes += bytes;
         if session.replies_bytes > self.limits.replies_bytes_share() {
@@ -412,12 +372,17 @@ impl SessionTable {
 impl Session {
     /// Drops the replies that the client says it has; how many bytes that frees.
     fn forget(&mut self, acknowledged: u64) -> u64 {
-        let mut freed = 0;
-        while self.first_kept() <= acknowledged
-            && let Some(reply) = self.replies.pop_front()
-        {
-            freed += reply.bytes().len() as u64;
+        let count = acknowledged
+            .saturating_add(1)
+            .saturating_sub(self.first_kept());
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let count = count.min(self.replies.len());
+        if count == 0 {
+            return 0;
         }
+        let forgotten = self.replies.iter().take(count);
+        let freed = forgotten.map(|reply| reply.bytes().len() as u64).sum();
+        self.replies.drain(..count);
         self.replies_bytes -= freed;
         freed
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::capture::{check_count, invalid, read_count, read_u32, read_u64, write_u32, write_u64};
 use crate::entry::COMMAND_BYTES_MAX;
-use crate::session::{KeptReply, SESSION_WINDOW, Session, SessionLimits, SessionTable};
+use crate::session::kept::KeptReply;
+use crate::session::{SESSION_WINDOW, Session, SessionLimits, SessionTable};
 use crate::time::{Duration, WallTime, nanos};
 
 /// Stands in place of a reply's length if the request was skipped; the index of its entry follows.
