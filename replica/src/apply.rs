@@ -131,6 +131,7 @@ impl<M: StateMachine> Replica<M> {
                 self.apply_bytes(&bytes);
                 self.count_applied(before);
                 self.tell_applied(now);
+                self.apply_committed(now);
             }
         }
     }

@@ -15,6 +15,7 @@ use standin_primary::{HandOverFailure, Waiter, hand_over_max};
 use crate::answers::{Request, RequestBody};
 use crate::event::{Action, Level};
 use crate::replica::{Replica, Role};
+use crate::roles::RoleEvent;
 use crate::wire::{FromClient, client_frame};
 
 /// Requests that are held at one time, at most: two wake-ups' worth, and while any are held a shell reads
@@ -399,6 +400,8 @@ impl<M: StateMachine> Replica<M> {
             }
         }
         self.on_requests(now, &requests);
+        // The one of this wake-up may be over, and the reads among them wait for their round.
+        self.tell_role(now, RoleEvent::Flush);
     }
 }
 

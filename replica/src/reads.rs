@@ -3,8 +3,8 @@
 //! What one event confirms may be more than its answers may be together, or take longer than a replica may be silent.
 //! So reads are done in portions: clients come in turn, and what is left waits for the next event. A read is as good
 //! then: whoever was confirmed to be primary after it came, and still is for all it knows, answers with what was
-//! committed before anybody else could become primary (`protocol.md` section 5; the lease's own reads are held against
-//! the lease as they are done).
+//! committed before anybody else could become primary (`protocol.md` section 5; the lease's own reads, and all of a
+//! primary that is alone, are held against the lease as they are done).
 
 use standin_core::conn::ConnId;
 use standin_core::machine::StateMachine;
@@ -120,13 +120,11 @@ impl<M: StateMachine> Replica<M> {
         if !self.is_serving() {
             return self.answer_hint(query.waiter, ReplyStatus::NotPrimary);
         }
-        let valid_until = match query.consistency {
-            _ if self.planted.has(Bug::LeaseUnwatched) => None,
-            Consistency::Lease => match self.dialog.lease.until(self.adopted) {
-                None => return self.answer(query.waiter, ReplyStatus::Overloaded, b""),
-                until => until,
-            },
-            Consistency::Confirmed | Consistency::Stale => None,
+        let rests_on_lease = query.consistency == Consistency::Lease || self.is_solo();
+        let valid_until = match self.dialog.lease.until(self.adopted) {
+            _ if !rests_on_lease || self.planted.has(Bug::LeaseUnwatched) => None,
+            None => return self.answer(query.waiter, ReplyStatus::Overloaded, b""),
+            until => until,
         };
         self.answer_query(query.waiter, &query.bytes, query.count, valid_until);
     }

@@ -240,6 +240,9 @@ impl<M: StateMachine> Replica<M> {
             (recovered.base.index..=recovered.tip.index).contains(&applied),
             "the log has what follows the state"
         );
+        // A Join that an earlier life was to be named in may land yet: only a higher view says that it cannot.
+        let store = config.identity.store;
+        let may_hold_by_disk = config.holds == Some(Token::Disk { store });
         let newest = recovered.snapshots.last();
         let data_epoch = newest.map_or(DataEpoch::default(), |newest| newest.mark.data_epoch);
         let snapshots = Snapshots::new(config.snapshots, &recovered.snapshots, data_epoch);
@@ -279,7 +282,7 @@ impl<M: StateMachine> Replica<M> {
             adopted: config.adopted,
             holds: config.holds,
             kept: config.kept.clone(),
-            may_hold_by_disk: false,
+            may_hold_by_disk,
             trouble: quarantine,
             config,
             state,

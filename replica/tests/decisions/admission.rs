@@ -11,7 +11,7 @@ use standin_core::message::{
 };
 use standin_core::time::{Duration, Instant};
 use standin_core::view::ViewRecord;
-use standin_replica::{ANSWERS_BYTES_MAX, Action, Event, Request, RequestBody};
+use standin_replica::{ANSWERS_BYTES_MAX, Action, Answers, Event, Request, RequestBody};
 
 /// The session that the first opening makes: the entry before it begins the view.
 const SESSION: u64 = 2;
@@ -310,6 +310,24 @@ fn repeats_among_new_commands_of_several_sessions_are_told_from_them() {
     let ordered = [(SESSION, 3), (OTHER, 2)];
     let ordered = ordered.map(|(session, sequence)| (id(session, sequence), ReplyStatus::Done));
     assert_eq!(bench.take_answers(), ordered);
+}
+
+/// What is left of it when a wake-up ends is done in a later one, and the lease may be over by then.
+#[test]
+fn a_lone_primary_reads_within_its_lease_alone() {
+    let valid_until = |bench: &mut Bench| {
+        let body = read(5);
+        let request = Request { conn: CLIENT, body };
+        bench.replica.handle(bench.now, Event::Requests(&[request]));
+        let mut answers = Answers::default();
+        bench.replica.take_answers(&mut answers);
+        let (answer, _) = answers.iter().next().expect("it is read at once");
+        answer.valid_until
+    };
+    let mut bench = Bench::primary();
+    let lease_until = bench.replica.lease_until();
+    assert!(lease_until.is_some());
+    assert_eq!(valid_until(&mut bench), lease_until);
 }
 
 fn read(id: u64) -> RequestBody<'static> {

@@ -7,12 +7,14 @@ use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, EntryKind, Index, ViewStart};
 use standin_core::identity::{Durability, ReplicaName};
 use standin_core::message::{
-    Ack, Entries, Follow, Leave, Release, ReplyStatus, Resume, RoleName, Room, Seen, Switchover,
-    SwitchoverReply, encode_payload,
+    Ack, Consistency, Entries, Follow, Leave, QueryRequest, Release, ReplyStatus, Resume, RoleName,
+    Room, Seen, Switchover, SwitchoverReply, encode_payload,
 };
 use standin_core::time::{Duration, WallTime};
 use standin_core::view::{Holder, Reason, ViewRecord};
-use standin_replica::{Action, Event, HELD_REQUESTS_MAX, LogRoom, ROOM_RESERVE_BYTES};
+use standin_replica::{
+    Action, Event, HELD_REQUESTS_MAX, LogRoom, ROOM_RESERVE_BYTES, Request, RequestBody,
+};
 
 use crate::support::*;
 
@@ -260,6 +262,28 @@ fn what_was_held_is_ordered_if_the_primary_stays() {
         "the open"
     );
     assert!(pair.bench.replica.has_room());
+    pair.ack_all();
+    assert_eq!(pair.bench.answers, [(7, ReplyStatus::Done, view(2))]);
+}
+
+/// The wake-up in which it is taken may have sent its last message to the backup already.
+#[test]
+fn a_query_that_was_held_asks_for_its_round_as_it_is_taken() {
+    let mut pair = Pair::new();
+    pair.ask(None);
+    let query = RequestBody::Query(QueryRequest {
+        id: 7,
+        seen: Seen::default(),
+        consistency: Consistency::Confirmed,
+        bytes: b"",
+    });
+    let conn = CLIENT;
+    let request = Request { conn, body: query };
+    pair.bench.event(Event::Requests(&[request]));
+    assert_eq!(pair.bench.replica.held().0, 1);
+    pair.pass(Duration::from_millis(251));
+    assert_eq!(pair.bench.replica.held().0, 0);
+    assert!(pair.bench.answers.is_empty(), "it is to be confirmed");
     pair.ack_all();
     assert_eq!(pair.bench.answers, [(7, ReplyStatus::Done, view(2))]);
 }

@@ -115,6 +115,31 @@ fn r5_a_higher_view_ends_the_old_role_before_it_is_durable() {
     );
 }
 
+/// A primary that died may have asked for a Join of what this disk had acknowledged, and that may land though this process
+/// is another by now. Only a higher view says that it cannot.
+#[test]
+fn a_disk_that_a_join_may_name_stays_so_for_the_next_life() {
+    let (a, b) = (identity("a", 1), identity("b", 2));
+    let disk = Some(b.token(Durability::Disk));
+    let mut bench = Bench::of(Config {
+        holds: disk,
+        ..config(b, view(1), Recovered::default())
+    });
+    let adopts = |bench: &mut Bench| bench.take(|action| matches!(action, Action::Adopt(..)));
+    let record = ViewRecord::bootstrap(ClusterId(1), &a, 1000).activate(&a);
+    bench.tell(&record);
+    assert_eq!(adopts(&mut bench), []);
+    let c = identity("c", 1);
+    let own = record.holders[0].clone();
+    let next = record.join(own, (&c, c.token(Durability::Os)));
+    bench.tell(&next);
+    let adopted = adopts(&mut bench);
+    let [Action::Adopt(of, holds, _)] = adopted.as_slice() else {
+        panic!("{adopted:?}");
+    };
+    assert_eq!((*of, *holds), (next.id(), None));
+}
+
 #[test]
 fn r7_a_lower_view_is_ignored_when_the_view_service_tells_it() {
     let mut bench = Bench::primary();

@@ -50,6 +50,8 @@ pub(crate) struct Watched<M> {
 pub(crate) struct Falsehood {
     replies: Arc<AtomicU64>,
     states: Arc<AtomicU64>,
+    /// The first entry whose command came to another state.
+    strayed: Arc<AtomicU64>,
     /// What ends the processes of that host.
     pub(crate) doom: Doom,
 }
@@ -67,6 +69,7 @@ impl Falsehood {
         Self {
             replies: never(),
             states: never(),
+            strayed: never(),
             doom,
         }
     }
@@ -79,6 +82,13 @@ impl Falsehood {
     /// The same of the state that the first command from an entry on comes to.
     pub(crate) fn begin_straying(&self, from: Index) {
         self.states.store(from.0, Ordering::Relaxed);
+        self.strayed.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether this host's state after an entry is another than it should be by its own machine: also to be asked when that
+    /// has failed since.
+    pub(crate) fn has_strayed_by(&self, index: Index) -> bool {
+        index.0 >= self.strayed.load(Ordering::Relaxed)
     }
 
     fn holds(&self, index: Index) -> bool {
@@ -185,6 +195,7 @@ impl<M: StateMachine> StateMachine for Watched<M> {
         }
         if self.fault.strays(ctx.index()) {
             self.executed.insert(STRAY);
+            (self.fault.strayed).fetch_min(ctx.index().0, Ordering::Relaxed);
         }
         if self.fault.holds(ctx.index()) {
             // As long as the right one: only the reply is wrong, not what a session keeps.

@@ -122,10 +122,11 @@ impl<M: Subject> Node<M> {
     /// Tells the checkers whether its state is another than it should be.
     pub(super) fn tell_strayed(&mut self, stage: &mut Stage<'_, M>) {
         let state = self.replica.state();
-        if state.is_poisoned() {
-            return;
-        }
-        let has = state.machine().has_strayed();
+        // The machine that has failed is gone, and what it had applied is in the next snapshot.
+        let has = match state.is_poisoned() {
+            true => self.states.has_strayed || self.falsehood.has_strayed_by(state.applied()),
+            false => state.machine().has_strayed(),
+        };
         if std::mem::replace(&mut self.states.has_strayed, has) != has {
             let host = stage.host;
             stage.saw(&Fact::Strayed { host, has });
