@@ -635,8 +635,8 @@ impl Backup {
         }
     }
 
-    /// Tells that all there is has been applied. While entries come one after the other this is not so: the primary applies
-    /// first, and the next acknowledgement tells of those before.
+    /// Tells that the whole log has been applied. While entries keep coming, what is applied is behind its end, and the
+    /// next acknowledgement tells how far it has come.
     fn tell_caught_up(&mut self) {
         if let Some(ack) = self.next_ack()
             && self.acked.is_some_and(|last| ack.applied > last.applied)

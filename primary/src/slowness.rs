@@ -29,8 +29,8 @@ const HEARD_TERM_PARTS: u32 = 4;
 /// clients back.
 const SLOW_TERM_PARTS: u32 = 4;
 const SLOW_MIN: Duration = Duration::from_millis(100);
-/// So many times as long as this primary takes for what it applies between two looks at its input is allowed on top: what
-/// it sends leaves, and what it is told is read, that much later.
+/// So many times as long as this primary takes for what it applies between two looks at its input is allowed on top: what it
+/// is told is read that much later, and what the next message tells of is told with that.
 const OWN_PIECES: u32 = 3;
 /// While it is waited for, half of what it does is let in; so one that does four fifths of what is asked of it, or more,
 /// is waited for less than this part of the time, and stays.

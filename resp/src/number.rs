@@ -208,6 +208,15 @@ mod tests {
         ] {
             assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
         }
+        // Each half of each group of digits, and where one ends and the next begins.
+        let ends = (0..19).flat_map(|digits| [10_i64.pow(digits) - 1, 10_i64.pow(digits)]);
+        let halves = [1, 10_000, 100_000_000, 1_000_000_000_000];
+        let halves = halves.map(|place| (0..10_000).map(move |half| half * place + place / 7));
+        for value in halves.into_iter().flatten().chain(ends) {
+            for value in [value, -value] {
+                assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
+            }
+        }
         let largest = u64::MAX.to_string();
         assert_eq!(Decimal::of_usize(usize::MAX).as_bytes(), largest.as_bytes());
     }

@@ -224,7 +224,7 @@ impl<M: StateMachine> Host<M> {
                 self.retry_room(now)?;
             }
             self.handle(now, Event::Flush)?;
-            self.net.flush_replicas();
+            self.net.flush_all_but_clients();
             self.handle(now, Event::Apply)?;
             self.note_version()?;
             if let Some(resp) = &mut self.resp {

@@ -123,7 +123,7 @@ fn replicas_run_inside_a_program_and_one_stands_in_when_another_is_stopped() {
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Gate;
 
-/// How often a command to be held was begun, and how often one may end.
+/// How often a command to be held was begun, and how often one may end: on all replicas of the one test that uses it.
 struct Held {
     begun: u64,
     let_go: u64,

@@ -13,12 +13,12 @@ impl Net {
     /// Writes what is unsent, one write for each connection.
     pub fn flush(&mut self) {
         // Replicas first: one that has something to do does it while the answers to many clients are written.
-        self.flush_replicas();
+        self.flush_all_but_clients();
         self.flush_those(|_| true);
     }
 
     /// Writes what is unsent to others than clients, one write for each connection.
-    pub fn flush_replicas(&mut self) {
+    pub fn flush_all_but_clients(&mut self) {
         self.flush_those(|conn| !conn.is_client());
     }
 
