@@ -81,7 +81,7 @@ const CASES: [Case; Bug::ALL.len()] = [
     (Bug::RebuiltUnheard, 6000, &["S4", "S5", "S6"]),
     (Bug::RebuiltViewReused, 6000, &["S1"]),
     (Bug::RebuiltByLog, 2000, &["S4", "S5", "S6"]),
-    (Bug::RebuiltDeadToken, 2000, &["S4", "S5", "S6"]),
+    (Bug::RebuiltDeadToken, 10000, &["S4", "S5", "S6"]),
     (Bug::RecordUnkept, 2000, &["L1"]),
     (Bug::OneDeathSkips, 2000, &["S18"]),
     (Bug::SuspectsIgnored, 20_000, &["S5", "S6", "S10", "S12"]),
