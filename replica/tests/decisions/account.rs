@@ -1,15 +1,15 @@
 //! What is told of a replica to probes and metrics.
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{Index, LogTip};
-use standin_core::identity::{Durability, Identity, StoreId};
-use standin_core::message::{Ack, Entries, Follow, Resume, Room, Seen};
+use standin_core::entry::Index;
+use standin_core::identity::{Identity, StoreId};
+use standin_core::message::{Ack, Entries, Follow, Room, Seen};
 use standin_core::time::Duration;
 use standin_core::version::VersionRange;
 use standin_core::view::ViewNumber;
 use standin_replica::{Action, Event};
 
-use crate::support::{Bench, identity, view};
+use crate::support::{Bench, identity, resume, view};
 
 const PEER: ConnId = ConnId(1);
 
@@ -20,18 +20,7 @@ fn what_the_primary_says_is_committed_counts_though_it_has_not_come_here() {
     assert!(!account(&bench).is_in_touch);
     assert_eq!(account(&bench).versions, None, "it has executed nothing");
     bench.event(Event::Dialled(PEER));
-    bench.event(Event::Resume(
-        PEER,
-        &Resume {
-            view: view(1),
-            nonce: 1,
-            common: LogTip::default(),
-            durability: Durability::Os,
-            silence_ms: 500,
-            skips: Vec::new(),
-            resp: None,
-        },
-    ));
+    bench.event(Event::Resume(PEER, &resume(view(1))));
     let entries = Entries {
         nonce: 1,
         view: view(1),

@@ -1,12 +1,11 @@
 //! When what is committed is applied.
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{Index, LogTip};
-use standin_core::identity::Durability;
-use standin_core::message::{Entries, Resume};
+use standin_core::entry::Index;
+use standin_core::message::Entries;
 use standin_replica::{Action, Event};
 
-use crate::support::{Bench, view};
+use crate::support::{Bench, resume, view};
 
 const PEER: ConnId = ConnId(1);
 
@@ -15,16 +14,7 @@ const PEER: ConnId = ConnId(1);
 fn nothing_is_applied_before_all_is_said_that_others_wait_for() {
     let mut bench = Bench::follower();
     bench.event(Event::Dialled(PEER));
-    let resume = Resume {
-        view: view(1),
-        nonce: 1,
-        common: LogTip::default(),
-        durability: Durability::Os,
-        silence_ms: 500,
-        skips: Vec::new(),
-        resp: None,
-    };
-    bench.event(Event::Resume(PEER, &resume));
+    bench.event(Event::Resume(PEER, &resume(view(1))));
     let batch = Bench::primary().appended.remove(0);
     let entries = Entries {
         nonce: 1,

@@ -3,14 +3,13 @@
 
 use standin_core::conn::ConnId;
 use standin_core::entry::{BatchBuilder, BatchStamp, Command, EntryKind, Index, LogTip};
-use standin_core::identity::Durability;
 use standin_core::message::{Entries, ReplyStatus, Resume, RoleName, Seen, encode_payload};
 use standin_core::poison::Skip;
 use standin_core::time::WallTime;
 use standin_core::view::{ViewNumber, ViewRecord};
 use standin_replica::{Action, Event};
 
-use crate::support::{Bench, POISON, identity, view, view_start};
+use crate::support::{Bench, POISON, identity, resume, view, view_start};
 
 /// A lone primary whose machine has just failed, before that is noted. What came before the entry is answered.
 fn failed() -> Bench {
@@ -160,13 +159,8 @@ fn follower(skips: Vec<Skip>) -> Bench {
     let primary = ConnId(1);
     bench.event(Event::Dialled(primary));
     let resume = Resume {
-        view: view(1),
-        nonce: 1,
-        common: LogTip::default(),
-        durability: Durability::Os,
-        silence_ms: 500,
         skips,
-        resp: None,
+        ..resume(view(1))
     };
     bench.event(Event::Resume(primary, &resume));
     let log = log();

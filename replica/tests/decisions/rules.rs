@@ -173,15 +173,7 @@ fn r7_messages_of_a_lower_view_are_refused_with_the_own_view() {
     bench.event(Event::Flush);
     let primary = ConnId(1);
     bench.event(Event::Dialled(primary));
-    let resume = Resume {
-        view: view(4),
-        nonce: 1,
-        common: LogTip::default(),
-        durability: Durability::Os,
-        silence_ms: 500,
-        skips: Vec::new(),
-        resp: None,
-    };
+    let resume = resume(view(4));
     let refused = Action::HigherView(primary, view(5));
     bench.event(Event::Resume(primary, &resume));
     assert!(bench.actions.contains(&refused), "{:?}", bench.actions);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use standin_core::conn::ConnId;
-use standin_core::entry::{Batch, ViewStart};
+use standin_core::entry::{Batch, LogTip, ViewStart};
 use standin_core::frame::Frame;
 use standin_core::identity::{
     BootId, ClusterId, Durability, Identity, Incarnation, Life, ReplicaName, StoreId,
@@ -13,7 +13,7 @@ use standin_core::identity::{
 use standin_core::machine::{Context, StateMachine};
 use standin_core::message::{
     CommandRequest, Consistency, OpenSession, Peer, QueryRequest, ReplyStatus, Report, ReportReply,
-    RoleName, Seen, Swap, SwapReply,
+    Resume, RoleName, Seen, Swap, SwapReply,
 };
 use standin_core::session::SessionLimits;
 use standin_core::time::{Instant, Now, WallTime};
@@ -69,6 +69,19 @@ impl StateMachine for Tally {
 pub(crate) const POISON: &[u8] = b"poison";
 /// The machine sets a timer at this command, which is due at once.
 pub(crate) const TIMER: &[u8] = b"timer";
+
+/// What a primary says as a stream begins that has nothing in common with the follower's log.
+pub(crate) fn resume(view: ViewId) -> Resume {
+    Resume {
+        view,
+        nonce: 1,
+        common: LogTip::default(),
+        durability: Durability::Os,
+        silence_ms: 500,
+        skips: Vec::new(),
+        resp: None,
+    }
+}
 
 pub(crate) fn identity(name: &str, start: u64) -> Identity {
     Identity {
