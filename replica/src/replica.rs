@@ -240,7 +240,8 @@ impl<M: StateMachine> Replica<M> {
             (recovered.base.index..=recovered.tip.index).contains(&applied),
             "the log has what follows the state"
         );
-        // A Join that an earlier life was to be named in may land yet: only a higher view says that it cannot.
+        // A Join that names an earlier life may land yet, until a higher view, or the refusal of an own move, says that it
+        // cannot.
         let store = config.identity.store;
         let may_hold_by_disk = config.holds == Some(Token::Disk { store });
         let newest = recovered.snapshots.last();
