@@ -66,8 +66,7 @@ fn what_was_read_is_applied_and_the_next_is_asked_for_at_once() {
         Action::ReadLog(ReadFor::Apply, from, _) => Some(from),
         _ => None,
     };
-    let begun = bench.take(|action| matches!(action, Action::ReadLog(ReadFor::Apply, ..)));
-    let begun: Vec<_> = begun.into_iter().filter_map(asked).collect();
+    let begun: Vec<_> = bench.actions.drain(..).filter_map(asked).collect();
     assert_eq!(begun, [batches[0].first()]);
     for batch in &batches {
         let read = Event::LogRead(ReadFor::Apply, batch.bytes().to_vec());

@@ -394,16 +394,7 @@ fn backup() -> Bench {
     bench.tell(&pair());
     bench.adopted(2);
     bench.event(Event::Dialled(PRIMARY));
-    let resume = Resume {
-        view: view(2),
-        nonce: 1,
-        common: LogTip::default(),
-        durability: Durability::Os,
-        silence_ms: 500,
-        skips: Vec::new(),
-        resp: None,
-    };
-    bench.event(Event::Resume(PRIMARY, &resume));
+    bench.event(Event::Resume(PRIMARY, &resume(view(2))));
     bench.actions.clear();
     bench
 }
@@ -608,17 +599,8 @@ fn a_follower_that_the_primary_turns_down_says_so_until_it_is_let_in() {
         "{trouble}"
     );
     assert!(trouble.contains("--replace"), "{trouble}");
-    let resume = Resume {
-        view: view(1),
-        nonce: 1,
-        common: LogTip::default(),
-        durability: Durability::Os,
-        silence_ms: 500,
-        skips: Vec::new(),
-        resp: None,
-    };
     bench.event(Event::Dialled(ConnId(9)));
-    bench.event(Event::Resume(ConnId(9), &resume));
+    bench.event(Event::Resume(ConnId(9), &resume(view(1))));
     assert_eq!(trouble_reported(&mut bench), None);
 }
 
